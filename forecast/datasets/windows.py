@@ -1,0 +1,195 @@
+"""Cuts scenes into windows (history | future) and says which pedestrians a protocol scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.errors import ForecastError
+from forecast.scene import AgentKind, LaneMap, Scene
+
+PROTOCOLS = {"nuscenes-ped-v1": 2, "eth-ucy-v1": None}
+"""Consecutive frames a pedestrian needs up to the origin; None: the whole history."""
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """How long a window is and who is scored in it.
+
+    Attributes:
+        history_steps: Observed steps H, the current one included.
+        horizon_steps: Future steps T.
+        min_history_steps: Consecutive observed steps a scored pedestrian needs.
+        full_future: Whether a scored pedestrian needs every future step, or only the first.
+    """
+
+    history_steps: int
+    horizon_steps: int
+    min_history_steps: int = 2
+    full_future: bool = True
+
+    def __post_init__(self) -> None:
+        """Checks the lengths; raises `ForecastError`."""
+        if not 1 <= self.min_history_steps <= self.history_steps:
+            raise ForecastError(
+                f"min_history_steps is {self.min_history_steps}; "
+                f"1 to history_steps ({self.history_steps}) is needed"
+            )
+        if self.horizon_steps < 1:
+            raise ForecastError(f"horizon_steps is {self.horizon_steps}; at least 1 is needed")
+
+    @classmethod
+    def of_protocol(
+        cls, protocol: str, dt_s: float, history_s: float, horizon_s: float
+    ) -> WindowSpec:
+        """The windows of a named evaluation protocol.
+
+        Args:
+            protocol: A key of `PROTOCOLS`.
+            dt_s: Step length of the data.
+            history_s: Time from the first observed step to the current one.
+            horizon_s: Time from the current step to the last predicted one.
+        """
+        if protocol not in PROTOCOLS:
+            raise ForecastError(
+                f"protocol '{protocol}' is unknown; one of {', '.join(PROTOCOLS)} is needed"
+            )
+        history = round(history_s / dt_s) + 1
+        least = PROTOCOLS[protocol] or history
+        return cls(history, round(horizon_s / dt_s), min(least, history))
+
+
+@dataclass(frozen=True, eq=False)
+class Origins:
+    """Which pedestrians are scored at which steps of a scene.
+
+    Attributes:
+        scored: ``[A, T]``.
+        dropped: Seen pedestrian steps that are not scored, counted by reason.
+    """
+
+    scored: NDArray[np.bool_]
+    dropped: dict[str, int]
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """Steps with at least one scored pedestrian."""
+        return np.flatnonzero(self.scored.any(axis=0))
+
+
+def origins(scene: Scene, spec: WindowSpec) -> Origins:
+    """Finds the scored pedestrians of every step and counts what is left out, and why."""
+    valid = scene.tracks.valid
+    seen = valid & (scene.tracks.kinds == AgentKind.PEDESTRIAN)[:, None]
+    history = _all_of(valid, -spec.min_history_steps + 1, 1)
+    future = _all_of(valid, 1, 1 + (spec.horizon_steps if spec.full_future else 1))
+    return Origins(
+        scored=seen & history & future,
+        dropped={
+            "history_too_short": int((seen & ~history).sum()),
+            "future_incomplete": int((seen & history & ~future).sum()),
+        },
+    )
+
+
+def _all_of(valid: NDArray[np.bool_], start: int, stop: int) -> NDArray[np.bool_]:
+    """Whether all of the steps ``t + start <= s < t + stop`` are valid, for every t ``[A, T]``."""
+    steps = valid.shape[1]
+    padded = np.pad(valid, ((0, 0), (max(-start, 0), max(stop, 0))))
+    shifts = [padded[:, i : i + steps] for i in range(max(start, 0), stop - min(start, 0))]
+    return np.logical_and.reduce(shifts)
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """History and future of the agents seen at one step.
+
+    Steps ``[:history_steps]`` were observed (the last is the current one), the rest is future.
+    Values where ``valid`` is false are 0.
+
+    Attributes:
+        scene_id: Name of the scene.
+        at: Index of the current step in the scene.
+        at_us: Time of the current step.
+        dt_s: Step length.
+        history_steps: Observed steps H.
+        agent_ids: Names ``[A]``.
+        kinds: `AgentKind` values ``[A]``.
+        sizes_m: Length, width, height ``[A, 3]``.
+        positions_m: ``[A, H + T, 2]`` in the scene's frame.
+        headings_rad: ``[A, H + T]``.
+        valid: ``[A, H + T]``.
+        scored: Pedestrians that the protocol scores ``[A]``.
+        lane_map: The scene's map or None.
+    """
+
+    scene_id: str
+    at: int
+    at_us: int
+    dt_s: float
+    history_steps: int
+    agent_ids: NDArray[np.str_]
+    kinds: NDArray[np.int8]
+    sizes_m: NDArray[np.float32]
+    positions_m: NDArray[np.float32]
+    headings_rad: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    scored: NDArray[np.bool_]
+    lane_map: LaneMap | None
+
+    @property
+    def future_m(self) -> NDArray[np.float32]:
+        """Future positions ``[A, T, 2]``."""
+        return self.positions_m[:, self.history_steps :]
+
+    @property
+    def future_valid(self) -> NDArray[np.bool_]:
+        """Which future positions are known ``[A, T]``."""
+        return self.valid[:, self.history_steps :]
+
+
+def window(
+    scene: Scene, at: int, spec: WindowSpec, scored: NDArray[np.bool_] | None = None
+) -> Window:
+    """Cuts the window of ``scene`` around step ``at``.
+
+    Args:
+        scene: Any scene.
+        at: Index of the current step.
+        spec: Lengths; steps outside the scene are not valid.
+        scored: Column ``at`` of `Origins.scored`; computed when absent.
+
+    Raises:
+        ForecastError: ``at`` is not a step of the scene.
+    """
+    if not 0 <= at < scene.steps:
+        raise ForecastError(f"{scene.id}: at is {at}; 0 to {scene.steps - 1} is needed")
+    if scored is None:
+        scored = origins(scene, spec).scored[:, at]
+    tracks, agents = scene.tracks, scene.present(at)
+    steps = np.arange(at - spec.history_steps + 1, at + 1 + spec.horizon_steps)
+    inside = (steps >= 0) & (steps < scene.steps)
+    take = np.ix_(agents, np.clip(steps, 0, scene.steps - 1))
+    valid = tracks.valid[take] & inside
+    return Window(
+        scene_id=scene.id,
+        at=at,
+        at_us=int(scene.timestamps_us[at]),
+        dt_s=scene.dt_s,
+        history_steps=spec.history_steps,
+        agent_ids=tracks.agent_ids[agents],
+        kinds=tracks.kinds[agents],
+        sizes_m=tracks.sizes_m[agents],
+        positions_m=_where(valid[..., None], tracks.positions_m[take]),
+        headings_rad=_where(valid, tracks.headings_rad[take]),
+        valid=valid,
+        scored=scored[agents],
+        lane_map=scene.lane_map,
+    )
+
+
+def _where(valid: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float32]:
+    return np.where(valid, values, np.float32(0))

@@ -1,0 +1,118 @@
+"""SE(2) frames, angles and polylines.
+
+A pose is ``(x_m, y_m, heading_rad)``; frames are x forward, y left, angles counter-clockwise.
+Functions take numpy arrays or torch tensors alike and return the kind they were given.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = TypeVar("Array", bound=Any)
+"""A numpy array or a torch tensor."""
+
+
+def _namespace(array: Any) -> Any:
+    """Returns torch for a tensor and numpy for anything else, without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and isinstance(array, torch.Tensor) else np
+
+
+def wrap_angle(angle_rad: Array) -> Array:
+    """Wraps angles into ``[-pi, pi)``."""
+    return (angle_rad + np.pi) % (2 * np.pi) - np.pi
+
+
+def rotate(xy: Array, angle_rad: Array) -> Array:
+    """Rotates vectors counter-clockwise.
+
+    Args:
+        xy: Vectors ``[..., 2]``.
+        angle_rad: Angles that broadcast against ``xy[..., 0]``.
+    """
+    xp = _namespace(xy)
+    cos, sin = xp.cos(angle_rad), xp.sin(angle_rad)
+    x, y = xy[..., 0], xy[..., 1]
+    return xp.stack([cos * x - sin * y, sin * x + cos * y], -1)
+
+
+def to_frame(xy: Array, origin_m: Array, heading_rad: Array) -> Array:
+    """Expresses points of the outer frame in the frame at ``origin_m`` facing ``heading_rad``.
+
+    Args:
+        xy: Points ``[..., 2]`` in metres.
+        origin_m: Frame origins that broadcast against ``xy``.
+        heading_rad: Frame headings that broadcast against ``xy[..., 0]``.
+    """
+    return rotate(xy - origin_m, -heading_rad)
+
+
+def from_frame(xy: Array, origin_m: Array, heading_rad: Array) -> Array:
+    """Inverse of `to_frame`."""
+    return rotate(xy, heading_rad) + origin_m
+
+
+def backward_velocity(
+    positions_m: NDArray[Any], valid: NDArray[np.bool_], dt_s: float
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Velocity from the previous step to this one; never looks ahead.
+
+    Args:
+        positions_m: Positions ``[..., T, 2]``.
+        valid: Which positions exist ``[..., T]``.
+        dt_s: Step length.
+
+    Returns:
+        Velocities in m/s ``[..., T, 2]``, 0 where unknown, and where they are known ``[..., T]``.
+    """
+    known = np.zeros_like(valid)
+    known[..., 1:] = valid[..., 1:] & valid[..., :-1]
+    velocity = np.zeros_like(positions_m)
+    velocity[..., 1:, :] = np.diff(positions_m, axis=-2) / dt_s
+    return np.where(known[..., None], velocity, 0), known
+
+
+def motion_headings(
+    positions_m: NDArray[Any], valid: NDArray[np.bool_], min_step_m: float = 0.05
+) -> NDArray[np.float32]:
+    """Headings for sources that record none: the direction of the last real movement so far.
+
+    Args:
+        positions_m: Positions ``[A, T, 2]``.
+        valid: Which positions exist ``[A, T]``.
+        min_step_m: A shorter step keeps the heading before it.
+
+    Returns:
+        Headings ``[A, T]`` in radians; 0 before an agent's first real movement.
+    """
+    step, known = backward_velocity(positions_m, valid, dt_s=1.0)
+    moved = known & (np.hypot(step[..., 0], step[..., 1]) >= min_step_m)
+    last_moved = np.maximum.accumulate(np.where(moved, np.arange(valid.shape[-1]), -1), axis=-1)
+    heading = np.arctan2(step[..., 1], step[..., 0])
+    held = np.take_along_axis(heading, np.maximum(last_moved, 0), axis=-1)
+    return np.where(last_moved >= 0, held, 0.0).astype(np.float32)
+
+
+def resample_polyline(points_m: NDArray[Any], count: int) -> NDArray[np.float64]:
+    """Points at equal arc length along a polyline, both ends included.
+
+    Args:
+        points_m: Polyline ``[P, 2]`` with ``P >= 2``.
+        count: Number of points to return, at least 2.
+
+    Returns:
+        Points ``[count, 2]``.
+    """
+    steps = np.hypot(*np.diff(points_m, axis=0).T)
+    along = np.concatenate([[0.0], np.cumsum(steps)])
+    at = np.linspace(0.0, along[-1], count)
+    return np.stack([np.interp(at, along, points_m[:, i]) for i in range(2)], axis=-1)
+
+
+def polyline_length(points_m: NDArray[Any]) -> float:
+    """Length in metres of a polyline ``[P, 2]``."""
+    return float(np.hypot(*np.diff(points_m, axis=0).T).sum())

@@ -1,0 +1,18 @@
+"""What the world was (`Scene`) and what it may become (`Prediction`)."""
+
+from forecast.scene.agents import AgentKind, Tracks
+from forecast.scene.lanes import LaneMap, Polygons, Polylines
+from forecast.scene.prediction import Grid, Prediction, Predictor
+from forecast.scene.scene import Scene
+
+__all__ = [
+    "AgentKind",
+    "Grid",
+    "LaneMap",
+    "Polygons",
+    "Polylines",
+    "Prediction",
+    "Predictor",
+    "Scene",
+    "Tracks",
+]

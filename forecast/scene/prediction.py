@@ -1,0 +1,213 @@
+"""`Prediction`: what the world may become, and the protocol of everything that predicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast import geometry
+from forecast.errors import ForecastError
+from forecast.scene.scene import Scene
+
+_WEIGHT_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid of square cells in the frame of a prediction.
+
+    Attributes:
+        x_m: Left edge.
+        y_m: Lower edge.
+        cell_m: Edge length of a cell.
+        columns: Cells along x.
+        rows: Cells along y.
+    """
+
+    x_m: float
+    y_m: float
+    cell_m: float
+    columns: int
+    rows: int
+
+    def __post_init__(self) -> None:
+        """Checks the sizes; raises `ForecastError`."""
+        if self.cell_m <= 0 or self.columns < 1 or self.rows < 1:
+            raise ForecastError(f"{self}: cell_m must be positive, columns and rows at least 1")
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Weighted joint futures of the agents of a scene.
+
+    Sample k is one joint future of all agents. Step 0 is one ``dt_s`` after ``at_us``.
+
+    Attributes:
+        positions_m: Futures ``[K, A, T, 2]`` relative to ``origin_m``.
+        weights: Probability of each sample ``[K]``, summing to 1.
+        agent_ids: Names of the agents ``[A]``.
+        valid: Which agents are predicted ``[A]``; the rows of the others mean nothing.
+        at_us: Time the prediction was made, of the last observed step.
+        dt_s: Step length.
+        origin_m: World position ``[2]`` of the frame; axes are the world's.
+        mode_m: The predictor's single most probable future ``[A, T, 2]`` where it names one that
+            is not among the samples; else None.
+        spread_m: Standard deviation per agent and step ``[A, T]`` where the predictor states it.
+    """
+
+    positions_m: NDArray[np.float32]
+    weights: NDArray[np.float64]
+    agent_ids: NDArray[np.str_]
+    valid: NDArray[np.bool_]
+    at_us: int
+    dt_s: float
+    origin_m: NDArray[np.float64]
+    mode_m: NDArray[np.float32] | None = None
+    spread_m: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        """Checks shapes, finiteness and weights; raises `ForecastError`."""
+        if self.positions_m.ndim != 4 or self.positions_m.shape[-1] != 2:
+            raise ForecastError(
+                f"positions_m has shape {list(self.positions_m.shape)}; [K, A, T, 2] is needed"
+            )
+        samples, agents, steps = self.positions_m.shape[:3]
+        expected = {
+            "weights": (samples,),
+            "agent_ids": (agents,),
+            "valid": (agents,),
+            "origin_m": (2,),
+            "mode_m": (agents, steps, 2),
+            "spread_m": (agents, steps),
+        }
+        for name, shape in expected.items():
+            value = getattr(self, name)
+            if value is not None and value.shape != shape:
+                raise ForecastError(
+                    f"{name} has shape {list(value.shape)}; {list(shape)} is needed"
+                )
+        self._check_values()
+
+    def _check_values(self) -> None:
+        bad = self.valid & ~np.isfinite(self.positions_m).all(axis=(0, 2, 3))
+        if bad.any():
+            raise ForecastError(
+                f"agent '{self.agent_ids[bad][0]}': a predicted position is not finite"
+            )
+        total = float(self.weights.sum())
+        if (self.weights < 0).any() or abs(total - 1) > _WEIGHT_TOLERANCE:
+            raise ForecastError(
+                f"weights sum to {total:.6f}; non-negative weights summing to 1 are needed"
+            )
+
+    @property
+    def samples(self) -> int:
+        """Number of joint futures K."""
+        return int(self.positions_m.shape[0])
+
+    @property
+    def steps(self) -> int:
+        """Number of predicted steps T."""
+        return int(self.positions_m.shape[2])
+
+    def most_probable(self) -> NDArray[np.float32]:
+        """The single most probable future ``[A, T, 2]``.
+
+        ``mode_m`` where the predictor names one; else the sample of the highest weight, and among
+        equal weights the first.
+        """
+        if self.mode_m is not None:
+            return self.mode_m
+        best: NDArray[np.float32] = self.positions_m[int(np.argmax(self.weights))]
+        return best
+
+    def mean(self) -> NDArray[np.float64]:
+        """The weighted mean of the samples ``[A, T, 2]``."""
+        return np.einsum("k,katd->atd", self.weights, self.positions_m)
+
+    def world_positions_m(self) -> NDArray[np.float64]:
+        """The futures in world coordinates ``[K, A, T, 2]``."""
+        return self.positions_m + self.origin_m
+
+    def to_frame(self, world_from_ego: NDArray[Any]) -> NDArray[np.float64]:
+        """The futures seen from another frame.
+
+        Args:
+            world_from_ego: World pose ``(x_m, y_m, heading_rad)`` of that frame.
+
+        Returns:
+            Positions ``[K, A, T, 2]``, x forward.
+        """
+        pose = np.asarray(world_from_ego, np.float64)
+        if pose.shape != (3,):
+            raise ForecastError(f"world_from_ego has shape {list(pose.shape)}; [3] is needed")
+        return geometry.to_frame(self.world_positions_m(), pose[:2], pose[2])
+
+    def to_nuscenes(self, sample_token: str) -> list[dict[str, Any]]:
+        """One record per predicted agent, in the form of the devkit's ``Prediction.serialize``.
+
+        Args:
+            sample_token: The keyframe the prediction was made at (`Scene.frame_ids`).
+        """
+        world = self.world_positions_m()
+        return [
+            {
+                "instance": str(self.agent_ids[agent]),
+                "sample": sample_token,
+                "prediction": world[:, agent].tolist(),
+                "probabilities": self.weights.tolist(),
+            }
+            for agent in np.flatnonzero(self.valid)
+        ]
+
+    def occupancy(self, grid: Grid) -> NDArray[np.float64]:
+        """Probability that at least one agent's centre is in a cell.
+
+        Args:
+            grid: Cells in the frame of this prediction.
+
+        Returns:
+            Probabilities ``[T, rows, columns]``.
+        """
+        edge = np.array([grid.x_m, grid.y_m])
+        cell = np.floor((self.positions_m[:, self.valid] - edge) / grid.cell_m).astype(np.int64)
+        inside = ((cell >= 0) & (cell < [grid.columns, grid.rows])).all(-1)  # [K, A, T]
+        sample, _, step = np.nonzero(inside)
+        column, row = cell[inside].T
+        hit = np.zeros((self.samples, self.steps, grid.rows, grid.columns), bool)
+        hit[sample, step, row, column] = True
+        return np.tensordot(self.weights, hit, axes=1)
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Anything that predicts: the model, a floor, or a user's own."""
+
+    def predict(
+        self,
+        scene: Scene,
+        at: int,
+        *,
+        horizon_s: float = 6.0,
+        samples: int = 20,
+        seed: int = 0,
+        ego_plan: NDArray[Any] | None = None,
+    ) -> Prediction:
+        """Predicts what follows step ``at`` from the steps up to and including it.
+
+        Args:
+            scene: The world so far; later steps must not be looked at.
+            at: Index of the current step.
+            horizon_s: How far to predict; ``round(horizon_s / scene.dt_s)`` steps.
+            samples: Number of joint futures K.
+            seed: Same seed, same machine: same bits.
+            ego_plan: The ego's intended poses ``[T, 3]`` (x_m, y_m, heading_rad) in the scene's
+                frame, revealed step by step.
+
+        Returns:
+            Futures of the agents ``scene.present(at)``, in that order.
+        """
+        ...

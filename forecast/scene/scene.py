@@ -1,0 +1,155 @@
+"""`Scene`: what the world was, on one time grid, in metres around a local origin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from forecast import geometry
+from forecast.errors import ForecastError
+from forecast.scene.agents import TYPICAL_SIZE_M, AgentKind, Tracks
+from forecast.scene.lanes import LaneMap
+
+_FLOAT32_REACH_M = 10_000.0
+"""Beyond this float32 resolves no better than 1 mm."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One recorded (or simulated, or live) stretch of traffic.
+
+    Attributes:
+        id: Name, unique within its source (nuScenes: ``scene-0103``).
+        location: City or site; decides the map.
+        description: Free text of the source (weather, what happens).
+        dt_s: Length of a time step.
+        timestamps_us: Time of each step ``[T]``; steps the source did not record are interpolated.
+        tracks: All agents, the ego vehicle among them.
+        lane_map: The map, or None where the source has none.
+        origin_m: World position ``[2]`` (float64) of the scene's frame; axes are the world's.
+        frame_ids: The source's own name for each step ``[T]`` (nuScenes: sample tokens), ""
+            where it recorded nothing.
+    """
+
+    id: str
+    location: str
+    description: str
+    dt_s: float
+    timestamps_us: NDArray[np.int64]
+    tracks: Tracks
+    lane_map: LaneMap | None
+    origin_m: NDArray[np.float64]
+    frame_ids: NDArray[np.str_]
+
+    def __post_init__(self) -> None:
+        """Checks the time grid and the origin; raises `ForecastError`."""
+        steps = self.tracks.steps
+        if steps == 0:
+            raise ForecastError(f"{self.id}: the scene has no time step; at least 1 is needed")
+        if not self.dt_s > 0:
+            raise ForecastError(f"{self.id}: dt_s is {self.dt_s}; a positive step is needed")
+        for name in ("timestamps_us", "frame_ids"):
+            if getattr(self, name).shape != (steps,):
+                raise ForecastError(f"{self.id}: {name} must have one entry for {steps} steps")
+        if (np.diff(self.timestamps_us) <= 0).any():
+            raise ForecastError(f"{self.id}: timestamps_us must increase from step to step")
+        if self.origin_m.shape != (2,) or not np.isfinite(self.origin_m).all():
+            raise ForecastError(f"{self.id}: origin_m must be two finite numbers")
+
+    @classmethod
+    def from_arrays(
+        cls,
+        positions_m: ArrayLike,
+        kinds: Sequence[AgentKind | int] | NDArray[Any],
+        dt_s: float,
+        *,
+        valid: ArrayLike | None = None,
+        headings_rad: ArrayLike | None = None,
+        sizes_m: ArrayLike | None = None,
+        agent_ids: Sequence[str] | None = None,
+        categories: Sequence[str] | None = None,
+        lane_map: LaneMap | None = None,
+        origin_m: ArrayLike = (0.0, 0.0),
+        start_us: int = 0,
+        id: str = "scene",
+        location: str = "",
+        description: str = "",
+    ) -> Scene:
+        """Builds a scene from plain arrays, a planner's own for example.
+
+        Args:
+            positions_m: World positions ``[A, T, 2]``; NaN means "not seen" if ``valid`` is absent.
+            kinds: `AgentKind` of each agent ``[A]``.
+            dt_s: Step length.
+            valid: Whether each agent was seen at each step ``[A, T]``.
+            headings_rad: Headings ``[A, T]``; default: direction of the last real movement.
+            sizes_m: Length, width, height ``[A, 3]``; default: typical for the kind.
+            agent_ids: Unique names ``[A]``; default ``"0", "1", …``.
+            categories: The source's own categories ``[A]``; default: the kind's name.
+            lane_map: Map relative to ``origin_m``.
+            origin_m: World position the scene is stored around. Give a nearby one for positions
+                of map scale: float32 loses millimetres beyond 10 km.
+            start_us: Time of the first step in microseconds.
+            id: Name of the scene.
+            location: City or site.
+            description: Free text.
+
+        Raises:
+            ForecastError: A shape, unit or value is wrong; the message says which.
+        """
+        world = np.asarray(positions_m, np.float64)
+        if world.ndim != 3 or world.shape[-1] != 2:
+            raise ForecastError(f"positions_m has shape {list(world.shape)}; [A, T, 2] is needed")
+        agents, steps = world.shape[:2]
+        seen = ~np.isnan(world).any(-1) if valid is None else np.asarray(valid, bool)
+        origin = np.asarray(origin_m, np.float64)
+        local = np.where(seen[..., None], world - origin, 0.0)
+        if np.abs(local).max(initial=0.0) > _FLOAT32_REACH_M:
+            raise ForecastError(
+                f"{id}: a position lies {np.abs(local).max():.0f} m from origin_m; pass an "
+                f"origin_m within {_FLOAT32_REACH_M:.0f} m of the agents"
+            )
+        kind_row = np.asarray(kinds, np.int8)
+        names = [AgentKind(int(kind)) for kind in kind_row]
+        headings = geometry.motion_headings(local, seen) if headings_rad is None else headings_rad
+        sizes = [TYPICAL_SIZE_M[kind] for kind in names] if sizes_m is None else sizes_m
+        tracks = Tracks(
+            agent_ids=np.asarray(agent_ids or [str(i) for i in range(agents)], np.str_),
+            kinds=kind_row,
+            categories=np.asarray(categories or [kind.name.lower() for kind in names], np.str_),
+            positions_m=local.astype(np.float32),
+            headings_rad=np.where(seen, np.asarray(headings, np.float32), np.float32(0)),
+            sizes_m=np.asarray(sizes, np.float32).reshape(agents, 3),
+            valid=seen,
+        )
+        stamps = start_us + np.round(np.arange(steps) * dt_s * 1e6).astype(np.int64)
+        frame_ids = np.full(steps, "", np.str_)
+        return cls(id, location, description, dt_s, stamps, tracks, lane_map, origin, frame_ids)
+
+    @property
+    def steps(self) -> int:
+        """Number of time steps T."""
+        return self.tracks.steps
+
+    @property
+    def start_us(self) -> int:
+        """Time of the first step in microseconds."""
+        return int(self.timestamps_us[0])
+
+    def between(self, start: int, stop: int) -> Scene:
+        """The scene's steps ``start <= t < stop``; what lies outside is not reachable from it."""
+        return replace(
+            self,
+            tracks=self.tracks.between(start, stop),
+            timestamps_us=self.timestamps_us[start:stop],
+            frame_ids=self.frame_ids[start:stop],
+        )
+
+    def present(self, at: int) -> NDArray[np.int64]:
+        """Indices of the agents that can move and are seen at step ``at``."""
+        tracks = self.tracks
+        return np.flatnonzero(tracks.valid[:, at] & (tracks.kinds != AgentKind.STATIC))
