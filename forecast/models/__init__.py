@@ -1,0 +1,1 @@
+"""Encoder, world model, floors and metrics: arrays in, arrays out."""

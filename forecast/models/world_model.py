@@ -1,0 +1,307 @@
+"""The world model: filters what is seen, imagines what follows.
+
+A recurrent state per agent (deterministic), a stochastic intent drawn once per agent and imagined
+future, and small stochastic input at every step. The verbs are those of recurrent state-space
+models (Hafner et al. 2019, 2023): `initial`, `observe`, `imagine`, and a loss on what was imagined
+(`forecast.models.losses`). The graph of who sees whom follows the imagined positions at every step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from forecast.models.encoder import AGENT_KINDS, Interaction, Lanes, mlp
+from forecast.models.kinematics import (
+    Motion,
+    choose,
+    drive,
+    moved_to,
+    to_local,
+    turn_towards,
+    walk,
+)
+from forecast.scene import AgentKind
+
+
+@dataclass(frozen=True)
+class WorldModelConfig:
+    """Sizes of the world model.
+
+    Attributes:
+        hidden: Recurrent state per agent D.
+        messages: Width of the messages between agents and from lanes.
+        lane: Width of a lane piece's embedding.
+        intent: Dimensions of the intent drawn once per agent and future.
+        noise: Dimensions of the noise drawn at every step.
+    """
+
+    hidden: int = 64
+    messages: int = 32
+    lane: int = 32
+    intent: int = 4
+    noise: int = 2
+
+
+@dataclass(frozen=True)
+class Context:
+    """What stays the same while the world moves on.
+
+    Attributes:
+        kind: `AgentKind` values ``[N]``.
+        size: Length, width, height in metres ``[N, 3]``.
+        dt: Step length in seconds ``[N]``.
+        pairs: Candidate agent pairs (source, target) ``[2, E]``.
+        radius: Their ranges in metres ``[E]``.
+        lanes: Encoded lane pieces.
+        lane_pairs: Candidate (lane, agent) pairs ``[2, E]``.
+    """
+
+    kind: Tensor
+    size: Tensor
+    dt: Tensor
+    pairs: Tensor
+    radius: Tensor
+    lanes: Lanes
+    lane_pairs: Tensor
+
+    @property
+    def drives(self) -> Tensor:
+        """Agents that move like vehicles ``[N]``."""
+        return self.kind >= AgentKind.VEHICLE
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is seen at one step.
+
+    Attributes:
+        position: ``[N, 2]``.
+        heading: ``[N]``.
+        valid: Which agents are seen ``[N]``.
+    """
+
+    position: Tensor
+    heading: Tensor
+    valid: Tensor
+
+
+@dataclass(frozen=True)
+class State:
+    """What the model believes of S copies of the world.
+
+    Attributes:
+        hidden: ``[S, N, D]``.
+        motion: Kinematic state, shapes ``[S, N, ...]``.
+        seen: Whether the agent was ever seen ``[S, N]``.
+        steady: Whether its velocity is known ``[S, N]``.
+        unseen_s: Time since it was last seen ``[S, N]``.
+    """
+
+    hidden: Tensor
+    motion: Motion
+    seen: Tensor
+    steady: Tensor
+    unseen_s: Tensor
+
+    def repeat(self, samples: int) -> State:
+        """S copies of a single world."""
+
+        def copy(x: Tensor) -> Tensor:
+            return x.expand(samples, *x.shape[1:])
+
+        motion = self.motion
+        return State(
+            copy(self.hidden),
+            Motion(
+                copy(motion.position),
+                copy(motion.velocity),
+                copy(motion.facing),
+                copy(motion.yaw_rate),
+            ),
+            copy(self.seen),
+            copy(self.steady),
+            copy(self.unseen_s),
+        )
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The random numbers of imagined futures, all standard normal.
+
+    Attributes:
+        intent: ``[S, N, I]``.
+        steps: ``[T, S, N, J]``.
+    """
+
+    intent: Tensor
+    steps: Tensor
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Poses some agents are known to take, revealed step by step.
+
+    Attributes:
+        poses: x, y, heading ``[T, S or 1, N, 3]``.
+        follows: Which agents follow theirs ``[N]``.
+    """
+
+    poses: Tensor
+    follows: Tensor
+
+
+class WorldModel(nn.Module):
+    """Moves agents on, step by step, each in its own frame."""
+
+    def __init__(self, config: WorldModelConfig, lane_radius_m: float) -> None:
+        super().__init__()
+        self.config = config
+        self.interaction = Interaction(config.hidden, config.messages, config.lane, lane_radius_m)
+        self.describe = mlp(_MOTION_FEATURES + AGENT_KINDS, config.hidden, config.hidden)
+        self.recur = nn.GRUCell(config.hidden + 2 * config.messages, config.hidden)
+        self.intend = mlp(config.hidden + config.intent, config.hidden, config.hidden)
+        self.decide = mlp(config.hidden + config.intent + config.noise, config.hidden, 2)
+        for last in (self.intend[-1], self.decide[-1]):  # start as constant velocity
+            nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+
+    def initial(self, context: Context) -> State:
+        """The state before anything was seen, of one world (S = 1)."""
+        agents = len(context.kind)
+        new = context.dt.new_zeros
+        facing = new(1, agents, 2)
+        facing[..., 0] = 1
+        never = torch.zeros(1, agents, dtype=torch.bool, device=context.dt.device)
+        motion = Motion(new(1, agents, 2), new(1, agents, 2), facing, new(1, agents))
+        return State(new(1, agents, self.config.hidden), motion, never, never, new(1, agents))
+
+    def observe(self, context: Context, state: State, frame: Frame) -> State:
+        """Filters one new frame; O(agents) and independent of how long it has run.
+
+        An agent seen for the first time starts at rest facing its recorded heading; one that comes
+        back after a gap gets its mean velocity over the gap. The state of one not seen waits.
+        """
+        elapsed = state.unseen_s + context.dt
+        recorded = torch.stack([frame.heading.cos(), frame.heading.sin()], -1).expand_as(
+            state.motion.facing
+        )
+        position = frame.position.expand_as(recorded)
+        # A person's frame is smoothed over its movement so far, a vehicle's is where it points.
+        smoothed = turn_towards(state.motion.facing, position - state.motion.position)
+        turned = torch.where(context.drives[:, None], recorded, smoothed)
+        again = moved_to(state.motion, position, turned, elapsed)
+        still = torch.zeros_like
+        first = Motion(position, still(position), recorded, still(elapsed))
+        valid = frame.valid.expand_as(state.seen)
+        motion = choose(valid, choose(state.seen, again, first), state.motion)
+        moved = replace(
+            state,
+            motion=motion,
+            seen=state.seen | valid,
+            steady=torch.where(valid, state.seen, state.steady),
+            unseen_s=torch.where(valid, 0.0, elapsed),
+        )
+        # Without a velocity before this one there is no change of velocity to speak of.
+        before = torch.where(state.steady[..., None], state.motion.velocity, motion.velocity)
+        hidden = self._recur(context, moved, before, present=valid)
+        return replace(moved, hidden=torch.where(valid[..., None], hidden, state.hidden))
+
+    def imagine(
+        self,
+        context: Context,
+        state: State,
+        noise: Noise,
+        plan: Plan | None = None,
+    ) -> Tensor:
+        """Imagines joint futures step by step.
+
+        Args:
+            context: The world's constants.
+            state: State after the last observed frame, of one world.
+            noise: Random numbers for S futures of T steps.
+            plan: Poses that some agents (the ego) follow; step t uses the poses up to t alone.
+
+        Returns:
+            Positions ``[S, N, T, 2]``.
+        """
+        samples = noise.intent.shape[0]
+        state = state.repeat(samples)
+        intent = noise.intent
+        state = replace(
+            state, hidden=state.hidden + self.intend(torch.cat([state.hidden, intent], -1))
+        )
+        positions = []
+        for step in range(noise.steps.shape[0]):
+            before = state.motion
+            state = replace(state, motion=self._move(context, state, intent, noise.steps[step]))
+            if plan is not None:
+                planned = self._follow(context, before, plan.poses[step])
+                follows = plan.follows.expand_as(state.seen)
+                state = replace(state, motion=choose(follows, planned, state.motion))
+            positions.append(state.motion.position)
+            if step + 1 < noise.steps.shape[0]:
+                state = replace(
+                    state, hidden=self._recur(context, state, before.velocity, present=state.seen)
+                )
+        return torch.stack(positions, dim=2)
+
+    def _move(self, context: Context, state: State, intent: Tensor, noise: Tensor) -> Motion:
+        """One imagined step of every agent."""
+        change = self.decide(torch.cat([state.hidden, intent, noise], -1)) * context.dt[:, None]
+        walked = walk(state.motion, change, context.dt)
+        return choose(
+            context.drives.expand_as(state.seen), drive(state.motion, change, context.dt), walked
+        )
+
+    def _follow(self, context: Context, before: Motion, pose: Tensor) -> Motion:
+        """The motion of agents that step to given poses ``[S or 1, N, 3]``."""
+        facing = torch.stack([pose[..., 2].cos(), pose[..., 2].sin()], -1)
+        facing = facing.expand_as(before.facing)
+        return moved_to(before, pose[..., :2].expand_as(facing), facing, context.dt)
+
+    def _recur(
+        self, context: Context, state: State, velocity_before: Tensor, present: Tensor
+    ) -> Tensor:
+        """The next hidden state ``[S, N, D]`` from the motion and the surroundings."""
+        described = self.describe(_motion_features(context, state, velocity_before))
+        reach = 0.5 * context.size[:, :2].mean(-1)
+        around = self.interaction(
+            state.hidden + described,
+            state.motion,
+            present,
+            reach,
+            context.pairs,
+            context.radius,
+            context.lanes,
+            context.lane_pairs,
+        )
+        inputs = torch.cat([described, around], -1).flatten(0, 1)
+        return self.recur(inputs, state.hidden.flatten(0, 1)).view_as(state.hidden)
+
+
+_MOTION_FEATURES = 11
+
+
+def _motion_features(context: Context, state: State, velocity_before: Tensor) -> Tensor:
+    """Each agent's own motion in its own frame ``[S, N, _MOTION_FEATURES + AGENT_KINDS]``."""
+    motion = state.motion
+    velocity = to_local(motion.velocity, motion.facing)
+    change = to_local(motion.velocity - velocity_before, motion.facing)
+    shape = (*state.seen.shape, -1)
+    return torch.cat(
+        [
+            velocity,
+            change,
+            velocity.norm(dim=-1, keepdim=True),
+            motion.yaw_rate[..., None],
+            state.steady[..., None].to(velocity.dtype),
+            state.unseen_s[..., None],
+            context.dt[:, None].expand(shape),
+            torch.log1p(context.size[:, :2]).expand(shape),
+            nn.functional.one_hot(context.kind, AGENT_KINDS).to(velocity.dtype).expand(shape),
+        ],
+        -1,
+    )
