@@ -1,0 +1,105 @@
+"""Random changes of a training window that leave it plausible."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch_geometric.data import HeteroData
+
+from forecast import geometry
+from forecast.datasets.windows import Window
+from forecast.scene import AgentKind
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How training windows are varied. The model itself does not see position and rotation.
+
+    Attributes:
+        mirror: Probability to mirror left and right.
+        scale: Distances and speeds grow or shrink by up to this share.
+        reverse: Probability to play a window of pedestrians alone backwards.
+        short_history: Probability that an agent's first observed steps are hidden.
+        drop_agents: Probability that an agent is left out, for windows of several.
+    """
+
+    mirror: float = 0.5
+    scale: float = 0.15
+    reverse: float = 0.5
+    short_history: float = 0.2
+    drop_agents: float = 0.1
+
+
+def augment_window(window: Window, config: AugmentConfig, rng: np.random.Generator) -> Window:
+    """Plays backwards, leaves out agents and shortens histories, drawn from ``rng``."""
+    if rng.random() < config.reverse:
+        window = reverse(window)
+    window = _drop_agents(window, config.drop_agents, rng)
+    return _shorten_history(window, config.short_history, rng)
+
+
+def augment_graph(graph: HeteroData, config: AugmentConfig, rng: np.random.Generator) -> None:
+    """Mirrors and scales a graph in place, drawn from ``rng``; the agents keep their size."""
+    across = -1.0 if rng.random() < config.mirror else 1.0
+    stretch = 1 + rng.uniform(-config.scale, config.scale)
+    factors = torch.tensor([stretch, across * stretch], dtype=torch.float32)
+    agent = graph["agent"]
+    agent.position = agent.position * factors
+    agent.future = agent.future * factors
+    agent.heading = agent.heading * across
+    agent.future_heading = agent.future_heading * across
+    graph["lane"].points = graph["lane"].points * factors
+
+
+def reverse(window: Window) -> Window:
+    """Plays a window backwards; windows with others than pedestrians stay as they are.
+
+    What was ``history_steps`` before the end becomes the current step; agents not seen then leave.
+    """
+    if (window.kinds != AgentKind.PEDESTRIAN).any():
+        return window
+    seen = window.valid[:, ::-1][:, window.history_steps - 1]
+    valid = window.valid[seen, ::-1]
+    positions = window.positions_m[seen, ::-1]
+    headings = geometry.motion_headings(positions, valid)
+    return replace(
+        window,
+        agent_ids=window.agent_ids[seen],
+        kinds=window.kinds[seen],
+        sizes_m=window.sizes_m[seen],
+        positions_m=np.ascontiguousarray(positions),
+        headings_rad=headings * valid,
+        valid=np.ascontiguousarray(valid),
+        scored=valid.all(axis=1),
+    )
+
+
+def _drop_agents(window: Window, share: float, rng: np.random.Generator) -> Window:
+    keep = rng.random(len(window.kinds)) >= share
+    if not keep.any():
+        return window
+    return replace(
+        window,
+        agent_ids=window.agent_ids[keep],
+        kinds=window.kinds[keep],
+        sizes_m=window.sizes_m[keep],
+        positions_m=window.positions_m[keep],
+        headings_rad=window.headings_rad[keep],
+        valid=window.valid[keep],
+        scored=window.scored[keep],
+    )
+
+
+def _shorten_history(window: Window, share: float, rng: np.random.Generator) -> Window:
+    agents, history = len(window.kinds), window.history_steps
+    first = rng.integers(0, history, agents) * (rng.random(agents) < share)
+    hidden = np.arange(window.valid.shape[1]) < first[:, None]
+    valid = window.valid & ~hidden
+    return replace(
+        window,
+        positions_m=np.where(valid[..., None], window.positions_m, np.float32(0)),
+        headings_rad=np.where(valid, window.headings_rad, np.float32(0)),
+        valid=valid,
+    )

@@ -1,0 +1,195 @@
+"""`Forecaster`: trained weights as a `Predictor`.
+
+Needs neither Lightning nor a dataset: a planner hands in a `Scene` of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+
+from forecast.datasets.windows import WindowSpec, window
+from forecast.errors import ForecastError
+from forecast.graphs import window_graph
+from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
+from forecast.models.noise import keyed_noise
+from forecast.models.world_model import Plan
+from forecast.scene import AgentKind, Prediction, Scene
+
+_LIGHTNING_PREFIX = "forecaster."
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a model was trained on; carried with the weights.
+
+    Attributes:
+        config: The model's configuration.
+        history_steps: Observed steps it was trained with, the current one included.
+        horizon_steps: Imagined steps it was trained with.
+        learnt_from: Fingerprints of the stores it learnt from, by path.
+        version: Version of this package that trained it.
+    """
+
+    config: ForecasterConfig
+    history_steps: int
+    horizon_steps: int
+    learnt_from: dict[str, str] = field(default_factory=dict)
+    version: str = ""
+
+
+class Forecaster:
+    """A trained model; satisfies `Predictor`.
+
+    Args:
+        model: The network with its weights.
+        training: What it was trained on.
+        name: How tables call it.
+    """
+
+    def __init__(self, model: PedestrianForecaster, training: Training, name: str) -> None:
+        self.model, self.training, self.name = model.eval().requires_grad_(False), training, name
+
+    def predict(
+        self,
+        scene: Scene,
+        at: int,
+        *,
+        horizon_s: float = 6.0,
+        samples: int = 20,
+        seed: int = 0,
+        ego_plan: NDArray[Any] | None = None,
+    ) -> Prediction:
+        """Imagines joint futures; see `Predictor.predict`.
+
+        Sample noise belongs to agents by name (`forecast.models.noise`): with the same seed,
+        predictions that differ in one agent or in the ego's plan share their random numbers.
+
+        Raises:
+            ForecastError: ``samples`` or ``horizon_s`` is too small, or ``ego_plan`` too short.
+        """
+        steps = round(horizon_s / scene.dt_s)
+        if samples < 1 or steps < 1:
+            raise ForecastError(
+                f"samples is {samples} and horizon_s {horizon_s}; at least 1 sample and one step "
+                f"of {scene.dt_s} s are needed"
+            )
+        spec = WindowSpec(self.training.history_steps, steps, min_history_steps=1)
+        nobody = np.zeros(len(scene.tracks), bool)
+        cut = window(scene.between(0, at + 1), at, spec, scored=nobody)
+        noise = keyed_noise(
+            self.training.config.world_model, cut.agent_ids.tolist(), samples, steps, seed
+        )
+        graph = window_graph(cut, self.training.config.graph)
+        with torch.inference_mode():
+            futures = self.model(graph, noise, _plan(ego_plan, graph["agent"].kind, steps)).numpy()
+        return Prediction(
+            positions_m=futures[1:],
+            weights=np.full(samples, 1 / samples),
+            agent_ids=cut.agent_ids,
+            valid=np.ones(len(cut.agent_ids), bool),
+            at_us=cut.at_us,
+            dt_s=scene.dt_s,
+            origin_m=scene.origin_m,
+            mode_m=futures[0],
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Writes weights and configuration as one safetensors file."""
+        metadata = {"forecast": json.dumps(asdict(self.training))}
+        safetensors.torch.save_file(self.model.state_dict(), path, metadata)
+
+
+def load(path: str | Path) -> Forecaster:
+    """Loads trained weights.
+
+    Args:
+        path: A ``.safetensors`` file of `Forecaster.save`, or a ``.ckpt`` of ``forecast fit``.
+            Loading never runs code from the file.
+
+    Raises:
+        ForecastError: The file is missing, unreadable, or not of this package.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ForecastError(f"{path}: there is no such weights file; give a .ckpt or .safetensors")
+    is_checkpoint = path.suffix == ".ckpt"
+    described, weights = _read_checkpoint(path) if is_checkpoint else _read_safetensors(path)
+    training = _training(path, described)
+    model = PedestrianForecaster(training.config)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:160]
+        raise ForecastError(
+            f"{path}: the weights do not fit the configuration they carry ({detail}); train again"
+        ) from None
+    return Forecaster(model, training, name=path.stem)
+
+
+def _read_checkpoint(path: Path) -> tuple[Any, dict[str, torch.Tensor]]:
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        weights = checkpoint["state_dict"]
+        described = checkpoint["forecast"]
+    except (RuntimeError, pickle.UnpicklingError, KeyError, EOFError, TypeError) as error:
+        raise ForecastError(
+            f"{path}: not a checkpoint of 'forecast fit' ({type(error).__name__}); "
+            "give one from its checkpoints folder"
+        ) from None
+    start = len(_LIGHTNING_PREFIX)
+    return described, {
+        name[start:]: value for name, value in weights.items() if name.startswith(_LIGHTNING_PREFIX)
+    }
+
+
+def _read_safetensors(path: Path) -> tuple[Any, dict[str, torch.Tensor]]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            described = json.loads(file.metadata()["forecast"])
+            return described, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError):
+        raise ForecastError(
+            f"{path}: not a weights file of this package; give one that Forecaster.save wrote"
+        ) from None
+
+
+def _training(path: Path, described: Any) -> Training:
+    """Builds `Training` from plain values and refuses what it does not know."""
+    try:
+        training = msgspec.convert(described, Training)
+    except msgspec.ValidationError as error:
+        raise ForecastError(f"{path}: its configuration is not understood: {error}") from None
+    known = asdict(training)
+    if known != described:
+        changed = sorted(key for key in known if known[key] != described.get(key, known[key]))
+        raise ForecastError(
+            f"{path}: its configuration ({', '.join(changed) or 'an unknown key'}) is from another "
+            "version of this package; use that version or train again"
+        )
+    return training
+
+
+def _plan(ego_plan: NDArray[Any] | None, kind: torch.Tensor, steps: int) -> Plan | None:
+    if ego_plan is None:
+        return None
+    poses = np.asarray(ego_plan, np.float32)
+    if poses.ndim != 2 or poses.shape[1] != 3 or len(poses) < steps or not np.isfinite(poses).all():
+        raise ForecastError(
+            f"ego_plan has shape {list(poses.shape)}; finite poses [T, 3] for at least {steps} "
+            "steps are needed"
+        )
+    follows = kind == AgentKind.EGO
+    if not follows.any():
+        raise ForecastError("ego_plan is given but no agent of the scene is of kind EGO; add it")
+    return Plan(torch.from_numpy(poses)[:steps, None, None], follows)

@@ -1,0 +1,171 @@
+"""The LightningModule: one step for training, validation and test."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from forecast import __version__
+from forecast.errors import ForecastError
+from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster, draw_noise
+from forecast.models.losses import LossConfig, rollout_loss
+from forecast.models.world_model import Plan
+from forecast.scene import AgentKind
+
+CHECKPOINT_KEY = "forecast"
+"""Where a checkpoint keeps what `forecast.inference` needs besides the weights."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with a one-cycle schedule (Smith and Topin 2018).
+
+    Attributes:
+        lr: Highest learning rate.
+        weight_decay: Decoupled weight decay.
+        warmup: Share of the training spent rising to ``lr``.
+    """
+
+    lr: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup: float = 0.1
+
+
+class ForecastModule(pl.LightningModule):
+    """Trains a `PedestrianForecaster` on its own imagined futures.
+
+    Args:
+        forecaster: Sizes and ranges of the model.
+        loss: Weights of the loss terms.
+        optimizer: Optimiser and schedule.
+        samples: Imagined futures per window while training.
+        val_samples: Imagined futures per window while validating: the K of minADE.
+        plan_share: Probability that a training batch is told the ego's true path as its plan.
+    """
+
+    def __init__(
+        self,
+        forecaster: ForecasterConfig = ForecasterConfig(),  # noqa: B008 (frozen)
+        loss: LossConfig = LossConfig(),  # noqa: B008
+        optimizer: OptimizerConfig = OptimizerConfig(),
+        samples: int = 8,
+        val_samples: int = 20,
+        plan_share: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if samples < 2:
+            raise ForecastError(f"samples is {samples}; the energy score needs at least 2")
+        self.config, self.loss_config, self.optimizer_config = forecaster, loss, optimizer
+        self.samples, self.val_samples, self.plan_share = samples, val_samples, plan_share
+        self.forecaster = PedestrianForecaster(forecaster)
+
+    def training_step(self, batch: HeteroData, batch_index: int) -> Tensor:
+        """Loss of one training batch."""
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: HeteroData, batch_index: int) -> None:
+        """Logs losses and metrics of one validation batch."""
+        self._step(batch, "val")
+
+    def test_step(self, batch: HeteroData, batch_index: int) -> None:
+        """Logs losses and metrics of one test batch."""
+        self._step(batch, "test")
+
+    def _step(self, batch: HeteroData, stage: str) -> Tensor:
+        agent, training = batch["agent"], stage == "train"
+        steps = agent.future.shape[1]
+        noise = draw_noise(
+            self.config.world_model,
+            self.samples if training else self.val_samples,
+            agent.num_nodes,
+            steps,
+            like=agent.position,
+        )
+        plan = _true_ego_plan(batch) if training and torch.rand(()) < self.plan_share else None
+        futures = self.forecaster(batch, noise, plan)
+        counted = agent.future_valid if training else agent.future_valid & agent.scored[:, None]
+        if plan is not None:
+            counted = counted & ~plan.follows[:, None]
+        pedestrian = agent.kind == AgentKind.PEDESTRIAN
+        weight = torch.where(pedestrian, 1.0, self.loss_config.vehicles)
+        parts = rollout_loss(
+            futures[1:], futures[0], agent.future, counted, weight, self.loss_config
+        )
+        self._log(stage, parts, batch, futures)
+        return parts["loss"]
+
+    def _log(
+        self, stage: str, parts: dict[str, Tensor], batch: HeteroData, futures: Tensor
+    ) -> None:
+        training, scored = stage == "train", batch["agent"].scored
+        size = batch.num_graphs if training else int(scored.sum())
+        values = {f"{stage}/{name}": value.detach() for name, value in parts.items()}
+        if not training:
+            values |= _displacements(stage, batch, futures)
+        self.log_dict(values, batch_size=size, on_epoch=True, on_step=False, sync_dist=True)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW, one cycle over the whole training."""
+        config = self.optimizer_config
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=config.lr,
+            total_steps=int(self.trainer.estimated_stepping_batches),
+            pct_start=config.warmup,
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the configuration and what was learnt from, as plain values."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        checkpoint[CHECKPOINT_KEY] = {
+            "config": asdict(self.config),
+            "history_steps": data.train_spec.history_steps,
+            "horizon_steps": data.train_spec.horizon_steps,
+            "learnt_from": data.fingerprints(),
+            "version": __version__,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of a model with another configuration."""
+        found = checkpoint.get(CHECKPOINT_KEY, {}).get("config")
+        wanted = asdict(self.config)
+        if found != wanted:
+            raise ForecastError(
+                f"checkpoint: its model configuration {found} is not the one asked for, {wanted}; "
+                "use the configuration it was trained with"
+            )
+
+
+def _true_ego_plan(batch: HeteroData) -> Plan:
+    """The path each ego truly took, for the egos whose whole future is known."""
+    agent = batch["agent"]
+    poses = torch.cat([agent.future, agent.future_heading[..., None]], -1)  # [N, T, 3]
+    follows = (agent.kind == AgentKind.EGO) & agent.future_valid.all(-1)
+    return Plan(poses.transpose(0, 1)[:, None], follows)
+
+
+def _displacements(stage: str, batch: HeteroData, futures: Tensor) -> dict[str, Tensor]:
+    """ADE and FDE of the scored pedestrians, most probable and best of the samples."""
+    agent = batch["agent"]
+    error = (futures[:, agent.scored] - agent.future[agent.scored]).norm(dim=-1)  # [1 + K, N, T]
+    count = len(error) - 1
+    ade, fde = error.mean(-1), error[..., -1]
+    return {
+        f"{stage}/top1_ade_m": ade[0].mean(),
+        f"{stage}/top1_fde_m": fde[0].mean(),
+        f"{stage}/min_ade_{count}_m": ade[1:].min(0).values.mean(),
+        f"{stage}/min_fde_{count}_m": fde[1:].min(0).values.mean(),
+    }

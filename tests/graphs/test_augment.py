@@ -1,0 +1,68 @@
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from forecast.datasets.windows import WindowSpec, window
+from forecast.graphs import GraphConfig, window_graph
+from forecast.graphs.augment import AugmentConfig, augment_graph, augment_window, reverse
+from forecast.scene import Scene
+from tests.scenes import street_scene
+
+SPEC = WindowSpec(history_steps=3, horizon_steps=4)
+NOTHING = AugmentConfig(mirror=0, scale=0, reverse=0, short_history=0, drop_agents=0)
+
+
+def walkers() -> Scene:
+    along = np.arange(10.0)
+    straight = np.stack([along, 0 * along], -1)
+    return Scene.from_arrays([straight, straight[::-1] + [0, 1]], [0, 0], dt_s=0.4)
+
+
+def test_reverse_plays_backwards() -> None:
+    cut = window(walkers(), 4, SPEC)
+    back = reverse(cut)
+    np.testing.assert_array_equal(back.positions_m, cut.positions_m[:, ::-1])
+    np.testing.assert_allclose(back.headings_rad[0, 1:], np.pi)
+
+
+def test_reverse_drops_whoever_is_not_seen_at_the_new_current_step() -> None:
+    scene = walkers()
+    scene.tracks.valid[1, 6] = False  # the current step of the reversed window 2..8
+    back = reverse(window(scene, 4, SPEC))
+    assert back.agent_ids.tolist() == ["0"]
+
+
+def test_reverse_leaves_traffic_alone() -> None:
+    cut = window(street_scene(), 10, SPEC)
+    assert reverse(cut) is cut
+
+
+def test_mirror_and_scale_move_inputs_and_targets_together() -> None:
+    cut = window(street_scene(), 10, SPEC)
+    plain, changed = (window_graph(cut, GraphConfig()) for _ in range(2))
+    augment_graph(changed, replace(NOTHING, mirror=1.0, scale=0.2), np.random.default_rng(1))
+    ratio = changed["agent"].position[0, -1, 0] / plain["agent"].position[0, -1, 0]
+    assert 0.8 <= ratio <= 1.2
+    assert ratio != 1
+    factors = torch.tensor([ratio, -ratio])
+    for node, name in (("agent", "position"), ("agent", "future"), ("lane", "points")):
+        torch.testing.assert_close(changed[node][name], plain[node][name] * factors)
+    torch.testing.assert_close(changed["agent"].heading, -plain["agent"].heading)
+
+
+def test_a_shortened_history_is_masked_not_moved() -> None:
+    cut = window(walkers(), 4, SPEC)
+    short = augment_window(cut, replace(NOTHING, short_history=1.0), np.random.default_rng(3))
+    assert short.valid.sum() < cut.valid.sum()
+    assert short.valid[:, 2:].all()
+    np.testing.assert_array_equal(short.positions_m[short.valid], cut.positions_m[short.valid])
+    assert (short.positions_m[~short.valid] == 0).all()
+
+
+def test_agents_are_dropped_but_never_all() -> None:
+    cut = window(street_scene(), 10, SPEC)
+    fewer = augment_window(cut, replace(NOTHING, drop_agents=0.5), np.random.default_rng(0))
+    assert 0 < len(fewer.agent_ids) < len(cut.agent_ids)
+    everyone = augment_window(cut, replace(NOTHING, drop_agents=1.0), np.random.default_rng(0))
+    assert len(everyone.agent_ids) == len(cut.agent_ids)

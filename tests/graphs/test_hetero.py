@@ -1,0 +1,66 @@
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forecast.datasets.windows import WindowSpec, window
+from forecast.graphs import GraphConfig, window_graph
+from forecast.graphs.hetero import cut_lanes
+from forecast.scene import LaneMap, Polylines, Scene
+from tests.scenes import street_scene
+
+SPEC = WindowSpec(history_steps=5, horizon_steps=8)
+INPUTS = ("position", "heading", "valid", "kind", "size", "dt")
+EDGES = (("agent", "near", "agent"), ("lane", "next", "lane"), ("lane", "near", "agent"))
+
+
+def graph_of(scene: Scene, at: int = 10, config: GraphConfig | None = None):
+    return window_graph(window(scene, at, SPEC), config or GraphConfig())
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**16), at=st.integers(4, 14))
+def test_the_future_does_not_reach_the_inputs(seed: int, at: int) -> None:
+    scene = street_scene()
+    rng = np.random.default_rng(seed)
+    changed = street_scene()
+    later = np.s_[:, at + 1 :]
+    changed.tracks.positions_m[later] = rng.normal(0, 50, changed.tracks.positions_m[later].shape)
+    changed.tracks.headings_rad[later] = rng.normal(0, 3, changed.tracks.headings_rad[later].shape)
+    changed.tracks.valid[later] = rng.random(changed.tracks.valid[later].shape) < 0.5
+    before, after = graph_of(scene, at), graph_of(changed, at)
+    for name in INPUTS:
+        assert torch.equal(before["agent"][name], after["agent"][name]), name
+    for edge in EDGES:
+        assert torch.equal(before[edge].edge_index, after[edge].edge_index), edge
+    assert torch.equal(before["lane"].points, after["lane"].points)
+    assert not torch.equal(before["agent"].future, after["agent"].future)
+
+
+def test_candidates_are_all_pairs_that_can_meet() -> None:
+    # Two people 20 m apart, both at rest: each reaches 1 m/s x 4 s, and they see 5 m: 13 < 20.
+    scene = Scene.from_arrays([[[0, 0]] * 12, [[20, 0]] * 12, [[21, 0]] * 12], [0, 0, 0], dt_s=0.5)
+    pairs = graph_of(scene, at=6)["agent", "near", "agent"].edge_index
+    assert sorted(map(tuple, pairs.T.tolist())) == [(1, 2), (2, 1)]
+    farther = GraphConfig(agent_radius_m=12.5)
+    pairs = graph_of(scene, at=6, config=farther)["agent", "near", "agent"].edge_index
+    assert sorted(map(tuple, pairs.T.tolist())) == [(0, 1), (1, 0), (1, 2), (2, 1)]
+
+
+def test_lanes_are_cut_into_linked_pieces() -> None:
+    lines = [[[0.0, 0.0], [24.0, 0.0]], [[24.0, 0.0], [24.0, 6.0]]]
+    lanes = LaneMap(
+        np.array(["a", "b"]), Polylines.of(map(np.array, lines)), successors=np.array([[0, 1]])
+    )
+    pieces, links = cut_lanes(lanes, piece_m=12.0, points=3)
+    np.testing.assert_allclose(pieces[0], [[0, 0], [6, 0], [12, 0]])
+    np.testing.assert_allclose(pieces[1], [[12, 0], [18, 0], [24, 0]])
+    np.testing.assert_allclose(pieces[2], [[24, 0], [24, 3], [24, 6]])
+    assert links.T.tolist() == [[0, 1], [1, 2]]
+
+
+def test_a_scene_without_a_map_has_no_lanes() -> None:
+    scene = Scene.from_arrays([[[0, 0]] * 12], [0], dt_s=0.5)
+    graph = graph_of(scene, at=6)
+    assert graph["lane"].points.shape == (0, 5, 2)
+    assert graph["lane", "near", "agent"].edge_index.shape == (2, 0)

@@ -1,0 +1,63 @@
+"""Small made-up scenes that several tests use."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from forecast.scene import AgentKind, LaneMap, Polylines, Scene
+
+KINDS = [
+    AgentKind.PEDESTRIAN,
+    AgentKind.PEDESTRIAN,
+    AgentKind.PEDESTRIAN,
+    AgentKind.CYCLIST,
+    AgentKind.VEHICLE,
+    AgentKind.EGO,
+    AgentKind.STATIC,
+]
+
+
+def street_scene(seed: int = 0, steps: int = 24, dt_s: float = 0.5) -> Scene:
+    """People, a cyclist, a car, the ego and a cone on a two-lane street, with gaps in the tracks."""
+    rng = np.random.default_rng(seed)
+    agents = len(KINDS)
+    speed = np.array([1.3, 1.0, 0.0, 3.0, 6.0, 5.0, 0.0])
+    heading = np.array([1.2, -0.4, 0.3, 0.0, np.pi, 0.0, 0.0])
+    start = rng.uniform(-6, 6, (agents, 1, 2))
+    turning = 0.05 * rng.standard_normal((agents, steps)).cumsum(1)
+    headings = heading[:, None] + turning
+    direction = np.stack([np.cos(headings), np.sin(headings)], -1)
+    positions = start + (speed[:, None, None] * dt_s * direction).cumsum(1)
+    valid = np.ones((agents, steps), bool)
+    valid[1, :5] = False
+    valid[0, 3] = False
+    valid[3, -4:] = False
+    lines = [np.array([[-40.0, y], [0.0, y], [40.0, y]]) for y in (-2.0, 2.0)]
+    lanes = LaneMap(np.array(["east", "west"]), Polylines.of([lines[0], lines[1][::-1]]))
+    return Scene.from_arrays(
+        positions, KINDS, dt_s, valid=valid, headings_rad=headings, lane_map=lanes, id="street"
+    )
+
+
+def moved(scene: Scene, angle_rad: float, shift_m: tuple[float, float]) -> Scene:
+    """The scene turned about its origin and shifted."""
+    cos, sin = np.cos(angle_rad), np.sin(angle_rad)
+    turn = np.array([[cos, sin], [-sin, cos]])
+
+    def move(points: np.ndarray) -> np.ndarray:
+        return (points @ turn + shift_m).astype(np.float32)
+
+    tracks, lanes = scene.tracks, scene.lane_map
+    assert lanes is not None
+    lines = lanes.centerlines
+    return replace(
+        scene,
+        tracks=replace(
+            tracks,
+            positions_m=move(tracks.positions_m),
+            headings_rad=tracks.headings_rad + np.float32(angle_rad),
+        ),
+        lane_map=replace(lanes, centerlines=Polylines(move(lines.points_m), lines.offsets)),
+    )
