@@ -20,7 +20,7 @@ KINDS = [
 
 
 def street_scene(seed: int = 0, steps: int = 24, dt_s: float = 0.5) -> Scene:
-    """People, a cyclist, a car, the ego and a cone on a two-lane street, with gaps in the tracks."""
+    """People, a cyclist, a car, the ego and a cone on a two-lane street; tracks have gaps."""
     rng = np.random.default_rng(seed)
     agents = len(KINDS)
     speed = np.array([1.3, 1.0, 0.0, 3.0, 6.0, 5.0, 0.0])

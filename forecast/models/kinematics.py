@@ -89,7 +89,9 @@ def drive(motion: Motion, change: Tensor, dt_s: Tensor) -> Motion:
         change: Change of speed in m/s and of yaw rate in rad/s ``[..., 2]``.
         dt_s: Step length that broadcasts against ``yaw_rate``.
     """
-    speed = to_local(motion.velocity, motion.facing)[..., 0] + change[..., 0]
+    forward = (motion.velocity * motion.facing).sum(-1) >= 0
+    pace = motion.velocity.norm(dim=-1)  # of the chord; its direction lags behind the heading
+    speed = torch.where(forward, pace, -pace) + change[..., 0]
     yaw_rate = motion.yaw_rate + change[..., 1]
     half = 0.5 * yaw_rate * dt_s * torch.tanh(speed.abs())  # a vehicle at rest does not turn
     middle = to_world(torch.stack([half.cos(), half.sin()], -1), motion.facing)

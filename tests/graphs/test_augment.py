@@ -16,7 +16,8 @@ NOTHING = AugmentConfig(mirror=0, scale=0, reverse=0, short_history=0, drop_agen
 def walkers() -> Scene:
     along = np.arange(10.0)
     straight = np.stack([along, 0 * along], -1)
-    return Scene.from_arrays([straight, straight[::-1] + [0, 1]], [0, 0], dt_s=0.4)
+    back = np.stack([along[::-1], 1 + 0 * along], -1)
+    return Scene.from_arrays([straight, back], [0, 0], dt_s=0.4)
 
 
 def test_reverse_plays_backwards() -> None:

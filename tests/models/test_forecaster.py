@@ -1,0 +1,141 @@
+"""The contract of the model: shapes, symmetries, causality, gradients."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch_geometric.data import Batch
+
+from forecast.datasets.windows import WindowSpec, window
+from forecast.graphs import window_graph
+from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster, draw_noise
+from forecast.models.noise import keyed_noise
+from forecast.models.world_model import Plan, WorldModelConfig
+from forecast.scene import AgentKind, Scene
+from tests.scenes import moved, street_scene
+
+SPEC = WindowSpec(history_steps=5, horizon_steps=8)
+CONFIG = ForecasterConfig(world_model=WorldModelConfig(hidden=16, messages=8, lane=8))
+
+
+@pytest.fixture(scope="module")
+def model() -> PedestrianForecaster:
+    """A model with random weights everywhere, also where training starts at zero."""
+    torch.manual_seed(0)
+    model = PedestrianForecaster(CONFIG)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return model.eval()
+
+
+def futures(model: PedestrianForecaster, scene: Scene, at: int = 10, plan: Plan | None = None):
+    cut = window(scene, at, SPEC)
+    noise = keyed_noise(CONFIG.world_model, cut.agent_ids.tolist(), 3, 8, seed=1)
+    with torch.inference_mode():
+        return model(window_graph(cut, CONFIG.graph), noise, plan)
+
+
+def test_an_untrained_model_is_constant_velocity() -> None:
+    scene = Scene.from_arrays([[[0.7 * t, 0.2 * t] for t in range(12)]], [0], dt_s=0.5)
+    future = futures(PedestrianForecaster(CONFIG), scene, at=6)
+    steps = torch.arange(7, 15)[:, None]
+    torch.testing.assert_close(future[:, 0], (steps * torch.tensor([0.7, 0.2])).expand(4, 8, 2))
+
+
+@settings(max_examples=10, deadline=None)
+@given(angle=st.floats(-3, 3), x=st.floats(-50, 50), y=st.floats(-50, 50))
+def test_moving_the_scene_moves_the_forecast(model, angle: float, x: float, y: float) -> None:
+    scene = street_scene()
+    forecast = futures(model, scene).numpy()
+    cos, sin = np.cos(angle), np.sin(angle)
+    expected = forecast @ np.array([[cos, sin], [-sin, cos]]) + [x, y]
+    np.testing.assert_allclose(futures(model, moved(scene, angle, (x, y))), expected, atol=2e-3)
+
+
+def test_reordering_agents_reorders_the_forecast(model) -> None:
+    scene = street_scene()
+    order = np.random.default_rng(0).permutation(len(scene.tracks))
+    shuffled = replace(scene, tracks=scene.tracks.select(order))
+    names = scene.tracks.agent_ids[scene.present(10)].tolist()
+    place = [names.index(n) for n in shuffled.tracks.agent_ids[shuffled.present(10)]]
+    torch.testing.assert_close(
+        futures(model, shuffled), futures(model, scene)[:, place], atol=1e-5, rtol=0
+    )
+
+
+def test_scenes_of_a_batch_do_not_touch_each_other(model) -> None:
+    cuts = [window(street_scene(seed), 10, SPEC) for seed in (0, 1)]
+    graphs = [window_graph(cut, CONFIG.graph) for cut in cuts]
+    batch = Batch.from_data_list(graphs)
+    names = [name for cut in cuts for name in cut.agent_ids.tolist()]
+    noise = keyed_noise(CONFIG.world_model, names, 3, 8, seed=1)
+    with torch.inference_mode():
+        together = model(batch, noise)
+    alone = torch.cat([futures(model, street_scene(seed)) for seed in (0, 1)], dim=1)
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+
+
+def test_an_agent_out_of_reach_changes_nothing(model) -> None:
+    scene = street_scene()
+    tracks = scene.tracks
+    tracks.positions_m[1] += 500
+    kept = np.arange(len(tracks)) != 1
+    alone = replace(scene, tracks=tracks.select(kept))
+    with_far = futures(model, scene)[:, [0, 2, 3, 4, 5]]
+    torch.testing.assert_close(futures(model, alone), with_far, atol=1e-5, rtol=0)
+
+
+def test_a_neighbour_within_reach_matters(model) -> None:
+    positions = np.array([[[0, 0]] * 12, [[2, 0]] * 12])
+    scene = Scene.from_arrays(positions, [0, 0], dt_s=0.5)
+    alone = Scene.from_arrays(positions[:1], [0], dt_s=0.5)
+    both = futures(model, scene)[:, 0]
+    assert (both - futures(model, alone)[:, 0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("change_at", [0, 3, 7])
+def test_people_do_not_react_to_a_plan_before_it_unfolds(model, change_at: int) -> None:
+    scene = street_scene()
+    present = scene.present(10)
+    kind = scene.tracks.kinds[present]
+    start = scene.tracks.positions_m[present[kind == AgentKind.PEDESTRIAN], 10].mean(0)
+    poses = torch.zeros(8, 1, 1, 3)
+    poses[..., :2] = torch.from_numpy(start)
+    changed = poses.clone()
+    changed[change_at:, ..., 0] += 3.0
+    follows = torch.from_numpy(kind == AgentKind.EGO)
+    before = futures(model, scene, plan=Plan(poses, follows))
+    after = futures(model, scene, plan=Plan(changed, follows))
+    others = ~follows
+    assert torch.equal(before[:, others, : change_at + 1], after[:, others, : change_at + 1])
+    if change_at < 7:
+        assert not torch.equal(before[:, others], after[:, others])
+    torch.testing.assert_close(after[0, follows, :, 0], changed[:, 0, 0, 0][None])
+
+
+def test_every_weight_gets_a_gradient() -> None:
+    torch.manual_seed(0)
+    model = PedestrianForecaster(CONFIG)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    graph = window_graph(window(street_scene(), 10, SPEC), CONFIG.graph)
+    noise = draw_noise(CONFIG.world_model, 2, graph["agent"].num_nodes, 8, like=torch.zeros(1))
+    model(graph, noise).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_the_first_noise_is_the_mode() -> None:
+    noise = draw_noise(CONFIG.world_model, 3, 5, 4, like=torch.zeros(1))
+    assert noise.intent.shape == (4, 5, 4)
+    assert noise.steps.shape == (4, 4, 5, 2)
+    assert noise.intent[0].eq(0).all()
+    assert noise.steps[:, 0].eq(0).all()
+    assert noise.steps[:, 1:].ne(0).all()

@@ -1,0 +1,72 @@
+import numpy as np
+import torch
+
+from forecast.models.kinematics import (
+    Motion,
+    drive,
+    moved_to,
+    to_local,
+    to_world,
+    turn_towards,
+    walk,
+)
+
+EAST = torch.tensor([1.0, 0.0])
+
+
+def motion(velocity: list[float], facing: list[float], yaw_rate: float = 0.0) -> Motion:
+    return Motion(
+        torch.zeros(2), torch.tensor(velocity), torch.tensor(facing), torch.tensor(yaw_rate)
+    )
+
+
+def test_local_and_world_are_inverse() -> None:
+    facing = torch.tensor([0.6, 0.8])
+    vector = torch.tensor([1.0, -2.0])
+    torch.testing.assert_close(to_local(facing, facing), EAST)
+    torch.testing.assert_close(to_world(to_local(vector, facing), facing), vector)
+
+
+def test_walking_without_a_change_is_constant_velocity() -> None:
+    after = walk(motion([1.0, 0.5], [0.0, 1.0]), torch.zeros(2), torch.tensor(0.5))
+    torch.testing.assert_close(after.position, torch.tensor([0.5, 0.25]))
+    torch.testing.assert_close(after.velocity, torch.tensor([1.0, 0.5]))
+
+
+def test_a_change_of_velocity_is_in_the_walkers_frame() -> None:
+    after = walk(motion([0.0, 1.0], [0.0, 1.0]), torch.tensor([0.5, 0.0]), torch.tensor(1.0))
+    torch.testing.assert_close(after.velocity, torch.tensor([0.0, 1.5]))
+
+
+def test_driving_turns_along_an_arc() -> None:
+    # 1.5 rad of a circle of radius 10 m at 5 m/s, in 30 steps of 0.1 s.
+    state = motion([5.0, 0.0], [1.0, 0.0], yaw_rate=0.5)
+    for _ in range(30):
+        state = drive(state, torch.zeros(2), torch.tensor(0.1))
+    expected = torch.tensor([10 * np.sin(1.5), 10 * (1 - np.cos(1.5))], dtype=torch.float32)
+    torch.testing.assert_close(state.position, expected, atol=0.02, rtol=0)
+    torch.testing.assert_close(state.velocity.norm(), torch.tensor(5.0))
+
+
+def test_a_vehicle_at_rest_does_not_turn() -> None:
+    after = drive(motion([0.0, 0.0], [1.0, 0.0], 0.7), torch.zeros(2), torch.tensor(0.5))
+    torch.testing.assert_close(after.facing, EAST)
+    torch.testing.assert_close(after.position, torch.zeros(2))
+
+
+def test_standing_noise_does_not_turn_a_person_but_walking_does() -> None:
+    slightly = turn_towards(EAST, torch.tensor([0.0, 0.02]))
+    assert torch.atan2(slightly[1], slightly[0]) < 0.1
+    walked = turn_towards(EAST, torch.tensor([0.0, 0.7]))
+    assert torch.atan2(walked[1], walked[0]) > 1.2
+
+
+def test_moved_to_gives_the_mean_velocity_and_turn() -> None:
+    after = moved_to(
+        motion([9.0, 9.0], [1.0, 0.0]),
+        torch.tensor([2.0, 0.0]),
+        torch.tensor([0.0, 1.0]),
+        torch.tensor(2.0),
+    )
+    torch.testing.assert_close(after.velocity, torch.tensor([1.0, 0.0]))
+    torch.testing.assert_close(after.yaw_rate, torch.tensor(np.pi / 4, dtype=torch.float32))
