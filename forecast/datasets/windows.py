@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -149,6 +149,19 @@ class Window:
     def future_valid(self) -> NDArray[np.bool_]:
         """Which future positions are known ``[A, T]``."""
         return self.valid[:, self.history_steps :]
+
+    def select(self, agents: NDArray[Any]) -> Window:
+        """The window of some agents only, by index or mask."""
+        return replace(
+            self,
+            agent_ids=self.agent_ids[agents],
+            kinds=self.kinds[agents],
+            sizes_m=self.sizes_m[agents],
+            positions_m=self.positions_m[agents],
+            headings_rad=self.headings_rad[agents],
+            valid=self.valid[agents],
+            scored=self.scored[agents],
+        )
 
 
 def window(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
 from forecast import geometry
@@ -23,6 +24,7 @@ class AugmentConfig:
         reverse: Probability to play a window of pedestrians alone backwards.
         short_history: Probability that an agent's first observed steps are hidden.
         drop_agents: Probability that an agent is left out, for windows of several.
+        far_m: Agents farther than this from every pedestrian are left out; they teach little.
     """
 
     mirror: float = 0.5
@@ -30,12 +32,14 @@ class AugmentConfig:
     reverse: float = 0.5
     short_history: float = 0.2
     drop_agents: float = 0.1
+    far_m: float = 30.0
 
 
 def augment_window(window: Window, config: AugmentConfig, rng: np.random.Generator) -> Window:
-    """Plays backwards, leaves out agents and shortens histories, drawn from ``rng``."""
+    """Plays backwards, leaves agents out and shortens histories, drawn from ``rng``."""
     if rng.random() < config.reverse:
         window = reverse(window)
+    window = window.select(_near_people(window, config.far_m))
     window = _drop_agents(window, config.drop_agents, rng)
     return _shorten_history(window, config.short_history, rng)
 
@@ -60,36 +64,31 @@ def reverse(window: Window) -> Window:
     """
     if (window.kinds != AgentKind.PEDESTRIAN).any():
         return window
-    seen = window.valid[:, ::-1][:, window.history_steps - 1]
-    valid = window.valid[seen, ::-1]
-    positions = window.positions_m[seen, ::-1]
-    headings = geometry.motion_headings(positions, valid)
+    window = window.select(window.valid[:, ::-1][:, window.history_steps - 1])
+    valid = window.valid[:, ::-1]
+    positions = window.positions_m[:, ::-1]
+    headings = geometry.motion_headings(positions, valid) * valid
     return replace(
         window,
-        agent_ids=window.agent_ids[seen],
-        kinds=window.kinds[seen],
-        sizes_m=window.sizes_m[seen],
         positions_m=np.ascontiguousarray(positions),
-        headings_rad=headings * valid,
+        headings_rad=headings,
         valid=np.ascontiguousarray(valid),
         scored=valid.all(axis=1),
     )
 
 
+def _near_people(window: Window, far_m: float) -> NDArray[np.bool_]:
+    """Agents within ``far_m`` of a pedestrian now ``[A]``."""
+    now = window.positions_m[:, window.history_steps - 1]
+    people = now[window.kinds == AgentKind.PEDESTRIAN]
+    distance = np.linalg.norm(now[:, None] - people[None], axis=-1)
+    near: NDArray[np.bool_] = (distance <= far_m).any(axis=1)
+    return near
+
+
 def _drop_agents(window: Window, share: float, rng: np.random.Generator) -> Window:
     keep = rng.random(len(window.kinds)) >= share
-    if not keep.any():
-        return window
-    return replace(
-        window,
-        agent_ids=window.agent_ids[keep],
-        kinds=window.kinds[keep],
-        sizes_m=window.sizes_m[keep],
-        positions_m=window.positions_m[keep],
-        headings_rad=window.headings_rad[keep],
-        valid=window.valid[keep],
-        scored=window.scored[keep],
-    )
+    return window.select(keep) if keep.any() else window
 
 
 def _shorten_history(window: Window, share: float, rng: np.random.Generator) -> Window:

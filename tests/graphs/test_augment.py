@@ -67,3 +67,11 @@ def test_agents_are_dropped_but_never_all() -> None:
     assert 0 < len(fewer.agent_ids) < len(cut.agent_ids)
     everyone = augment_window(cut, replace(NOTHING, drop_agents=1.0), np.random.default_rng(0))
     assert len(everyone.agent_ids) == len(cut.agent_ids)
+
+
+def test_agents_far_from_every_pedestrian_are_left_out() -> None:
+    scene = street_scene()
+    scene.tracks.positions_m[4] += 100  # the car
+    near = augment_window(window(scene, 10, SPEC), NOTHING, np.random.default_rng(0))
+    assert "4" not in near.agent_ids
+    assert "5" in near.agent_ids
