@@ -10,7 +10,7 @@ from forecast.scene import Scene
 from tests.scenes import street_scene
 
 SPEC = WindowSpec(history_steps=3, horizon_steps=4)
-NOTHING = AugmentConfig(mirror=0, scale=0, reverse=0, short_history=0, drop_agents=0)
+NOTHING = AugmentConfig(mirror=0, scale=0, reverse=0, short_history=0, drop_agents=0, far_m=1e6)
 
 
 def walkers() -> Scene:
@@ -72,6 +72,7 @@ def test_agents_are_dropped_but_never_all() -> None:
 def test_agents_far_from_every_pedestrian_are_left_out() -> None:
     scene = street_scene()
     scene.tracks.positions_m[4] += 100  # the car
-    near = augment_window(window(scene, 10, SPEC), NOTHING, np.random.default_rng(0))
+    nearby = replace(NOTHING, far_m=60.0)
+    near = augment_window(window(scene, 10, SPEC), nearby, np.random.default_rng(0))
     assert "4" not in near.agent_ids
     assert "5" in near.agent_ids
