@@ -97,7 +97,7 @@ def credibility(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor:
     mass = torch.cat([weights * (1 - slot), slot[None]])
 
     def level(points: Tensor) -> Tensor:  # [R, K + 1, 2], the truth last, -> [R]
-        density = _leave_one_out_log_density(points, mass)
+        density = _leave_one_out_density(points, mass)
         truth = density[:, -1:]
         above = (density > truth) + (density == truth) / 2
         return torch.where(truth[:, 0].isnan(), NAN, (above * mass).sum(-1))
@@ -136,13 +136,13 @@ def _slot(weights: Tensor) -> Tensor:
     return 1 / (1 / weights.square().sum() + 1)
 
 
-def _leave_one_out_log_density(points: Tensor, mass: Tensor) -> Tensor:
-    """Log-density ``[R, P]`` of each point by the kernels of the others, up to a constant."""
+def _leave_one_out_density(points: Tensor, mass: Tensor) -> Tensor:
+    """Density ``[R, P]`` of each point by the kernels of the others, up to a common factor."""
     scaled = _scale(points, points, mass).points
-    squared = torch.cdist(scaled, scaled, compute_mode="donot_use_mm_for_euclid_dist").square()
-    exponent = mass.log() - squared / 2
-    exponent.diagonal(dim1=-2, dim2=-1).fill_(-math.inf)
-    return torch.logsumexp(exponent, -1) - torch.log1p(-mass)
+    distance = torch.cdist(scaled, scaled, compute_mode="donot_use_mm_for_euclid_dist")
+    kernel = distance.square_().div_(-2).exp_()
+    kernel.diagonal(dim1=-2, dim2=-1).fill_(0)
+    return kernel @ mass / (1 - mass)
 
 
 class _Scaled(NamedTuple):
