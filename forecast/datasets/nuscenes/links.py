@@ -57,7 +57,7 @@ def time_order(
     group: NDArray[np.int32],
     times_us: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """The order by group, then time, after checking that prev and next say the same.
+    """The order by group, then time, after checking that tokens, prev and next agree with it.
 
     Args:
         path: The table, for errors.
@@ -67,9 +67,10 @@ def time_order(
         times_us: Time of each record ``[N]``.
 
     Raises:
-        ForecastError: Two records of a chain have the same time, or a link does not lead to the
-            neighbour in time.
+        ForecastError: A token is repeated, two records of a chain have the same time, or a link
+            does not lead to the neighbour in time.
     """
+    refuse_repeats(path, "token", links["token"])
     order = np.lexsort((times_us, group))
     token = links["token"][order]
     same = np.diff(group[order]) == 0

@@ -70,7 +70,11 @@ def _content(path: Path) -> mmap.mmap | bytes:
 def _decode(path: Path, content: mmap.mmap | bytes, type: Any, first_record: int = 0) -> Any:
     try:
         return msgspec.json.decode(content, type=type)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise ForecastError(
+            f"{path}: a text is not UTF-8; valid JSON is needed: copy or download the file again"
+        ) from None
+    except msgspec.MsgspecError as error:
         raise ForecastError(f"{path}: {_explain(str(error), content, first_record)}") from None
 
 
@@ -92,4 +96,4 @@ def _explain(message: str, content: mmap.mmap | bytes, first_record: int) -> str
         lambda found: f" in record {first_record + int(found[1])} {found[2]}".rstrip(),
         message,
     )
-    return f"{located}; the table is not in nuScenes format: repair the record"
+    return f"{located}; the file is not in nuScenes format: repair it"

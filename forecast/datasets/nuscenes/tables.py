@@ -248,7 +248,7 @@ def _read_keyframes(folder: Path, scenes: list[_Scene]) -> Keyframes:
     keyframes = Keyframes(
         np.array(tokens, np.str_),
         times[order],
-        *_read_ego(folder, index_of(path, tokens)),
+        *_read_ego(folder, {token: row for row, token in enumerate(tokens)}),
         np.append(0, np.cumsum(counts)),
     )
     without = [s.name for i, s in enumerate(scenes) if not keyframes.has_ego[keyframes.of(i)].any()]
@@ -320,7 +320,6 @@ def _read_annotations(folder: Path, keyframes: Keyframes, instances: Sequence[st
         )
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     del parts
-    refuse_repeats(path, "token", columns["token"])
     times = keyframes.timestamps_us[columns["keyframe"]]
     order = time_order(path, "instance", columns, columns["instance"], times)
     scene = np.searchsorted(keyframes.offsets, columns["keyframe"][order], side="right") - 1
