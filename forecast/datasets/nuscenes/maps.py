@@ -13,6 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from forecast.datasets.nuscenes import arclines
+from forecast.datasets.nuscenes.links import index_of
 from forecast.datasets.nuscenes.rows import read_json
 from forecast.errors import ForecastError
 from forecast.scene import LaneMap, Polygons, Polylines
@@ -173,8 +174,8 @@ def read_city_map(path: Path) -> CityMap:
     """Reads a map expansion file.
 
     Raises:
-        ForecastError: The file is missing, broken or below v1.3; a token leads nowhere; a lane has
-            fewer than 2 distinct points.
+        ForecastError: The file is missing, broken or below v1.3; a lane is there twice or has fewer
+            than 2 distinct points; a token leads nowhere.
     """
     version = read_json(path, _MapVersion).version
     if version < _OLDEST_VERSION:  # compared as the devkit does
@@ -193,7 +194,7 @@ def read_city_map(path: Path) -> CityMap:
 def _build(path: Path, file: _MapFile) -> CityMap:
     lanes = file.lane + file.lane_connector
     ids = [lane.token for lane in lanes if file.arcline_path_3.get(lane.token)]
-    successors, dead_links = _successors(ids, file.connectivity)
+    successors, dead_links = _successors(index_of(path, ids), file.connectivity)
     nodes = {node.token: (node.x, node.y) for node in file.node}
     polygons = {polygon.token: polygon for polygon in file.polygon}
 
@@ -217,13 +218,12 @@ def _build(path: Path, file: _MapFile) -> CityMap:
 
 
 def _successors(
-    ids: Sequence[str], connectivity: Mapping[str, _Links]
+    index: Mapping[str, int], connectivity: Mapping[str, _Links]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs of linked lanes ``[E, 2]``, and each lane's links that lead to no lane ``[L]``.
 
     The official maps hold such links, so they are counted rather than refused.
     """
-    index = {token: row for row, token in enumerate(ids)}
     pairs = [
         (row, index.get(successor, -1))
         for token, row in index.items()
@@ -232,7 +232,7 @@ def _successors(
     ]
     links = np.array(pairs, np.int64).reshape(-1, 2)
     dead = links[:, 1] < 0
-    return np.unique(links[~dead], axis=0), np.bincount(links[dead, 0], minlength=len(ids))
+    return np.unique(links[~dead], axis=0), np.bincount(links[dead, 0], minlength=len(index))
 
 
 def _centerlines(

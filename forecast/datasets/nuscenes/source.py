@@ -74,7 +74,8 @@ class NuScenesSource:
     def fingerprint(self) -> str:
         """SHA-256 over the bytes of the tables, ``splits.json`` and the maps in use, in hex."""
         paths = [self._folder / f"{name}.json" for name in TABLE_NAMES]
-        paths += [path for path in (self._folder / CUSTOM_SPLITS,) if path.exists()]
+        if (self._folder / CUSTOM_SPLITS).exists():
+            paths.append(self._folder / CUSTOM_SPLITS)
         digest = hashlib.sha256()
         for path in [*paths, *self._map_paths.values()]:
             digest.update(f"{path.name} {path.stat().st_size}\n".encode())

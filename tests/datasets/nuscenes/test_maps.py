@@ -40,6 +40,19 @@ def test_far_from_everything_only_the_ground_is_left(tiny):
     assert dropped == {"lane_without_path": 0, "lane_link_to_no_lane": 0}
 
 
+def test_any_layer_may_be_empty(tiny):
+    def empty(city):
+        for layer in city:
+            if layer != "version":
+                city[layer] = type(city[layer])()
+
+    tiny.edit("map", empty)
+    lane_map, dropped = crop(tiny)
+    layers = (lane_map.crosswalks, lane_map.walkways, lane_map.dividers, lane_map.drivable_area)
+    assert [len(lane_map), *map(len, layers)] == [0] * 5
+    assert dropped == {"lane_without_path": 0, "lane_link_to_no_lane": 0}
+
+
 def test_areas_are_clipped_and_keep_their_holes(tiny):
     lane_map, _ = crop(tiny)
     (ground,) = lane_map.drivable_area
@@ -127,6 +140,11 @@ def test_a_lane_without_two_points_is_refused(tiny):
             arc["segment_length"] = [0.0, 1e-5, 0.0]
 
     assert "lane 'turn' has 1 distinct point; at least 2 are needed" in refusal(tiny, shrink)
+
+
+def test_a_repeated_lane_is_refused(tiny):
+    message = refusal(tiny, lambda city: city["lane"].append(city["lane"][0]))
+    assert "token 'straight' appears more than once; remove the repeats" in message
 
 
 @pytest.mark.parametrize(

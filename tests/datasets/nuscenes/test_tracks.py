@@ -95,6 +95,8 @@ def test_tracks_of_a_scene(tiny):
     tracks = tracks_of(tiny)
     assert list(tracks.agent_ids) == ["ego", "ped", "car"]
     assert list(tracks.kinds) == [AgentKind.EGO, AgentKind.PEDESTRIAN, AgentKind.VEHICLE]
+    assert tracks.kinds.dtype == np.int8
+    assert tracks.positions_m.dtype == tracks.headings_rad.dtype == np.float32
     assert list(tracks.categories) == ["vehicle.ego", "human.pedestrian.adult", "vehicle.car"]
     seen = [[1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 1, 0]]
     np.testing.assert_array_equal(tracks.valid, np.array(seen, bool))
