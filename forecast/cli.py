@@ -111,12 +111,7 @@ def _add_evaluate(commands: _Commands) -> None:
 
 def _add_demo(commands: _Commands) -> None:
     parser = _add_command(commands, "demo", _demo, "run every step once, on the simulated city")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("demo"),
-        help="folder of the results (default: %(default)s)",
-    )
+    _add_option(parser, "--out", Path("demo"), "folder of the results")
 
 
 def _add_command(
@@ -166,7 +161,7 @@ def _print_summary(store: SceneStore) -> None:
 
 
 def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "nothing"
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "nothing"
 
 
 def _town(args: argparse.Namespace) -> None:

@@ -143,7 +143,8 @@ class _Rows:
 
 def _read_rows(path: Path) -> _Rows:
     numbers, values = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    text = path.read_text(encoding="utf-8", errors="replace")
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         try:

@@ -338,11 +338,7 @@ def _write_scene(source: SceneSource, out: Path, fingerprint: str, name: str) ->
 def _finish(
     source: SceneSource, out: Path, fingerprint: str, entries: dict[str, SceneEntry]
 ) -> None:
-    """Removes what no longer belongs, then writes the manifest."""
-    belongs = {entry.file for entry in entries.values()}
-    for path in (out / SCENES).iterdir():
-        if path.suffix in (".arrow", ".tmp") and path.name not in belongs:
-            path.unlink()
+    """Writes the manifest, then removes what no longer belongs."""
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         source=source.name,
@@ -353,6 +349,10 @@ def _finish(
         scenes={name: entries[name] for name in source.scene_names()},
     )
     replace_file(out / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+    belongs = {entry.file for entry in entries.values()}
+    for path in (out / SCENES).iterdir():
+        if path.suffix in (".arrow", ".tmp") and path.name not in belongs:
+            path.unlink()
 
 
 def _total(counts: Iterable[dict[str, int]]) -> dict[str, int]:
