@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from forecast import ForecastError, LaneMap
 from forecast.scene import Polygons, Polylines
-from tests.scenes import SQUARE, small_map
+from tests.any_scene import SQUARE, small_map
 
 line = st.integers(0, 5).flatmap(
     lambda n: hnp.arrays(np.float32, (n, 2), elements=st.floats(-100, 100, width=32))

@@ -5,7 +5,7 @@ import pytest
 
 from forecast import AgentKind, ForecastError, Scene
 from forecast.scene.agents import TYPICAL_SIZE_M
-from tests.scenes import small_map
+from tests.any_scene import small_map
 
 PERSON, CAR, CONE = AgentKind.PEDESTRIAN, AgentKind.VEHICLE, AgentKind.STATIC
 NAN = float("nan")
@@ -74,6 +74,28 @@ def test_a_position_far_from_the_origin_is_refused():
 def test_positions_of_another_shape_are_refused(shape):
     with pytest.raises(ForecastError, match=r"positions_m has shape .*; \[A, T, 2\] is needed"):
         Scene.from_arrays(np.zeros(shape), [PERSON], 0.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"kinds": [0, 0]}, r"scene: kinds has shape \[2\]; \[1\] is needed"),
+        ({"kinds": [9]}, r"scene: kinds holds 9; values of AgentKind, 0 to 4, are needed"),
+        ({"valid": [True]}, r"scene: valid has shape \[1\]; \[1, 3\] is needed"),
+        ({"headings_rad": [1.0]}, r"scene: headings_rad has shape \[1\]; \[1, 3\] is needed"),
+        ({"sizes_m": [[1, 2, 3]] * 2}, r"scene: sizes_m has shape \[2, 3\]; \[1, 3\] is needed"),
+        ({"agent_ids": ["a", "b"]}, r"agent_ids has shape \[2\]; \[1\] was expected"),
+        ({"categories": []}, r"categories has shape \[0\]; \[1\] was expected"),
+    ],
+)
+def test_an_array_of_another_shape_or_value_is_refused(given, message):
+    with pytest.raises(ForecastError, match=message):
+        Scene.from_arrays(np.zeros((1, 3, 2)), **{"kinds": [PERSON], "dt_s": 0.5, **given})
+
+
+def test_a_scene_may_be_empty_of_agents():
+    scene = Scene.from_arrays(np.zeros((0, 3, 2)), [], 0.5)
+    assert (len(scene.tracks), scene.steps) == (0, 3)
 
 
 def test_present_leaves_out_the_unseen_and_what_cannot_move(scene):
