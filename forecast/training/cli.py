@@ -14,8 +14,13 @@ class ForecastCLI(LightningCLI):
     """LightningCLI that builds the graphs the model expects."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Takes the graph's ranges and the lengths from the model's configuration."""
-        parser.link_arguments("model.forecaster.graph", "data.graph")
+        """Takes the graph's ranges from the model's configuration."""
+        parser.link_arguments(
+            "model",
+            "data.graph",
+            compute_fn=lambda model: model.config.graph,
+            apply_on="instantiate",
+        )
 
 
 def main(command: str, args: Sequence[str]) -> None:
@@ -30,5 +35,6 @@ def main(command: str, args: Sequence[str]) -> None:
         ForecastDataModule,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
+        auto_configure_optimizers=False,
         args=[command, *args],
     )

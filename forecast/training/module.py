@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -134,10 +135,11 @@ class ForecastModule(pl.LightningModule):
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
+        steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=config.lr,
-            total_steps=int(self.trainer.estimated_stepping_batches),
+            total_steps=max(steps, math.ceil(2 / config.warmup)),  # fewer leave no way up
             pct_start=config.warmup,
         )
         return {
