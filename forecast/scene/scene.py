@@ -104,26 +104,24 @@ class Scene:
         world = np.asarray(positions_m, np.float64)
         if world.ndim != 3 or world.shape[-1] != 2:
             raise ForecastError(f"positions_m has shape {list(world.shape)}; [A, T, 2] is needed")
-        agents, steps = world.shape[:2]
-        seen = ~np.isnan(world).any(-1) if valid is None else np.asarray(valid, bool)
+        agents, steps = grid = world.shape[:2]
+        seen = ~np.isnan(world).any(-1) if valid is None else _given(id, "valid", valid, grid, bool)
         origin = np.asarray(origin_m, np.float64)
-        local = np.where(seen[..., None], world - origin, 0.0)
-        if np.abs(local).max(initial=0.0) > _FLOAT32_REACH_M:
-            raise ForecastError(
-                f"{id}: a position lies {np.abs(local).max():.0f} m from origin_m; pass an "
-                f"origin_m within {_FLOAT32_REACH_M:.0f} m of the agents"
-            )
-        kind_row = np.asarray(kinds, np.int8)
-        names = [AgentKind(int(kind)) for kind in kind_row]
-        headings = geometry.motion_headings(local, seen) if headings_rad is None else headings_rad
-        sizes = [TYPICAL_SIZE_M[kind] for kind in names] if sizes_m is None else sizes_m
+        local = _within_reach(id, np.where(seen[..., None], world - origin, 0.0))
+        names = [_kind(id, kind) for kind in _given(id, "kinds", kinds, (agents,), int).tolist()]
+        if headings_rad is None:
+            headings_rad = geometry.motion_headings(local, seen)
+        headings = _given(id, "headings_rad", headings_rad, grid, np.float32)
+        if sizes_m is None:
+            sizes_m = np.reshape([TYPICAL_SIZE_M[kind] for kind in names], (agents, 3))
+        words = [kind.name.lower() for kind in names] if categories is None else categories
         tracks = Tracks(
-            agent_ids=np.asarray(agent_ids or [str(i) for i in range(agents)], np.str_),
-            kinds=kind_row,
-            categories=np.asarray(categories or [kind.name.lower() for kind in names], np.str_),
+            agent_ids=np.asarray(range(agents) if agent_ids is None else agent_ids, np.str_),
+            kinds=np.array(names, np.int8),
+            categories=np.asarray(words, np.str_),
             positions_m=local.astype(np.float32),
-            headings_rad=np.where(seen, np.asarray(headings, np.float32), np.float32(0)),
-            sizes_m=np.asarray(sizes, np.float32).reshape(agents, 3),
+            headings_rad=np.where(seen, headings, np.float32(0)),
+            sizes_m=_given(id, "sizes_m", sizes_m, (agents, 3), np.float32),
             valid=seen,
         )
         stamps = start_us + np.round(np.arange(steps) * dt_s * 1e6).astype(np.int64)
@@ -153,3 +151,33 @@ class Scene:
         """Indices of the agents that can move and are seen at step ``at``."""
         tracks = self.tracks
         return np.flatnonzero(tracks.valid[:, at] & (tracks.kinds != AgentKind.STATIC))
+
+
+def _given(
+    scene: str, name: str, value: ArrayLike, shape: tuple[int, ...], dtype: type
+) -> NDArray[Any]:
+    array: NDArray[Any] = np.asarray(value, dtype)
+    if array.shape != shape:
+        raise ForecastError(
+            f"{scene}: {name} has shape {list(array.shape)}; {list(shape)} is needed"
+        )
+    return array
+
+
+def _within_reach(scene: str, local_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    farthest = np.abs(local_m).max(initial=0.0)
+    if farthest > _FLOAT32_REACH_M:
+        raise ForecastError(
+            f"{scene}: a position lies {farthest:.0f} m from origin_m; pass an origin_m within "
+            f"{_FLOAT32_REACH_M:.0f} m of the agents"
+        )
+    return local_m
+
+
+def _kind(scene: str, value: int) -> AgentKind:
+    try:
+        return AgentKind(value)
+    except ValueError:
+        raise ForecastError(
+            f"{scene}: kinds holds {value}; values of AgentKind, 0 to {max(AgentKind)}, are needed"
+        ) from None

@@ -15,11 +15,25 @@ from forecast import __version__
 from forecast.errors import ForecastError
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster, draw_noise
 from forecast.models.losses import LossConfig, rollout_loss
+from forecast.models.metrics.classes import collection
+from forecast.models.metrics.scored import Scored
 from forecast.models.world_model import Plan
 from forecast.scene import AgentKind
 
 CHECKPOINT_KEY = "forecast"
 """Where a checkpoint keeps what `forecast.inference` needs besides the weights."""
+
+
+_METRICS = (
+    "top1_ade_m",
+    "top1_fde_m",
+    "mean_fde_m",
+    "min_ade_20_m",
+    "min_fde_20_m",
+    "energy_score_m",
+    "kde_nll_nats",
+)
+"""What validation shows; none of these needs to know which agents share a scene."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +59,7 @@ class ForecastModule(pl.LightningModule):
         loss: Weights of the loss terms.
         optimizer: Optimiser and schedule.
         samples: Imagined futures per window while training.
-        val_samples: Imagined futures per window while validating: the K of minADE.
+        val_samples: Imagined futures per window while validating.
         plan_share: Probability that a training batch is told the ego's true path as its plan.
     """
 
@@ -64,6 +78,8 @@ class ForecastModule(pl.LightningModule):
         self.config, self.loss_config, self.optimizer_config = forecaster, loss, optimizer
         self.samples, self.val_samples, self.plan_share = samples, val_samples, plan_share
         self.forecaster = PedestrianForecaster(forecaster)
+        self.val_metrics = collection(_METRICS, prefix="val/")
+        self.test_metrics = collection(_METRICS, prefix="test/")
 
     def training_step(self, batch: HeteroData, batch_index: int) -> Tensor:
         """Loss of one training batch."""
@@ -103,12 +119,14 @@ class ForecastModule(pl.LightningModule):
     def _log(
         self, stage: str, parts: dict[str, Tensor], batch: HeteroData, futures: Tensor
     ) -> None:
-        training, scored = stage == "train", batch["agent"].scored
-        size = batch.num_graphs if training else int(scored.sum())
-        values = {f"{stage}/{name}": value.detach() for name, value in parts.items()}
-        if not training:
-            values |= _displacements(stage, batch, futures)
-        self.log_dict(values, batch_size=size, on_epoch=True, on_step=False, sync_dist=True)
+        scored = batch["agent"].scored
+        size = batch.num_graphs if stage == "train" else int(scored.sum())
+        losses = {f"{stage}/{name}": value.detach() for name, value in parts.items()}
+        self.log_dict(losses, batch_size=size, on_epoch=True, on_step=False, sync_dist=True)
+        if stage != "train":
+            metrics = self.val_metrics if stage == "val" else self.test_metrics
+            metrics.update(_scored(batch, futures[:, scored]))
+            self.log_dict(metrics, on_epoch=True, batch_size=size)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, one cycle over the whole training."""
@@ -157,15 +175,13 @@ def _true_ego_plan(batch: HeteroData) -> Plan:
     return Plan(poses.transpose(0, 1)[:, None], follows)
 
 
-def _displacements(stage: str, batch: HeteroData, futures: Tensor) -> dict[str, Tensor]:
-    """ADE and FDE of the scored pedestrians, most probable and best of the samples."""
-    agent = batch["agent"]
-    error = (futures[:, agent.scored] - agent.future[agent.scored]).norm(dim=-1)  # [1 + K, N, T]
-    count = len(error) - 1
-    ade, fde = error.mean(-1), error[..., -1]
-    return {
-        f"{stage}/top1_ade_m": ade[0].mean(),
-        f"{stage}/top1_fde_m": fde[0].mean(),
-        f"{stage}/min_ade_{count}_m": ade[1:].min(0).values.mean(),
-        f"{stage}/min_fde_{count}_m": fde[1:].min(0).values.mean(),
-    }
+def _scored(batch: HeteroData, futures: Tensor) -> Scored:
+    """The mode and samples ``[1 + K, N, T, 2]`` of a batch's scored pedestrians as a bundle."""
+    agent, count = batch["agent"], len(futures) - 1
+    return Scored(
+        samples_m=futures[1:],
+        weights=futures.new_full((count,), 1 / count),
+        mode_m=futures[0],
+        truth_m=agent.future[agent.scored],
+        dt_s=float(agent.dt[0]),
+    )

@@ -1,0 +1,197 @@
+"""The command line: parses, calls, prints.
+
+Whatever a command needs is imported when it runs, so that ``forecast --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forecast import __version__
+from forecast.errors import ForecastError
+from forecast.scene import AgentKind
+
+if TYPE_CHECKING:
+    from forecast.datasets.source import SceneSource
+    from forecast.datasets.store import SceneStore
+
+_TRAINING = {
+    "fit": "train a model",
+    "validate": "score a model on the validation split, as training does",
+    "test": "score a model on the test split, as training does",
+}
+"""Commands whose arguments are LightningCLI's."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: The words after ``forecast``; default: those of this process.
+
+    Returns:
+        The exit code: 0 done; 1 the work failed, with one line on stderr; 130 interrupted.
+
+    Raises:
+        SystemExit: With code 2 for wrong usage, and 0 after ``--help`` and ``--version``.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words and words[0] in _TRAINING:
+            _train(words[0], words[1:])
+        else:
+            args = _parser().parse_args(words)
+            args.run(args)
+    except ForecastError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+_Commands = Any
+"""The object `argparse` adds commands to; its type has no public name."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="forecast", description="Pedestrian trajectory forecasting for autonomous driving."
+    )
+    parser.add_argument("--version", action="version", version=f"forecast {__version__}")
+    commands = parser.add_subparsers(metavar="command", required=True)
+    _add_prepare(commands)
+    _add_town(commands)
+    for name, text in _TRAINING.items():
+        commands.add_parser(name, help=text)
+    _add_evaluate(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _add_prepare(commands: _Commands) -> None:
+    parser = _add_command(commands, "prepare", _prepare, "write a dataset's scenes into a store")
+    parser.add_argument("--source", required=True, choices=["nuscenes", "eth_ucy"], help="dataset")
+    parser.add_argument("--dataroot", required=True, type=Path, help="folder of the dataset")
+    parser.add_argument("--out", required=True, type=Path, help="folder of the store")
+    parser.add_argument("--version", help="nuScenes: version folder, such as v1.0-mini")
+    _add_option(parser, "--workers", 1, "processes that read scenes")
+    parser.add_argument("--no-map", action="store_true", help="nuScenes: leave the maps out")
+
+
+def _add_town(commands: _Commands) -> None:
+    parser = _add_command(commands, "town", _town, "write the simulated city in nuScenes format")
+    parser.add_argument("--out", required=True, type=Path, help="folder of the dataset")
+    _add_option(parser, "--scenes", 10, "number of scenes")
+    _add_option(parser, "--seed", 0, "seed of the simulation")
+
+
+def _add_evaluate(commands: _Commands) -> None:
+    parser = _add_command(commands, "evaluate", _evaluate, "score a predictor and write a report")
+    parser.add_argument("--store", required=True, type=Path, help="store of scenes")
+    parser.add_argument(
+        "--split", required=True, help="a split of the store, 'all', or a file of scene names"
+    )
+    parser.add_argument(
+        "--predictor",
+        required=True,
+        help="weights file, or town, constant_velocity, kalman, kmeans, stationary",
+    )
+    parser.add_argument("--out", required=True, type=Path, help="folder of the results")
+    _add_option(parser, "--samples", 20, "joint futures per window")
+    _add_option(parser, "--horizon-s", 6.0, "seconds to predict")
+    _add_option(parser, "--history-s", 2.0, "seconds to observe")
+    _add_option(parser, "--seed", 0, "seed of the predictor")
+
+
+def _add_demo(commands: _Commands) -> None:
+    parser = _add_command(commands, "demo", _demo, "run every step once, on the simulated city")
+    _add_option(parser, "--out", Path("demo"), "folder of the results")
+
+
+def _add_command(
+    commands: _Commands, name: str, run: Callable[[argparse.Namespace], None], text: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=f"{text[0].upper()}{text[1:]}."
+    )
+    parser.set_defaults(run=run, usage_error=parser.error)
+    return parser
+
+
+def _add_option(parser: argparse.ArgumentParser, name: str, default: Any, text: str) -> None:
+    parser.add_argument(
+        name, type=type(default), default=default, help=f"{text} (default: {default})"
+    )
+
+
+def _prepare(args: argparse.Namespace) -> None:
+    from forecast.datasets.store import prepare
+
+    _print_summary(prepare(_source(args), args.out, workers=args.workers))
+
+
+def _source(args: argparse.Namespace) -> SceneSource:
+    if args.source == "nuscenes":
+        if args.version is None:
+            args.usage_error("--version is needed with --source nuscenes, such as v1.0-mini")
+        from forecast.datasets.nuscenes import NuScenesSource
+
+        return NuScenesSource(args.dataroot, args.version, with_map=not args.no_map)
+    if args.version is not None or args.no_map:
+        args.usage_error("--version and --no-map are for --source nuscenes")
+    from forecast.datasets.eth_ucy import EthUcySource
+
+    return EthUcySource(args.dataroot)
+
+
+def _print_summary(store: SceneStore) -> None:
+    counts = store.counts
+    kinds = {kind.name.lower(): counts[kind.name.lower()] for kind in AgentKind}
+    print(f"{store.path}: {len(store)} scenes of {store.source}, {counts['steps']} steps")
+    print(f"agents:  {counts['agents']} ({_listed(kinds)})")
+    print(f"lanes:   {counts['lanes']}")
+    print(f"splits:  {_listed({split: len(names) for split, names in store.splits.items()})}")
+    print(f"dropped: {_listed(store.dropped)}")
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "nothing"
+
+
+def _town(args: argparse.Namespace) -> None:
+    from forecast.datasets.town import write_town
+
+    write_town(args.out, scenes=args.scenes, seed=args.seed)
+
+
+def _train(command: str, words: list[str]) -> None:
+    from forecast.training.cli import main as train
+
+    train(command, words)
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from forecast.evaluation import run
+
+    run(
+        store=args.store,
+        split=args.split,
+        predictor=args.predictor,
+        out=args.out,
+        samples=args.samples,
+        horizon_s=args.horizon_s,
+        history_s=args.history_s,
+        seed=args.seed,
+    )
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from forecast.demo import run
+
+    run(args.out)

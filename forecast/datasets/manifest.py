@@ -1,0 +1,126 @@
+"""The folder of a store: its manifest and how its files are read and written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from forecast.datasets.scene_file import SCHEMA_VERSION, SceneFile
+from forecast.errors import ForecastError
+from forecast.scene import AgentKind
+
+MANIFEST = "store.json"
+SCENES = "scenes"
+
+
+class SceneEntry(msgspec.Struct, frozen=True):
+    """What the manifest says of one scene.
+
+    Attributes:
+        file: Name of its file.
+        sha256: Hash of the file's content.
+        counts: Steps, lanes, agents, and agents of each kind.
+        dropped: Records the source left out of it, by reason.
+    """
+
+    file: str
+    sha256: str
+    counts: dict[str, int]
+    dropped: dict[str, int]
+
+
+class _SchemaVersion(msgspec.Struct, frozen=True):
+    schema_version: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store holds.
+
+    Attributes:
+        schema_version: `scene_file.SCHEMA_VERSION` of its files.
+        source: Short name of the dataset.
+        protocol: The evaluation protocol of the dataset.
+        dt_s: Step length of every scene.
+        fingerprint: Hash of what the scenes were made from.
+        splits: Names of the scenes of each split.
+        scenes: All scenes by name, in the source's order.
+    """
+
+    schema_version: int
+    source: str
+    protocol: str
+    dt_s: float
+    fingerprint: str
+    splits: dict[str, list[str]]
+    scenes: dict[str, SceneEntry]
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the store at ``path``.
+
+    Raises:
+        ForecastError: There is no store, it is not complete, or another version wrote it.
+    """
+    file = path / MANIFEST
+    if not file.is_file():
+        if (path / SCENES).is_dir():
+            raise ForecastError(f"{path}: prepare did not finish; run it again to resume")
+        raise ForecastError(
+            f"{path}: not a store ({MANIFEST} is missing); make one with 'forecast prepare'"
+        )
+    try:
+        content = file.read_bytes()
+        version = msgspec.json.decode(content, type=_SchemaVersion).schema_version
+        if version != SCHEMA_VERSION:
+            raise ForecastError(
+                f"{path}: the store has schema version {version}, this package reads "
+                f"{SCHEMA_VERSION}; prepare it again"
+            )
+        return msgspec.json.decode(content, type=Manifest)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ForecastError(f"{file}: cannot be read ({error}); run prepare again") from error
+
+
+def scene_entry(file: SceneFile, buffer: pa.Buffer) -> SceneEntry:
+    """What the manifest is to say of a scene file and its bytes."""
+    tracks, lane_map = file.scene.tracks, file.scene.lane_map
+    kinds = np.bincount(tracks.kinds, minlength=len(AgentKind))
+    counts = {
+        "steps": tracks.steps,
+        "lanes": 0 if lane_map is None else len(lane_map),
+        "agents": len(tracks),
+        **{kind.name.lower(): int(kinds[kind]) for kind in AgentKind},
+    }
+    return SceneEntry(file_name(file.scene.id), sha256(buffer), counts, file.dropped)
+
+
+def file_name(scene: str) -> str:
+    """Name of a scene's file; any scene name gives a valid one."""
+    return quote(scene, safe="") + ".arrow"
+
+
+def map_file(path: Path) -> pa.Buffer:
+    """The file's content, mapped into memory; no file handle stays open."""
+    with pa.memory_map(str(path)) as file:
+        return file.read_buffer()
+
+
+def sha256(buffer: pa.Buffer) -> str:
+    """Hash of a content."""
+    return hashlib.sha256(buffer).hexdigest()
+
+
+def replace_file(path: Path, content: pa.Buffer | bytes) -> None:
+    """Writes a file in one stroke: at any time it is there whole, or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,99 @@
+"""Typed reads of JSON files, with errors that say where a file is broken."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from forecast.errors import ForecastError
+
+Row = TypeVar("Row")
+
+_BATCH_ROWS = 32_768
+"""Rows decoded at a time: enough to be fast, few enough that their objects cost little memory."""
+
+
+def read_json(path: Path, type: type[Row]) -> Row:
+    """Reads a whole JSON file as ``type``.
+
+    Raises:
+        ForecastError: The file is missing, truncated, malformed or not of that type.
+    """
+    return _decode(path, _content(path), type)
+
+
+def read_rows(path: Path, row: type[Row]) -> Iterator[list[Row]]:
+    """Reads a table, a JSON array of records, batch by batch.
+
+    The array is split in one pass without decoding it; the records are then decoded some thousands
+    at a time, so that a table of millions of records never exists as Python objects.
+
+    Args:
+        path: The table.
+        row: A ``msgspec.Struct`` that names the wanted columns; the others are skipped.
+
+    Yields:
+        The records in the order of the file.
+
+    Raises:
+        ForecastError: The file is missing, truncated, malformed, or a record lacks a column.
+    """
+    records = _decode(path, _content(path), list[msgspec.Raw])
+    for start in range(0, len(records), _BATCH_ROWS):
+        batch = b"[%b]" % b",".join(records[start : start + _BATCH_ROWS])
+        yield _decode(path, batch, list[row], start)  # type: ignore[valid-type]
+
+
+def read_table(path: Path, row: type[Row]) -> list[Row]:
+    """Reads a small table at once; see `read_rows`."""
+    return [record for batch in read_rows(path, row) for record in batch]
+
+
+def _content(path: Path) -> mmap.mmap | bytes:
+    """The bytes of a file, mapped rather than copied."""
+    try:
+        with path.open("rb") as file:
+            empty = path.stat().st_size == 0
+            return b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise ForecastError(
+            f"{path}: {error.strerror or error}; the file is needed: check --dataroot and "
+            "--version, or download it again"
+        ) from None
+
+
+def _decode(path: Path, content: mmap.mmap | bytes, type: Any, first_record: int = 0) -> Any:
+    try:
+        return msgspec.json.decode(content, type=type)
+    except UnicodeDecodeError:
+        raise ForecastError(
+            f"{path}: a text is not UTF-8; valid JSON is needed: copy or download the file again"
+        ) from None
+    except msgspec.MsgspecError as error:
+        raise ForecastError(f"{path}: {_explain(str(error), content, first_record)}") from None
+
+
+def _explain(message: str, content: mmap.mmap | bytes, first_record: int) -> str:
+    """Says in one line what a decoder disliked, and what to do."""
+    if "truncated" in message:
+        return (
+            f"the JSON ends early, at byte {len(content)}; the file is truncated: "
+            "copy or download it again"
+        )
+    malformed = re.search(r"byte (\d+)", message)
+    if malformed:
+        at = int(malformed[1])
+        if content[at : at + 3] == b"NaN" or content[at : at + 8] == b"Infinity":
+            return f"byte {at}: NaN or Infinity; finite numbers are needed: repair the record"
+        return f"{message}; valid JSON is needed: copy or download the file again"
+    located = re.sub(
+        r" - at `\$\[(\d+)\]\.?(.*)`",
+        lambda found: f" in record {first_record + int(found[1])} {found[2]}".rstrip(),
+        message,
+    )
+    return f"{located}; the file is not in nuScenes format: repair it"

@@ -1,0 +1,196 @@
+"""One `Scene` as one Arrow IPC file that can be read without copying.
+
+The file holds one record batch of one row. An array is a flat list in its column, so that, once the
+file is mapped into memory, numpy looks straight at it. A scene without a map has nulls there.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from forecast.errors import ForecastError
+from forecast.scene import LaneMap, Polygons, Polylines, Scene, Tracks
+
+SCHEMA_VERSION = 1
+"""Raised whenever the columns or their meaning change."""
+
+
+@dataclass(frozen=True)
+class SceneFile:
+    """What a scene file holds.
+
+    Attributes:
+        scene: The scene; its numeric arrays are read-only views of the file.
+        fingerprint: Fingerprint of the source it was read from.
+        dropped: Records the source left out of the scene, by reason.
+    """
+
+    scene: Scene
+    fingerprint: str
+    dropped: dict[str, int]
+
+
+def encode(file: SceneFile) -> pa.Buffer:
+    """The bytes of a scene file."""
+    scene = file.scene
+    columns = {
+        "id": pa.array([scene.id]),
+        "location": pa.array([scene.location]),
+        "description": pa.array([scene.description]),
+        "dt_s": pa.array([scene.dt_s], pa.float64()),
+        "timestamps_us": _flat(scene.timestamps_us, np.int64),
+        "origin_m": _flat(scene.origin_m, np.float64),
+        "frame_ids": _strings(scene.frame_ids),
+        **_track_columns(scene.tracks),
+        **_map_columns(scene.lane_map),
+    }
+    metadata = {
+        "schema_version": str(SCHEMA_VERSION),
+        "fingerprint": file.fingerprint,
+        "dropped": json.dumps(file.dropped),
+    }
+    batch = pa.record_batch(list(columns.values()), names=list(columns))
+    batch = batch.replace_schema_metadata(metadata)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue()
+
+
+def decode(buffer: pa.Buffer) -> SceneFile:
+    """The scene in the bytes of a scene file.
+
+    Raises:
+        ForecastError: The bytes are no scene file, or one of another schema version.
+    """
+    try:
+        reader = pa.ipc.open_file(pa.BufferReader(buffer))
+        metadata = {k.decode(): v.decode() for k, v in (reader.schema.metadata or {}).items()}
+        version = metadata["schema_version"]
+        if version != str(SCHEMA_VERSION):
+            raise ForecastError(
+                f"the scene file has schema version {version}; {SCHEMA_VERSION} is needed"
+            )
+        batch = reader.get_batch(0)
+        row = dict(zip(batch.schema.names, batch.columns, strict=True))
+        return SceneFile(_scene(row), metadata["fingerprint"], json.loads(metadata["dropped"]))
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise ForecastError(f"not a scene file: {str(error).splitlines()[0]}") from error
+
+
+def _track_columns(tracks: Tracks) -> dict[str, pa.Array]:
+    return {
+        "agent_ids": _strings(tracks.agent_ids),
+        "kinds": _flat(tracks.kinds, np.int8),
+        "categories": _strings(tracks.categories),
+        "positions_m": _flat(tracks.positions_m, np.float32),
+        "headings_rad": _flat(tracks.headings_rad, np.float32),
+        "sizes_m": _flat(tracks.sizes_m, np.float32),
+        "valid": _flat(tracks.valid, np.uint8),  # Arrow packs booleans into bits; numpy does not.
+        "visibility": _flat(tracks.visibility, np.int8),
+    }
+
+
+def _map_columns(lane_map: LaneMap | None) -> dict[str, pa.Array]:
+    parts = LaneMap() if lane_map is None else lane_map
+    columns = {
+        "lane_ids": _strings(parts.lane_ids),
+        **_line_columns("centerlines", parts.centerlines),
+        "successors": _flat(parts.successors, np.int64),
+        **_polygon_columns("crosswalks", parts.crosswalks),
+        **_polygon_columns("walkways", parts.walkways),
+        **_line_columns("dividers", parts.dividers),
+        **_polygon_columns("drivable_area", parts.drivable_area),
+    }
+    if lane_map is None:
+        return {name: pa.nulls(1, column.type) for name, column in columns.items()}
+    return columns
+
+
+def _line_columns(name: str, lines: Polylines) -> dict[str, pa.Array]:
+    return {
+        f"{name}.points_m": _flat(lines.points_m, np.float32),
+        f"{name}.offsets": _flat(lines.offsets, np.int64),
+    }
+
+
+def _polygon_columns(name: str, polygons: Polygons) -> dict[str, pa.Array]:
+    return {
+        **_line_columns(f"{name}.rings", polygons.rings),
+        f"{name}.offsets": _flat(polygons.offsets, np.int64),
+    }
+
+
+def _flat(values: NDArray[Any] | None, dtype: type[np.generic]) -> pa.Array:
+    """A column of one row: the values in C order, or null."""
+    if values is None:
+        return pa.nulls(1, pa.list_(pa.from_numpy_dtype(dtype)))
+    flat = pa.array(np.ascontiguousarray(values, dtype).reshape(-1))
+    return pa.ListArray.from_arrays(pa.array([0, len(flat)], pa.int32()), flat)
+
+
+def _strings(values: NDArray[np.str_]) -> pa.Array:
+    return pa.array([values.tolist()], pa.list_(pa.string()))
+
+
+def _scene(row: dict[str, pa.Array]) -> Scene:
+    stamps, agents = _numbers(row["timestamps_us"]), _words(row["agent_ids"])
+    grid = (len(agents), len(stamps))
+    visibility = row["visibility"]
+    tracks = Tracks(
+        agent_ids=agents,
+        kinds=_numbers(row["kinds"]),
+        categories=_words(row["categories"]),
+        positions_m=_numbers(row["positions_m"]).reshape(*grid, 2),
+        headings_rad=_numbers(row["headings_rad"]).reshape(grid),
+        sizes_m=_numbers(row["sizes_m"]).reshape(-1, 3),
+        valid=_numbers(row["valid"]).view(np.bool_).reshape(grid),
+        visibility=None if visibility.null_count else _numbers(visibility).reshape(grid),
+    )
+    return Scene(
+        id=row["id"][0].as_py(),
+        location=row["location"][0].as_py(),
+        description=row["description"][0].as_py(),
+        dt_s=row["dt_s"][0].as_py(),
+        timestamps_us=stamps,
+        tracks=tracks,
+        lane_map=None if row["lane_ids"].null_count else _lane_map(row),
+        origin_m=_numbers(row["origin_m"]),
+        frame_ids=_words(row["frame_ids"]),
+    )
+
+
+def _lane_map(row: dict[str, pa.Array]) -> LaneMap:
+    return LaneMap(
+        lane_ids=_words(row["lane_ids"]),
+        centerlines=_lines(row, "centerlines"),
+        successors=_numbers(row["successors"]).reshape(-1, 2),
+        crosswalks=_polygons(row, "crosswalks"),
+        walkways=_polygons(row, "walkways"),
+        dividers=_lines(row, "dividers"),
+        drivable_area=_polygons(row, "drivable_area"),
+    )
+
+
+def _lines(row: dict[str, pa.Array], name: str) -> Polylines:
+    return Polylines(
+        _numbers(row[f"{name}.points_m"]).reshape(-1, 2), _numbers(row[f"{name}.offsets"])
+    )
+
+
+def _polygons(row: dict[str, pa.Array], name: str) -> Polygons:
+    return Polygons(_lines(row, f"{name}.rings"), _numbers(row[f"{name}.offsets"]))
+
+
+def _numbers(column: pa.Array) -> NDArray[Any]:
+    return column.flatten().to_numpy(zero_copy_only=True)
+
+
+def _words(column: pa.Array) -> NDArray[np.str_]:
+    return np.array(column.flatten().to_pylist(), np.str_)

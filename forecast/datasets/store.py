@@ -1,0 +1,373 @@
+"""Scenes on disk: prepared once, then opened in milliseconds and shared between processes.
+
+A store is a folder::
+
+    STORE/store.json            the manifest; written last, so that its presence means "complete"
+    STORE/scenes/<name>.arrow   one file per scene, mapped into memory when read
+
+Every file is written under a temporary name and moved into place, so no half file is ever seen. A
+scene file carries the fingerprint of its source: a `prepare` that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import difflib
+import multiprocessing
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from tqdm import tqdm
+
+from forecast.datasets.manifest import (
+    MANIFEST,
+    SCENES,
+    Manifest,
+    SceneEntry,
+    file_name,
+    map_file,
+    read_manifest,
+    replace_file,
+    scene_entry,
+    sha256,
+)
+from forecast.datasets.scene_file import SCHEMA_VERSION, SceneFile, decode, encode
+from forecast.datasets.source import SceneSource
+from forecast.errors import ForecastError
+from forecast.scene import Scene
+
+_PART_SUFFIXES = ("_train", "_val")
+
+Item = TypeVar("Item")
+
+
+class SceneStore:
+    """The scenes of a dataset on disk, by name.
+
+    ``store[name]`` maps the scene's file into memory; its numeric arrays are read-only views of it,
+    so processes that read the same scene share its pages. A scene is checked against its content
+    hash when it is first read, and kept. The store may be pickled and carried across a fork.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        """Use `SceneStore.open` or `prepare`."""
+        self.path = path
+        self._manifest = manifest
+        self._opened: dict[str, Scene] = {}
+
+    @classmethod
+    def open(cls, path: Path | str) -> SceneStore:
+        """Opens a store; reads its manifest alone.
+
+        Raises:
+            ForecastError: There is no store, `prepare` did not finish, or another version of this
+                package wrote it.
+        """
+        path = Path(path)
+        return cls(path, read_manifest(path))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SceneStore.open, (self.path,)
+
+    def __repr__(self) -> str:
+        return f"SceneStore({str(self.path)!r}: {len(self)} scenes of {self.source})"
+
+    def __len__(self) -> int:
+        return len(self._manifest.scenes)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._manifest.scenes)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._manifest.scenes
+
+    def __getitem__(self, name: str) -> Scene:
+        """The scene of that name.
+
+        Raises:
+            ForecastError: There is none, or its file is missing or was changed.
+        """
+        if name not in self._opened:
+            self._opened[name] = self._read(name)
+        return self._opened[name]
+
+    def _read(self, name: str) -> Scene:
+        if name not in self:
+            near = difflib.get_close_matches(name, list(self), n=1, cutoff=0.0)
+            hint = f"; the closest name is '{near[0]}'" if near else "; the store is empty"
+            raise ForecastError(f"{self.path}: no scene '{name}'{hint}")
+        entry = self._manifest.scenes[name]
+        path = self.path / SCENES / entry.file
+        try:
+            buffer = map_file(path)
+        except OSError as error:
+            raise ForecastError(f"{path}: cannot be read; run prepare again") from error
+        if sha256(buffer) != entry.sha256:
+            raise ForecastError(f"{path}: not what prepare wrote there; run prepare again")
+        return decode(buffer).scene
+
+    @property
+    def scene_names(self) -> list[str]:
+        """Names of all scenes, in the source's order."""
+        return list(self._manifest.scenes)
+
+    @property
+    def source(self) -> str:
+        """Short name of the dataset."""
+        return self._manifest.source
+
+    @property
+    def protocol(self) -> str:
+        """The evaluation protocol of the dataset."""
+        return self._manifest.protocol
+
+    @property
+    def dt_s(self) -> float:
+        """Step length of every scene."""
+        return self._manifest.dt_s
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what the scenes were made from."""
+        return self._manifest.fingerprint
+
+    @property
+    def splits(self) -> dict[str, list[str]]:
+        """Names of the scenes of each split."""
+        return {split: list(names) for split, names in self._manifest.splits.items()}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Totals over all scenes: steps, lanes, agents, and agents of each kind."""
+        return _total(entry.counts for entry in self._manifest.scenes.values())
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Records the source left out of all scenes, by reason."""
+        return _total(entry.dropped for entry in self._manifest.scenes.values())
+
+    def scenes_of(self, split: str) -> list[str]:
+        """Names of the scenes of a split.
+
+        Args:
+            split: A split of the source; ``all``, every recording once (parts of a recording that
+                is also there whole are left out); or a text file with one scene name a line.
+
+        Raises:
+            ForecastError: The split, or a name in the file, is unknown.
+        """
+        if split in self._manifest.splits:
+            return list(self._manifest.splits[split])
+        if split == "all":
+            return [name for name in self if self._recording(name) == name]
+        if Path(split).is_file():
+            return self._listed_in(Path(split))
+        raise ForecastError(
+            f"{self.path}: split '{split}' is unknown; one of "
+            f"{', '.join([*self._manifest.splits, 'all'])} or a file of scene names is needed"
+        )
+
+    def fit_scenes(self, split: str) -> list[str]:
+        """Scenes that may be learned from when ``split`` is scored; may be empty.
+
+        For ``x_val`` and ``x_test`` that is ``x_train``, for ``val`` and ``test`` it is ``train``;
+        otherwise every recording of which no part is scored.
+        """
+        scored = self.scenes_of(split)
+        head, _, last = split.rpartition("_")
+        partner = f"{head}_train" if head else "train"
+        if last in ("val", "test") and {split, partner} <= self._manifest.splits.keys():
+            return [name for name in self._manifest.splits[partner] if name not in scored]
+        recordings = {self._recording(name) for name in scored}
+        return [name for name in self.scenes_of("all") if name not in recordings]
+
+    def _recording(self, name: str) -> str:
+        """The recording a scene is a part of, or itself."""
+        for suffix in _PART_SUFFIXES:
+            whole = name.removesuffix(suffix)
+            if whole != name and whole in self:
+                return whole
+        return name
+
+    def _listed_in(self, file: Path) -> list[str]:
+        names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        for number, name in enumerate(names, start=1):
+            if name and name not in self:
+                raise ForecastError(
+                    f"{file}: line {number}: no scene '{name}' in {self.path}; "
+                    "one name of the store a line is needed"
+                )
+        return list(dict.fromkeys(filter(None, names)))
+
+
+def prepare(source: SceneSource, out: Path | str, *, workers: int = 1) -> SceneStore:
+    """Writes every scene of a source into a store, or brings a store up to date.
+
+    Scenes that are there already from the same source are kept; those the source no longer has are
+    removed. The result does not depend on ``workers``.
+
+    Args:
+        source: Where the scenes come from.
+        out: Folder of the store: new, empty, or a store.
+        workers: Processes that read scenes.
+
+    Raises:
+        ForecastError: ``out`` is no place for a store, the disk fails, or the source does.
+    """
+    out = Path(out)
+    if workers < 1:
+        raise ForecastError(f"workers is {workers}; at least 1 is needed")
+    try:
+        _check_splits(source)
+        _claim(out)
+        fingerprint = source.fingerprint()
+        entries = _kept_scenes(source, out, fingerprint)
+        missing = [name for name in source.scene_names() if name not in entries]
+        if missing:
+            (out / MANIFEST).unlink(missing_ok=True)
+            written = _write_scenes(source, out, fingerprint, missing, workers)
+            entries.update(zip(missing, written, strict=True))
+        _finish(source, out, fingerprint, entries)
+    except OSError as error:
+        raise ForecastError(
+            f"{error.filename or out}: {error.strerror or error}; "
+            "check the path, its permissions and the free space"
+        ) from error
+    return SceneStore.open(out)
+
+
+def _check_splits(source: SceneSource) -> None:
+    names = set(source.scene_names())
+    for split, members in source.splits().items():
+        unknown = [name for name in members if name not in names]
+        if unknown:
+            raise ForecastError(
+                f"{source.name}: split '{split}' names scene '{unknown[0]}', which the source "
+                "does not have; mend the split"
+            )
+
+
+def _claim(out: Path) -> None:
+    """Makes the folders; refuses one that holds something else."""
+    if out.is_dir() and not (out / MANIFEST).is_file():
+        strangers = [p.name for p in out.iterdir() if p.name != SCENES and p.name[0] != "."]
+        if strangers:
+            raise ForecastError(
+                f"{out}: holds '{min(strangers)}' and is not a store; give a new or empty folder"
+            )
+    (out / SCENES).mkdir(parents=True, exist_ok=True)
+
+
+def _kept_scenes(source: SceneSource, out: Path, fingerprint: str) -> dict[str, SceneEntry]:
+    """The scenes that are there already and need not be read again."""
+    try:
+        manifest = read_manifest(out)
+        known = manifest.scenes if manifest.fingerprint == fingerprint else {}
+    except ForecastError:
+        known = {}
+    entries = {
+        name: _kept(out / SCENES / file_name(name), fingerprint, known.get(name))
+        for name in source.scene_names()
+    }
+    return {name: entry for name, entry in entries.items() if entry is not None}
+
+
+def _kept(path: Path, fingerprint: str, known: SceneEntry | None) -> SceneEntry | None:
+    try:
+        buffer = map_file(path)
+        if known is not None:
+            return known if sha256(buffer) == known.sha256 else None
+        file = decode(buffer)
+    except (OSError, ForecastError):
+        return None
+    return scene_entry(file, buffer) if file.fingerprint == fingerprint else None
+
+
+def _write_scenes(
+    source: SceneSource, out: Path, fingerprint: str, names: list[str], workers: int
+) -> list[SceneEntry]:
+    if workers == 1:
+        entries = (_write_scene(source, out, fingerprint, name) for name in names)
+        return list(_with_progress(entries, len(names)))
+    # Forked workers share what the source holds in memory; elsewhere it is pickled once for each.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+    job = (source, out, fingerprint)
+    try:
+        with ProcessPoolExecutor(workers, context, _start_worker, job) as pool:
+            return list(_with_progress(pool.map(_work, names), len(names)))
+    except BrokenProcessPool as error:
+        raise ForecastError(
+            f"{out}: a worker was killed, perhaps for want of memory; run prepare again with fewer "
+            f"than {workers} workers (finished scenes are kept)"
+        ) from error
+
+
+_job: tuple[SceneSource, Path, str]
+"""What a worker process works on; set by `_start_worker`."""
+
+
+def _start_worker(source: SceneSource, out: Path, fingerprint: str) -> None:
+    global _job
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent stops the workers.
+    _job = (source, out, fingerprint)
+
+
+def _work(name: str) -> SceneEntry:
+    return _write_scene(*_job, name)
+
+
+def _write_scene(source: SceneSource, out: Path, fingerprint: str, name: str) -> SceneEntry:
+    scene, dropped = source.read(name)
+    if scene.id != name or scene.dt_s != source.dt_s:
+        raise ForecastError(
+            f"{source.name}: scene '{name}' was read as '{scene.id}' with dt_s {scene.dt_s}; "
+            f"that name and {source.dt_s} are needed"
+        )
+    file = SceneFile(scene, fingerprint, dropped)
+    buffer = encode(file)
+    replace_file(out / SCENES / file_name(name), buffer)
+    return scene_entry(file, buffer)
+
+
+def _finish(
+    source: SceneSource, out: Path, fingerprint: str, entries: dict[str, SceneEntry]
+) -> None:
+    """Writes the manifest, then removes what no longer belongs."""
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        source=source.name,
+        protocol=source.protocol,
+        dt_s=source.dt_s,
+        fingerprint=fingerprint,
+        splits=source.splits(),
+        scenes={name: entries[name] for name in source.scene_names()},
+    )
+    replace_file(out / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+    belongs = {entry.file for entry in entries.values()}
+    for path in (out / SCENES).iterdir():
+        if path.suffix in (".arrow", ".tmp") and path.name not in belongs:
+            path.unlink()
+
+
+def _total(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
+    return dict(total)
+
+
+def _with_progress(items: Iterable[Item], total: int) -> Iterator[Item]:
+    """Shows progress on stderr: a bar on a terminal, about ten plain lines elsewhere."""
+    if sys.stderr.isatty():
+        yield from tqdm(items, "prepare", total, unit="scene")
+        return
+    for done, item in enumerate(items, start=1):
+        yield item
+        if 10 * done // total > 10 * (done - 1) // total:
+            print(f"prepare: {done} of {total} scenes", file=sys.stderr)

@@ -1,0 +1,57 @@
+"""Metrics: pure functions of arrays, classes with state, and the registry of their names."""
+
+from forecast.models.metrics.classes import PerAgentMean, ScoredMean, collection
+from forecast.models.metrics.collision import ego_collision_rate, pairwise_collision_rate
+from forecast.models.metrics.displacement import (
+    ade,
+    brier_min_fde,
+    displacement,
+    fde,
+    min_ade,
+    min_fde,
+    miss_rate_final,
+    sample_mean,
+)
+from forecast.models.metrics.distribution import (
+    LOG_DENSITY_FLOOR_NATS,
+    MIN_SPREAD_M,
+    coverage,
+    credibility,
+    energy_score,
+    kde_nll,
+)
+from forecast.models.metrics.joint import jade, jfde
+from forecast.models.metrics.map_compliance import on_road, on_road_share
+from forecast.models.metrics.registry import METRICS, MetricSpec, per_agent, spec
+from forecast.models.metrics.scored import Scored
+
+__all__ = [
+    "LOG_DENSITY_FLOOR_NATS",
+    "METRICS",
+    "MIN_SPREAD_M",
+    "MetricSpec",
+    "PerAgentMean",
+    "Scored",
+    "ScoredMean",
+    "ade",
+    "brier_min_fde",
+    "collection",
+    "coverage",
+    "credibility",
+    "displacement",
+    "ego_collision_rate",
+    "energy_score",
+    "fde",
+    "jade",
+    "jfde",
+    "kde_nll",
+    "min_ade",
+    "min_fde",
+    "miss_rate_final",
+    "on_road",
+    "on_road_share",
+    "pairwise_collision_rate",
+    "per_agent",
+    "sample_mean",
+    "spec",
+]

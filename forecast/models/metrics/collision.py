@@ -1,0 +1,87 @@
+"""How often imagined pedestrians run into each other or into the ego vehicle.
+
+Positions are joint futures ``[K, N, T, 2]``, weights ``[K]`` sum to 1. Motion between two steps is
+taken as linear; what happens before the first predicted step is not looked at. Each function
+returns one value per agent, so that means keep their counts.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from forecast import geometry
+from forecast.models.metrics.chunks import map_rows
+
+
+def pairwise_collision_rate(
+    positions_m: Tensor, weights: Tensor, threshold_m: float = 0.2
+) -> Tensor:
+    """Probability that an agent comes within ``threshold_m`` of another of the N agents.
+
+    Centres are compared within the same joint sample, at their closest approach at or between
+    steps. Pass ``truth[None]`` with weight 1 for the rate of the recorded world.
+
+    Returns:
+        Share of the samples by weight ``[N]``; 0 for a lone agent.
+    """
+    agents, steps = positions_m.shape[1:3]
+    first, second = torch.triu_indices(agents, agents, offset=1, device=positions_m.device)
+
+    def hit(part: Tensor) -> Tensor:  # [k, N, T, 2] -> [k, N]
+        close = _closest_approach(part[:, first] - part[:, second]) < threshold_m
+        meetings = part.new_zeros(len(part), agents)
+        meetings.index_add_(1, first, close.to(part)).index_add_(1, second, close.to(part))
+        return (meetings > 0).to(part)
+
+    hits = map_rows(hit, positions_m, values_per_row=len(first) * steps * 2)
+    return weights.to(hits) @ hits
+
+
+def _closest_approach(gap_m: Tensor) -> Tensor:
+    """Smallest length ``[...]`` of a vector ``[..., T, 2]`` that changes linearly between steps."""
+    start, change = gap_m[..., :-1, :], gap_m.diff(dim=-2)
+    smallest = torch.finfo(gap_m.dtype).tiny
+    share = -(start * change).sum(-1) / change.square().sum(-1).clamp_min(smallest)
+    nearest = start + share.clamp(0, 1)[..., None] * change
+    visited = torch.cat([gap_m[..., :1, :], nearest], dim=-2)
+    return torch.linalg.vector_norm(visited, dim=-1).amin(-1)
+
+
+def ego_collision_rate(
+    positions_m: Tensor,
+    weights: Tensor,
+    ego: Tensor,
+    ego_size_m: tuple[float, float],
+    *,
+    radius_m: float = 0.3,
+    substeps: int = 1,
+) -> Tensor:
+    """Probability that an agent, a disc, touches the ego vehicle's oriented box.
+
+    Args:
+        positions_m: Joint futures ``[K, N, T, 2]``.
+        weights: ``[K]``.
+        ego: Poses ``[T, 3]`` (x_m, y_m, heading_rad) of the box's centre at the same steps.
+        ego_size_m: Length and width of the box.
+        radius_m: Radius of the disc.
+        substeps: Checks per step: between two steps all poses are interpolated linearly.
+
+    Returns:
+        Share of the samples by weight in which they touch at any check ``[N]``.
+    """
+    turns = geometry.wrap_angle(ego[:, 2].diff())
+    heading = torch.cat([ego[:1, 2], ego[:1, 2] + turns.cumsum(0)])
+    pose = _interpolate(torch.cat([ego[:, :2], heading[:, None]], -1).to(positions_m), substeps)
+    path = _interpolate(positions_m, substeps)
+    local = geometry.to_frame(path, pose[:, :2], pose[:, 2])
+    outside = (local.abs() - local.new_tensor(ego_size_m) / 2).clamp_min(0)
+    hits = (torch.linalg.vector_norm(outside, dim=-1) <= radius_m).any(-1).to(positions_m)
+    return weights.to(hits) @ hits
+
+
+def _interpolate(values: Tensor, substeps: int) -> Tensor:
+    """Fills ``[..., T, D]`` in linearly to ``[..., (T - 1) * substeps + 1, D]``."""
+    share = torch.arange(substeps).to(values)[:, None] / substeps
+    filled = values[..., :-1, None, :] + share * values.diff(dim=-2)[..., None, :]
+    return torch.cat([filled.flatten(-3, -2), values[..., -1:, :]], dim=-2)

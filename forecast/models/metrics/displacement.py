@@ -1,0 +1,92 @@
+"""Displacement errors of single forecasts and of the best of several.
+
+Samples are ``[K, N, T, 2]`` joint futures of N agents, truth is ``[N, T, 2]``, weights are ``[K]``
+and sum to 1. Every function returns one value per agent ``[N]``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+NAN = float("nan")
+
+
+def displacement(forecast_m: Tensor, truth_m: Tensor) -> Tensor:
+    """Euclidean distance between forecast and truth at each step.
+
+    Args:
+        forecast_m: Positions ``[..., N, T, 2]``.
+        truth_m: Positions ``[N, T, 2]``.
+
+    Returns:
+        Metres ``[..., N, T]``.
+    """
+    return torch.linalg.vector_norm(forecast_m - truth_m, dim=-1)
+
+
+def ade(forecast_m: Tensor, truth_m: Tensor) -> Tensor:
+    """Average displacement error over the steps, in metres ``[..., N]``."""
+    return displacement(forecast_m, truth_m).mean(-1)
+
+
+def fde(forecast_m: Tensor, truth_m: Tensor) -> Tensor:
+    """Displacement error at the final step, in metres ``[..., N]``."""
+    return displacement(forecast_m[..., -1, :], truth_m[..., -1, :])
+
+
+def sample_mean(samples_m: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean of the samples ``[N, T, 2]``."""
+    return torch.einsum("k,kntd->ntd", weights.to(samples_m), samples_m)
+
+
+def min_ade(samples_m: Tensor, truth_m: Tensor, k: int, weights: Tensor | None = None) -> Tensor:
+    """Lowest `ade` among the k most probable samples, chosen anew for each agent.
+
+    Args:
+        samples_m: ``[K, N, T, 2]``.
+        truth_m: ``[N, T, 2]``.
+        k: How many samples count: those of highest weight, ties in the order of the samples, so
+            the first k of equally weighted draws.
+        weights: ``[K]``; None for equal ones.
+
+    Returns:
+        Metres ``[N]``; NaN if there are fewer than k samples.
+    """
+    return _best(ade(samples_m, truth_m), k, weights)
+
+
+def min_fde(samples_m: Tensor, truth_m: Tensor, k: int, weights: Tensor | None = None) -> Tensor:
+    """Lowest `fde` among the k most probable samples; see `min_ade`.
+
+    It is minimised on its own: the sample with the lowest FDE need not have the lowest ADE.
+    """
+    return _best(fde(samples_m, truth_m), k, weights)
+
+
+def _best(error: Tensor, k: int, weights: Tensor | None) -> Tensor:
+    """Minimum ``[N]`` of errors ``[K, N]`` over the k samples of highest weight."""
+    if len(error) < k:
+        return torch.full_like(error[0], NAN)
+    if weights is None:
+        return error[:k].amin(0)
+    order = torch.sort(weights, descending=True, stable=True).indices
+    return error[order[:k]].amin(0)
+
+
+def miss_rate_final(samples_m: Tensor, truth_m: Tensor, threshold_m: float = 2.0) -> Tensor:
+    """Whether every sample ends more than ``threshold_m`` from the truth: 1 or 0 ``[N]``.
+
+    The nuScenes challenge's MissRateTopK looks at the largest displacement over all steps
+    instead; the Argoverse and Waymo definitions look at the final one, as here.
+    """
+    return (fde(samples_m, truth_m).amin(0) > threshold_m).to(samples_m.dtype)
+
+
+def brier_min_fde(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor:
+    """Lowest `fde` over all samples plus ``(1 - p)^2``, p the weight of that sample ``[N]``.
+
+    The ranking metric of Argoverse 2 (Wilson et al., NeurIPS Datasets and Benchmarks 2021).
+    """
+    best = fde(samples_m, truth_m).min(0)
+    return best.values + (1 - weights.to(samples_m)[best.indices]) ** 2

@@ -1,0 +1,170 @@
+"""How well weighted samples describe the distribution of the truth.
+
+Samples are ``[K, N, T, 2]``, truth is ``[N, T, 2]``, weights are ``[K]`` and sum to 1. Every agent
+and step is judged on its own (marginally). Densities are computed in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from forecast.models.metrics.chunks import map_rows
+from forecast.models.metrics.displacement import NAN, displacement
+
+LOG_DENSITY_FLOOR_NATS = -20.0
+"""Log-densities are clipped here, as in Trajectron++ (Salzmann et al., ECCV 2020)."""
+
+MIN_SPREAD_M = 1e-4
+"""Samples with a smaller standard deviation in any direction have no density."""
+
+
+def energy_score(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor:
+    """Energy score ``E|X - y| - 1/2 E|X - X'|`` of each step, averaged over the steps.
+
+    A strictly proper score (Gneiting and Raftery, JASA 2007), here in its fair form (Ferro, QJRMS
+    2014): ``E|X - X'|`` is estimated from pairs of different samples, divided by
+    ``1 - sum(weights^2)``, which is K(K-1) pairs for equal weights. Its expectation so does not
+    depend on K, and for a single sample it is the `ade`.
+
+    Returns:
+        Metres ``[N]``.
+    """
+    weights = weights.to(samples_m)
+    error = torch.einsum("k,knt->nt", weights, displacement(samples_m, truth_m))
+    return (error - _pair_distance(samples_m, weights) / 2).mean(-1)
+
+
+def _pair_distance(samples_m: Tensor, weights: Tensor) -> Tensor:
+    """Mean distance of two different samples ``[N, T]``; 0 for a single one."""
+    pairs = torch.outer(weights, weights)
+    different = (1 - weights.square().sum()).clamp_min(torch.finfo(weights.dtype).tiny)
+
+    def mean(points: Tensor) -> Tensor:  # [R, K, 2] -> [R]
+        exact = "donot_use_mm_for_euclid_dist"
+        return (torch.cdist(points, points, compute_mode=exact) * pairs).sum((-1, -2)) / different
+
+    return _per_step(mean, samples_m)
+
+
+def kde_nll(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor:
+    """Negative log-density of the truth under a Gaussian kernel density estimate of the samples.
+
+    The estimate is that of ``scipy.stats.gaussian_kde``: the samples' weighted covariance scaled
+    by Scott's factor ``n_eff^(-1/6)``, ``n_eff = 1 / sum(weights^2)``.
+
+    Returns:
+        Nats ``[N, T]``, at most 20 (`LOG_DENSITY_FLOOR_NATS`); NaN where the samples have no
+        density: a single sample, or all on a point or line (`MIN_SPREAD_M`).
+    """
+    weights = weights.to(samples_m.device, torch.float64)
+
+    def nll(points: Tensor) -> Tensor:  # [R, K + 1, 2], the truth last, -> [R]
+        scaled = _scale(points, points[:, :-1], weights)
+        gap = scaled.points[:, :-1] - scaled.points[:, -1:]
+        exponent = weights.log() - gap.square().sum(-1) / 2
+        log_density = torch.logsumexp(exponent, -1) - scaled.log_volume - math.log(2 * math.pi)
+        return -log_density.clamp_min(LOG_DENSITY_FLOOR_NATS)
+
+    return _per_step(nll, torch.cat([samples_m, truth_m[None]]).double()).to(samples_m.dtype)
+
+
+def credibility(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor:
+    """Smallest nominal level whose highest-density region contains the truth.
+
+    The truth joins the samples as one more point, and each of these K + 1 points gets the kernel
+    density (one common bandwidth, Scott's factor) that the others give it. If the truth is
+    exchangeable with the samples, as for a calibrated sampler, its rank r among the densities,
+    highest first from 0, is uniform on 0..K whatever the distribution and K, because all points
+    are treated alike. The truth's slot of levels is then ``[r, r + 1] / (K + 1)``.
+
+    For unequal weights a sample counts by its weight and the truth like one of
+    ``n_eff = 1 / sum(weights^2)`` samples; uniformity is then approximate.
+
+    Returns:
+        The middle of the slot, ``(r + 1/2) / (K + 1)``, ``[N, T]``; NaN for fewer than 3 samples
+        (3 points all have the same density) and where samples and truth lie on a point or line.
+        `coverage` turns it into the share of truths inside a region.
+    """
+    if len(samples_m) < 3:
+        return torch.full_like(truth_m[..., 0], NAN)
+    weights = weights.to(samples_m.device, torch.float64)
+    slot = _slot(weights)
+    mass = torch.cat([weights * (1 - slot), slot[None]])
+
+    def level(points: Tensor) -> Tensor:  # [R, K + 1, 2], the truth last, -> [R]
+        density = _leave_one_out_density(points, mass)
+        truth = density[:, -1:]
+        above = (density > truth) + (density == truth) / 2
+        return torch.where(truth[:, 0].isnan(), NAN, (above * mass).sum(-1))
+
+    return _per_step(level, torch.cat([samples_m, truth_m[None]]).double()).to(samples_m.dtype)
+
+
+def coverage(credibility: Tensor, level: float, weights: Tensor) -> Tensor:
+    """Share of the truth's slot of levels that lies within ``level``.
+
+    1 or 0, except where ``level`` cuts the slot; so the mean over calibrated predictions is
+    ``level`` exactly at any K, where the plain count of ``credibility <= level`` errs by up to
+    half a slot (2.4 % at K = 20).
+
+    Args:
+        credibility: Result of `credibility`, any shape.
+        level: Nominal level between 0 and 1.
+        weights: The samples' weights ``[K]``.
+
+    Returns:
+        Shares between 0 and 1 in the shape of ``credibility``; NaN where that is NaN.
+    """
+    slot = _slot(weights.to(credibility))
+    return ((level - credibility) / slot + 0.5).clamp(0, 1)
+
+
+def _per_step(function: Callable[[Tensor], Tensor], points_m: Tensor) -> Tensor:
+    """Applies a function ``[R, P, 2] -> [R]`` to the points ``[P, N, T, 2]`` of each step."""
+    count, agents, steps, _ = points_m.shape
+    rows = points_m.permute(1, 2, 0, 3).reshape(agents * steps, count, 2)
+    return map_rows(function, rows, values_per_row=count * count).reshape(agents, steps)
+
+
+def _slot(weights: Tensor) -> Tensor:
+    """Mass of one point among ``n_eff`` samples and the truth."""
+    return 1 / (1 / weights.square().sum() + 1)
+
+
+def _leave_one_out_density(points: Tensor, mass: Tensor) -> Tensor:
+    """Density ``[R, P]`` of each point by the kernels of the others, up to a common factor."""
+    scaled = _scale(points, points, mass).points
+    distance = torch.cdist(scaled, scaled, compute_mode="donot_use_mm_for_euclid_dist")
+    kernel = distance.square_().div_(-2).exp_()
+    kernel.diagonal(dim1=-2, dim2=-1).fill_(0)
+    return kernel @ mass / (1 - mass)
+
+
+class _Scaled(NamedTuple):
+    """Points in units in which the kernel is a standard normal, and the log area of that unit."""
+
+    points: Tensor  # [R, P, 2]
+    log_volume: Tensor  # [R]
+
+
+def _scale(points: Tensor, samples: Tensor, weights: Tensor) -> _Scaled:
+    """Scales points ``[R, P, 2]`` by the Cholesky factor of the samples' kernel covariance."""
+    centre = torch.einsum("k,rkd->rd", weights, samples)[:, None]
+    x, y = (samples - centre).unbind(-1)
+    squares = weights.square().sum()
+    per_pair = weights * squares ** (2 / 6) / (1 - squares)  # Scott's factor squared, unbiased
+    xx, xy, yy = ((per_pair * product).sum(-1, keepdim=True) for product in (x * x, x * y, y * y))
+    least = (xx + yy) / 2 - torch.hypot((xx - yy) / 2, xy)
+    flat = ~(least > squares ** (2 / 6) * MIN_SPREAD_M**2)
+    across = xx.sqrt()
+    shear = xy / across
+    along = torch.where(flat, NAN, yy - shear.square()).sqrt()
+    offset = points - centre
+    first = offset[..., 0] / across
+    second = (offset[..., 1] - shear * first) / along
+    return _Scaled(torch.stack([first, second], -1), (across * along).log()[:, 0])

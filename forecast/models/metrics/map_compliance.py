@@ -1,0 +1,74 @@
+"""How much of a prediction lies where pedestrians do not belong."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from forecast.errors import ForecastError
+from forecast.scene import LaneMap, Polygons
+
+
+def on_road_share(
+    positions_m: NDArray[Any], weights: NDArray[Any], lane_map: LaneMap | None
+) -> NDArray[np.float64]:
+    """Share of the predicted points on the road: see `on_road`.
+
+    Args:
+        positions_m: Joint futures ``[K, N, T, 2]`` in the frame of the map.
+        weights: ``[K]``.
+        lane_map: The map, or None.
+
+    Returns:
+        Share over samples (by weight) and steps ``[N]``; NaN without a map or drivable area.
+    """
+    if lane_map is None or len(lane_map.drivable_area) == 0:
+        return np.full(positions_m.shape[1], np.nan)
+    return np.einsum("k,knt->n", weights, on_road(positions_m, lane_map)) / positions_m.shape[2]
+
+
+def on_road(points_m: NDArray[Any], lane_map: LaneMap) -> NDArray[np.bool_]:
+    """Which points lie in the drivable area and on neither a crosswalk nor a walkway.
+
+    A map that lacks the crosswalks makes those who cross there count as on the road.
+
+    Args:
+        points_m: Points ``[..., 2]`` in the frame of the map.
+        lane_map: The map.
+
+    Returns:
+        ``[...]``; points outside the drivable area are not on the road.
+    """
+    drivable, walkable = _areas(lane_map)
+    x, y = np.asarray(points_m, np.float64)[..., 0], np.asarray(points_m, np.float64)[..., 1]
+    return shapely.contains_xy(drivable, x, y) & ~shapely.contains_xy(walkable, x, y)
+
+
+@lru_cache(maxsize=4)
+def _areas(lane_map: LaneMap) -> tuple[Any, Any]:
+    """Prepared unions of the drivable and the walkable area; a scene's windows share its map."""
+    walkable = [
+        *_shapes("crosswalks", lane_map.crosswalks),
+        *_shapes("walkways", lane_map.walkways),
+    ]
+    unions = (
+        shapely.union_all(_shapes("drivable_area", lane_map.drivable_area)),
+        shapely.union_all(walkable),
+    )
+    shapely.prepare(list(unions))
+    return unions
+
+
+def _shapes(name: str, polygons: Polygons) -> list[Any]:
+    for index, rings in enumerate(polygons):
+        if any(len(ring) < 3 for ring in rings):
+            raise ForecastError(
+                f"{name}: polygon {index} has a ring of {min(map(len, rings))} point(s); "
+                "at least 3 are needed"
+            )
+    shapes = [shapely.Polygon(rings[0], rings[1:]) for rings in polygons]
+    return [shapely.make_valid(shape) for shape in shapes]

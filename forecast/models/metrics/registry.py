@@ -1,0 +1,210 @@
+"""All metrics by their stable names, in the order of the report.
+
+To add one: write its pure function and one line in `METRICS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from forecast.errors import ForecastError
+from forecast.models.metrics import displacement as d
+from forecast.models.metrics.collision import ego_collision_rate, pairwise_collision_rate
+from forecast.models.metrics.distribution import coverage, energy_score, kde_nll
+from forecast.models.metrics.joint import jade, jfde
+from forecast.models.metrics.map_compliance import on_road_share
+from forecast.models.metrics.scored import Scored
+
+_EGO_CHECK_S = 0.1
+"""Collisions with the ego vehicle are looked for at least this often."""
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """What a metric is.
+
+    Attributes:
+        function: Values per scored agent ``[N]``, NaN where it cannot be computed.
+        unit: Unit of the values, "1" for shares.
+        definition: One line for the report.
+        target: The value to reach, where that is not the lowest possible one.
+    """
+
+    function: Callable[[Scored], Tensor]
+    unit: str
+    definition: str
+    target: float | None = None
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether less is always better; false for what should meet its ``target``."""
+        return self.target is None
+
+
+def _min_ade(scored: Scored, k: int) -> Tensor:
+    return d.min_ade(scored.samples_m, scored.truth_m, k, scored.weights)
+
+
+def _min_fde(scored: Scored, k: int) -> Tensor:
+    return d.min_fde(scored.samples_m, scored.truth_m, k, scored.weights)
+
+
+def _mean_path(scored: Scored) -> Tensor:
+    return d.sample_mean(scored.samples_m, scored.weights)
+
+
+def _coverage(scored: Scored, level: float) -> Tensor:
+    return coverage(scored.credibility, level, scored.weights).nanmean(-1)
+
+
+def _kde_nll(scored: Scored) -> Tensor:
+    return kde_nll(scored.samples_m, scored.truth_m, scored.weights).nanmean(-1)
+
+
+def _to_each_agent(scored: Scored, of_scene: Tensor) -> Tensor:
+    return of_scene.expand(len(scored.truth_m))
+
+
+def _ego_collision(scored: Scored) -> Tensor:
+    if scored.ego is None or scored.ego_size_m is None:
+        return torch.full_like(scored.truth_m[:, 0, 0], d.NAN)
+    return ego_collision_rate(
+        scored.samples_m,
+        scored.weights,
+        scored.ego,
+        scored.ego_size_m,
+        substeps=max(1, round(scored.dt_s / _EGO_CHECK_S)),
+    )
+
+
+def _on_road_share(scored: Scored) -> Tensor:
+    positions, weights = scored.samples_m.cpu().numpy(), scored.weights.cpu().numpy()
+    share = on_road_share(positions, weights, scored.lane_map)
+    return torch.as_tensor(share).to(scored.truth_m)
+
+
+def _single() -> dict[str, MetricSpec]:
+    return {
+        "top1_ade_m": MetricSpec(
+            lambda s: d.ade(s.mode_m, s.truth_m), "m", "ADE of the most probable future"
+        ),
+        "top1_fde_m": MetricSpec(
+            lambda s: d.fde(s.mode_m, s.truth_m), "m", "FDE of the most probable future"
+        ),
+        "mean_ade_m": MetricSpec(
+            lambda s: d.ade(_mean_path(s), s.truth_m), "m", "ADE of the samples' weighted mean"
+        ),
+        "mean_fde_m": MetricSpec(
+            lambda s: d.fde(_mean_path(s), s.truth_m), "m", "FDE of the samples' weighted mean"
+        ),
+    }
+
+
+def _best_of_k() -> dict[str, MetricSpec]:
+    specs = {}
+    for name, function in (("ADE", _min_ade), ("FDE", _min_fde)):
+        for k in (5, 10, 20):
+            specs[f"min_{name.lower()}_{k}_m"] = MetricSpec(
+                partial(function, k=k),
+                "m",
+                f"lowest {name} of the {k} most probable samples, for each agent on its own",
+            )
+    return specs
+
+
+def _of_all_samples() -> dict[str, MetricSpec]:
+    return {
+        "joint_ade_m": MetricSpec(
+            lambda s: _to_each_agent(s, jade(s.samples_m, s.truth_m)),
+            "m",
+            "lowest mean ADE of a scene's agents in one joint sample, counted once per agent",
+        ),
+        "joint_fde_m": MetricSpec(
+            lambda s: _to_each_agent(s, jfde(s.samples_m, s.truth_m)),
+            "m",
+            "lowest mean FDE of a scene's agents in one joint sample, counted once per agent",
+        ),
+        "miss_rate_final_2m": MetricSpec(
+            lambda s: d.miss_rate_final(s.samples_m, s.truth_m, threshold_m=2.0),
+            "1",
+            "share of agents whose samples all end more than 2 m from the truth",
+        ),
+        "brier_min_fde_m": MetricSpec(
+            lambda s: d.brier_min_fde(s.samples_m, s.truth_m, s.weights),
+            "m",
+            "lowest FDE of all samples plus (1 - its weight)^2",
+        ),
+    }
+
+
+def _distribution() -> dict[str, MetricSpec]:
+    specs = {
+        "kde_nll_nats": MetricSpec(
+            _kde_nll,
+            "nats",
+            "negative log-density of the truth, Gaussian KDE of the samples, at most 20, "
+            "mean over steps",
+        ),
+        "energy_score_m": MetricSpec(
+            lambda s: energy_score(s.samples_m, s.truth_m, s.weights),
+            "m",
+            "fair energy score of each step's position, mean over steps; ADE for one sample",
+        ),
+    }
+    for percent in (50, 80, 90, 95):
+        specs[f"coverage_{percent}"] = MetricSpec(
+            partial(_coverage, level=percent / 100),
+            "1",
+            f"share of truths inside the samples' {percent} % highest-density region, "
+            "mean over steps",
+            target=percent / 100,
+        )
+    return specs
+
+
+def _behaviour() -> dict[str, MetricSpec]:
+    return {
+        "collision_rate_pedestrians": MetricSpec(
+            lambda s: pairwise_collision_rate(s.samples_m, s.weights, threshold_m=0.2),
+            "1",
+            "probability of coming within 0.2 m of another scored pedestrian in the same sample",
+        ),
+        "collision_rate_ego": MetricSpec(
+            _ego_collision,
+            "1",
+            "probability that a disc of 0.3 m around the pedestrian touches the ego's box",
+        ),
+        "on_road_share": MetricSpec(
+            _on_road_share,
+            "1",
+            "share of predicted points in the drivable area, off crosswalks and walkways",
+        ),
+    }
+
+
+METRICS: Mapping[str, MetricSpec] = MappingProxyType(
+    _single() | _best_of_k() | _of_all_samples() | _distribution() | _behaviour()
+)
+"""Every metric by its name."""
+
+
+def spec(name: str) -> MetricSpec:
+    """The metric of that name.
+
+    Raises:
+        ForecastError: There is none.
+    """
+    if name not in METRICS:
+        raise ForecastError(f"metric '{name}' is unknown; one of {', '.join(METRICS)} is needed")
+    return METRICS[name]
+
+
+def per_agent(scored: Scored, names: Iterable[str] = METRICS) -> dict[str, Tensor]:
+    """Values ``[N]`` of the named metrics, all of them by default."""
+    return {name: spec(name).function(scored) for name in names}

@@ -1,0 +1,415 @@
+import json
+import pickle
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from forecast import ForecastError, Scene
+from forecast.datasets.store import SceneStore, prepare
+from tests.any_scene import assert_equal, small_map
+
+
+@dataclass
+class LineSource:
+    """Scenes of people on lines; counts how often each is read."""
+
+    names: list[str] = field(default_factory=lambda: ["scene-1", "scene-2", "scène/3"])
+    version: str = "1"
+    stop_at: str | None = None
+    given_splits: dict[str, list[str]] | None = None
+    reads: list[str] = field(default_factory=list)
+
+    name = "lines"
+    protocol = "nuscenes-ped-v1"
+    dt_s = 0.5
+
+    def fingerprint(self) -> str:
+        return f"lines {self.version}"
+
+    def scene_names(self) -> list[str]:
+        return self.names
+
+    def splits(self) -> dict[str, list[str]]:
+        if self.given_splits is not None:
+            return self.given_splits
+        return {"train": self.names[:-1], "val": self.names[-1:]}
+
+    def read(self, name: str) -> tuple[Scene, dict[str, int]]:
+        if name == self.stop_at:
+            raise ForecastError(f"{name}: cannot be read")
+        self.reads.append(name)
+        people = len(name)
+        walk = np.arange(5.0)[:, None] * [1.0, 0.5]
+        positions = np.arange(people)[:, None, None] + walk
+        scene = Scene.from_arrays(positions, [0] * people, 0.5, id=name, lane_map=small_map())
+        return scene, {"too short": people, "no box": 1}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return prepare(LineSource(), tmp_path / "store")
+
+
+def scene_file(store: SceneStore, name: str) -> Path:
+    return store.path / "scenes" / f"{name}.arrow"
+
+
+def files_of(path: Path) -> dict[str, bytes]:
+    return {
+        str(p.relative_to(path)): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()
+    }
+
+
+# --- what a store gives back
+
+
+def test_every_scene_comes_back(store):
+    source = LineSource()
+    assert store.scene_names == list(store) == source.names
+    assert len(store) == 3
+    assert "scene-1" in store
+    assert "scene-9" not in store
+    for name in store:
+        assert_equal(store[name], source.read(name)[0])
+
+
+def test_the_manifest_says_what_the_source_said(store):
+    assert (store.source, store.protocol, store.dt_s) == ("lines", "nuscenes-ped-v1", 0.5)
+    assert store.fingerprint == "lines 1"
+    assert store.splits == {"train": ["scene-1", "scene-2"], "val": ["scène/3"]}
+    assert store.dropped == {"too short": 7 + 7 + 7, "no box": 3}
+    assert store.counts == {
+        "steps": 15,
+        "lanes": 6,
+        "agents": 21,
+        "pedestrian": 21,
+        "cyclist": 0,
+        "vehicle": 0,
+        "ego": 0,
+        "static": 0,
+    }
+
+
+def test_a_scene_is_read_once_and_mapped(store):
+    scene = store["scene-1"]
+    assert store["scene-1"] is scene
+    assert not scene.tracks.positions_m.flags.owndata
+
+
+def test_no_file_handle_stays_open(store):
+    handles = Path("/proc/self/fd")
+    if not handles.is_dir():
+        pytest.skip("needs /proc to count open files")
+    before = len(list(handles.iterdir()))
+    kept = [store[name] for name in store]
+    assert len(list(handles.iterdir())) == before
+    assert len(kept) == 3
+
+
+def test_a_pickled_store_reads_the_same_scenes(store):
+    again = pickle.loads(pickle.dumps(store))
+    assert_equal(again["scene-1"], store["scene-1"])
+
+
+def test_scenes_can_be_read_in_forked_workers_before_and_after_the_fork(store):
+    import multiprocessing
+
+    if "fork" not in multiprocessing.get_all_start_methods():
+        pytest.skip("this system cannot fork")
+    opened = store["scene-1"].tracks.positions_m.sum()
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        sums = pool.starmap(_sum, [(store, name) for name in ("scene-1", "scene-2")] * 4)
+    assert sums == [opened, store["scene-2"].tracks.positions_m.sum()] * 4
+
+
+def _sum(store, name):
+    return store[name].tracks.positions_m.sum()
+
+
+def test_opening_and_reading_are_quick(store):
+    SceneStore.open(store.path)["scene-1"]
+    start = time.perf_counter()
+    opened = SceneStore.open(store.path)
+    after_open = time.perf_counter()
+    opened["scene-2"]
+    assert after_open - start < 0.05
+    assert time.perf_counter() - after_open < 0.05
+
+
+# --- splits
+
+
+def test_scenes_of_a_split_of_all_and_of_a_file(store, tmp_path):
+    listed = tmp_path / "mine.txt"
+    listed.write_text("scène/3\n\n  scene-1\nscène/3\n", encoding="utf-8")
+    assert store.scenes_of("val") == ["scène/3"]
+    assert store.scenes_of("all") == store.scene_names
+    assert store.scenes_of(str(listed)) == ["scène/3", "scene-1"]
+
+
+def test_an_unknown_split_names_the_known_ones(store):
+    with pytest.raises(
+        ForecastError, match=r"split 'dev' is unknown; one of train, val, all or a file"
+    ):
+        store.scenes_of("dev")
+
+
+def test_an_unknown_name_in_a_file_of_names_tells_its_line(store, tmp_path):
+    listed = tmp_path / "mine.txt"
+    listed.write_text("scene-1\nscene-7\n")
+    with pytest.raises(ForecastError, match=r"mine.txt: line 2: no scene 'scene-7'"):
+        store.scenes_of(str(listed))
+
+
+def test_floors_learn_from_the_training_split_or_from_what_is_not_scored(store, tmp_path):
+    assert store.fit_scenes("val") == ["scene-1", "scene-2"]
+    assert store.fit_scenes("train") == ["scène/3"]
+    assert store.fit_scenes("all") == []
+    listed = tmp_path / "mine.txt"
+    listed.write_text("scene-1\n")
+    assert store.fit_scenes(str(listed)) == ["scene-2", "scène/3"]
+
+
+def test_floors_never_learn_from_a_scene_that_is_scored(tmp_path):
+    splits = {"mini_train": ["scene-1", "scene-2"], "mini_val": ["scene-2"]}
+    store = prepare(LineSource(given_splits=splits), tmp_path / "store")
+    assert store.fit_scenes("mini_val") == ["scene-1"]
+
+
+def test_a_recording_and_its_parts_are_one(tmp_path):
+    names = ["a", "b", "c", "a_train", "a_val", "b_train", "b_val", "lonely_val"]
+    splits = {"f_val": ["b_val"], "f_train": ["b_train"], "f_test": ["a"], "some": ["c", "a_val"]}
+    store = prepare(LineSource(names, given_splits=splits), tmp_path / "store")
+    assert store.scenes_of("all") == ["a", "b", "c", "lonely_val"]
+    assert store.fit_scenes("f_val") == store.fit_scenes("f_test") == ["b_train"]
+    assert store.fit_scenes("some") == ["b", "lonely_val"]
+
+
+# --- preparing again
+
+
+def test_preparing_again_reads_nothing_and_changes_nothing(store):
+    before, again = files_of(store.path), LineSource()
+    prepare(again, store.path)
+    assert again.reads == []
+    assert files_of(store.path) == before
+
+
+def test_a_changed_source_is_read_again(store):
+    source = LineSource(version="2")
+    assert prepare(source, store.path).fingerprint == "lines 2"
+    assert source.reads == source.names
+
+
+def test_scenes_that_no_longer_belong_are_removed(store):
+    again = prepare(LineSource(["scene-2"]), store.path)
+    assert again.scene_names == ["scene-2"]
+    assert sorted(files_of(store.path)) == ["scenes/scene-2.arrow", "store.json"]
+
+
+def test_only_a_damaged_scene_is_written_again(store):
+    scene_file(store, "scene-2").write_bytes(b"damaged")
+    source = LineSource()
+    prepare(source, store.path)
+    assert source.reads == ["scene-2"]
+    assert_equal(SceneStore.open(store.path)["scene-2"], source.read("scene-2")[0])
+
+
+def test_the_number_of_workers_changes_nothing(store, tmp_path):
+    parallel = prepare(LineSource(), tmp_path / "parallel", workers=2)
+    assert files_of(parallel.path) == files_of(store.path)
+
+
+def test_plain_lines_tell_the_progress(tmp_path, capfd):
+    prepare(LineSource(), tmp_path / "store")
+    assert "prepare: 3 of 3 scenes" in capfd.readouterr().err.splitlines()
+
+
+# --- being stopped
+
+
+def test_a_failing_source_leaves_a_half_store_that_resumes(tmp_path):
+    out = tmp_path / "store"
+    with pytest.raises(ForecastError, match="scène/3: cannot be read"):
+        prepare(LineSource(stop_at="scène/3"), out)
+    assert sorted(files_of(out)) == ["scenes/scene-1.arrow", "scenes/scene-2.arrow"]
+    with pytest.raises(ForecastError, match="prepare did not finish; run it again to resume"):
+        SceneStore.open(out)
+    source = LineSource()
+    store = prepare(source, out)
+    assert source.reads == ["scène/3"]
+    assert store.dropped == {"too short": 21, "no box": 3}
+
+
+def test_a_failure_in_a_worker_is_told_like_any_other(tmp_path):
+    with pytest.raises(ForecastError, match="scene-2: cannot be read"):
+        prepare(LineSource(stop_at="scene-2"), tmp_path / "store", workers=2)
+    assert not (tmp_path / "store" / "store.json").exists()
+
+
+def test_a_store_killed_while_it_is_renewed_is_no_longer_a_store(store):
+    with pytest.raises(ForecastError, match="cannot be read"):
+        prepare(LineSource(version="2", stop_at="scene-2"), store.path)
+    with pytest.raises(ForecastError, match="prepare did not finish"):
+        SceneStore.open(store.path)
+    source = LineSource(version="2")
+    prepare(source, store.path)
+    assert source.reads == ["scene-2", "scène/3"]
+
+
+KILLED_WHILE_READING = """
+class Killed(LineSource):
+    def read(self, name):
+        while name == "scene-2":
+            if (out / "scenes" / "scene-1.arrow").exists():
+                os._exit(9)
+        return super().read(name)
+"""
+KILLED_WHILE_WRITING = """
+Killed = LineSource
+write = Path.write_bytes
+
+def dying_write(path, content):
+    if "scene-2" in path.name:
+        write(path, bytes(content)[:100])
+        os._exit(9)
+    return write(path, content)
+
+Path.write_bytes = dying_write
+"""
+
+
+@pytest.mark.parametrize(
+    ("killed", "workers", "code"),
+    [(KILLED_WHILE_READING, 1, 9), (KILLED_WHILE_READING, 2, 1), (KILLED_WHILE_WRITING, 1, 9)],
+)
+def test_a_killed_prepare_leaves_no_half_scene_and_resumes(tmp_path, killed, workers, code):
+    out = tmp_path / "store"
+    script = [
+        "import os; from pathlib import Path",
+        "from forecast.datasets.store import prepare",
+        "from tests.datasets.test_store import LineSource",
+        f"out = Path({str(out)!r})",
+        killed,
+        f"prepare(Killed(), out, workers={workers})",
+    ]
+    root = Path(__file__).parents[2]
+    run = subprocess.run(
+        [sys.executable, "-c", "\n".join(script)],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        timeout=60,
+    )
+    assert run.returncode == code, run.stderr
+    assert ("a worker was killed" in run.stderr) == (workers > 1)
+    assert not (out / "store.json").exists()
+    finished = {path.name for path in out.rglob("*.arrow")}
+    assert "scene-1.arrow" in finished
+    assert "scene-2.arrow" not in finished
+    source = LineSource()
+    store = prepare(source, out)
+    assert "scene-1" not in source.reads
+    assert_equal(store["scene-1"], source.read("scene-1")[0])
+    assert not list(out.rglob("*.tmp"))
+
+
+def test_what_a_killed_write_left_behind_is_removed(store):
+    leftover = store.path / "scenes" / ".scene-2.arrow.123.tmp"
+    leftover.write_bytes(b"half")
+    prepare(LineSource(), store.path)
+    assert not leftover.exists()
+
+
+# --- errors
+
+
+def test_an_unknown_scene_names_the_closest(store):
+    with pytest.raises(
+        ForecastError, match=r"no scene 'scene-12'; the closest name is 'scene-[12]"
+    ):
+        store["scene-12"]
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty folder", "file"])
+def test_what_is_not_a_store_is_refused(tmp_path, kind):
+    path = tmp_path / "here"
+    if kind == "empty folder":
+        path.mkdir()
+    elif kind == "file":
+        path.write_text("x")
+    with pytest.raises(ForecastError, match=r"not a store \(store.json is missing\)"):
+        SceneStore.open(path)
+
+
+def test_another_schema_version_is_refused(store):
+    manifest = json.loads((store.path / "store.json").read_text())
+    (store.path / "store.json").write_text(json.dumps(manifest | {"schema_version": 0}))
+    with pytest.raises(ForecastError, match=r"schema version 0, this package reads 1; prepare it"):
+        SceneStore.open(store.path)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"schema_version": 1}', ""])
+def test_a_damaged_manifest_is_refused_and_can_be_mended(store, content):
+    (store.path / "store.json").write_text(content)
+    with pytest.raises(ForecastError, match=r"store.json: cannot be read \(.*run prepare again"):
+        SceneStore.open(store.path)
+    source = LineSource()
+    assert_equal(prepare(source, store.path)["scene-1"], LineSource().read("scene-1")[0])
+    assert source.reads == []
+
+
+def test_a_single_wrong_byte_in_a_scene_is_refused(store):
+    content = bytearray(scene_file(store, "scene-1").read_bytes())
+    content[len(content) // 2] ^= 1
+    scene_file(store, "scene-1").write_bytes(content)
+    with pytest.raises(ForecastError, match=r"scene-1.arrow: not what prepare wrote there; run"):
+        store["scene-1"]
+
+
+@pytest.mark.parametrize("content", [None, b""])
+def test_a_missing_or_empty_scene_file_is_refused(store, content):
+    scene_file(store, "scene-1").unlink()
+    if content is not None:
+        scene_file(store, "scene-1").write_bytes(content)
+    with pytest.raises(ForecastError, match=r"scene-1.arrow: .*run prepare again"):
+        store["scene-1"]
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ForecastError, match=r"holds 'thesis.tex' and is not a store; give a new"):
+        prepare(LineSource(), tmp_path)
+    assert list(files_of(tmp_path)) == ["thesis.tex"]
+
+
+def test_a_path_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ForecastError, match=r"file/store.*: Not a directory; check the path"):
+        prepare(LineSource(), tmp_path / "file" / "store")
+
+
+def test_a_split_of_an_unknown_scene_is_refused_before_anything_is_written(tmp_path):
+    source = LineSource(given_splits={"train": ["scene-9"]})
+    with pytest.raises(ForecastError, match=r"split 'train' names scene 'scene-9'"):
+        prepare(source, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_source_that_returns_another_scene_is_refused(tmp_path):
+    class Wrong(LineSource):
+        def read(self, name):
+            return super().read("scene-1")
+
+    with pytest.raises(ForecastError, match=r"'scene-2' was read as 'scene-1' with dt_s 0.5"):
+        prepare(Wrong(), tmp_path / "store")
+
+
+def test_no_workers_are_refused(tmp_path):
+    with pytest.raises(ForecastError, match="workers is 0; at least 1 is needed"):
+        prepare(LineSource(), tmp_path / "store", workers=0)

@@ -1,0 +1,134 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from forecast import AgentKind, ForecastError, Scene
+from forecast.scene.agents import TYPICAL_SIZE_M
+from tests.any_scene import small_map
+
+PERSON, CAR, CONE = AgentKind.PEDESTRIAN, AgentKind.VEHICLE, AgentKind.STATIC
+NAN = float("nan")
+
+
+@pytest.fixture
+def scene() -> Scene:
+    positions = [
+        [[0, 0], [0, 1], [NAN, NAN]],
+        [[5, 5], [6, 5], [7, 5]],
+        [[9, 9], [9, 9], [9, 9]],
+    ]
+    return Scene.from_arrays(positions, [PERSON, CAR, CONE], 0.5, lane_map=small_map())
+
+
+def test_from_arrays_fills_in_what_a_planner_does_not_have(scene):
+    tracks = scene.tracks
+    assert tracks.agent_ids.tolist() == ["0", "1", "2"]
+    assert tracks.categories.tolist() == ["pedestrian", "vehicle", "static"]
+    assert tracks.valid.tolist() == [[True, True, False], [True] * 3, [True] * 3]
+    assert tracks.positions_m[0].tolist() == [[0, 0], [0, 1], [0, 0]]
+    np.testing.assert_allclose(tracks.headings_rad, [[0, np.pi / 2, 0], [0] * 3, [0] * 3])
+    np.testing.assert_allclose(tracks.sizes_m, [TYPICAL_SIZE_M[k] for k in (PERSON, CAR, CONE)])
+    assert scene.timestamps_us.tolist() == [0, 500_000, 1_000_000]
+    assert (scene.steps, scene.start_us, scene.frame_ids.tolist()) == (3, 0, [""] * 3)
+
+
+def test_from_arrays_takes_what_is_given():
+    scene = Scene.from_arrays(
+        [[[100, 200], [101, 200]]],
+        [PERSON],
+        0.4,
+        valid=[[True, False]],
+        headings_rad=[[1.0, 2.0]],
+        sizes_m=[[1, 2, 3]],
+        agent_ids=["anna"],
+        categories=["human.pedestrian.adult"],
+        origin_m=(90, 190),
+        start_us=7,
+        id="s",
+        location="here",
+        description="rain",
+    )
+    tracks = scene.tracks
+    assert tracks.positions_m.tolist() == [[[10, 10], [0, 0]]]
+    assert tracks.headings_rad.tolist() == [[1, 0]]
+    assert tracks.sizes_m.tolist() == [[1, 2, 3]]
+    assert (tracks.agent_ids[0], tracks.categories[0]) == ("anna", "human.pedestrian.adult")
+    assert scene.origin_m.tolist() == [90, 190]
+    assert scene.timestamps_us.tolist() == [7, 400_007]
+    assert (scene.id, scene.location, scene.description) == ("s", "here", "rain")
+
+
+def test_map_scale_positions_keep_their_millimetres_around_an_origin():
+    world = np.array([[[3_456_789.123, 5_000_000.456]]])
+    scene = Scene.from_arrays(world, [PERSON], 0.5, origin_m=(3_456_700, 5_000_000))
+    np.testing.assert_allclose(scene.tracks.positions_m + scene.origin_m, world, atol=1e-4, rtol=0)
+
+
+def test_a_position_far_from_the_origin_is_refused():
+    with pytest.raises(ForecastError, match=r"big: a position lies 20000 m from origin_m; pass an"):
+        Scene.from_arrays([[[20_000, 0]]], [PERSON], 0.5, id="big")
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (1, 3, 3)])
+def test_positions_of_another_shape_are_refused(shape):
+    with pytest.raises(ForecastError, match=r"positions_m has shape .*; \[A, T, 2\] is needed"):
+        Scene.from_arrays(np.zeros(shape), [PERSON], 0.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"kinds": [0, 0]}, r"scene: kinds has shape \[2\]; \[1\] is needed"),
+        ({"kinds": [9]}, r"scene: kinds holds 9; values of AgentKind, 0 to 4, are needed"),
+        ({"valid": [True]}, r"scene: valid has shape \[1\]; \[1, 3\] is needed"),
+        ({"headings_rad": [1.0]}, r"scene: headings_rad has shape \[1\]; \[1, 3\] is needed"),
+        ({"sizes_m": [[1, 2, 3]] * 2}, r"scene: sizes_m has shape \[2, 3\]; \[1, 3\] is needed"),
+        ({"agent_ids": ["a", "b"]}, r"agent_ids has shape \[2\]; \[1\] was expected"),
+        ({"categories": []}, r"categories has shape \[0\]; \[1\] was expected"),
+    ],
+)
+def test_an_array_of_another_shape_or_value_is_refused(given, message):
+    with pytest.raises(ForecastError, match=message):
+        Scene.from_arrays(np.zeros((1, 3, 2)), **{"kinds": [PERSON], "dt_s": 0.5, **given})
+
+
+def test_a_scene_may_be_empty_of_agents():
+    scene = Scene.from_arrays(np.zeros((0, 3, 2)), [], 0.5)
+    assert (len(scene.tracks), scene.steps) == (0, 3)
+
+
+def test_present_leaves_out_the_unseen_and_what_cannot_move(scene):
+    assert scene.present(0).tolist() == [0, 1]
+    assert scene.present(2).tolist() == [1]
+
+
+def test_between_keeps_the_clock_and_the_map(scene):
+    part = scene.between(1, 3)
+    assert part.steps == 2
+    assert part.timestamps_us.tolist() == [500_000, 1_000_000]
+    assert part.start_us == 500_000
+    assert part.tracks.positions_m[1].tolist() == [[6, 5], [7, 5]]
+    assert part.lane_map is scene.lane_map
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dt_s": 0.0}, "scene: dt_s is 0.0; a positive step is needed"),
+        ({"dt_s": NAN}, "scene: dt_s is nan; a positive step is needed"),
+        ({"timestamps_us": np.arange(2)}, "scene: timestamps_us must have one entry for 3 steps"),
+        ({"frame_ids": np.array(["a"])}, "scene: frame_ids must have one entry for 3 steps"),
+        ({"timestamps_us": np.array([0, 2, 2])}, "scene: timestamps_us must increase from step to"),
+        ({"origin_m": np.zeros(3)}, "scene: origin_m must be two finite numbers"),
+        ({"origin_m": np.array([0, np.inf])}, "scene: origin_m must be two finite numbers"),
+    ],
+)
+def test_a_broken_scene_is_refused(scene, change, message):
+    with pytest.raises(ForecastError, match=message):
+        replace(scene, **change)
+
+
+def test_a_scene_without_a_step_is_refused(scene):
+    with pytest.raises(ForecastError, match="scene: the scene has no time step; at least 1"):
+        scene.between(1, 1)
