@@ -29,7 +29,7 @@ _GROUP_REPULSION = 0.25
 _BODY_M, _BODY_STIFFNESS_PS2 = 0.5, 25.0
 _MAX_ACCELERATION_MPS2 = 4.0
 
-_DRIFT_SPREAD = np.array([0.16, 0.14, 0.40])
+_DRIFT_SPREAD = np.array([0.15, 0.12, 0.35])
 """Standard deviations of log speed, heading (rad) and lateral offset (m)."""
 _DRIFT_TIME_S = np.array([3.0, 2.5, 5.0])
 _DRIFT_SHARED = 0.9
@@ -143,7 +143,8 @@ def step(
         dt_s: Length of the step.
     """
     nth = (state.along_m[:, None] > crowd.kerbs_m[..., 1]).sum(1)
-    go = intent.close & _whole_group(crowd, clear | intent.decided | ~intent.close)
+    willing = clear | intent.decided | (intent.crossing < 0)
+    go = intent.close & _whole_group(crowd, willing)
     decided = np.where(go, np.maximum(state.decided, nth + 1), state.decided)
     held = intent.close & ~go & ~intent.decided
     pausing = (state.along_m >= crowd.pauses_m) & (state.paused_s < crowd.pauses_s)

@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.datasets.town import people
-from forecast.datasets.town.simulate import Setting, World, frames
+from forecast.datasets.town.simulate import Setting, World
 
 RANGE_M = 60.0
 """Agents farther from the ego than this are not annotated."""
-FRAMES = 41
-"""Keyframes of a scene: 20 s at 2 Hz."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +39,14 @@ class Recording:
     summary: str
 
 
-def record(setting: Setting, world: World, count: int = FRAMES) -> Recording:
-    """Runs a scene and keeps its keyframes."""
-    worlds = list(frames(setting, world, count))
-    crowd, fleet = setting.crowd, setting.fleet
+def record(setting: Setting, worlds: list[World]) -> Recording:
+    """What the ego's log holds of a scene.
+
+    Args:
+        setting: The scene.
+        worlds: Its keyframes.
+    """
+    crowd, fleet, count = setting.crowd, setting.fleet, len(worlds)
     walked = np.stack([np.column_stack([w.people.positions_m, w.people.headings_rad])
                        for w in worlds], 1)  # fmt: skip
     paces = np.stack([np.hypot(*w.people.velocities_mps.T) for w in worlds], 1)

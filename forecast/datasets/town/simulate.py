@@ -23,6 +23,8 @@ DT_S = 0.1
 """Length of a simulation step."""
 FRAME_STEPS = 5
 """Simulation steps per keyframe: 2 Hz."""
+FRAMES = 41
+"""Keyframes of a scene: 20 s."""
 _WARM_UP_STEPS = 40
 """Steps before the first keyframe, so that nobody is seen starting."""
 

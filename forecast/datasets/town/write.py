@@ -16,7 +16,7 @@ from PIL import Image
 from forecast.datasets.town import places, tables
 from forecast.datasets.town.maps import map_expansion
 from forecast.datasets.town.recording import Recording, record
-from forecast.datasets.town.simulate import set_scene
+from forecast.datasets.town.simulate import FRAMES, frames, set_scene
 from forecast.datasets.town.streets import District, build_district
 from forecast.errors import ForecastError
 
@@ -57,7 +57,8 @@ def location_of(scene: int) -> str:
 
 def simulate_scene(district: District, seed: int, scene: int) -> Recording:
     """Runs one scene of the dataset with that seed."""
-    return record(*set_scene(district, seed, scene))
+    setting, world = set_scene(district, seed, scene)
+    return record(setting, list(frames(setting, world, FRAMES)))
 
 
 def _refuse_strangers(out: Path) -> None:
