@@ -1,0 +1,39 @@
+"""Random numbers that belong to an agent and a moment, not to a generator's state.
+
+The value depends on (agent key, step, channel) alone, so a simulation that is copied and continued
+with another ego plan meets the same luck, and so does one that is split over workers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_STEP, _CHANNEL = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1B54A32D192ED03)
+_MIX1, _MIX2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014); uint64 arithmetic wraps."""
+    x = (x ^ (x >> np.uint64(30))) * _MIX1
+    x = (x ^ (x >> np.uint64(27))) * _MIX2
+    return x ^ (x >> np.uint64(31))
+
+
+def agent_keys(seed: int, scene: int, count: int) -> NDArray[np.uint64]:
+    """One key per agent of a scene ``[A]``."""
+    root = np.random.SeedSequence([seed, scene]).generate_state(1, np.uint64)
+    return _mix(root + np.arange(count, dtype=np.uint64) * _STEP)
+
+
+def uniform(keys: NDArray[np.uint64], step: int, channel: int) -> NDArray[np.float64]:
+    """Numbers in ``(0, 1)``, one per key ``[A]``."""
+    moment = np.array([step + 1], np.uint64) * _STEP + np.array([channel + 1], np.uint64) * _CHANNEL
+    bits = _mix(_mix(keys ^ moment) + moment) >> np.uint64(11)
+    return (bits + 0.5) / 2.0**53
+
+
+def normal(keys: NDArray[np.uint64], step: int, channel: int) -> NDArray[np.float64]:
+    """Standard normal numbers, one per key ``[A]`` (Box and Muller 1958)."""
+    radius = np.sqrt(-2 * np.log(uniform(keys, step, 2 * channel)))
+    return radius * np.cos(2 * np.pi * uniform(keys, step, 2 * channel + 1))

@@ -1,0 +1,20 @@
+from pathlib import Path
+
+import pytest
+
+from forecast.datasets.town import places, write_town
+from forecast.datasets.town.streets import District, build_district
+
+SCENES, SEED = 3, 5
+
+
+@pytest.fixture(scope="session")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("town") / "town"
+    write_town(out, scenes=SCENES, seed=SEED)
+    return out
+
+
+@pytest.fixture(scope="session", params=places.LOCATIONS)
+def district(request: pytest.FixtureRequest) -> District:
+    return build_district(places.layout(request.param, SEED))
