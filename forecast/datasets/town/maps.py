@@ -8,7 +8,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from forecast.datasets.town.streets import District, Lane, Piece
+from forecast.datasets.town import ground
+from forecast.datasets.town.paths import Lane, Piece
+from forecast.datasets.town.streets import District
 from forecast.datasets.town.tokens import token
 
 _MARGIN_M = 100.0
@@ -25,7 +27,7 @@ def map_expansion(district: District, seed: int) -> dict[str, Any]:
     """
     writer = _Geometry(token("map", seed, district.layout.location))
     names = [token(writer.root, lane.name) for lane in district.lanes]
-    areas = [writer.polygon(area) for area in district.drivable_area()]
+    areas = [writer.polygon(area) for area in ground.drivable_area(district)]
     layers = {
         "drivable_area": [{"token": token(writer.root, "drivable"), "polygon_tokens": areas}],
         "lane": _lanes(district, names, writer),
@@ -36,16 +38,16 @@ def map_expansion(district: District, seed: int) -> dict[str, Any]:
         ],
         "ped_crossing": [
             {**record, "road_segment_token": ""}
-            for record in writer.records("crosswalk", district.crosswalk_areas())
+            for record in writer.records("crosswalk", ground.crosswalk_areas(district))
         ],
-        "walkway": writer.records("walkway", district.walkways()),
+        "walkway": writer.records("walkway", ground.walkways(district)),
         "road_divider": [
             {
                 "token": token(writer.root, "divider", i),
                 "line_token": writer.line(line),
                 "road_segment_token": "",
             }
-            for i, line in enumerate(district.dividers())
+            for i, line in enumerate(ground.dividers(district))
         ],
     }
     empty = ("road_segment", "road_block", "stop_line", "carpark_area", "lane_divider",
@@ -157,6 +159,6 @@ def _connectivity(district: District, names: list[str]) -> dict[str, dict[str, l
 
 def _canvas(district: District) -> list[float]:
     """Width and height that hold the district; coordinates start at 0."""
-    corners = np.array([[s.start_m, s.end_m] for s in district.streets])
+    corners = np.array([[district.layout.node_m(n) for n in s.nodes] for s in district.streets])
     highest: list[float] = np.round(corners.max((0, 1)) + _MARGIN_M, 1).tolist()
     return highest
