@@ -14,7 +14,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.loader import DataLoader
 
 from forecast.datasets.store import SceneStore
-from forecast.datasets.windows import WindowSpec, origins, window
+from forecast.datasets.windows import Window, WindowSpec, origins, window
 from forecast.errors import ForecastError
 from forecast.graphs.augment import AugmentConfig, augment_graph, augment_window
 from forecast.graphs.hetero import GraphConfig, window_graph
@@ -69,9 +69,13 @@ class WindowDataset(Dataset[HeteroData]):
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, item: int) -> HeteroData:
+    def window(self, item: int) -> Window:
+        """A window as it is, not varied."""
         name, at = self.index[item]
-        cut = window(self.store[name], at, self.spec, self.scored[name][:, at])
+        return window(self.store[name], at, self.spec, self.scored[name][:, at])
+
+    def __getitem__(self, item: int) -> HeteroData:
+        cut = self.window(item)
         if self.augment is None:
             return window_graph(cut, self.graph)
         rng = np.random.default_rng(int(torch.randint(2**31, ())))
