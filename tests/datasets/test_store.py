@@ -132,13 +132,15 @@ def _sum(store, name):
 
 
 def test_opening_and_reading_are_quick(store):
-    SceneStore.open(store.path)["scene-1"]
-    start = time.perf_counter()
-    opened = SceneStore.open(store.path)
-    after_open = time.perf_counter()
-    opened["scene-2"]
-    assert after_open - start < 0.05
-    assert time.perf_counter() - after_open < 0.05
+    opened, read = [], []
+    for _ in range(5):
+        start = time.perf_counter()
+        again = SceneStore.open(store.path)
+        opened.append(time.perf_counter() - start)
+        assert again["scene-2"].id == "scene-2"
+        read.append(time.perf_counter() - start - opened[-1])
+    assert min(opened) < 0.05
+    assert min(read) < 0.01
 
 
 # --- splits
