@@ -78,7 +78,6 @@ def test_prepare_hands_the_number_of_workers_on(eth_ucy, tmp_path, capsys):
 
 
 def test_prepare_reads_nuscenes_with_and_without_its_map(nuscenes_root, tmp_path, capsys):
-    pytest.importorskip("forecast.datasets.nuscenes")
     words = ["prepare", "--source", "nuscenes", "--dataroot", str(nuscenes_root)]
     words += ["--version", "v1.0-mini", "--out"]
     assert main([*words, str(tmp_path / "with")]) == 0
