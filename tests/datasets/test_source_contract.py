@@ -4,6 +4,7 @@ import pytest
 
 from forecast.datasets.eth_ucy import EthUcySource
 from forecast.datasets.nuscenes import NuScenesSource
+from forecast.datasets.town import write_town
 from tests.datasets.source_contract import check_source
 
 
@@ -17,7 +18,6 @@ def test_nuscenes(nuscenes_root, with_map):
 
 
 def test_town(tmp_path):
-    town = pytest.importorskip("forecast.datasets.town")
-    town.write_town(tmp_path, scenes=2, seed=0)
+    write_town(tmp_path, scenes=2, seed=0)
     (tables,) = tmp_path.glob("*/scene.json")
     check_source(NuScenesSource(tmp_path, tables.parent.name))
