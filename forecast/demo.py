@@ -48,5 +48,5 @@ def _training_arguments(store: Path, out: Path) -> list[str]:
         f"--config={_CONFIG}",
         "--data.train=" + json.dumps([{"store": str(store), "split": "town_train"}]),
         "--data.val=" + json.dumps({"store": str(store), "split": "town_val"}),
-        f"--trainer.default_root_dir={out}",
+        f"--run={out}",
     ]
