@@ -12,34 +12,14 @@ from pytorch_lightning import Callback
 from forecast import inference
 from forecast.datasets.store import SceneStore, prepare
 from forecast.errors import ForecastError
-from forecast.scene import Predictor, Scene
+from forecast.scene import Predictor
 from forecast.training.cli import main
-from tests.scenes import street_scene
-
-
-class Streets:
-    """A source of made-up streets."""
-
-    name, protocol, dt_s = "streets", "nuscenes-ped-v1", 0.5
-
-    def fingerprint(self) -> str:
-        return "streets"
-
-    def scene_names(self) -> list[str]:
-        return [f"street-{i}" for i in range(3)]
-
-    def splits(self) -> dict[str, list[str]]:
-        return {"train": self.scene_names()[:2], "val": self.scene_names()[2:]}
-
-    def read(self, name: str) -> tuple[Scene, dict[str, int]]:
-        scene = street_scene(seed=int(name[-1]))
-        object.__setattr__(scene, "id", name)
-        return scene, {}
+from tests.scenes import StreetSource
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> SceneStore:
-    return prepare(Streets(), tmp_path_factory.mktemp("data") / "store")
+    return prepare(StreetSource(), tmp_path_factory.mktemp("data") / "store")
 
 
 def arguments(store: SceneStore, run: Path, *more: str) -> list[str]:
