@@ -149,7 +149,8 @@ class EvaluationResult:
     @property
     def table(self) -> dict[str, EvaluationResult]:
         """The predictor and, after it, the floors, by name."""
-        return {self.predictor: self} | dict(self.floors)
+        others = {name: floor for name, floor in self.floors.items() if name != self.predictor}
+        return {self.predictor: self, **others}
 
 
 def mean(values: NDArray[Any]) -> Mean:
