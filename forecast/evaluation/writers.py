@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-import forecast
+from forecast import __version__
 from forecast.evaluation.case import Case
 from forecast.evaluation.result import EvaluationResult, Mean
 from forecast.scene import Prediction
@@ -71,7 +71,7 @@ def metrics_document(result: EvaluationResult) -> dict[str, Any]:
         "floors_left_out": dict(result.left_out),
         "store": {"source": setting.source, "fingerprint": setting.fingerprint},
         "definitions": dict(result.definitions),
-        "forecast_version": forecast.__version__,
+        "forecast_version": __version__,
     }
 
 

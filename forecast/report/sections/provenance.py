@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 
-import forecast
+from forecast import __version__
 from forecast.evaluation.result import EvaluationResult
 from forecast.report.section import Facts, Section, Text
 
@@ -15,7 +15,7 @@ def provenance(result: EvaluationResult) -> Section:
     facts = (
         ("Store", f"{setting.source}, {setting.fingerprint}"),
         ("Scenes", ", ".join(setting.scenes)),
-        ("forecast", forecast.__version__),
+        ("forecast", __version__),
         ("Python", platform.python_version()),
         ("Seed", str(setting.seed)),
         ("Command", result.command),
