@@ -10,6 +10,7 @@ from forecast.datasets.nuscenes import NuScenesSource
 from forecast.datasets.store import prepare
 from forecast.datasets.town import VERSION, write_town
 from forecast.evaluation import run as evaluate
+from forecast.report import render
 from forecast.training.cli import main as train
 
 _CONFIG = Path(__file__).with_suffix(".yaml")
@@ -34,7 +35,7 @@ def run(out: Path) -> None:
     train("fit", _training_arguments(store, training))
     _say(4, f"scored beside the floors, with a report -> {result}")
     weights = str(training / "checkpoints" / "last.ckpt")
-    evaluate(store=store, split="town_val", predictor=weights, out=result)
+    evaluate(store=store, split="town_val", predictor=weights, out=result, render=render)
     print(f"\nopen {result / 'report.html'}; training curves: tensorboard --logdir {training}")
 
 
