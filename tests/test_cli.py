@@ -10,6 +10,7 @@ from forecast import ForecastError, __version__
 from forecast.cli import main
 from forecast.datasets.eth_ucy import RECORDINGS
 from forecast.datasets.store import SceneStore
+from forecast.report import render
 
 ROOT = Path(__file__).parents[1]
 
@@ -136,6 +137,7 @@ def test_evaluate(asked):
     notes = asked("forecast.evaluation", "run")
     words = ["evaluate", "--store", "s", "--split", "val", "--predictor", "kalman", "--out", "o"]
     given = {
+        "render": render,
         "store": Path("s"),
         "split": "val",
         "predictor": "kalman",

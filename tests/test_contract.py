@@ -13,7 +13,7 @@ LAYERS = [
     {"errors", "geometry"},
     {"scene"},
     {"datasets"},
-    {"graphs"},
+    {"graphs", "drawing"},
     {"models"},
     {"training", "inference", "planning"},
     {"evaluation"},
