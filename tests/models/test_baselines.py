@@ -180,6 +180,15 @@ class TestKalman:
         state = Filter.run(self.NOISE, track, valid, DT_S)
         assert state.log_likelihood == pytest.approx(expected, abs=1e-9)
 
+    def test_perfectly_straight_tracks_leave_a_usable_filter(self):
+        # Simulated people can walk without any noise: likelihood grows without end as it vanishes.
+        along = np.arange(HISTORY + HORIZON) * DT_S
+        tracks = along[None, :, None] * np.random.default_rng(0).normal(0, 1, (50, 1, 2))
+        fitted = Kalman.fit(tracks, np.ones(tracks.shape[:2], bool), DT_S)
+        world = Scene.from_arrays(tracks[:5], [0] * 5, DT_S)
+        prediction = fitted.predict(world, HISTORY - 1, horizon_s=HORIZON * DT_S, samples=5)
+        np.testing.assert_allclose(prediction.mode_m, tracks[:5, HISTORY:], atol=0.02)
+
     def test_fit_recovers_the_noise_of_simulated_tracks(self):
         rng = np.random.default_rng(0)
         times = DT_S * np.arange(1, 17)

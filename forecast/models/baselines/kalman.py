@@ -13,6 +13,10 @@ from forecast.errors import ForecastError
 from forecast.models.baselines.past import Floats, Past
 from forecast.scene import Prediction, Scene
 
+_LEAST = np.array([1e-6, 1e-3, 1e-3])
+"""The least of each parameter that `Kalman.fit` considers: recorded positions resolve about 1 mm,
+and a filter that believes in less loses its covariance to rounding."""
+
 _FIT_TRACKS = 4096
 """Tracks, evenly picked, that suffice to fit three parameters."""
 
@@ -65,8 +69,11 @@ class Kalman:
         valid = valid[enough]
         observed = np.where(valid[..., None], positions_m[enough], 0.0).astype(np.float64)
 
+        def noise(log_parameters: Floats) -> Kalman:
+            return cls(*np.maximum(np.exp(log_parameters), _LEAST).tolist())
+
         def cost(log_parameters: Floats) -> float:
-            return -Filter.run(cls(*np.exp(log_parameters)), observed, valid, dt_s).log_likelihood
+            return -Filter.run(noise(log_parameters), observed, valid, dt_s).log_likelihood
 
         start = np.log([cls.acceleration_psd, cls.measurement_std_m, cls.speed_std_mps])
         options = {
@@ -75,7 +82,7 @@ class Kalman:
             "fatol": 1e-6 * abs(cost(start)),
         }
         best = minimize(cost, start, method="Nelder-Mead", options=options)
-        return cls(*(float(value) for value in np.exp(best.x)))
+        return noise(best.x)
 
     def predict(
         self,
