@@ -154,6 +154,8 @@ class ForecastDataModule(pl.LightningDataModule):
         self.val_spec = WindowSpec(history_steps, horizon_steps, 2)
         self.batch_size, self.num_workers = batch_size, num_workers
         self.windows_per_epoch = windows_per_epoch
+        for source in [*self.train, self.val]:  # a missing one is said before anything is written
+            SceneStore.open(source.store).scenes_of(source.split)
 
     def setup(self, stage: str) -> None:
         """Opens the stores; called by Lightning."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,6 +46,7 @@ def main(command: str, args: Sequence[str]) -> None:
         command: ``fit``, ``validate`` or ``test``.
         args: What follows it on the command line, such as ``--config configs/nuscenes.yaml``.
     """
+    _hush()
     checkpoints = ModelCheckpoint(save_last=True, enable_version_counter=False)
     ForecastCLI(
         ForecastModule,
@@ -54,3 +57,10 @@ def main(command: str, args: Sequence[str]) -> None:
         auto_configure_optimizers=False,
         args=[command, *args],
     )
+
+
+def _hush() -> None:
+    """Leaves out what Lightning says about how it is called and what else one could install."""
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    said = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    said.addFilter(lambda record: "Tip:" not in record.getMessage())

@@ -94,4 +94,4 @@ def test_a_split_without_pedestrians_is_refused(tmp_path: Path) -> None:
 def test_a_missing_store_is_refused(tmp_path: Path) -> None:
     source = SourceConfig(str(tmp_path / "absent"), "train")
     with pytest.raises(ForecastError, match="absent"):
-        ForecastDataModule([source], source, GraphConfig()).setup("fit")
+        ForecastDataModule([source], source, GraphConfig())
