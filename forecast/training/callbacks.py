@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytorch_lightning as pl
 from matplotlib.figure import Figure
@@ -29,7 +31,7 @@ class BirdsEye(pl.Callback):
         logger, data = trainer.logger, trainer.datamodule  # type: ignore[attr-defined]
         if not (isinstance(logger, TensorBoardLogger) and isinstance(data, ForecastDataModule)):
             return
-        if not isinstance(pl_module, ForecastModule) or trainer.sanity_checking:
+        if not isinstance(pl_module, ForecastModule) or not trainer.is_global_zero:
             return
         figure = self.draw(pl_module, data.val_set)
         logger.experiment.add_figure("val/birds_eye", figure, global_step=trainer.global_step)
@@ -38,15 +40,11 @@ class BirdsEye(pl.Callback):
         """The figure of the fixed windows of a validation set."""
         chosen = np.linspace(0, len(windows) - 1, min(self.windows, len(windows))).astype(int)
         figure = Figure(figsize=(5 * len(chosen), 5), layout="constrained")
+        forecaster = copy.deepcopy(module.forecaster).cpu()
         for axes, item in zip(np.atleast_1d(figure.subplots(1, len(chosen))), chosen, strict=True):
             cut = windows.window(int(item))
             origin_m = windows.store[cut.scene_id].origin_m
-            forecaster = module.forecaster
-            device = next(forecaster.parameters()).device
-            prediction = predict_window(
-                forecaster.cpu(), cut, origin_m, samples=self.samples, seed=0
-            )
-            forecaster.to(device)
+            prediction = predict_window(forecaster, cut, origin_m, samples=self.samples, seed=0)
             draw_window(axes, cut, prediction)
             axes.set_title(f"{cut.scene_id} step {cut.at}")
         return figure
