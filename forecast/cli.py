@@ -196,8 +196,10 @@ def _train(command: str, words: list[str]) -> None:
 
 def _evaluate(args: argparse.Namespace) -> None:
     from forecast.evaluation import run
+    from forecast.report import render
 
     run(
+        render=render,
         store=args.store,
         split=args.split,
         predictor=args.predictor,

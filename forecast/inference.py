@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
-from forecast.datasets.windows import WindowSpec, window
+from forecast.datasets.windows import Window, WindowSpec, window
 from forecast.errors import ForecastError
 from forecast.graphs import window_graph
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
@@ -87,27 +87,51 @@ class Forecaster:
         spec = WindowSpec(self.training.history_steps, steps, min_history_steps=1)
         nobody = np.zeros(len(scene.tracks), bool)
         cut = window(scene.between(0, at + 1), at, spec, scored=nobody)
-        noise = keyed_noise(
-            self.training.config.world_model, cut.agent_ids.tolist(), samples, steps, seed
-        )
-        graph = window_graph(cut, self.training.config.graph)
-        with torch.inference_mode():
-            futures = self.model(graph, noise, _plan(ego_plan, graph["agent"].kind, steps)).numpy()
-        return Prediction(
-            positions_m=futures[1:],
-            weights=np.full(samples, 1 / samples),
-            agent_ids=cut.agent_ids,
-            valid=np.ones(len(cut.agent_ids), bool),
-            at_us=cut.at_us,
-            dt_s=scene.dt_s,
-            origin_m=scene.origin_m,
-            mode_m=futures[0],
+        return predict_window(
+            self.model, cut, scene.origin_m, samples=samples, seed=seed, ego_plan=ego_plan
         )
 
     def save(self, path: str | Path) -> None:
         """Writes weights and configuration as one safetensors file."""
         metadata = {"forecast": json.dumps(asdict(self.training))}
         safetensors.torch.save_file(self.model.state_dict(), path, metadata)
+
+
+def predict_window(
+    model: PedestrianForecaster,
+    cut: Window,
+    origin_m: NDArray[np.float64],
+    *,
+    samples: int,
+    seed: int,
+    ego_plan: NDArray[Any] | None = None,
+) -> Prediction:
+    """Imagines joint futures of the agents of a window, over the window's horizon.
+
+    Args:
+        model: The network, in any mode.
+        cut: The window; what follows its current step is not looked at.
+        origin_m: World position of the window's frame.
+        samples: Number of joint futures K.
+        seed: Seed of the noise.
+        ego_plan: Poses ``[T, 3]`` of the ego in the window's frame.
+    """
+    names = cut.agent_ids.tolist()
+    steps = cut.future_m.shape[1]
+    noise = keyed_noise(model.config.world_model, names, samples, steps, seed)
+    graph = window_graph(cut, model.config.graph)
+    with torch.inference_mode():
+        futures = model(graph, noise, _plan(ego_plan, graph["agent"].kind, steps)).numpy()
+    return Prediction(
+        positions_m=futures[1:],
+        weights=np.full(samples, 1 / samples),
+        agent_ids=cut.agent_ids,
+        valid=np.ones(len(names), bool),
+        at_us=cut.at_us,
+        dt_s=cut.dt_s,
+        origin_m=origin_m,
+        mode_m=futures[0],
+    )
 
 
 def load(path: str | Path) -> Forecaster:

@@ -24,6 +24,10 @@ class AugmentConfig:
         reverse: Probability to play a window of pedestrians alone backwards.
         short_history: Probability that an agent's first observed steps are hidden.
         drop_agents: Probability that an agent is left out, for windows of several.
+        drop_map: Probability that a window has no lanes.
+        drop_lanes: Share of the lane pieces that are left out of the other windows.
+        shift_map_m: Standard deviation of a shift of all lanes against the agents. Together these
+            keep a model of few scenes from telling by the map where it is and what happened there.
         far_m: Agents farther than this from every pedestrian are left out; they teach little.
     """
 
@@ -32,6 +36,9 @@ class AugmentConfig:
     reverse: float = 0.5
     short_history: float = 0.2
     drop_agents: float = 0.1
+    drop_map: float = 0.3
+    drop_lanes: float = 0.3
+    shift_map_m: float = 1.0
     far_m: float = 30.0
 
 
@@ -45,7 +52,10 @@ def augment_window(window: Window, config: AugmentConfig, rng: np.random.Generat
 
 
 def augment_graph(graph: HeteroData, config: AugmentConfig, rng: np.random.Generator) -> None:
-    """Mirrors and scales a graph in place, drawn from ``rng``; the agents keep their size."""
+    """Mirrors, scales and varies the map of a graph in place, drawn from ``rng``.
+
+    Distances and speeds are scaled; agents keep their size.
+    """
     across = -1.0 if rng.random() < config.mirror else 1.0
     stretch = 1 + rng.uniform(-config.scale, config.scale)
     factors = torch.tensor([stretch, across * stretch], dtype=torch.float32)
@@ -54,7 +64,17 @@ def augment_graph(graph: HeteroData, config: AugmentConfig, rng: np.random.Gener
     agent.future = agent.future * factors
     agent.heading = agent.heading * across
     agent.future_heading = agent.future_heading * across
-    graph["lane"].points = graph["lane"].points * factors
+    shift = torch.from_numpy(rng.normal(0, config.shift_map_m, 2).astype(np.float32))
+    graph["lane"].points = graph["lane"].points * factors + shift
+    _drop_lanes(graph, config, rng)
+
+
+def _drop_lanes(graph: HeteroData, config: AugmentConfig, rng: np.random.Generator) -> None:
+    """Hides lane pieces from the agents."""
+    share = 1.0 if rng.random() < config.drop_map else config.drop_lanes
+    shown = torch.from_numpy(rng.random(graph["lane"].num_nodes) >= share)
+    near = graph["lane", "near", "agent"]
+    near.edge_index = near.edge_index[:, shown[near.edge_index[0]]]
 
 
 def reverse(window: Window) -> Window:

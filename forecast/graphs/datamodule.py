@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import ConcatDataset, Dataset, WeightedRandomSampler
+from torch.utils.data import Dataset, Sampler
 from torch_geometric.data import HeteroData
 from torch_geometric.loader import DataLoader
 
 from forecast.datasets.store import SceneStore
-from forecast.datasets.windows import WindowSpec, origins, window
+from forecast.datasets.windows import Window, WindowSpec, origins, window
 from forecast.errors import ForecastError
 from forecast.graphs.augment import AugmentConfig, augment_graph, augment_window
 from forecast.graphs.hetero import GraphConfig, window_graph
@@ -42,18 +42,11 @@ class WindowDataset(Dataset[HeteroData]):
         source: Where the scenes are.
         spec: Lengths and scoring rule.
         graph: Ranges of the graph.
-        augment: How to vary the windows; None leaves them as they are.
     """
 
-    def __init__(
-        self,
-        source: SourceConfig,
-        spec: WindowSpec,
-        graph: GraphConfig,
-        augment: AugmentConfig | None = None,
-    ) -> None:
+    def __init__(self, source: SourceConfig, spec: WindowSpec, graph: GraphConfig) -> None:
         self.store = SceneStore.open(source.store)
-        self.spec, self.graph, self.augment = spec, graph, augment
+        self.spec, self.graph = spec, graph
         self.index: list[tuple[str, int]] = []
         self.scored: dict[str, NDArray[np.bool_]] = {}
         for name in self.store.scenes_of(source.split):
@@ -70,14 +63,62 @@ class WindowDataset(Dataset[HeteroData]):
         return len(self.index)
 
     def __getitem__(self, item: int) -> HeteroData:
+        return window_graph(self.window(item), self.graph)
+
+    def window(self, item: int) -> Window:
+        """A window as it is, not varied."""
         name, at = self.index[item]
-        cut = window(self.store[name], at, self.spec, self.scored[name][:, at])
-        if self.augment is None:
-            return window_graph(cut, self.graph)
-        rng = np.random.default_rng(int(torch.randint(2**31, ())))
-        graph = window_graph(augment_window(cut, self.augment, rng), self.graph)
-        augment_graph(graph, self.augment, rng)
+        return window(self.store[name], at, self.spec, self.scored[name][:, at])
+
+    def varied(self, item: int, config: AugmentConfig, seed: int) -> HeteroData:
+        """A window changed at random, by the seed alone."""
+        rng = np.random.default_rng(seed)
+        graph = window_graph(augment_window(self.window(item), config, rng), self.graph)
+        augment_graph(graph, config, rng)
         return graph
+
+
+class TrainingWindows(Dataset[HeteroData]):
+    """The windows of several sources, varied; indexed by (window, seed)."""
+
+    def __init__(self, sources: Sequence[WindowDataset], augment: AugmentConfig) -> None:
+        self.sources, self.augment = sources, augment
+        self.first = np.cumsum([0, *map(len, sources)])
+
+    def __len__(self) -> int:
+        return int(self.first[-1])
+
+    def __getitem__(self, draw: tuple[int, int]) -> HeteroData:
+        window, seed = draw
+        source = int(np.searchsorted(self.first, window, side="right")) - 1
+        item = window - int(self.first[source])
+        return self.sources[source].varied(item, self.augment, seed)
+
+
+class Draws(Sampler[tuple[int, int]]):
+    """Draws (window, seed) with replacement; a function of the run's seed and the epoch alone.
+
+    Args:
+        weights: Relative frequency of each window.
+        count: Draws per epoch.
+        seed: Seed of the run.
+        epoch: Gives the number of the epoch that starts.
+    """
+
+    def __init__(
+        self, weights: NDArray[np.float64], count: int, seed: int, epoch: Callable[[], int]
+    ) -> None:
+        self.share = weights / weights.sum()
+        self.count, self.seed, self.epoch = count, seed, epoch
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        rng = np.random.default_rng([self.seed, self.epoch()])
+        windows = rng.choice(len(self.share), size=self.count, p=self.share)
+        seeds = rng.integers(2**63, size=self.count)
+        return zip(windows.tolist(), seeds.tolist(), strict=True)
 
 
 class ForecastDataModule(pl.LightningDataModule):
@@ -113,14 +154,15 @@ class ForecastDataModule(pl.LightningDataModule):
         self.val_spec = WindowSpec(history_steps, horizon_steps, 2)
         self.batch_size, self.num_workers = batch_size, num_workers
         self.windows_per_epoch = windows_per_epoch
+        for source in [*self.train, self.val]:  # a missing one is said before anything is written
+            SceneStore.open(source.store).scenes_of(source.split)
 
     def setup(self, stage: str) -> None:
         """Opens the stores; called by Lightning."""
         if stage == "fit":
-            self.train_sets = [
-                WindowDataset(source, self.train_spec, self.graph, self.augment)
-                for source in self.train
-            ]
+            self.seed = torch.initial_seed()
+            sources = [WindowDataset(source, self.train_spec, self.graph) for source in self.train]
+            self.train_set = TrainingWindows(sources, self.augment)
         self.val_set = WindowDataset(self.val, self.val_spec, self.graph)
 
     def fingerprints(self) -> dict[str, str]:
@@ -131,12 +173,15 @@ class ForecastDataModule(pl.LightningDataModule):
         """Windows drawn by the sources' weights."""
         weights = [
             np.full(len(windows), source.weight / len(windows))
-            for source, windows in zip(self.train, self.train_sets, strict=True)
+            for source, windows in zip(self.train, self.train_set.sources, strict=True)
         ]
-        sampler = WeightedRandomSampler(
-            np.concatenate(weights).tolist(), num_samples=self.windows_per_epoch
+        draws = Draws(
+            np.concatenate(weights),
+            self.windows_per_epoch,
+            seed=self.seed,
+            epoch=lambda: self.trainer.current_epoch if self.trainer else 0,
         )
-        return self._loader(ConcatDataset(self.train_sets), sampler=sampler, drop_last=True)
+        return self._loader(self.train_set, sampler=draws, drop_last=True)
 
     def val_dataloader(self) -> DataLoader:
         """All scored windows, in order."""
@@ -149,7 +194,7 @@ class ForecastDataModule(pl.LightningDataModule):
     def _loader(
         self,
         windows: Dataset[HeteroData],
-        sampler: WeightedRandomSampler | None = None,
+        sampler: Draws | None = None,
         drop_last: bool = False,
     ) -> DataLoader:
         return DataLoader(

@@ -98,7 +98,7 @@ class Prediction:
                 f"agent '{self.agent_ids[bad][0]}': a predicted position is not finite"
             )
         total = float(self.weights.sum())
-        if (self.weights < 0).any() or abs(total - 1) > _WEIGHT_TOLERANCE:
+        if (self.weights < 0).any() or not abs(total - 1) <= _WEIGHT_TOLERANCE:
             raise ForecastError(
                 f"weights sum to {total:.6f}; non-negative weights summing to 1 are needed"
             )

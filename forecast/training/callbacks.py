@@ -1,1 +1,50 @@
 """What TensorBoard shows besides numbers."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytorch_lightning as pl
+from matplotlib.figure import Figure
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from forecast.drawing import draw_window
+from forecast.graphs.datamodule import ForecastDataModule, WindowDataset
+from forecast.inference import predict_window
+from forecast.training.module import ForecastModule
+
+
+class BirdsEye(pl.Callback):
+    """Draws the forecasts of a few fixed validation windows after every validation.
+
+    Args:
+        windows: How many windows, evenly spread over the validation set.
+        samples: Imagined futures drawn in each.
+    """
+
+    def __init__(self, windows: int = 4, samples: int = 20) -> None:
+        self.windows, self.samples = windows, samples
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Adds one figure to TensorBoard."""
+        logger, data = trainer.logger, trainer.datamodule  # type: ignore[attr-defined]
+        if not (isinstance(logger, TensorBoardLogger) and isinstance(data, ForecastDataModule)):
+            return
+        if not isinstance(pl_module, ForecastModule) or not trainer.is_global_zero:
+            return
+        figure = self.draw(pl_module, data.val_set)
+        logger.experiment.add_figure("val/birds_eye", figure, global_step=trainer.global_step)
+
+    def draw(self, module: ForecastModule, windows: WindowDataset) -> Figure:
+        """The figure of the fixed windows of a validation set."""
+        chosen = np.linspace(0, len(windows) - 1, min(self.windows, len(windows))).astype(int)
+        figure = Figure(figsize=(5 * len(chosen), 5), layout="constrained")
+        forecaster = copy.deepcopy(module.forecaster).cpu()
+        for axes, item in zip(np.atleast_1d(figure.subplots(1, len(chosen))), chosen, strict=True):
+            cut = windows.window(int(item))
+            origin_m = windows.store[cut.scene_id].origin_m
+            prediction = predict_window(forecaster, cut, origin_m, samples=self.samples, seed=0)
+            draw_window(axes, cut, prediction)
+            axes.set_title(f"{cut.scene_id} step {cut.at}")
+        return figure

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import TensorBoardLogger
 
 from forecast.graphs.datamodule import ForecastDataModule
+from forecast.training.callbacks import BirdsEye
 from forecast.training.module import ForecastModule
 
 
 class ForecastCLI(LightningCLI):
-    """LightningCLI that builds the graphs the model expects."""
+    """LightningCLI with one folder for all that a run leaves: TensorBoard, config, checkpoints."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Takes the graph's ranges from the model's configuration."""
+        """Adds ``--run`` and takes the graph's ranges from the model's configuration."""
+        parser.add_argument("--run", default="runs/forecast", help="Folder of this run's results.")
         parser.link_arguments(
             "model",
             "data.graph",
             compute_fn=lambda model: model.config.graph,
             apply_on="instantiate",
         )
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Sends the results to the run's folder unless a logger was asked for."""
+        run = self._get(self.config, "run")
+        kwargs["default_root_dir"] = self._get(self.config, "trainer.default_root_dir") or run
+        if self._get(self.config, "trainer.logger") is None:
+            kwargs["logger"] = TensorBoardLogger(run, name="", version="")
+        return super().instantiate_trainer(**kwargs)
 
 
 def main(command: str, args: Sequence[str]) -> None:
@@ -30,11 +46,21 @@ def main(command: str, args: Sequence[str]) -> None:
         command: ``fit``, ``validate`` or ``test``.
         args: What follows it on the command line, such as ``--config configs/nuscenes.yaml``.
     """
+    _hush()
+    checkpoints = ModelCheckpoint(save_last=True, enable_version_counter=False)
     ForecastCLI(
         ForecastModule,
         ForecastDataModule,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
+        trainer_defaults={"callbacks": [checkpoints, BirdsEye()]},
         auto_configure_optimizers=False,
         args=[command, *args],
     )
+
+
+def _hush() -> None:
+    """Leaves out what Lightning says about how it is called and what else one could install."""
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    said = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    said.addFilter(lambda record: "Tip:" not in record.getMessage())

@@ -82,6 +82,14 @@ class ForecastModule(pl.LightningModule):
         self.val_metrics = collection(_METRICS, prefix="val/")
         self.test_metrics = collection(_METRICS, prefix="test/")
 
+    def on_fit_start(self) -> None:
+        """Remembers the seed of this run."""
+        self._seed = torch.initial_seed()
+
+    def on_train_batch_start(self, batch: HeteroData, batch_index: int) -> None:
+        """Seeds every step by itself, so that a resumed run goes on as the unbroken one."""
+        torch.manual_seed(self._seed + 1_000_003 * self.global_step + self.global_rank)
+
     def training_step(self, batch: HeteroData, batch_index: int) -> Tensor:
         """Loss of one training batch."""
         return self._step(batch, "train")

@@ -3,6 +3,8 @@
 import pytest
 
 from forecast.datasets.eth_ucy import EthUcySource
+from forecast.datasets.nuscenes import NuScenesSource
+from forecast.datasets.town import write_town
 from tests.datasets.source_contract import check_source
 
 
@@ -12,13 +14,10 @@ def test_eth_ucy(eth_ucy_root):
 
 @pytest.mark.parametrize("with_map", [True, False])
 def test_nuscenes(nuscenes_root, with_map):
-    nuscenes = pytest.importorskip("forecast.datasets.nuscenes")
-    check_source(nuscenes.NuScenesSource(nuscenes_root, "v1.0-mini", with_map=with_map), scenes=3)
+    check_source(NuScenesSource(nuscenes_root, "v1.0-mini", with_map=with_map), scenes=3)
 
 
 def test_town(tmp_path):
-    nuscenes = pytest.importorskip("forecast.datasets.nuscenes")
-    town = pytest.importorskip("forecast.datasets.town")
-    town.write_town(tmp_path, scenes=2, seed=0)
+    write_town(tmp_path, scenes=2, seed=0)
     (tables,) = tmp_path.glob("*/scene.json")
-    check_source(nuscenes.NuScenesSource(tmp_path, tables.parent.name))
+    check_source(NuScenesSource(tmp_path, tables.parent.name))

@@ -3,51 +3,14 @@ import pickle
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from forecast import ForecastError, Scene
+from forecast import ForecastError
 from forecast.datasets.store import SceneStore, prepare
-from tests.any_scene import assert_equal, small_map
-
-
-@dataclass
-class LineSource:
-    """Scenes of people on lines; counts how often each is read."""
-
-    names: list[str] = field(default_factory=lambda: ["scene-1", "scene-2", "scène/3"])
-    version: str = "1"
-    stop_at: str | None = None
-    given_splits: dict[str, list[str]] | None = None
-    reads: list[str] = field(default_factory=list)
-
-    name = "lines"
-    protocol = "nuscenes-ped-v1"
-    dt_s = 0.5
-
-    def fingerprint(self) -> str:
-        return f"lines {self.version}"
-
-    def scene_names(self) -> list[str]:
-        return self.names
-
-    def splits(self) -> dict[str, list[str]]:
-        if self.given_splits is not None:
-            return self.given_splits
-        return {"train": self.names[:-1], "val": self.names[-1:]}
-
-    def read(self, name: str) -> tuple[Scene, dict[str, int]]:
-        if name == self.stop_at:
-            raise ForecastError(f"{name}: cannot be read")
-        self.reads.append(name)
-        people = len(name)
-        walk = np.arange(5.0)[:, None] * [1.0, 0.5]
-        positions = np.arange(people)[:, None, None] + walk
-        scene = Scene.from_arrays(positions, [0] * people, 0.5, id=name, lane_map=small_map())
-        return scene, {"too short": people, "no box": 1}
+from tests.any_scene import assert_equal
+from tests.datasets.line_source import LineSource
 
 
 @pytest.fixture
@@ -132,13 +95,15 @@ def _sum(store, name):
 
 
 def test_opening_and_reading_are_quick(store):
-    SceneStore.open(store.path)["scene-1"]
-    start = time.perf_counter()
-    opened = SceneStore.open(store.path)
-    after_open = time.perf_counter()
-    opened["scene-2"]
-    assert after_open - start < 0.05
-    assert time.perf_counter() - after_open < 0.05
+    opened, read = [], []
+    for _ in range(5):
+        start = time.perf_counter()
+        again = SceneStore.open(store.path)
+        opened.append(time.perf_counter() - start)
+        assert again["scene-2"].id == "scene-2"
+        read.append(time.perf_counter() - start - opened[-1])
+    assert min(opened) < 0.05
+    assert min(read) < 0.01
 
 
 # --- splits
@@ -293,7 +258,7 @@ def test_a_killed_prepare_leaves_no_half_scene_and_resumes(tmp_path, killed, wor
     script = [
         "import os; from pathlib import Path",
         "from forecast.datasets.store import prepare",
-        "from tests.datasets.test_store import LineSource",
+        "from tests.datasets.line_source import LineSource",
         f"out = Path({str(out)!r})",
         killed,
         f"prepare(Killed(), out, workers={workers})",

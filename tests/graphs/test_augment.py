@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch_geometric.data import HeteroData
 
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import GraphConfig, window_graph
@@ -10,7 +11,17 @@ from forecast.scene import Scene
 from tests.scenes import street_scene
 
 SPEC = WindowSpec(history_steps=3, horizon_steps=4)
-NOTHING = AugmentConfig(mirror=0, scale=0, reverse=0, short_history=0, drop_agents=0, far_m=1e6)
+NOTHING = AugmentConfig(
+    mirror=0,
+    scale=0,
+    reverse=0,
+    short_history=0,
+    drop_agents=0,
+    drop_map=0,
+    drop_lanes=0,
+    shift_map_m=0,
+    far_m=1e6,
+)
 
 
 def walkers() -> Scene:
@@ -76,3 +87,31 @@ def test_agents_far_from_every_pedestrian_are_left_out() -> None:
     near = augment_window(window(scene, 10, SPEC), nearby, np.random.default_rng(0))
     assert "4" not in near.agent_ids
     assert "5" in near.agent_ids
+
+
+def lanes_seen(**changes: float) -> tuple[HeteroData, HeteroData]:
+    """The street's graph as it is and with its map varied."""
+    cut = window(street_scene(), 10, SPEC)
+    plain, changed = (window_graph(cut, GraphConfig()) for _ in range(2))
+    augment_graph(changed, replace(NOTHING, **changes), np.random.default_rng(0))
+    return plain, changed
+
+
+def test_the_map_is_dropped_whole_or_in_pieces() -> None:
+    edge = ("lane", "near", "agent")
+    plain, none = lanes_seen(drop_map=1.0)
+    assert plain[edge].edge_index.shape[1] > 0
+    assert none[edge].edge_index.shape[1] == 0
+    plain, some = lanes_seen(drop_lanes=0.5)
+    kept = set(some[edge].edge_index[0].tolist())
+    assert 0 < len(kept) < plain["lane"].num_nodes
+    before = [pair for pair in plain[edge].edge_index.T.tolist() if pair[0] in kept]
+    assert before == some[edge].edge_index.T.tolist()
+
+
+def test_the_map_is_shifted_as_one() -> None:
+    plain, shifted = lanes_seen(shift_map_m=2.0)
+    moved = shifted["lane"].points - plain["lane"].points
+    assert moved.abs().min() > 0
+    torch.testing.assert_close(moved, moved[:1, :1].expand_as(moved), atol=1e-5, rtol=0)
+    torch.testing.assert_close(shifted["agent"].position, plain["agent"].position)

@@ -26,10 +26,11 @@ MIN_SPREAD_M = 1e-4
 def energy_score(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor:
     """Energy score ``E|X - y| - 1/2 E|X - X'|`` of each step, averaged over the steps.
 
-    A strictly proper score (Gneiting and Raftery, JASA 2007), here in its fair form (Ferro, QJRMS
-    2014): ``E|X - X'|`` is estimated from pairs of different samples, divided by
-    ``1 - sum(weights^2)``, which is K(K-1) pairs for equal weights. Its expectation so does not
-    depend on K, and for a single sample it is the `ade`.
+    A strictly proper score (Gneiting and Raftery, JASA 2007). Equally weighted samples are taken
+    as draws and get its fair form (Ferro, QJRMS 2014): ``E|X - X'|`` is the mean over the K(K-1)
+    pairs of different samples, so that the expectation does not depend on K. Futures of unequal
+    weights are taken as the whole distribution, all pairs count. For a single sample it is the
+    `ade`.
 
     Returns:
         Metres ``[N]``.
@@ -40,9 +41,10 @@ def energy_score(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor:
 
 
 def _pair_distance(samples_m: Tensor, weights: Tensor) -> Tensor:
-    """Mean distance of two different samples ``[N, T]``; 0 for a single one."""
+    """Mean distance of two samples ``[N, T]``, of two different ones if their weights are equal."""
     pairs = torch.outer(weights, weights)
-    different = (1 - weights.square().sum()).clamp_min(torch.finfo(weights.dtype).tiny)
+    draws = len(weights) > 1 and bool((weights - weights.mean()).abs().max() < 1e-6)
+    different = 1 - 1 / len(weights) if draws else 1.0
 
     def mean(points: Tensor) -> Tensor:  # [R, K, 2] -> [R]
         exact = "donot_use_mm_for_euclid_dist"

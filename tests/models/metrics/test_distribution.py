@@ -47,8 +47,9 @@ def _at(*points):
 def test_energy_score_by_hand():
     samples, truth = _at((0, 0), (4, 0)), torch.zeros(1, 1, 2, dtype=torch.float64)
     assert energy_score(samples, truth, _equal(2)).item() == pytest.approx(2 - 0.5 * 4)
-    weights = torch.tensor([0.75, 0.25], dtype=torch.float64)
-    assert energy_score(samples, truth, weights).item() == pytest.approx(1 - 0.5 * 4)
+    weights = torch.tensor([0.75, 0.25], dtype=torch.float64)  # the distribution itself, not draws
+    spread = 2 * 0.75 * 0.25 * 4
+    assert energy_score(samples, truth, weights).item() == pytest.approx(1 - 0.5 * spread)
 
 
 def test_energy_score_of_one_sample_is_its_ade():
@@ -57,12 +58,14 @@ def test_energy_score_of_one_sample_is_its_ade():
     assert torch.allclose(energy_score(samples, truth, one), ade(samples[0], truth))
 
 
+@pytest.mark.parametrize("draws", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_energy_score_agrees_with_a_loop(dtype):
+def test_energy_score_agrees_with_a_loop(dtype, draws):
     samples, truth, weights = _random(1, dtype=dtype)
+    weights = _equal(6).to(dtype) if draws else weights
     x, y, w = samples.double().numpy(), truth.double().numpy(), weights.double().numpy()
     different = [(i, j) for i in range(6) for j in range(6) if i != j]
-    pairs = sum(w[i] * w[j] for i, j in different)
+    pairs = sum(w[i] * w[j] for i, j in different) if draws else 1.0
     for agent in range(4):
         total = 0.0
         for step in range(3):

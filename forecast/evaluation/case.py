@@ -1,0 +1,99 @@
+"""One window to be predicted: what a predictor gets to see, and what it must give back."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.datasets.windows import Window, WindowSpec, window
+from forecast.errors import ForecastError
+from forecast.models.baselines import NamedPredictor
+from forecast.scene import AgentKind, Prediction, Scene
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A window to be predicted and scored.
+
+    Attributes:
+        scene: The whole scene; never shown to a predictor.
+        window: What was seen and what then happened.
+        spec: The window's lengths.
+    """
+
+    scene: Scene
+    window: Window
+    spec: WindowSpec
+
+    @classmethod
+    def at(cls, scene: Scene, at: int, spec: WindowSpec, scored: NDArray[np.bool_]) -> Case:
+        """The case at step ``at``; ``scored [A]`` says who of the scene's agents counts."""
+        return cls(scene, window(scene, at, spec, scored), spec)
+
+    @property
+    def truth_m(self) -> NDArray[np.float32]:
+        """Futures of the scored pedestrians ``[N, T, 2]``."""
+        return self.window.future_m[self.window.scored]
+
+    @property
+    def ego(self) -> tuple[NDArray[np.float32], tuple[float, float]] | None:
+        """The ego's true poses ``[T, 3]``, length and width; None if it is not there throughout."""
+        egos = np.flatnonzero(self.window.kinds == AgentKind.EGO)
+        if len(egos) == 0 or not self.window.future_valid[egos[0]].all():
+            return None
+        ego = egos[0]
+        heading = self.window.headings_rad[ego, self.window.history_steps :, None]
+        length, width = (float(size) for size in self.window.sizes_m[ego, :2])
+        return np.concatenate([self.window.future_m[ego], heading], axis=-1), (length, width)
+
+    def predict(self, predictor: NamedPredictor, samples: int, seed: int) -> Prediction:
+        """Asks a predictor, showing it the last history steps alone.
+
+        Args:
+            predictor: Any.
+            samples: Futures asked for.
+            seed: The evaluation's seed; the window's own is derived from it.
+
+        Raises:
+            ForecastError: The prediction does not fit the window.
+        """
+        at = self.window.at
+        past = self.scene.between(max(0, at + 1 - self.spec.history_steps), at + 1)
+        prediction = predictor.predict(
+            past,
+            past.steps - 1,
+            horizon_s=self.spec.horizon_steps * past.dt_s,
+            samples=samples,
+            seed=window_seed(seed, past.id, at),
+        )
+        problem = self._misfit(prediction)
+        if problem:
+            raise ForecastError(f"{predictor.name}: {past.id} step {at}: {problem}")
+        return prediction
+
+    def _misfit(self, prediction: Prediction) -> str:
+        """What keeps a prediction from being scored, in words; "" if nothing does."""
+        window, steps = self.window, self.spec.horizon_steps
+        if not np.array_equal(prediction.agent_ids, window.agent_ids):
+            return "predicts other agents than those present; return them all, in that order"
+        missing = window.agent_ids[window.scored & ~prediction.valid]
+        if len(missing):
+            return f"agent '{missing[0]}' is not predicted; every scored pedestrian must be"
+        found = (prediction.steps, prediction.dt_s, prediction.at_us)
+        if found != (steps, window.dt_s, window.at_us):
+            return (
+                f"predicts {found[0]} steps of {found[1]} s from {found[2]} us; "
+                f"{steps} of {window.dt_s} s from {window.at_us} us were asked"
+            )
+        if not np.array_equal(prediction.origin_m, self.scene.origin_m):
+            return f"origin_m is {prediction.origin_m}; the scene's {self.scene.origin_m} is needed"
+        return ""
+
+
+def window_seed(seed: int, scene_id: str, at: int) -> int:
+    """Seed of one window, 0 to 2^32 - 1: independent of order, sharding and process."""
+    digest = hashlib.blake2b(f"{seed}/{scene_id}/{at}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big")

@@ -1,0 +1,159 @@
+"""What an evaluation found: one row for every pedestrian scored at every origin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.datasets.windows import Window
+from forecast.scene import Prediction
+
+CALIBRATION_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+"""Nominal levels of the regions whose coverage is kept for every step."""
+
+MOVER_DISPLACEMENT_M = 1.0
+"""Who is displaced by more than this over the horizon is a mover."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What was evaluated on what; equal settings make results comparable.
+
+    Attributes:
+        source: Short name of the dataset.
+        fingerprint: Hash of the store's content.
+        protocol: Name of the protocol; a key of `forecast.datasets.windows.PROTOCOLS`.
+        split: What was scored, as it was asked for.
+        scenes: Names of the scored scenes.
+        dt_s: Step length.
+        history_s: Time from the first observed step to the current one.
+        horizon_s: Time from the current step to the last predicted one.
+        samples: Futures asked of the predictor.
+        seed: Seed that the seeds of all windows are derived from.
+    """
+
+    source: str
+    fingerprint: str
+    protocol: str
+    split: str
+    scenes: tuple[str, ...]
+    dt_s: float
+    history_s: float
+    horizon_s: float
+    samples: int
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Who was scored, where and when; all ``[N]``.
+
+    Attributes:
+        scene_ids: Scene.
+        agent_ids: Pedestrian.
+        categories: The dataset's own category of the pedestrian.
+        at: Index of the origin's step in the scene.
+        at_us: Time of the origin.
+        movers: Whether the pedestrian's displacement over the horizon exceeds
+            `MOVER_DISPLACEMENT_M`.
+    """
+
+    scene_ids: NDArray[np.str_]
+    agent_ids: NDArray[np.str_]
+    categories: NDArray[np.str_]
+    at: NDArray[np.int64]
+    at_us: NDArray[np.int64]
+    movers: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        """Number of rows N."""
+        return len(self.at)
+
+
+class Mean(NamedTuple):
+    """A mean and the number of values behind it; NaN and 0 where the metric is not defined."""
+
+    value: float
+    n: int
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One pedestrian's window with what was predicted in it, to be drawn.
+
+    Attributes:
+        why: Why it is shown.
+        row: Index of the pedestrian in `EvaluationResult.rows`.
+        agent: Index of the pedestrian in the window and in the prediction.
+        window: What was seen and what then happened.
+        prediction: What was predicted.
+    """
+
+    why: str
+    row: int
+    agent: int
+    window: Window
+    prediction: Prediction
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """Scores of one predictor, and of the floors on the same windows.
+
+    Attributes:
+        predictor: Its name.
+        setting: What was evaluated on what.
+        rows: Who was scored.
+        values: Each metric's value in each row ``[N]``; NaN where it is not defined.
+        definitions: One line on each metric.
+        errors_m: Displacement error at each step ``[N, T]`` of ``top1``, ``mean`` and ``best``
+            (the nearest of all samples at that step).
+        coverage: Share of the truth inside the predicted region at each step and each of
+            `CALIBRATION_LEVELS` ``[N, T, Q]``; NaN where the samples have no density.
+        dropped: Pedestrian steps that are seen but not scored, by reason.
+        floors: Results of the floors by name.
+        left_out: Floors that could not be evaluated, and why.
+        pictures: Windows to look at.
+        command: The command that makes this result again, where there is one.
+    """
+
+    predictor: str
+    setting: Setting
+    rows: Rows
+    values: Mapping[str, NDArray[np.float64]]
+    definitions: Mapping[str, str]
+    errors_m: Mapping[str, NDArray[np.float32]]
+    coverage: NDArray[np.float32]
+    dropped: Mapping[str, int]
+    floors: Mapping[str, EvaluationResult] = field(default_factory=lambda: MappingProxyType({}))
+    left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    pictures: tuple[Picture, ...] = ()
+    command: str = ""
+
+    def means(self, subset: NDArray[Any] | None = None) -> dict[str, Mean]:
+        """The mean of every metric over the rows in which it is defined.
+
+        Args:
+            subset: Indices or mask of the rows that count; default: all of them.
+        """
+        return {
+            name: mean(values if subset is None else values[subset])
+            for name, values in self.values.items()
+        }
+
+    @property
+    def table(self) -> dict[str, EvaluationResult]:
+        """The predictor and, after it, the floors, by name."""
+        others = {name: floor for name, floor in self.floors.items() if name != self.predictor}
+        return {self.predictor: self, **others}
+
+
+def mean(values: NDArray[Any]) -> Mean:
+    """Mean of the values that are not NaN."""
+    known = values[~np.isnan(values)]
+    return Mean(float(known.mean()) if len(known) else float("nan"), len(known))

@@ -1,0 +1,143 @@
+"""`metrics.json` and `predictions.parquet`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from forecast import __version__
+from forecast.evaluation.case import Case
+from forecast.evaluation.result import EvaluationResult, Mean
+from forecast.scene import Prediction
+
+MODE_SAMPLE = -1
+"""``sample`` of the rows that hold a mode outside the samples; their weight is 0."""
+
+_NAME = pa.dictionary(pa.int32(), pa.string())
+PREDICTIONS_SCHEMA = pa.schema(
+    [
+        ("scene_id", _NAME),
+        ("agent_id", _NAME),
+        ("at_us", pa.int64()),
+        ("sample", pa.int32()),
+        ("weight", pa.float64()),
+        ("step", pa.int32()),
+        ("x_m", pa.float64()),
+        ("y_m", pa.float64()),
+        ("truth_x_m", pa.float64()),
+        ("truth_y_m", pa.float64()),
+    ]
+)
+"""One row per window, scored agent, sample and step (from 1); positions in the world's frame."""
+
+
+def write_metrics(result: EvaluationResult, path: Path) -> None:
+    """Writes the numbers; the same result gives the same bytes."""
+    text = json.dumps(metrics_document(result), indent=2, allow_nan=False, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def metrics_document(result: EvaluationResult) -> dict[str, Any]:
+    """The content of ``metrics.json``; a metric that is not defined is None.
+
+    ``n`` beside the means holds the number of values behind each.
+    """
+    setting = result.setting
+    return {
+        "protocol": setting.protocol,
+        "split": setting.split,
+        "predictor": result.predictor,
+        "horizon_s": setting.horizon_s,
+        "history_s": setting.history_s,
+        "samples": setting.samples,
+        "seed": setting.seed,
+        "counts": {
+            "scenes": len(setting.scenes),
+            "origins": len(result.rows),
+            "movers": int(result.rows.movers.sum()),
+            "dropped": dict(result.dropped),
+        },
+        **_scores(result),
+        "floors": {name: _scores(floor) for name, floor in result.floors.items()},
+        "floors_left_out": dict(result.left_out),
+        "store": {"source": setting.source, "fingerprint": setting.fingerprint},
+        "definitions": dict(result.definitions),
+        "forecast_version": __version__,
+    }
+
+
+def _scores(result: EvaluationResult) -> dict[str, Any]:
+    everyone, movers = result.means(), result.means(result.rows.movers)
+    return {
+        "all": _values(everyone),
+        "movers": _values(movers),
+        "n": {"all": _counts(everyone), "movers": _counts(movers)},
+    }
+
+
+def _values(means: Mapping[str, Mean]) -> dict[str, float | None]:
+    return {name: None if math.isnan(mean.value) else mean.value for name, mean in means.items()}
+
+
+def _counts(means: Mapping[str, Mean]) -> dict[str, int]:
+    return {name: mean.n for name, mean in means.items()}
+
+
+class PredictionsWriter:
+    """Writes predictions window by window, each as one row group of a Parquet file."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = pq.ParquetWriter(path, PREDICTIONS_SCHEMA, compression="zstd")
+
+    def __enter__(self) -> PredictionsWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._writer.close()
+
+    def write(self, case: Case, prediction: Prediction) -> None:
+        """Adds the rows of the scored agents of one window."""
+        self._writer.write_table(predictions_table(case, prediction))
+
+
+def predictions_table(case: Case, prediction: Prediction) -> pa.Table:
+    """The rows of one window, in the order of agents, samples and steps."""
+    who = case.window.scored
+    futures, weights = prediction.positions_m[:, who], prediction.weights
+    samples = np.arange(len(weights))
+    if prediction.mode_m is not None:
+        futures = np.concatenate([prediction.mode_m[None, who], futures])
+        weights = np.concatenate([[0.0], weights])
+        samples = np.concatenate([[MODE_SAMPLE], samples])
+    shape = (int(who.sum()), len(weights), prediction.steps)
+    world = futures.swapaxes(0, 1) + prediction.origin_m  # [N, K, T, 2]
+    truth = np.broadcast_to(case.truth_m[:, None] + case.scene.origin_m, world.shape)
+
+    def column(values: Any) -> NDArray[Any]:
+        return np.broadcast_to(values, shape).ravel()
+
+    agent = column(np.arange(shape[0], dtype=np.int32)[:, None, None])
+    columns = [
+        pa.DictionaryArray.from_arrays(np.zeros_like(agent), [case.scene.id]),
+        pa.DictionaryArray.from_arrays(agent, case.window.agent_ids[who].tolist()),
+        column(case.window.at_us),
+        column(samples[:, None].astype(np.int32)),
+        column(weights[:, None]),
+        column(np.arange(1, shape[2] + 1, dtype=np.int32)),
+        *(column(positions[..., axis]) for positions in (world, truth) for axis in (0, 1)),
+    ]
+    return pa.table(columns, schema=PREDICTIONS_SCHEMA)

@@ -1,0 +1,70 @@
+"""The floors by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.errors import ForecastError
+from forecast.models.baselines.kalman import Kalman
+from forecast.models.baselines.kmeans import KMeansResiduals
+from forecast.models.baselines.simple import ConstantVelocity, Stationary
+from forecast.scene import Predictor
+
+
+class NamedPredictor(Predictor, Protocol):
+    """A predictor that has a name to be listed under."""
+
+    @property
+    def name(self) -> str:
+        """Short name, unique within a table."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Pedestrian windows that a floor may learn from.
+
+    Attributes:
+        positions_m: ``[N, H + T, 2]``.
+        valid: ``[N, H + T]``.
+        history_steps: Observed steps H.
+        dt_s: Step length.
+    """
+
+    positions_m: NDArray[Any]
+    valid: NDArray[np.bool_]
+    history_steps: int
+    dt_s: float
+
+
+def _kalman(examples: Examples | None, samples: int, seed: int) -> NamedPredictor:
+    if examples is None:
+        return Kalman()
+    return Kalman.fit(examples.positions_m, examples.valid, examples.dt_s)
+
+
+def _kmeans(examples: Examples | None, samples: int, seed: int) -> NamedPredictor:
+    if examples is None:
+        raise ForecastError("kmeans: there are no tracks to fit it on; give a train split")
+    return KMeansResiduals.fit(
+        examples.positions_m,
+        examples.valid,
+        history_steps=examples.history_steps,
+        dt_s=examples.dt_s,
+        k=samples,
+        seed=seed,
+    )
+
+
+FLOORS: dict[str, Callable[[Examples | None, int, int], NamedPredictor]] = {
+    "stationary": lambda examples, samples, seed: Stationary(),
+    "constant_velocity": lambda examples, samples, seed: ConstantVelocity(),
+    "kalman": _kalman,
+    "kmeans": _kmeans,
+}
+"""Makes each floor from examples (None: there are none), number of futures and seed."""

@@ -1,0 +1,55 @@
+"""Floors that need no data: standing still and going on as before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.models.baselines.past import Past
+from forecast.scene import Prediction, Scene
+
+
+@dataclass(frozen=True)
+class Stationary:
+    """Everybody stays where they are."""
+
+    name: ClassVar[str] = "stationary"
+
+    def predict(
+        self,
+        scene: Scene,
+        at: int,
+        *,
+        horizon_s: float = 6.0,
+        samples: int = 20,
+        seed: int = 0,
+        ego_plan: NDArray[Any] | None = None,
+    ) -> Prediction:
+        """One future, whatever ``samples`` says; see `Predictor.predict`."""
+        past = Past.of(scene, at, horizon_s, samples)
+        futures = np.repeat(past.positions_m[:, -1:], past.steps, axis=1)
+        return past.prediction(futures[None], ego_plan)
+
+
+@dataclass(frozen=True)
+class ConstantVelocity:
+    """Everybody keeps the velocity of the last step; who has no previous step stands still."""
+
+    name: ClassVar[str] = "constant_velocity"
+
+    def predict(
+        self,
+        scene: Scene,
+        at: int,
+        *,
+        horizon_s: float = 6.0,
+        samples: int = 20,
+        seed: int = 0,
+        ego_plan: NDArray[Any] | None = None,
+    ) -> Prediction:
+        """One future, whatever ``samples`` says; see `Predictor.predict`."""
+        past = Past.of(scene, at, horizon_s, samples)
+        return past.prediction(past.constant_velocity()[None], ego_plan)

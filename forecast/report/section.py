@@ -1,0 +1,111 @@
+"""What a report is made of: sections of text, facts, tables and figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from markupsafe import Markup
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph.
+
+    Attributes:
+        text: Plain text.
+        tone: ``good``, ``bad`` or ``plain``: how it bears on the predictor.
+    """
+
+    text: str
+    tone: str = "plain"
+    kind: ClassVar[str] = "text"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names with values.
+
+    Attributes:
+        facts: Pairs of a name and a value.
+    """
+
+    facts: tuple[tuple[str, str], ...]
+    kind: ClassVar[str] = "facts"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number or word of a table.
+
+    Attributes:
+        text: What it says.
+        note: A second, smaller line.
+        best: Whether it is the best of its row.
+    """
+
+    text: str
+    note: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names its rows.
+
+    Attributes:
+        caption: What it shows and what good looks like.
+        header: Names of the columns.
+        rows: Cells of each row, as many as there are columns.
+    """
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    kind: ClassVar[str] = "table"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing.
+
+    Attributes:
+        caption: What it shows and what good looks like.
+        svg: The drawing.
+    """
+
+    caption: str
+    svg: Markup
+    kind: ClassVar[str] = "figure"
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Several small drawings side by side.
+
+    Attributes:
+        caption: What they show and what good looks like.
+        figures: The drawings.
+    """
+
+    caption: str
+    figures: tuple[Figure, ...]
+    kind: ClassVar[str] = "gallery"
+
+
+Block = Text | Facts | Table | Figure | Gallery
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section of the page.
+
+    Attributes:
+        id: Its anchor.
+        title: Its heading.
+        blocks: What it holds, from top to bottom.
+    """
+
+    id: str
+    title: str
+    blocks: tuple[Block, ...]

@@ -1,0 +1,24 @@
+"""The sections of the report, in their order. Each is a function of the result."""
+
+from collections.abc import Callable
+
+from forecast.evaluation.result import EvaluationResult
+from forecast.report.section import Section
+from forecast.report.sections.calibration import calibration
+from forecast.report.sections.gallery import gallery
+from forecast.report.sections.headline import headline
+from forecast.report.sections.horizon import horizon
+from forecast.report.sections.protocol import protocol
+from forecast.report.sections.provenance import provenance
+from forecast.report.sections.scores import scores
+
+SECTIONS: tuple[Callable[[EvaluationResult], Section], ...] = (
+    headline,
+    protocol,
+    scores,
+    horizon,
+    calibration,
+    gallery,
+    provenance,
+)
+"""To add one: write its file and name it here."""

@@ -1,0 +1,55 @@
+"""Who was scored, who was not, and why."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.evaluation.result import MOVER_DISPLACEMENT_M, EvaluationResult
+from forecast.report.section import Cell, Facts, Section, Table, Text
+
+_REASONS = {
+    "history_too_short": "not seen in enough consecutive steps up to the origin",
+    "future_incomplete": "not seen in every step up to the horizon",
+}
+
+
+def protocol(result: EvaluationResult) -> Section:
+    """Data, rules and counts."""
+    setting, rows = result.setting, result.rows
+    rules = Text(
+        "An origin is a pedestrian at a step from which the future is predicted. Movers are "
+        f"displaced by more than {MOVER_DISPLACEMENT_M:g} m over the horizon. Predictors see the "
+        f"last {setting.history_s:g} s of a scene and nothing of what follows."
+    )
+    facts = (
+        ("Protocol", setting.protocol),
+        ("Step length", f"{setting.dt_s:g} s"),
+        ("Samples", f"{setting.samples}, seed {setting.seed}"),
+        ("Pedestrians", str(len(set(zip(rows.scene_ids, rows.agent_ids, strict=True))))),
+    )
+    return Section(
+        "protocol", "Data and protocol", (rules, Facts(facts), _origins(result), _dropped(result))
+    )
+
+
+def _origins(result: EvaluationResult) -> Table:
+    rows = result.rows
+    lines = [_counted("all", np.ones(len(rows), bool), rows.movers)]
+    for column in (rows.scene_ids, rows.categories):
+        lines += [_counted(str(name), column == name, rows.movers) for name in np.unique(column)]
+    caption = "Origins by scene and by category. A mean over few origins says little."
+    return Table(caption, ("", "origins", "movers"), tuple(lines))
+
+
+def _counted(name: str, who: NDArray[np.bool_], movers: NDArray[np.bool_]) -> tuple[Cell, ...]:
+    return Cell(name), Cell(str(int(who.sum()))), Cell(str(int((who & movers).sum())))
+
+
+def _dropped(result: EvaluationResult) -> Table:
+    rows = tuple(
+        (Cell(reason, _REASONS.get(reason, "")), Cell(str(count)))
+        for reason, count in result.dropped.items()
+    )
+    caption = "Pedestrians seen at a step but not scored there. Nothing else is left out."
+    return Table(caption, ("reason", "count"), rows)

@@ -1,0 +1,222 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forecast import AgentKind, ForecastError, Scene
+from forecast.datasets.windows import PROTOCOLS, Window, WindowSpec, origins, window
+from tests.any_scene import scenes, small_map
+
+PERSON, CAR, CONE = AgentKind.PEDESTRIAN, AgentKind.VEHICLE, AgentKind.STATIC
+
+
+def scene_of(rows: list[str], kinds: list[AgentKind] | None = None) -> Scene:
+    """One agent a row, one step a character: ``x`` seen, ``.`` not; position (step, agent)."""
+    valid = np.array([[mark == "x" for mark in row] for row in rows])
+    steps, agents = np.meshgrid(np.arange(valid.shape[1]), np.arange(len(rows)))
+    positions = np.stack([steps, agents], axis=-1)
+    kinds = kinds or [PERSON] * len(rows)
+    return Scene.from_arrays(positions, kinds, 0.5, valid=valid, lane_map=small_map())
+
+
+def scored_of(rows: list[str], spec: WindowSpec, kinds: list[AgentKind] | None = None) -> list[str]:
+    scored = origins(scene_of(rows, kinds), spec).scored
+    return ["".join("x" if hit else "." for hit in row) for row in scored]
+
+
+# --- who is scored
+
+
+def test_the_protocols_give_their_lengths():
+    nuscenes = WindowSpec.of_protocol("nuscenes-ped-v1", 0.5, history_s=2.0, horizon_s=6.0)
+    assert nuscenes == WindowSpec(5, 12, min_history_steps=2, full_future=True)
+    eth_ucy = WindowSpec.of_protocol("eth-ucy-v1", 0.4, history_s=2.8, horizon_s=4.8)
+    assert eth_ucy == WindowSpec(8, 12, min_history_steps=8, full_future=True)
+    one_frame = WindowSpec.of_protocol("nuscenes-ped-v1", 0.5, history_s=0.0, horizon_s=3.0)
+    assert one_frame == WindowSpec(1, 6, min_history_steps=1, full_future=True)
+
+
+def test_history_and_whole_future_are_needed():
+    spec = WindowSpec(history_steps=3, horizon_steps=2)
+    assert scored_of(["xxxxxx", ".xxxx.", "xx.xxx", "xxx.xx"], spec) == [
+        ".xxx..",
+        "..x...",
+        "......",
+        "......",
+    ]
+
+
+def test_the_whole_history_where_the_protocol_says_so():
+    spec = WindowSpec(history_steps=3, horizon_steps=1, min_history_steps=3)
+    assert scored_of(["xxxxx", "xx.xx"], spec) == ["..xx.", "....."]
+
+
+def test_a_part_of_the_future_is_enough_to_learn_from():
+    spec = WindowSpec(history_steps=2, horizon_steps=4, full_future=False)
+    assert scored_of(["xxxx.x"], spec) == [".xx..."]
+
+
+def test_pedestrians_alone_are_scored():
+    spec = WindowSpec(2, 1)
+    assert scored_of(["xxx"] * 3, spec, [PERSON, CAR, CONE]) == [".x.", "...", "..."]
+
+
+def test_what_is_left_out_is_counted_by_reason():
+    found = origins(scene_of(["xxxx", "x.xx", "xxxx"], [PERSON, PERSON, CAR]), WindowSpec(2, 2))
+    assert found.steps.tolist() == [1]
+    assert found.dropped == {"history_too_short": 1 + 2, "future_incomplete": 2 + 1}
+
+
+SPECS = st.builds(
+    lambda history, horizon, least, full: WindowSpec(history, horizon, min(least, history), full),
+    st.integers(1, 5),
+    st.integers(1, 5),
+    st.integers(1, 5),
+    st.booleans(),
+)
+
+
+@given(scenes(), SPECS)
+@settings(deadline=None)
+def test_the_definition_step_by_step(scene, spec):
+    tracks, found = scene.tracks, origins(scene, spec)
+    future = range(1, 1 + (spec.horizon_steps if spec.full_future else 1))
+    past = range(-spec.min_history_steps + 1, 1)
+
+    def seen(agent: int, step: int) -> bool:
+        return 0 <= step < scene.steps and bool(tracks.valid[agent, step])
+
+    for agent in range(len(tracks)):
+        for at in range(scene.steps):
+            expected = tracks.kinds[agent] == PERSON and all(
+                seen(agent, at + step) for step in (*past, *future)
+            )
+            assert found.scored[agent, at] == expected
+    people = tracks.valid[tracks.kinds == PERSON].sum()
+    assert found.scored.sum() + sum(found.dropped.values()) == people
+
+
+# --- what a window holds
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return scene_of(["xxxxxx", ".xxx.x", "xxxxxx", "xx..xx"], [PERSON, CAR, CONE, PERSON])
+
+
+def test_a_window_by_hand(scene):
+    cut = window(scene, 2, WindowSpec(history_steps=2, horizon_steps=3))
+    assert cut.agent_ids.tolist() == ["0", "1"], "the cone cannot move, the last is not seen"
+    assert cut.kinds.tolist() == [PERSON, CAR]
+    assert cut.valid.tolist() == [[True] * 5, [True, True, True, False, True]]
+    assert cut.positions_m[0].tolist() == [[1, 0], [2, 0], [3, 0], [4, 0], [5, 0]]
+    assert cut.positions_m[1].tolist() == [[1, 1], [2, 1], [3, 1], [0, 0], [5, 1]]
+    assert cut.future_m[0].tolist() == [[3, 0], [4, 0], [5, 0]]
+    assert cut.future_valid[1].tolist() == [True, False, True]
+    assert cut.scored.tolist() == [True, False]
+    assert (cut.scene_id, cut.at, cut.at_us, cut.dt_s, cut.history_steps) == (
+        "scene",
+        2,
+        1_000_000,
+        0.5,
+        2,
+    )
+    assert cut.lane_map is scene.lane_map
+    np.testing.assert_array_equal(cut.sizes_m, scene.tracks.sizes_m[:2])
+
+
+def test_steps_outside_the_scene_are_not_valid(scene):
+    spec = WindowSpec(3, 2)
+    first, last = window(scene, 0, spec), window(scene, 5, spec)
+    assert first.valid[0].tolist() == [False, False, True, True, True]
+    assert last.valid[0].tolist() == [True, True, True, False, False]
+    assert not first.positions_m[0, :2].any()
+    assert not last.positions_m[0, 3:].any()
+
+
+@pytest.mark.parametrize("at", [-1, 6])
+def test_a_step_outside_the_scene_is_refused(scene, at):
+    with pytest.raises(ForecastError, match=rf"scene: at is {at}; 0 to 5 is needed"):
+        window(scene, at, WindowSpec(2, 2))
+
+
+def test_scored_may_be_handed_in(scene):
+    spec = WindowSpec(2, 3)
+    given_in = window(scene, 2, spec, origins(scene, spec).scored[:, 2])
+    np.testing.assert_array_equal(given_in.scored, window(scene, 2, spec).scored)
+
+
+def test_select_keeps_the_rows_of_an_agent_together(scene):
+    cut = window(scene, 1, WindowSpec(2, 3))
+    assert cut.agent_ids.tolist() == ["0", "1", "3"]
+    part = cut.select(np.array([2, 0]))
+    assert part.agent_ids.tolist() == ["3", "0"]
+    for name in ("kinds", "sizes_m", "positions_m", "headings_rad", "valid", "scored"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(cut, name)[[2, 0]])
+    assert part.at_us == cut.at_us
+
+
+@given(scenes(), SPECS, st.data())
+@settings(deadline=None)
+def test_no_future_step_changes_the_history(scene, spec, data):
+    """A window's observed part is the same, bit for bit, whatever happens later."""
+    at = data.draw(st.integers(0, scene.steps - 1))
+    tracks = scene.tracks
+    later = np.arange(scene.steps) > at
+    changed = replace(
+        scene,
+        tracks=replace(
+            tracks,
+            positions_m=np.where(later[:, None], tracks.positions_m + 5, tracks.positions_m),
+            headings_rad=np.where(later, tracks.headings_rad + 1, tracks.headings_rad),
+            valid=tracks.valid ^ later,
+        ),
+    )
+    before, after = window(scene, at, spec), window(changed, at, spec)
+    assert before.agent_ids.tolist() == after.agent_ids.tolist()
+    for name in ("positions_m", "headings_rad", "valid"):
+        np.testing.assert_array_equal(_history(before, name), _history(after, name))
+
+
+def _history(cut: Window, name: str) -> np.ndarray:
+    return getattr(cut, name)[:, : cut.history_steps]
+
+
+@given(scenes(), SPECS, st.data())
+@settings(deadline=None)
+def test_a_window_shows_the_scene_and_nothing_else(scene, spec, data):
+    at = data.draw(st.integers(0, scene.steps - 1))
+    cut = window(scene, at, spec)
+    rows = {name: i for i, name in enumerate(scene.tracks.agent_ids)}
+    for row, name in enumerate(cut.agent_ids):
+        for column in range(spec.history_steps + spec.horizon_steps):
+            step = at - spec.history_steps + 1 + column
+            agent = rows[name]
+            seen = 0 <= step < scene.steps and scene.tracks.valid[agent, step]
+            assert cut.valid[row, column] == seen
+            expected = scene.tracks.positions_m[agent, step] if seen else [0, 0]
+            assert cut.positions_m[row, column].tolist() == list(expected)
+
+
+# --- errors
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ((3, 0), "horizon_steps is 0; at least 1 is needed"),
+        ((3, 2, 4), r"min_history_steps is 4; 1 to history_steps \(3\) is needed"),
+        ((3, 2, 0), r"min_history_steps is 0; 1 to history_steps \(3\) is needed"),
+        ((0, 2, 0), r"min_history_steps is 0; 1 to history_steps \(0\) is needed"),
+    ],
+)
+def test_lengths_that_make_no_window_are_refused(lengths, message):
+    with pytest.raises(ForecastError, match=message):
+        WindowSpec(*lengths)
+
+
+def test_an_unknown_protocol_is_refused():
+    with pytest.raises(ForecastError, match=f"'x' is unknown; one of {', '.join(PROTOCOLS)} is"):
+        WindowSpec.of_protocol("x", 0.5, 2.0, 6.0)

@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from forecast import AgentKind, ForecastError, Scene
+from forecast.datasets.windows import WindowSpec, origins
+from forecast.evaluation.case import Case, window_seed
+from forecast.models.baselines import ConstantVelocity
+from tests.scenes import street_scene
+
+SPEC = WindowSpec(history_steps=3, horizon_steps=4)
+
+
+def case(at: int = 10, scene: Scene | None = None) -> Case:
+    scene = street_scene() if scene is None else scene
+    return Case.at(scene, at, SPEC, origins(scene, SPEC).scored[:, at])
+
+
+class Spy(ConstantVelocity):
+    """Keeps what it was shown; may change what it gives back."""
+
+    def __init__(self, **changes):
+        self.changes = changes
+        self.seen = []
+
+    def predict(self, scene, at, **arguments):
+        self.seen.append((scene, at, arguments))
+        return replace(super().predict(scene, at, **arguments), **self.changes)
+
+
+class TestPredict:
+    def test_shows_the_last_history_steps_and_nothing_else(self):
+        spy = Spy()
+        case(at=10).predict(spy, samples=7, seed=5)
+        ((scene, at, arguments),) = spy.seen
+        whole = street_scene()
+        assert (scene.steps, at) == (3, 2)
+        np.testing.assert_array_equal(scene.timestamps_us, whole.timestamps_us[8:11])
+        np.testing.assert_array_equal(scene.tracks.positions_m, whole.tracks.positions_m[:, 8:11])
+        assert arguments == {"horizon_s": 2.0, "samples": 7, "seed": window_seed(5, "street", 10)}
+
+    def test_shows_what_there_is_near_the_start(self):
+        spy = Spy()
+        case(at=1).predict(spy, samples=1, seed=0)
+        assert (spy.seen[0][0].steps, spy.seen[0][1]) == (2, 1)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            (
+                {"agent_ids": np.array(["1", "0", "2", "3", "4", "5"])},
+                "predicts other agents than those present; return them all, in that order",
+            ),
+            (
+                {"valid": np.array([True, False, True, True, True, True])},
+                "agent '1' is not predicted; every scored pedestrian must be",
+            ),
+            (
+                {"dt_s": 0.4},
+                "predicts 4 steps of 0.4 s from 5000000 us; 4 of 0.5 s from 5000000 us were asked",
+            ),
+            (
+                {"at_us": 7},
+                "predicts 4 steps of 0.5 s from 7 us; 4 of 0.5 s from 5000000 us were asked",
+            ),
+            ({"origin_m": np.ones(2)}, "origin_m is [1. 1.]; the scene's [0. 0.] is needed"),
+        ],
+    )
+    def test_refuses_a_prediction_that_does_not_fit(self, changes, message):
+        with pytest.raises(ForecastError) as error:
+            case().predict(Spy(**changes), samples=1, seed=0)
+        assert str(error.value) == f"constant_velocity: street step 10: {message}"
+
+    def test_does_not_mind_an_unscored_agent_that_is_not_predicted(self):
+        valid = np.array([True, True, True, True, False, True])
+        assert case().predict(Spy(valid=valid), samples=1, seed=0).samples == 1
+
+
+class TestEgo:
+    def test_is_the_true_path_of_the_ego(self):
+        poses, size = case(at=10).ego
+        tracks = street_scene().tracks
+        ego = tracks.kinds.tolist().index(AgentKind.EGO)
+        np.testing.assert_array_equal(poses[:, :2], tracks.positions_m[ego, 11:15])
+        np.testing.assert_array_equal(poses[:, 2], tracks.headings_rad[ego, 11:15])
+        assert size == pytest.approx(tuple(tracks.sizes_m[ego, :2]))
+
+    def test_is_absent_where_there_is_no_ego(self):
+        walk = np.arange(8.0)[None, :, None] * [1.0, 0.0]
+        scene = Scene.from_arrays(walk, [AgentKind.PEDESTRIAN], 0.5)
+        assert case(at=3, scene=scene).ego is None
+
+
+def test_window_seeds_are_the_same_in_every_process_and_differ_by_window():
+    assert window_seed(0, "scene-0103", 4) == 1935869659
+    seeds = {window_seed(s, scene, at) for s in (0, 1) for scene in "ab" for at in range(50)}
+    assert len(seeds) == 200
+    assert max(seeds) < 2**32

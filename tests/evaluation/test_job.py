@@ -1,0 +1,235 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from forecast import ForecastError
+from forecast.datasets.store import SceneStore
+from forecast.evaluation import EvaluationResult, run
+from forecast.evaluation.writers import MODE_SAMPLE
+from forecast.inference import Forecaster, Training
+from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
+
+
+def page(result: EvaluationResult) -> str:
+    return f"a page on {result.predictor}"
+
+
+def evaluated(store: SceneStore, out: Path, predictor: str = "kalman", **options) -> dict:
+    arguments = {"split": "val", "horizon_s": 2.0, "samples": 10} | options
+    run(store=store.path, predictor=predictor, out=out, render=page, **arguments)
+    return json.loads((out / "metrics.json").read_text())
+
+
+def recomputed(path: Path) -> dict[str, float]:
+    """The metrics from the Parquet file, with numpy alone."""
+    table = pq.read_table(path).to_pydict()
+    column = {name: np.array(values) for name, values in table.items()}
+    steps, samples = column["step"].max(), len(np.unique(column["sample"]))
+    shape = (-1, samples, steps)
+    xy = np.stack([column["x_m"], column["y_m"]], -1).reshape(*shape, 2)
+    truth = np.stack([column["truth_x_m"], column["truth_y_m"]], -1).reshape(*shape, 2)
+    weight, sample = (column[name].reshape(shape)[:, :, 0] for name in ("weight", "sample"))
+    error = np.linalg.norm(xy - truth, axis=-1)
+    rows = np.arange(len(error))
+    mode = np.where((sample == MODE_SAMPLE).any(1), 0, weight.argmax(1))
+    drawn = sample[0] != MODE_SAMPLE
+    mean = np.einsum("nk,nktd->ntd", weight, xy)
+    off_mean = np.linalg.norm(mean - truth[:, 0], axis=-1)
+    values = {
+        "top1_ade_m": error[rows, mode].mean(-1),
+        "top1_fde_m": error[rows, mode, -1],
+        "mean_ade_m": off_mean.mean(-1),
+        "mean_fde_m": off_mean[:, -1],
+        "miss_rate_final_2m": error[:, drawn, -1].min(1) > 2,
+    }
+    best_first = np.argsort(-weight[:, drawn], axis=1, kind="stable")
+    error = np.take_along_axis(error[:, drawn], best_first[:, :, None], axis=1)
+    for k in (5, 10, 20):
+        if k <= drawn.sum():
+            values[f"min_ade_{k}_m"] = error[:, :k].mean(-1).min(1)
+            values[f"min_fde_{k}_m"] = error[:, :k, -1].min(1)
+    return {name: float(value.mean()) for name, value in values.items()}
+
+
+class TestFiles:
+    @pytest.mark.parametrize("predictor", ["constant_velocity", "kalman", "kmeans"])
+    def test_predictions_give_the_metrics_again(self, store, tmp_path, predictor):
+        metrics = evaluated(store, tmp_path / "out", predictor)
+        again = recomputed(tmp_path / "out" / "predictions.parquet")
+        assert len(again) == (5 if predictor == "constant_velocity" else 9)
+        for name, value in again.items():
+            assert metrics["all"][name] == pytest.approx(value, abs=1e-6), name
+
+    def test_predictions_are_in_the_worlds_frame(self, store, tmp_path):
+        evaluated(store, tmp_path / "out", "stationary")
+        table = pq.read_table(tmp_path / "out" / "predictions.parquet")
+        row = table.slice(0, 1).to_pylist()[0]
+        scene = store[row["scene_id"]]
+        agent = scene.tracks.agent_ids.tolist().index(row["agent_id"])
+        at = scene.timestamps_us.tolist().index(row["at_us"])
+        here = scene.tracks.positions_m[agent, at] + scene.origin_m
+        then = scene.tracks.positions_m[agent, at + 1] + scene.origin_m
+        assert (row["sample"], row["weight"], row["step"]) == (0, 1.0, 1)
+        assert [row["x_m"], row["y_m"]] == here.tolist()
+        assert [row["truth_x_m"], row["truth_y_m"]] == then.tolist()
+
+    def test_a_mode_outside_the_samples_has_rows_of_its_own(self, store, tmp_path):
+        evaluated(store, tmp_path / "out", "kalman")
+        table = pq.read_table(tmp_path / "out" / "predictions.parquet")
+        pairs = zip(*table.select(["sample", "weight"]).to_pydict().values(), strict=True)
+        assert {*pairs} == {(MODE_SAMPLE, 0.0)} | {(sample, 0.1) for sample in range(10)}
+
+    def test_metrics_have_counts_floors_and_null_for_what_is_not_defined(self, store, tmp_path):
+        metrics = evaluated(store, tmp_path / "out", "constant_velocity")
+        assert metrics["predictor"] == "constant_velocity"
+        assert (metrics["protocol"], metrics["split"]) == ("nuscenes-ped-v1", "val")
+        assert (metrics["horizon_s"], metrics["history_s"]) == (2.0, 2.0)
+        assert (metrics["samples"], metrics["seed"]) == (10, 0)
+        counts = metrics["counts"]
+        assert counts["scenes"] == 2
+        assert counts["origins"] > counts["movers"] > 0
+        assert set(counts["dropped"]) == {"history_too_short", "future_incomplete"}
+        assert metrics["all"]["min_ade_10_m"] is None
+        assert metrics["n"]["all"]["min_ade_10_m"] == 0
+        assert metrics["n"]["movers"]["top1_ade_m"] == counts["movers"]
+        names = ["stationary", "constant_velocity", "kalman", "kmeans_5", "kmeans_10"]
+        assert list(metrics["floors"]) == names
+        assert metrics["floors"]["constant_velocity"]["movers"] == metrics["movers"]
+        assert metrics["floors"]["kmeans_10"]["all"]["min_fde_10_m"] > 0
+        assert metrics["floors_left_out"] == {}
+        assert metrics["store"]["fingerprint"] == store.fingerprint
+
+    def test_two_runs_are_equal_byte_for_byte(self, store, tmp_path):
+        for name in ("one", "two"):
+            evaluated(store, tmp_path / name)
+        one, two = ((tmp_path / name / "metrics.json").read_bytes() for name in ("one", "two"))
+        assert one == two
+
+    def test_the_report_is_what_is_rendered_from_the_whole_result(self, store, tmp_path):
+        results = []
+
+        def render(result):
+            results.append(result)
+            return "a page — made"
+
+        returned = run(
+            store=store.path,
+            split="val",
+            predictor="kalman",
+            out=tmp_path / "out dir",
+            render=render,
+            horizon_s=2.0,
+            samples=6,
+        )
+        assert results == [returned]
+        assert (tmp_path / "out dir" / "report.html").read_text(encoding="utf-8") == "a page — made"
+        assert len(returned.pictures) > 2
+        assert returned.command == (
+            f"forecast evaluate --store {store.path} --split val --predictor kalman "
+            f"--out '{tmp_path}/out dir' --samples 6 --horizon-s 2.0 --history-s 2.0 --seed 0"
+        )
+
+
+class TestRun:
+    def test_evaluates_trained_weights(self, store, tmp_path):
+        config = ForecasterConfig()
+        weights = tmp_path / "walker.safetensors"
+        training = Training(config, history_steps=5, horizon_steps=4)
+        Forecaster(PedestrianForecaster(config), training, "walker").save(weights)
+        metrics = evaluated(store, tmp_path / "out", str(weights), samples=5)
+        assert metrics["predictor"] == "walker"
+        assert metrics["all"]["selected_min_ade_5_m"] > 0
+        assert "walker" not in metrics["floors"]
+
+    def test_floors_that_cannot_be_fitted_are_left_out_with_the_reason(
+        self, store, tmp_path, capsys
+    ):
+        metrics = evaluated(store, tmp_path / "out", split="all")
+        assert list(metrics["floors"]) == ["stationary", "constant_velocity", "kalman"]
+        assert "no tracks to fit it on" in metrics["floors_left_out"]["kmeans_10"]
+        assert "left out: kmeans_10: kmeans: there are no tracks" in capsys.readouterr().out
+
+    def test_prints_the_table_and_plain_progress(self, store, tmp_path, capsys):
+        evaluated(store, tmp_path / "out")
+        printed = capsys.readouterr()
+        assert "▸ kalman" in printed.out
+        assert "evaluate: kmeans_10 on 2 scenes" in printed.err.splitlines()
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"split": "test"}, "split 'test' is unknown"),
+            ({"predictor": "lstm"}, "predictor 'lstm' is unknown"),
+            ({"samples": 0}, "samples is 0; at least 1 is needed"),
+            ({"horizon_s": 2.2}, "horizon_s is 2.2; a multiple of the store's step of 0.5 s"),
+            ({"horizon_s": 60.0}, "no pedestrian is seen for all of the 60 s"),
+            ({"horizon_s": float("nan")}, "horizon_s is nan; a multiple of the store's step"),
+            ({"history_s": 0.7}, "history_s is 0.7; a multiple of the store's step of 0.5 s"),
+            ({"history_s": -1.0}, "history_s is -1.0; a multiple of the store's step of 0.5 s"),
+            ({"predictor": "kmeans", "split": "all"}, "kmeans: there are no tracks to fit it on"),
+        ],
+    )
+    def test_refuses_in_one_line_and_writes_nothing(self, store, tmp_path, options, message):
+        with pytest.raises(ForecastError) as error:
+            evaluated(store, tmp_path / "out", **options)
+        assert message in str(error.value)
+        assert "\n" not in str(error.value)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_an_error_in_the_report_leaves_nothing_behind(self, store, tmp_path):
+        def fails(result: EvaluationResult) -> str:
+            raise RuntimeError(result.predictor)
+
+        with pytest.raises(RuntimeError):
+            run(
+                store=store.path,
+                split="val",
+                predictor="kalman",
+                out=tmp_path / "out",
+                render=fails,
+                horizon_s=2.0,
+            )
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestMiniVal:
+    """nuScenes v1.0-mini, official split: floors fitted on mini_train, scored on mini_val."""
+
+    @pytest.mark.parametrize(
+        ("horizon_s", "origins", "movers", "everyone", "only_movers", "kmeans"),
+        [
+            (3.0, 905, 655, (0.262, 0.520), (0.303, 0.610), {20: (0.117, 0.197)}),
+            (
+                6.0,
+                594,
+                478,
+                (0.673, 1.474),
+                (0.773, 1.708),
+                {5: (0.456, 0.906), 20: (0.299, 0.552)},
+            ),
+        ],
+    )
+    def test_check_values(
+        self, mini, tmp_path, horizon_s, origins, movers, everyone, only_movers, kmeans
+    ):
+        metrics = evaluated(
+            mini,
+            tmp_path / "out",
+            "constant_velocity",
+            split="mini_val",
+            horizon_s=horizon_s,
+            samples=20,
+        )
+        counts = metrics["counts"]
+        assert (counts["origins"], counts["movers"]) == (origins, movers)
+        for means, expected in ((metrics["all"], everyone), (metrics["movers"], only_movers)):
+            found = (means["top1_ade_m"], means["top1_fde_m"])
+            assert found == pytest.approx(expected, abs=1e-3)
+        for k, expected in kmeans.items():
+            means = metrics["floors"][f"kmeans_{k}"]["all"]
+            found = (means[f"min_ade_{k}_m"], means[f"min_fde_{k}_m"])
+            assert found == pytest.approx(expected, rel=0.07)
+            assert np.less_equal(found, np.multiply(expected, 1.03)).all()

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from forecast import ForecastError
+from forecast.datasets.windows import WindowSpec, origins
+from forecast.evaluation import predictors
+from forecast.evaluation.predictors import build, build_floors, training_examples
+from forecast.inference import Forecaster, Training
+from forecast.models.baselines import Kalman
+from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
+
+SPEC = WindowSpec(history_steps=5, horizon_steps=4)
+
+
+class TestTrainingExamples:
+    def test_are_the_scored_windows_of_the_train_split(self, store):
+        known = training_examples(store, "val", SPEC)
+        count = sum(int(origins(store[name], SPEC).scored.sum()) for name in store.splits["train"])
+        assert known.positions_m.shape == (count, 9, 2)
+        assert known.valid[:, 3:].all()
+        assert (known.history_steps, known.dt_s) == (5, 0.5)
+
+    def test_are_none_where_everything_is_scored(self, store):
+        assert training_examples(store, "all", SPEC) is None
+
+    def test_are_evenly_picked_where_there_are_many(self, store, monkeypatch):
+        every = training_examples(store, "val", SPEC)
+        monkeypatch.setattr(predictors, "_MOST_EXAMPLES", 20)
+        few = training_examples(store, "val", SPEC)
+        assert 10 <= len(few.valid) <= 20
+        step = -(-len(every.valid) // 20)
+        np.testing.assert_array_equal(few.positions_m, every.positions_m[::step])
+
+
+class TestBuild:
+    def test_a_floor_by_its_name(self):
+        assert build("kalman", None, 20, 0) == Kalman()
+
+    def test_weights_by_their_file(self, tmp_path):
+        config = ForecasterConfig()
+        training = Training(config, history_steps=5, horizon_steps=4)
+        path = tmp_path / "walker.safetensors"
+        Forecaster(PedestrianForecaster(config), training, "walker").save(path)
+        assert build(str(path), None, 20, 0).name == "walker"
+
+    def test_refuses_an_unknown_name(self):
+        with pytest.raises(ForecastError) as error:
+            build("social_force", None, 20, 0)
+        assert str(error.value) == (
+            "predictor 'social_force' is unknown; a weights file or one of stationary, "
+            "constant_velocity, kalman, kmeans is needed"
+        )
+
+    def test_refuses_an_unreadable_file_in_one_line(self, tmp_path):
+        path = tmp_path / "broken.ckpt"
+        path.write_bytes(b"not weights")
+        with pytest.raises(ForecastError, match=r"broken\.ckpt: not a checkpoint"):
+            build(str(path), None, 20, 0)
+
+
+class TestFloors:
+    def test_are_all_there_with_few_and_with_many_futures(self, store):
+        floors, left_out = build_floors(training_examples(store, "val", SPEC), 8, 0)
+        names = ["stationary", "constant_velocity", "kalman", "kmeans_5", "kmeans_8"]
+        assert list(floors) == names
+        assert [floor.name for floor in floors.values()] == names
+        assert floors["kalman"] != Kalman()
+        assert left_out == {}
+
+    def test_kmeans_is_left_out_with_its_reason_where_nothing_may_be_learned(self):
+        floors, left_out = build_floors(None, 5, 0)
+        assert list(floors) == ["stationary", "constant_velocity", "kalman"]
+        assert list(left_out) == ["kmeans_5"]
+        assert "no tracks to fit it on" in left_out["kmeans_5"]

@@ -1,0 +1,34 @@
+import pytest
+
+from forecast.datasets.store import SceneStore
+from forecast.evaluation import EvaluationResult, run
+from tests.streets import street_store
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> SceneStore:
+    return street_store(tmp_path_factory.mktemp("streets") / "store")
+
+
+def _run(store, folder, predictor: str) -> EvaluationResult:
+    return run(
+        store=store.path,
+        split="val",
+        predictor=predictor,
+        out=folder / predictor,
+        render=lambda result: "",
+        horizon_s=2.0,
+        samples=10,
+    )
+
+
+@pytest.fixture(scope="session")
+def kalman(store, tmp_path_factory) -> EvaluationResult:
+    """A predictor with samples, a mode and a spread, with all floors."""
+    return _run(store, tmp_path_factory.mktemp("runs"), "kalman")
+
+
+@pytest.fixture(scope="session")
+def constant(store, tmp_path_factory) -> EvaluationResult:
+    """A predictor of a single future, with all floors."""
+    return _run(store, tmp_path_factory.mktemp("runs"), "constant_velocity")

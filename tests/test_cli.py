@@ -1,0 +1,223 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from forecast import ForecastError, __version__
+from forecast.cli import main
+from forecast.datasets.eth_ucy import RECORDINGS
+from forecast.datasets.store import SceneStore
+from forecast.report import render
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def eth_ucy(tmp_path) -> Path:
+    for folder, suffix in (("all", ""), ("train", "_train"), ("val", "_val")):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for recording in RECORDINGS:
+            file = tmp_path / "data" / folder / f"{recording}{suffix}.txt"
+            file.write_text("0 1 0.5 0.5\n10 1 1.0 0.5\n10 2 3.0 3.0\n")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Puts a function that takes notes in place of a command's own; returns the notes."""
+
+    def stand_in(module: str, function: str, raises: BaseException | None = None) -> list:
+        notes = []
+
+        def take(*args, **kwargs):
+            notes.append((args, kwargs))
+            if raises is not None:
+                raise raises
+
+        made = ModuleType(module)
+        setattr(made, function, take)
+        monkeypatch.setitem(sys.modules, module, made)
+        return notes
+
+    return stand_in
+
+
+def usage_error(capsys, *words: str) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+# --- prepare
+
+
+def test_prepare_writes_a_store_and_says_what_is_in_it(eth_ucy, tmp_path, capsys):
+    out = tmp_path / "store"
+    words = ["prepare", "--source", "eth_ucy", "--dataroot", str(eth_ucy), "--out", str(out)]
+    assert main(words) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"{out}: 24 scenes of eth_ucy, 48 steps"
+    assert said[1] == "agents:  48 (pedestrian 48)"
+    assert said[2] == "lanes:   0"
+    assert "univ_train 6, univ_val 6, univ_test 2" in said[3]
+    assert said[4] == "dropped: nothing"
+    assert len(SceneStore.open(out)) == 24
+
+
+def test_prepare_hands_the_number_of_workers_on(eth_ucy, tmp_path, capsys):
+    words = ["prepare", "--source", "eth_ucy", "--dataroot", str(eth_ucy)]
+    assert main([*words, "--out", str(tmp_path / "one")]) == 0
+    assert main([*words, "--out", str(tmp_path / "two"), "--workers", "2"]) == 0
+    one, two = (tmp_path / name / "store.json" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    assert main([*words, "--out", str(tmp_path / "three"), "--workers", "0"]) == 1
+    assert "error: workers is 0; at least 1 is needed" in capsys.readouterr().err
+
+
+def test_prepare_reads_nuscenes_with_and_without_its_map(nuscenes_root, tmp_path, capsys):
+    words = ["prepare", "--source", "nuscenes", "--dataroot", str(nuscenes_root)]
+    words += ["--version", "v1.0-mini", "--out"]
+    assert main([*words, str(tmp_path / "with")]) == 0
+    said = capsys.readouterr().out
+    assert "10 scenes of nuscenes, 404 steps" in said
+    assert "pedestrian 227" in said
+    assert "mini_train 8, mini_val 2" in said
+    assert main([*words, str(tmp_path / "without"), "--no-map"]) == 0
+    assert "lanes:   0" in capsys.readouterr().out
+    assert SceneStore.open(tmp_path / "with")["scene-0103"].lane_map is not None
+    assert SceneStore.open(tmp_path / "without")["scene-0103"].lane_map is None
+
+
+def test_a_failure_is_one_line_and_code_1(tmp_path, capsys):
+    words = ["prepare", "--source", "eth_ucy", "--dataroot", str(tmp_path), "--out", "store"]
+    assert main(words) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"error: {tmp_path}/all/biwi_eth.txt: no such file; give a")
+    assert captured.err.count("\n") == 1
+
+
+def test_nuscenes_needs_a_version(capsys):
+    words = ["prepare", "--source", "nuscenes", "--dataroot", "d", "--out", "o"]
+    assert "--version is needed with --source nuscenes" in usage_error(capsys, *words)
+
+
+@pytest.mark.parametrize("extra", [["--no-map"], ["--version", "v1.0-mini"]])
+def test_options_of_nuscenes_are_refused_elsewhere(capsys, extra):
+    words = ["prepare", "--source", "eth_ucy", "--dataroot", "d", "--out", "o", *extra]
+    assert "--version and --no-map are for --source nuscenes" in usage_error(capsys, *words)
+
+
+# --- the other commands: what they are handed
+
+
+def test_town(asked):
+    notes = asked("forecast.datasets.town", "write_town")
+    assert main(["town", "--out", "city"]) == 0
+    assert main(["town", "--out", "city", "--scenes", "3", "--seed", "7"]) == 0
+    assert notes == [
+        ((Path("city"),), {"scenes": 10, "seed": 0}),
+        ((Path("city"),), {"scenes": 3, "seed": 7}),
+    ]
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test"])
+def test_training_gets_every_word_as_it_is(asked, command):
+    notes = asked("forecast.training.cli", "main")
+    words = ["--config", "a.yaml", "--trainer.max_epochs=2", "--help"]
+    assert main([command, *words]) == 0
+    assert notes == [((command, words), {})]
+
+
+def test_evaluate(asked):
+    notes = asked("forecast.evaluation", "run")
+    words = ["evaluate", "--store", "s", "--split", "val", "--predictor", "kalman", "--out", "o"]
+    given = {
+        "render": render,
+        "store": Path("s"),
+        "split": "val",
+        "predictor": "kalman",
+        "out": Path("o"),
+        "samples": 20,
+        "horizon_s": 6.0,
+        "history_s": 2.0,
+        "seed": 0,
+    }
+    assert main(words) == 0
+    more = ["--samples", "5", "--horizon-s", "3", "--history-s", "1.5", "--seed", "9"]
+    assert main([*words, *more]) == 0
+    changed = {"samples": 5, "horizon_s": 3.0, "history_s": 1.5, "seed": 9}
+    assert notes == [((), given), ((), given | changed)]
+
+
+def test_demo(asked):
+    notes = asked("forecast.demo", "run")
+    assert main(["demo"]) == 0
+    assert main(["demo", "--out", "here"]) == 0
+    assert notes == [((Path("demo"),), {}), ((Path("here"),), {})]
+
+
+def test_a_failure_of_any_command_is_one_line(asked, capsys):
+    asked("forecast.demo", "run", raises=ForecastError("demo: no room; free some"))
+    assert main(["demo"]) == 1
+    assert capsys.readouterr().err == "error: demo: no room; free some\n"
+
+
+def test_an_interrupt_is_one_line_and_code_130(asked, capsys):
+    asked("forecast.demo", "run", raises=KeyboardInterrupt())
+    assert main(["demo"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_fault_of_the_program_itself_is_not_hidden(asked):
+    asked("forecast.demo", "run", raises=ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        main(["demo"])
+
+
+# --- usage
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "the following arguments are required: command"),
+        (["predict"], "invalid choice: 'predict'"),
+        (["evaluate", "--store", "s"], "required: --split, --predictor, --out"),
+        (["prepare", "--source", "av2", "--dataroot", "d", "--out", "o"], "invalid choice: 'av2'"),
+        (["town", "--out", "o", "--scenes", "many"], "invalid int value: 'many'"),
+    ],
+)
+def test_wrong_usage_is_code_2(capsys, words, message):
+    assert message in usage_error(capsys, *words)
+
+
+def test_help_names_every_command_and_answers_at_once():
+    start = time.perf_counter()
+    run = subprocess.run(
+        [sys.executable, "-m", "forecast", "--help"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert time.perf_counter() - start < 5, "a heavy import has crept in"
+    assert run.returncode == 0
+    for command in ("prepare", "town", "fit", "validate", "test", "evaluate", "demo"):
+        assert f"\n    {command} " in run.stdout
+
+
+def test_the_module_passes_the_exit_code_on(tmp_path):
+    words = ["prepare", "--source", "eth_ucy", "--dataroot", str(tmp_path), "--out", "store"]
+    run = subprocess.run(
+        [sys.executable, "-m", "forecast", *words], capture_output=True, text=True, cwd=ROOT
+    )
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.startswith("error: ")
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"forecast {__version__}\n"

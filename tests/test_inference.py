@@ -1,0 +1,131 @@
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from forecast import ForecastError, Predictor, inference
+from forecast.inference import Forecaster, Training
+from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
+from forecast.models.world_model import WorldModelConfig
+from forecast.scene import AgentKind
+from tests.scenes import street_scene
+
+CONFIG = ForecasterConfig(world_model=WorldModelConfig(hidden=16, messages=8, lane=8))
+
+
+@pytest.fixture(scope="module")
+def forecaster() -> Forecaster:
+    torch.manual_seed(0)
+    model = PedestrianForecaster(CONFIG)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return Forecaster(model, Training(CONFIG, history_steps=5, horizon_steps=8), name="test")
+
+
+def test_a_prediction_is_for_everyone_present(forecaster: Forecaster) -> None:
+    scene = street_scene()
+    prediction = forecaster.predict(scene, 10, horizon_s=4.0, samples=3)
+    present = scene.present(10)
+    assert isinstance(forecaster, Predictor)
+    assert prediction.agent_ids.tolist() == scene.tracks.agent_ids[present].tolist()
+    assert AgentKind.STATIC not in scene.tracks.kinds[present]
+    assert prediction.positions_m.shape == (3, len(present), 8, 2)
+    assert prediction.at_us == scene.timestamps_us[10]
+    assert prediction.mode_m is not None
+
+
+def test_the_future_is_not_looked_at(forecaster: Forecaster) -> None:
+    scene = street_scene()
+    whole = forecaster.predict(scene, 10, samples=3)
+    so_far = forecaster.predict(scene.between(0, 11), 10, samples=3)
+    np.testing.assert_array_equal(whole.positions_m, so_far.positions_m)
+
+
+def test_same_seed_same_bits(forecaster: Forecaster) -> None:
+    one, two, other = (forecaster.predict(street_scene(), 10, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.positions_m, two.positions_m)
+    assert not np.array_equal(one.positions_m, other.positions_m)
+
+
+def test_the_ego_follows_its_plan(forecaster: Forecaster) -> None:
+    scene = street_scene()
+    plan = np.stack([np.arange(8.0), np.zeros(8), np.zeros(8)], -1)
+    prediction = forecaster.predict(scene, 10, horizon_s=4.0, samples=2, ego_plan=plan)
+    ego = scene.tracks.kinds[scene.present(10)] == AgentKind.EGO
+    np.testing.assert_allclose(prediction.positions_m[0, ego][0], plan[:, :2], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"samples": 0}, "at least 1 sample"),
+        ({"horizon_s": 0.1}, "one step of 0.5 s"),
+        ({"ego_plan": np.zeros((3, 3))}, r"ego_plan has shape \[3, 3\]"),
+        ({"ego_plan": np.full((12, 3), np.nan)}, "finite poses"),
+    ],
+)
+def test_wrong_arguments(forecaster: Forecaster, arguments: dict, message: str) -> None:
+    with pytest.raises(ForecastError, match=message):
+        forecaster.predict(street_scene(), 10, **arguments)
+
+
+def test_a_plan_needs_an_ego(forecaster: Forecaster) -> None:
+    scene = street_scene()
+    without = replace(scene, tracks=scene.tracks.select(scene.tracks.kinds != AgentKind.EGO))
+    with pytest.raises(ForecastError, match="no agent of the scene is of kind EGO"):
+        forecaster.predict(without, 10, ego_plan=np.zeros((12, 3)))
+
+
+def test_saved_weights_predict_the_same(forecaster: Forecaster, tmp_path) -> None:
+    forecaster.save(tmp_path / "weights.safetensors")
+    loaded = inference.load(tmp_path / "weights.safetensors")
+    assert loaded.training == forecaster.training
+    assert loaded.name == "weights"
+    before, after = (f.predict(street_scene(), 10) for f in (forecaster, loaded))
+    np.testing.assert_array_equal(before.positions_m, after.positions_m)
+
+
+def test_a_missing_file(tmp_path) -> None:
+    with pytest.raises(ForecastError, match="no such weights file"):
+        inference.load(tmp_path / "absent.ckpt")
+
+
+@pytest.mark.parametrize("name", ["weights.ckpt", "weights.safetensors"])
+def test_a_file_that_is_something_else(tmp_path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"not weights at all")
+    with pytest.raises(ForecastError, match=name):
+        inference.load(tmp_path / name)
+
+
+def test_a_checkpoint_of_another_program(tmp_path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(ForecastError, match="not a checkpoint of 'forecast fit'"):
+        inference.load(tmp_path / "other.ckpt")
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path) -> None:
+    torch.save({"state_dict": {}, "forecast": print}, tmp_path / "evil.ckpt")
+    with pytest.raises(ForecastError, match="not a checkpoint"):
+        inference.load(tmp_path / "evil.ckpt")
+
+
+def test_weights_of_another_configuration(forecaster: Forecaster, tmp_path) -> None:
+    described = asdict(forecaster.training)
+    described["config"]["world_model"]["hidden"] = 24
+    torch.save({"state_dict": {}, "forecast": described}, tmp_path / "mixed.ckpt")
+    with pytest.raises(ForecastError, match="do not fit the configuration they carry"):
+        inference.load(tmp_path / "mixed.ckpt")
+
+
+def test_a_configuration_of_another_version(forecaster: Forecaster, tmp_path) -> None:
+    described = asdict(forecaster.training)
+    described["config"]["world_model"]["depth"] = 3
+    torch.save({"state_dict": {}, "forecast": described}, tmp_path / "newer.ckpt")
+    with pytest.raises(ForecastError, match="another version"):
+        inference.load(tmp_path / "newer.ckpt")
+    metadata = {"forecast": '{"config": 3}'}
+    safetensors.torch.save_file({}, tmp_path / "odd.safetensors", metadata)
+    with pytest.raises(ForecastError, match="not understood"):
+        inference.load(tmp_path / "odd.safetensors")

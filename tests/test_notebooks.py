@@ -1,0 +1,28 @@
+"""The notebooks run from top to bottom, on a town made on the spot."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+
+def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FORECAST_NUSCENES", raising=False)
+    notebook = nbformat.read(NOTEBOOKS / "quickstart.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    text = "".join(output.get("text", "") for output in outputs)
+    assert "constant_velocity" in text
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert (tmp_path / "quickstart" / "results" / "report.html").is_file()
+
+
+def test_stored_outputs_are_small_and_name_no_machine() -> None:
+    for path in NOTEBOOKS.glob("*.ipynb"):
+        assert path.stat().st_size < 300_000
+        content = path.read_text()
+        assert "/home/" not in content
+        assert "/tmp/" not in content

@@ -1,0 +1,114 @@
+"""Training for real, on a small store: it learns, resumes bit for bit, leaves usable weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pytorch_lightning import Callback
+
+from forecast import inference
+from forecast.datasets.store import SceneStore, prepare
+from forecast.errors import ForecastError
+from forecast.scene import Predictor
+from forecast.training.cli import main
+from tests.scenes import StreetSource
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> SceneStore:
+    return prepare(StreetSource(), tmp_path_factory.mktemp("data") / "store")
+
+
+def arguments(store: SceneStore, run: Path, *more: str) -> list[str]:
+    return [
+        f"--run={run}",
+        f'--data.train=[{{"store": "{store.path}", "split": "train"}}]',
+        f'--data.val={{"store": "{store.path}", "split": "val"}}',
+        "--data.batch_size=4",
+        "--data.windows_per_epoch=8",
+        "--data.horizon_steps=4",
+        "--model.samples=2",
+        "--model.forecaster.world_model.hidden=16",
+        "--trainer.accelerator=cpu",
+        "--trainer.num_sanity_val_steps=0",
+        "--trainer.enable_progress_bar=false",
+        "--trainer.enable_model_summary=false",
+        "--trainer.log_every_n_steps=1",
+        *more,
+    ]
+
+
+def weights(run: Path, name: str = "last.ckpt") -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints" / name, weights_only=True)["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def run(store: SceneStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("run")
+    main("fit", arguments(store, run, "--trainer.max_epochs=3"))
+    return run
+
+
+def test_a_run_leaves_its_configuration_curves_and_weights(run: Path) -> None:
+    assert (run / "config.yaml").is_file()
+    assert list(run.glob("events.out.tfevents.*"))
+    moved = [value.abs().sum() > 0 for name, value in weights(run).items() if "decide.2" in name]
+    assert moved == [True, True]  # these start at zero
+
+
+def test_tensorboard_gets_scalars_and_a_birds_eye_figure(run: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run)).Reload()
+    assert events.Tags()["images"] == ["val/birds_eye"]
+    scalars = set(events.Tags()["scalars"])
+    assert {"train/loss", "val/loss", "val/top1_fde_m", "val/min_ade_20_m"} <= scalars
+    assert all(np.isfinite([e.value for e in events.Scalars(name)]).all() for name in scalars)
+
+
+class PowerCut(Callback):
+    """Ends the process's training as an interrupt does, in the middle of the third epoch."""
+
+    def on_train_batch_start(self, trainer, *_: object) -> None:
+        if trainer.global_step == 5:
+            raise RuntimeError("power cut")
+
+
+def test_resuming_a_broken_run_gives_the_weights_of_an_unbroken_one(
+    store: SceneStore, run: Path, tmp_path: Path
+) -> None:
+    epochs = "--trainer.max_epochs=3"
+    cut = "--trainer.callbacks+=tests.training.test_training.PowerCut"
+    with pytest.raises(RuntimeError, match="power cut"):
+        main("fit", arguments(store, tmp_path, epochs, cut))
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == 4
+    main("fit", arguments(store, tmp_path, epochs, f"--ckpt_path={last}"))
+    expected, resumed = weights(run), weights(tmp_path)
+    for name, value in expected.items():
+        assert torch.equal(resumed[name], value), name
+
+
+def test_weights_load_as_a_predictor(store: SceneStore, run: Path) -> None:
+    forecaster = inference.load(run / "checkpoints" / "last.ckpt")
+    assert isinstance(forecaster, Predictor)
+    assert forecaster.training.learnt_from == {str(store.path): store.fingerprint}
+    prediction = forecaster.predict(store["street-2"], 10, horizon_s=2.0, samples=5)
+    assert prediction.positions_m.shape == (5, 6, 4, 2)
+
+
+def test_another_configuration_is_refused(store: SceneStore, run: Path, tmp_path: Path) -> None:
+    last = run / "checkpoints" / "last.ckpt"
+    other = "--model.forecaster.world_model.hidden=24"
+    with pytest.raises(ForecastError, match="not the one asked for"):
+        main("fit", arguments(store, tmp_path, other, f"--ckpt_path={last}"))
+
+
+def test_an_unknown_key_is_refused(store: SceneStore, tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main("fit", arguments(store, tmp_path, "--model.forecaster.world_model.depth=3"))
+    assert stop.value.code == 2
+    assert "depth" in capsys.readouterr().err
