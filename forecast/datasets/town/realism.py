@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.stats import wasserstein_distance
 
+from forecast.datasets.nuscenes import NuScenesSource
+from forecast.datasets.town.write import VERSION, write_town
 from forecast.datasets.windows import WindowSpec, origins
+from forecast.errors import ForecastError
 from forecast.geometry import backward_velocity, wrap_angle
 from forecast.scene import AgentKind, LaneMap, Scene
 
@@ -69,6 +74,53 @@ def measure(scenes: Sequence[Scene]) -> Motion:
     for seconds in range(1, 7):
         columns[f"cv_{seconds}s"] = _constant_velocity_errors(scenes, float(seconds))
     return Motion({name: columns[name] for name in QUANTITIES}, shares)
+
+
+def compare(dataroot: Path, version: str, *, scenes: int = 40, seed: int = 0) -> str:
+    """Measures a nuScenes dataset and the city, and tells both in Markdown.
+
+    Args:
+        dataroot: Folder of the dataset.
+        version: Its version folder.
+        scenes: Scenes of the city to simulate.
+        seed: Seed of the city.
+    """
+    source = NuScenesSource(dataroot, version)
+    real = {name: source.read(name)[0] for name in source.scene_names()}
+    with TemporaryDirectory() as folder:
+        write_town(Path(folder) / "town", scenes=scenes, seed=seed)
+        town = NuScenesSource(Path(folder) / "town", VERSION)
+        city = measure([town.read(name)[0] for name in town.scene_names()])
+    whole = measure(list(real.values()))
+    lines = [table(whole, city), "", f"City: {scenes} scenes, seed {seed}; nuScenes: {version}."]
+    lines.append(_against("all scenes", whole, city))
+    if held_out := source.splits().get("mini_val"):
+        lines.append(_against("mini_val", measure([real[name] for name in held_out]), city))
+    return "\n".join(lines)
+
+
+def write_between(path: Path, name: str, text: str) -> None:
+    """Puts a text into a file between ``<!-- name:begin -->`` and ``<!-- name:end -->``.
+
+    Raises:
+        ForecastError: The file has no such markers.
+    """
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    before, found, rest = path.read_text().partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ForecastError(f"{path}: the lines {begin} and {end} are needed; add them where the "
+                            "text belongs")  # fmt: skip
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+
+
+def _against(name: str, real: Motion, city: Motion) -> str:
+    """The constant-velocity errors of the city in per cent of the real ones."""
+    parts = []
+    for horizon in ("cv_3s", "cv_6s"):
+        a, b = real.samples[horizon].mean(), city.samples[horizon].mean()
+        parts.append(f"{b:.2f} m for {a:.2f} m at {horizon[3]} s ({100 * (b / a - 1):+.0f} %)")
+    return f"Constant-velocity FDE of movers, against {name}: {', '.join(parts)}."
 
 
 def table(real: Motion, city: Motion) -> str:
