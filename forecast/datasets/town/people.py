@@ -128,7 +128,7 @@ def begin(crowd: Crowd) -> PeopleState:
         headings_rad=_turned_aside(crowd, headings),
         along_m=crowd.begins_m,
         sense=np.ones(count),
-        drift=np.stack([_shared_normal(crowd, -1, channel) for channel in range(3)], -1),
+        drift=_shared_normal(crowd, -1)[:, :3],
         course_mps=velocities,
         spots_m=positions,
         idle_s=crowd.stands_s,
@@ -199,9 +199,10 @@ def step(
     waited = np.where(held, state.waited_s + dt_s, 0.0)
     gives_up = _any_of_group(crowd, held & (waited > crowd.patience_s))
     idle = _idle(crowd, state, intent, index, dt_s)
-    drift = _drifted(crowd, state.drift, index, dt_s)
+    luck = _shared_normal(crowd, index)
+    drift = _drifted(state.drift, luck[:, :3], dt_s)
     stands = (idle > 0) | _arrived(crowd, state)
-    course = _course(crowd, state, drift, stands | held, index, dt_s)
+    course = _course(crowd, state, drift, luck[:, 3:], stands | held, index, dt_s)
     wanted = _wanted_velocity(crowd, state, intent, outlook, course, held, stands)
     push = (
         (wanted - state.velocities_mps) / _RELAXATION_S
@@ -273,17 +274,17 @@ def _any_of_group(crowd: Crowd, holds: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return count[crowd.leaders] > 0
 
 
-def _shared_normal(crowd: Crowd, index: int, channel: int) -> NDArray[np.float64]:
-    """Normal numbers ``[A]``, correlated within groups."""
-    own = streams.normal(crowd.keys, index, channel)
-    group = streams.normal(crowd.keys[crowd.leaders], index, channel + 8)
+def _shared_normal(crowd: Crowd, index: int) -> NDArray[np.float64]:
+    """Normal numbers ``[A, 5]`` for drift and nudge, correlated within groups."""
+    channels = np.arange(5)
+    own = streams.normal(crowd.keys[:, None], index, channels)
+    group = streams.normal(crowd.keys[crowd.leaders, None], index, channels + 8)
     return np.sqrt(_DRIFT_SHARED) * group + np.sqrt(1 - _DRIFT_SHARED) * own
 
 
-def _drifted(crowd: Crowd, drift: NDArray[Any], index: int, dt_s: float) -> NDArray[np.float64]:
+def _drifted(drift: NDArray[Any], fresh: NDArray[Any], dt_s: float) -> NDArray[np.float64]:
     """The exact update of three Ornstein-Uhlenbeck processes of unit variance."""
     keep = np.exp(-dt_s / _DRIFT_TIME_S)
-    fresh = np.stack([_shared_normal(crowd, index, channel) for channel in range(3)], -1)
     result: NDArray[np.float64] = keep * drift + np.sqrt(1 - keep**2) * fresh
     return result
 
@@ -292,6 +293,7 @@ def _course(
     crowd: Crowd,
     state: PeopleState,
     drift: NDArray[Any],
+    nudge: NDArray[Any],
     busy: NDArray[np.bool_],
     index: int,
     dt_s: float,
@@ -311,8 +313,7 @@ def _course(
         1 / crowd.holds_s + hurry[lead]
     )
     fresh = looks | _any_of_group(crowd, off | busy)
-    nudge = np.stack([_shared_normal(crowd, index, channel) for channel in (3, 4)], -1)
-    nudge *= np.abs(nudge) / np.sqrt(3.0)  # mostly slight, at times sharp; still of unit variance
+    nudge = nudge * np.abs(nudge) / np.sqrt(3.0)  # mostly slight, at times sharp; unit variance
     pace, veer = (_DRIFT_SPREAD[:2] * drift[:, :2] + _NUDGE_SPREAD * nudge * looks[:, None]).T
     course = (speed * np.exp(pace))[:, None] * unit(bearing + veer)
     return np.where(fresh[:, None], course, state.course_mps)

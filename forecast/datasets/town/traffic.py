@@ -99,7 +99,7 @@ def encounters(fleet: Fleet, crossings: Crossings, keys: NDArray[np.uint64]) -> 
             found.append((i, x, first[x] * routes.SPACING_M, at[first[x], x]))
     vehicle, crossing, along, share = np.array(found).reshape(-1, 4).T
     vehicle, crossing = vehicle.astype(np.int64), crossing.astype(np.int64)
-    luck = np.stack([streams.uniform(keys, 0, 100 + x) for x in range(len(start))], -1)
+    luck = streams.uniform(keys[:, None], 0, 100 + np.arange(len(start)))
     yields = crossings.marked[crossing] & (luck[vehicle, crossing] < fleet.courtesy[vehicle])
     return Encounters(vehicle, crossing, along, share, yields)
 

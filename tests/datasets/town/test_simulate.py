@@ -64,7 +64,7 @@ def test_people_out_of_reach_of_the_ego_do_not_notice_another_plan_at_all(runs):
 
 def test_an_ego_told_to_stop_stops_and_one_in_a_hurry_goes_further(runs):
     ends = {}
-    for setting, worlds in runs:
+    for setting, worlds in runs[:4]:
         for plan in simulate.EGO_PLANS:
             end = simulate.run(simulate.with_ego_plan(setting, plan), worlds[20], 13)[-1]
             ends.setdefault(plan, []).append(float(end.traffic.along_m[0]))
