@@ -36,7 +36,7 @@ class ForecastCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and refuses an unreadable checkpoint before anything is made."""
         super().parse_arguments(parser, args)
-        checkpoint = self._get(self.config, "ckpt_path")
+        checkpoint = self.config[self.config["subcommand"]].get("ckpt_path")
         if checkpoint and str(checkpoint).endswith(".ckpt"):
             read_weights(Path(checkpoint))
 
