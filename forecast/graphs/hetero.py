@@ -30,7 +30,7 @@ class GraphConfig:
     Attributes:
         agent_radius_m: Range of interaction between pedestrians and cyclists.
         vehicle_radius_m: Range of interaction where a vehicle or the ego takes part.
-        lane_radius_m: Range within which an agent sees lane pieces.
+        lane_radius_m: Range within which an agent sees lane pieces; 0 for a model without a map.
         lane_piece_m: Lanes are cut into pieces of about this length.
         lane_points: Points per lane piece P.
         slack_mps: How much faster than now people may go on average, for the reach of candidates.
@@ -47,10 +47,10 @@ class GraphConfig:
 
     def __post_init__(self) -> None:
         """Checks the values; raises `ForecastError`."""
-        for name in ("agent_radius_m", "vehicle_radius_m", "lane_radius_m", "lane_piece_m"):
+        for name in ("agent_radius_m", "vehicle_radius_m", "lane_piece_m"):
             value = getattr(self, name)
             require(value > 0, f"graph.{name}", value, "a positive length")
-        for name in ("slack_mps", "vehicle_slack_mps"):
+        for name in ("lane_radius_m", "slack_mps", "vehicle_slack_mps"):
             require(getattr(self, name) >= 0, f"graph.{name}", getattr(self, name), "0 or more")
         require(self.lane_points >= 2, "graph.lane_points", self.lane_points, "2 or more")
 
@@ -159,7 +159,7 @@ def _lane_pieces(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Lane pieces ``[L, P, 2]`` near any agent, and which follows which ``[2, E]``."""
     empty = np.zeros((0, config.lane_points, 2), np.float32), np.zeros((2, 0), np.int64)
-    if lane_map is None or not len(lane_map) or not len(position):
+    if lane_map is None or not len(lane_map) or not len(position) or not config.lane_radius_m:
         return empty
     pieces, follows = cut_lanes(lane_map, config.lane_piece_m, config.lane_points)
     distance = np.linalg.norm(pieces.mean(axis=1)[:, None] - position[None], axis=-1)

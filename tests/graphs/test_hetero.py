@@ -64,3 +64,10 @@ def test_a_scene_without_a_map_has_no_lanes() -> None:
     graph = graph_of(scene, at=6)
     assert graph["lane"].points.shape == (0, 5, 2)
     assert graph["lane", "near", "agent"].edge_index.shape == (2, 0)
+
+
+def test_a_model_without_a_map_gets_no_lanes() -> None:
+    assert graph_of(street_scene())["lane"].num_nodes > 0
+    without = graph_of(street_scene(), config=GraphConfig(lane_radius_m=0))
+    assert without["lane"].num_nodes == 0
+    assert without["lane", "near", "agent"].edge_index.shape == (2, 0)
