@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +20,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
+from forecast.datasets.progress import with_progress
 from forecast.datasets.town import ground, places, tables
 from forecast.datasets.town.maps import map_expansion
 from forecast.datasets.town.recording import Recording, degrade, record
@@ -223,7 +226,8 @@ def _write(folder: Path, job: _Job, scenes: int, workers: int) -> None:
     notes = []
     with ExitStack() as files:
         streams = [_Streams(root / VERSION, files) for root in roots]
-        for blobs, note in _all_scenes(job, scenes, workers):
+        done = _all_scenes(job, scenes, workers)
+        for blobs, note in with_progress(done, scenes, "town"):
             for stream, blob in zip(streams, blobs, strict=True):
                 stream.extend(blob)
             notes.append(note)
@@ -240,11 +244,20 @@ def _all_scenes(
             yield _encoded_scene(job, scene)
         return
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-    with ProcessPoolExecutor(workers, context) as pool:
-        # A few scenes at a time: results that wait for an earlier scene stay in memory.
-        for start in range(0, scenes, 16 * workers):
-            batch = range(start, min(start + 16 * workers, scenes))
-            yield from pool.map(_encoded_scene, [job] * len(batch), batch)
+    try:
+        with ProcessPoolExecutor(workers, context, _start_worker) as pool:
+            # A few scenes at a time: results that wait for an earlier scene stay in memory.
+            for start in range(0, scenes, 16 * workers):
+                batch = range(start, min(start + 16 * workers, scenes))
+                yield from pool.map(_encoded_scene, [job] * len(batch), batch)
+    except BrokenProcessPool as error:
+        raise ForecastError(
+            f"a worker was killed, perhaps for want of memory; use fewer than {workers} workers"
+        ) from error
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent stops the workers.
 
 
 def _write_maps(root: Path, scenes: int, seed: int) -> None:

@@ -1,4 +1,6 @@
 import json
+import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -189,3 +191,15 @@ def test_noise_and_gaps_are_as_set(tmp_path):
     write_town(tmp_path / "noisy", scenes=1, seed=SEED, noise_m=0.1, gap_share=0.2)
     rows = json.loads((tmp_path / "noisy/v1.0-town/sample_annotation.json").read_bytes())
     assert 0.6 < len(rows) / truth.seen.sum() < 0.9
+
+
+def test_a_killed_worker_is_one_clear_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "_start_worker", partial(os._exit, 9))
+    with pytest.raises(ForecastError, match=r"a worker was killed.*fewer than 2 workers"):
+        write_town(tmp_path / "town", scenes=2, workers=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plain_lines_tell_the_progress(tmp_path, capfd):
+    write_town(tmp_path / "town", scenes=1)
+    assert capfd.readouterr().err == "town: 1 of 1 scenes\n"
