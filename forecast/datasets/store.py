@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -43,8 +43,6 @@ from forecast.errors import ForecastError
 from forecast.scene import Scene
 
 _PART_SUFFIXES = ("_train", "_val")
-
-Item = TypeVar("Item")
 
 
 class SceneStore:
