@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forecast.evaluation.console import UNDEFINED
+from forecast.evaluation.numbers import UNDEFINED
 from forecast.report.section import Facts, Figure, Gallery, Table, Text
 from forecast.report.sections import (
     calibration,
