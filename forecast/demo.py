@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from forecast.datasets.nuscenes import NuScenesSource
@@ -14,29 +15,30 @@ from forecast.report import render
 from forecast.training.cli import main as train
 
 _CONFIG = Path(__file__).with_suffix(".yaml")
-_SCENES = 10
 
 
-def run(out: Path) -> None:
+def run(out: Path, *, scenes: int = 10, training: Sequence[str] = ()) -> None:
     """Generates a town, prepares it, trains for about a minute, evaluates, writes the report.
 
     Args:
         out: Folder that gets ``town/``, ``store/``, ``run/`` (TensorBoard, checkpoints) and
             ``evaluation/`` (metrics.json, predictions.parquet, report.html). What a finished step
             left there is used again.
+        scenes: Size of the town.
+        training: Further words for ``forecast fit``.
     """
-    town, store, training, result = (out / name for name in ("town", "store", "run", "evaluation"))
-    _say(1, f"a simulated town of {_SCENES} scenes in nuScenes format -> {town}")
+    town, store, run, result = (out / name for name in ("town", "store", "run", "evaluation"))
+    _say(1, f"a simulated town of {scenes} scenes in nuScenes format -> {town}")
     if not town.is_dir():
-        write_town(town, scenes=_SCENES, seed=0)
+        write_town(town, scenes=scenes, seed=0)
     _say(2, f"its scenes as a store -> {store}")
     prepare(NuScenesSource(town, VERSION), store)
-    _say(3, f"about a minute of training -> {training}")
-    train("fit", _training_arguments(store, training))
+    _say(3, f"about a minute of training -> {run}")
+    train("fit", [*_training_arguments(store, run), *training])
     _say(4, f"scored beside the floors, with a report -> {result}")
-    weights = str(training / "checkpoints" / "last.ckpt")
+    weights = str(run / "checkpoints" / "last.ckpt")
     evaluate(store=store, split="town_val", predictor=weights, out=result, render=render)
-    print(f"\nopen {result / 'report.html'}; training curves: tensorboard --logdir {training}")
+    print(f"\nopen {result / 'report.html'}; training curves: tensorboard --logdir {run}")
 
 
 def _say(step: int, what: str) -> None:

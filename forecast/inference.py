@@ -5,6 +5,7 @@ Needs neither Lightning nor a dataset: a planner hands in a `Scene` of its own.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from dataclasses import asdict, dataclass, field
@@ -27,6 +28,21 @@ from forecast.models.world_model import Plan
 from forecast.scene import AgentKind, Prediction, Scene
 
 _LIGHTNING_PREFIX = "forecaster."
+_STEP_TOLERANCE = 0.25
+"""A scene's step may differ from one the model was trained with by this share."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A store that a model learnt from.
+
+    Attributes:
+        fingerprint: Of the store's source.
+        scenes: Names of the scenes.
+    """
+
+    fingerprint: str
+    scenes: list[str]
 
 
 @dataclass(frozen=True)
@@ -37,14 +53,16 @@ class Training:
         config: The model's configuration.
         history_steps: Observed steps it was trained with, the current one included.
         horizon_steps: Imagined steps it was trained with.
-        learnt_from: Fingerprints of the stores it learnt from, by path.
+        dts_s: Step lengths it was trained with.
+        learnt_from: The stores it learnt from, by path.
         version: Version of this package that trained it.
     """
 
     config: ForecasterConfig
     history_steps: int
     horizon_steps: int
-    learnt_from: dict[str, str] = field(default_factory=dict)
+    dts_s: list[float]
+    learnt_from: dict[str, Source] = field(default_factory=dict)
     version: str = ""
 
 
@@ -76,8 +94,10 @@ class Forecaster:
         predictions that differ in one agent or in the ego's plan share their random numbers.
 
         Raises:
-            ForecastError: ``samples`` or ``horizon_s`` is too small, or ``ego_plan`` too short.
+            ForecastError: ``samples`` or ``horizon_s`` is too small, ``ego_plan`` too short, or the
+                scene's step length not one the model knows.
         """
+        self._check_step(scene)
         steps = round(horizon_s / scene.dt_s)
         if samples < 1 or steps < 1:
             raise ForecastError(
@@ -90,6 +110,21 @@ class Forecaster:
         return predict_window(
             self.model, cut, scene.origin_m, samples=samples, seed=seed, ego_plan=ego_plan
         )
+
+    def _check_step(self, scene: Scene) -> None:
+        known = self.training.dts_s
+        if not any(abs(scene.dt_s / dt_s - 1) <= _STEP_TOLERANCE for dt_s in known):
+            raise ForecastError(
+                f"{scene.id}: its step is {scene.dt_s} s, the model learnt steps of "
+                f"{', '.join(map(str, known))} s; resample the scene"
+            )
+
+    def provenance(self) -> dict[str, Any]:
+        """What the model is and learnt from, as plain values, with a hash of its weights."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(name.encode() + value.cpu().numpy().tobytes())
+        return {"weights_sha256": digest.hexdigest(), **asdict(self.training)}
 
     def save(self, path: str | Path) -> None:
         """Writes weights and configuration as one safetensors file."""
@@ -109,7 +144,7 @@ def predict_window(
     """Imagines joint futures of the agents of a window, over the window's horizon.
 
     Args:
-        model: The network, in any mode.
+        model: The network, in any mode and on any device.
         cut: The window; what follows its current step is not looked at.
         origin_m: World position of the window's frame.
         samples: Number of joint futures K.
@@ -118,10 +153,12 @@ def predict_window(
     """
     names = cut.agent_ids.tolist()
     steps = cut.future_m.shape[1]
-    noise = keyed_noise(model.config.world_model, names, samples, steps, seed)
-    graph = window_graph(cut, model.config.graph)
+    device = next(model.parameters()).device
+    poses = _checked_plan(ego_plan, cut, steps)
+    noise = keyed_noise(model.config.world_model, names, samples, steps, seed).to(device)
+    graph = window_graph(cut, model.config.graph, poses).to(device)
     with torch.inference_mode():
-        futures = model(graph, noise, _plan(ego_plan, graph["agent"].kind, steps)).numpy()
+        futures = model(graph, noise, _plan(poses, graph["agent"].kind)).position.cpu().numpy()
     return Prediction(
         positions_m=futures[1:],
         weights=np.full(samples, 1 / samples),
@@ -134,21 +171,19 @@ def predict_window(
     )
 
 
-def load(path: str | Path) -> Forecaster:
+def load(path: str | Path, device: str | torch.device = "cpu") -> Forecaster:
     """Loads trained weights.
 
     Args:
         path: A ``.safetensors`` file of `Forecaster.save`, or a ``.ckpt`` of ``forecast fit``.
             Loading never runs code from the file.
+        device: Where to imagine.
 
     Raises:
         ForecastError: The file is missing, unreadable, or not of this package.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ForecastError(f"{path}: there is no such weights file; give a .ckpt or .safetensors")
-    is_checkpoint = path.suffix == ".ckpt"
-    described, weights = _read_checkpoint(path) if is_checkpoint else _read_safetensors(path)
+    described, weights = read_weights(path)
     training = _training(path, described)
     model = PedestrianForecaster(training.config)
     try:
@@ -158,7 +193,20 @@ def load(path: str | Path) -> Forecaster:
         raise ForecastError(
             f"{path}: the weights do not fit the configuration they carry ({detail}); train again"
         ) from None
-    return Forecaster(model, training, name=path.stem)
+    return Forecaster(model.to(device), training, name=_name(path))
+
+
+def _name(path: Path) -> str:
+    """A checkpoint is called after its run, another file after itself."""
+    path = path.resolve()
+    return path.parent.parent.name if path.parent.name == "checkpoints" else path.stem
+
+
+def read_weights(path: Path) -> tuple[Any, dict[str, torch.Tensor]]:
+    """What a weights file says of itself, and its tensors; raises `ForecastError`."""
+    if not path.is_file():
+        raise ForecastError(f"{path}: there is no such weights file; give a .ckpt or .safetensors")
+    return _read_checkpoint(path) if path.suffix == ".ckpt" else _read_safetensors(path)
 
 
 def _read_checkpoint(path: Path) -> tuple[Any, dict[str, torch.Tensor]]:
@@ -204,7 +252,9 @@ def _training(path: Path, described: Any) -> Training:
     return training
 
 
-def _plan(ego_plan: NDArray[Any] | None, kind: torch.Tensor, steps: int) -> Plan | None:
+def _checked_plan(
+    ego_plan: NDArray[Any] | None, cut: Window, steps: int
+) -> NDArray[np.float32] | None:
     if ego_plan is None:
         return None
     poses = np.asarray(ego_plan, np.float32)
@@ -213,7 +263,12 @@ def _plan(ego_plan: NDArray[Any] | None, kind: torch.Tensor, steps: int) -> Plan
             f"ego_plan has shape {list(poses.shape)}; finite poses [T, 3] for at least {steps} "
             "steps are needed"
         )
-    follows = kind == AgentKind.EGO
-    if not follows.any():
+    if not (cut.kinds == AgentKind.EGO).any():
         raise ForecastError("ego_plan is given but no agent of the scene is of kind EGO; add it")
-    return Plan(torch.from_numpy(poses)[:steps, None, None], follows)
+    return poses[:steps]
+
+
+def _plan(poses: NDArray[np.float32] | None, kind: torch.Tensor) -> Plan | None:
+    if poses is None:
+        return None
+    return Plan(torch.from_numpy(poses).to(kind.device)[:, None, None], kind == AgentKind.EGO)

@@ -9,7 +9,7 @@ from forecast import ForecastError, Predictor, inference
 from forecast.inference import Forecaster, Training
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.world_model import WorldModelConfig
-from forecast.scene import AgentKind
+from forecast.scene import AgentKind, Scene
 from tests.scenes import street_scene
 
 CONFIG = ForecasterConfig(world_model=WorldModelConfig(hidden=16, messages=8, lane=8))
@@ -21,7 +21,9 @@ def forecaster() -> Forecaster:
     model = PedestrianForecaster(CONFIG)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    return Forecaster(model, Training(CONFIG, history_steps=5, horizon_steps=8), name="test")
+    return Forecaster(
+        model, Training(CONFIG, history_steps=5, horizon_steps=8, dts_s=[0.4, 0.5]), name="test"
+    )
 
 
 def test_a_prediction_is_for_everyone_present(forecaster: Forecaster) -> None:
@@ -69,6 +71,39 @@ def test_the_ego_follows_its_plan(forecaster: Forecaster) -> None:
 def test_wrong_arguments(forecaster: Forecaster, arguments: dict, message: str) -> None:
     with pytest.raises(ForecastError, match=message):
         forecaster.predict(street_scene(), 10, **arguments)
+
+
+def test_a_plan_reaches_people_beyond_the_egos_present_reach(forecaster: Forecaster) -> None:
+    # Both stand, 60 m apart: without a plan they cannot meet, with one the ego drives up to her.
+    positions = np.zeros((2, 12, 2)) + np.array([[[0.0, 0.0]], [[60.0, 0.0]]])
+    scene = Scene.from_arrays(positions, [AgentKind.PEDESTRIAN, AgentKind.EGO], dt_s=0.5)
+    plan = np.zeros((12, 3))
+    plan[:, 0] = np.linspace(10, 2, 12)
+    alone, driven_at = (
+        forecaster.predict(scene, 11, samples=2, ego_plan=p).positions_m[:, 0] for p in (None, plan)
+    )
+    assert np.abs(alone - driven_at).max() > 1e-3
+
+
+def test_an_unknown_step_length_is_refused(forecaster: Forecaster) -> None:
+    with pytest.raises(ForecastError, match=r"its step is 0.1 s, the model learnt"):
+        forecaster.predict(street_scene(dt_s=0.1), 10)
+
+
+def test_a_checkpoint_is_called_after_its_run(forecaster: Forecaster, tmp_path) -> None:
+    folder = tmp_path / "monday" / "checkpoints"
+    folder.mkdir(parents=True)
+    state = {"state_dict": {}, "forecast": {}}
+    torch.save(state, folder / "last.ckpt")
+    assert inference._name(folder / "last.ckpt") == "monday"
+    assert inference._name(tmp_path / "best.safetensors") == "best"
+
+
+def test_provenance_names_the_weights_by_content(forecaster: Forecaster) -> None:
+    other = Forecaster(PedestrianForecaster(CONFIG), forecaster.training, name="other")
+    one, two = forecaster.provenance(), other.provenance()
+    assert one["weights_sha256"] != two["weights_sha256"]
+    assert one["config"] == two["config"] == asdict(CONFIG)
 
 
 def test_a_plan_needs_an_ego(forecaster: Forecaster) -> None:

@@ -11,6 +11,7 @@ from torch_geometric.data import HeteroData
 
 from forecast import geometry
 from forecast.datasets.windows import Window
+from forecast.errors import require
 from forecast.scene import AgentKind
 
 
@@ -40,6 +41,15 @@ class AugmentConfig:
     drop_lanes: float = 0.3
     shift_map_m: float = 1.0
     far_m: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Checks the values; raises `ForecastError`."""
+        for name in ("mirror", "reverse", "short_history", "drop_agents", "drop_map", "drop_lanes"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, f"augment.{name}", value, "a share between 0 and 1")
+        require(0 <= self.scale < 1, "augment.scale", self.scale, "a share below 1")
+        require(self.shift_map_m >= 0, "augment.shift_map_m", self.shift_map_m, "0 or more")
+        require(self.far_m > 0, "augment.far_m", self.far_m, "a positive distance")
 
 
 def augment_window(window: Window, config: AugmentConfig, rng: np.random.Generator) -> Window:
@@ -80,11 +90,13 @@ def _drop_lanes(graph: HeteroData, config: AugmentConfig, rng: np.random.Generat
 def reverse(window: Window) -> Window:
     """Plays a window backwards; windows with others than pedestrians stay as they are.
 
-    What was ``history_steps`` before the end becomes the current step; agents not seen then leave.
+    So do those in which nobody would be left. What was ``history_steps`` before the end becomes the
+    current step; agents not seen then leave.
     """
-    if (window.kinds != AgentKind.PEDESTRIAN).any():
+    seen = window.valid[:, ::-1][:, window.history_steps - 1]
+    if (window.kinds != AgentKind.PEDESTRIAN).any() or not seen.any():
         return window
-    window = window.select(window.valid[:, ::-1][:, window.history_steps - 1])
+    window = window.select(seen)
     valid = window.valid[:, ::-1]
     positions = window.positions_m[:, ::-1]
     headings = geometry.motion_headings(positions, valid) * valid

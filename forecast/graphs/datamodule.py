@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,8 +15,8 @@ from torch_geometric.data import HeteroData
 from torch_geometric.loader import DataLoader
 
 from forecast.datasets.store import SceneStore
-from forecast.datasets.windows import Window, WindowSpec, origins, window
-from forecast.errors import ForecastError
+from forecast.datasets.windows import PROTOCOLS, Window, WindowSpec, origins, window
+from forecast.errors import ForecastError, require
 from forecast.graphs.augment import AugmentConfig, augment_graph, augment_window
 from forecast.graphs.hetero import GraphConfig, window_graph
 
@@ -33,6 +34,10 @@ class SourceConfig:
     store: str
     split: str
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Checks the weight; raises `ForecastError`."""
+        require(self.weight > 0, f"{self.store}: weight", self.weight, "a positive share")
 
 
 class WindowDataset(Dataset[HeteroData]):
@@ -149,9 +154,16 @@ class ForecastDataModule(pl.LightningDataModule):
         num_workers: int = 0,
     ) -> None:
         super().__init__()
+        require(history_steps >= 2, "history_steps", history_steps, "2 or more")
+        require(
+            windows_per_epoch >= batch_size,
+            "windows_per_epoch",
+            windows_per_epoch,
+            f"at least one batch of {batch_size}",
+        )
         self.train, self.val, self.graph, self.augment = list(train), val, graph, augment
         self.train_spec = WindowSpec(history_steps, horizon_steps, 2, full_future=False)
-        self.val_spec = WindowSpec(history_steps, horizon_steps, 2)
+        self.val_spec = _scoring(val, history_steps, horizon_steps)
         self.batch_size, self.num_workers = batch_size, num_workers
         self.windows_per_epoch = windows_per_epoch
         for source in [*self.train, self.val]:  # a missing one is said before anything is written
@@ -165,9 +177,20 @@ class ForecastDataModule(pl.LightningDataModule):
             self.train_set = TrainingWindows(sources, self.augment)
         self.val_set = WindowDataset(self.val, self.val_spec, self.graph)
 
-    def fingerprints(self) -> dict[str, str]:
-        """Content fingerprints of the stores that are learnt from, by path."""
-        return {source.store: SceneStore.open(source.store).fingerprint for source in self.train}
+    def learnt_from(self) -> dict[str, dict[str, Any]]:
+        """Fingerprint and scenes of what is learnt from, by the store's path."""
+        sources: dict[str, dict[str, Any]] = {}
+        for source in self.train:
+            store = SceneStore.open(source.store)
+            entry = sources.setdefault(
+                source.store, {"fingerprint": store.fingerprint, "scenes": []}
+            )
+            entry["scenes"] = sorted({*entry["scenes"], *store.scenes_of(source.split)})
+        return sources
+
+    def dts_s(self) -> list[float]:
+        """Step lengths of what is learnt from."""
+        return sorted({SceneStore.open(source.store).dt_s for source in self.train})
 
     def train_dataloader(self) -> DataLoader:
         """Windows drawn by the sources' weights."""
@@ -205,3 +228,10 @@ class ForecastDataModule(pl.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
         )
+
+
+def _scoring(source: SourceConfig, history_steps: int, horizon_steps: int) -> WindowSpec:
+    """Windows scored by the rule of the store's protocol."""
+    protocol = SceneStore.open(source.store).protocol
+    least = PROTOCOLS[protocol] or history_steps
+    return WindowSpec(history_steps, horizon_steps, min(least, history_steps))

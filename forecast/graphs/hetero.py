@@ -1,7 +1,8 @@
 """`Window` -> ``HeteroData``: agents and lanes as nodes, candidate neighbours as edges.
 
 The edges here are candidates: all pairs that can come within interaction range before the horizon
-ends. The model keeps, at every observed or imagined step, those that are within range at that step
+ends, if nobody goes faster on average than now plus a stated slack. The model keeps, at every
+observed or imagined step, those that are within range at that step
 (`forecast.models.encoder.edges_in_range`), so the graph follows the imagined positions without a
 new neighbour search.
 """
@@ -18,6 +19,7 @@ from torch_geometric.data import HeteroData
 
 from forecast import geometry
 from forecast.datasets.windows import Window
+from forecast.errors import require
 from forecast.scene import AgentKind, LaneMap
 
 
@@ -28,10 +30,11 @@ class GraphConfig:
     Attributes:
         agent_radius_m: Range of interaction between pedestrians and cyclists.
         vehicle_radius_m: Range of interaction where a vehicle or the ego takes part.
-        lane_radius_m: Range within which an agent sees lane pieces.
+        lane_radius_m: Range within which an agent sees lane pieces; 0 for a model without a map.
         lane_piece_m: Lanes are cut into pieces of about this length.
         lane_points: Points per lane piece P.
-        speed_slack_mps: How much faster than now an agent may become, for the reach of candidates.
+        slack_mps: How much faster than now people may go on average, for the reach of candidates.
+        vehicle_slack_mps: The same for vehicles.
     """
 
     agent_radius_m: float = 5.0
@@ -39,11 +42,31 @@ class GraphConfig:
     lane_radius_m: float = 12.0
     lane_piece_m: float = 12.0
     lane_points: int = 5
-    speed_slack_mps: float = 1.0
+    slack_mps: float = 1.5
+    vehicle_slack_mps: float = 4.0
+
+    def __post_init__(self) -> None:
+        """Checks the values; raises `ForecastError`."""
+        for name in ("agent_radius_m", "vehicle_radius_m", "lane_piece_m"):
+            value = getattr(self, name)
+            require(value > 0, f"graph.{name}", value, "a positive length")
+        for name in ("lane_radius_m", "slack_mps", "vehicle_slack_mps"):
+            require(getattr(self, name) >= 0, f"graph.{name}", getattr(self, name), "0 or more")
+        require(self.lane_points >= 2, "graph.lane_points", self.lane_points, "2 or more")
 
 
-def window_graph(window: Window, config: GraphConfig) -> HeteroData:
+def window_graph(
+    window: Window, config: GraphConfig, ego_plan: NDArray[np.float32] | None = None
+) -> HeteroData:
     """Builds the graph of a window.
+
+    Args:
+        window: What was seen, and what then happened.
+        config: Ranges.
+        ego_plan: Poses ``[T, 3]`` the ego will take; widens what it can reach.
+
+    Returns:
+        The graph, as follows.
 
     Nodes ``agent``: ``position [A, H, 2]``, ``heading [A, H]``, ``valid [A, H]``, ``kind [A]``,
     ``size [A, 3]``, ``dt [A]``; and as targets ``future [A, T, 2]``, ``future_heading [A, T]``,
@@ -66,7 +89,7 @@ def window_graph(window: Window, config: GraphConfig) -> HeteroData:
     agent.future_valid = torch.from_numpy(window.future_valid)
     agent.scored = torch.from_numpy(window.scored)
 
-    position, reach = _reach(window, config)
+    position, reach = _reach(window, config, ego_plan)
     data["agent", "near", "agent"].edge_index = _agent_pairs(position, reach, window.kinds, config)
     points, follows = _lane_pieces(window.lane_map, position, reach, config)
     data["lane"].num_nodes = len(points)
@@ -76,14 +99,22 @@ def window_graph(window: Window, config: GraphConfig) -> HeteroData:
     return data
 
 
-def _reach(window: Window, config: GraphConfig) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _reach(
+    window: Window, config: GraphConfig, ego_plan: NDArray[np.float32] | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Current positions ``[A, 2]`` and how far each agent can get before the horizon ``[A]``."""
     history = window.history_steps
     steps = window.positions_m.shape[1] - history
     past, valid = window.positions_m[:, :history], window.valid[:, :history]
     velocity, _ = geometry.backward_velocity(past, valid, window.dt_s)
-    speed = np.linalg.norm(velocity[:, -1], axis=-1)
-    return past[:, -1], (speed + config.speed_slack_mps) * steps * window.dt_s
+    drives = window.kinds >= AgentKind.VEHICLE
+    slack = np.where(drives, config.vehicle_slack_mps, config.slack_mps)
+    reach = (np.linalg.norm(velocity[:, -1], axis=-1) + slack) * steps * window.dt_s
+    position = past[:, -1]
+    if ego_plan is not None:
+        away = np.linalg.norm(ego_plan[None, :, :2] - position[:, None], axis=-1).max(axis=1)
+        reach = np.where(window.kinds == AgentKind.EGO, np.maximum(reach, away), reach)
+    return position, reach.astype(np.float32)
 
 
 def radii(
@@ -128,7 +159,7 @@ def _lane_pieces(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Lane pieces ``[L, P, 2]`` near any agent, and which follows which ``[2, E]``."""
     empty = np.zeros((0, config.lane_points, 2), np.float32), np.zeros((2, 0), np.int64)
-    if lane_map is None or not len(lane_map) or not len(position):
+    if lane_map is None or not len(lane_map) or not len(position) or not config.lane_radius_m:
         return empty
     pieces, follows = cut_lanes(lane_map, config.lane_piece_m, config.lane_points)
     distance = np.linalg.norm(pieces.mean(axis=1)[:, None] - position[None], axis=-1)
@@ -138,7 +169,7 @@ def _lane_pieces(
     return pieces[keep], renamed[kept_links]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=2048)
 def cut_lanes(
     lane_map: LaneMap, piece_m: float, points: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -10,6 +10,8 @@ from torch_geometric.data import HeteroData
 
 from forecast.graphs import GraphConfig
 from forecast.models.encoder import LaneEncoder
+from forecast.models.kinematics import Motion
+from forecast.models.losses import LossConfig, rollout_loss
 from forecast.models.world_model import (
     Context,
     Frame,
@@ -64,10 +66,42 @@ class PedestrianForecaster(nn.Module):
             state = self.world.observe(context, state, frame)
         return state
 
-    def forward(self, graph: HeteroData, noise: Noise, plan: Plan | None = None) -> Tensor:
-        """Joint futures ``[S, N, T, 2]`` of a graph (or batch)."""
+    def forward(self, graph: HeteroData, noise: Noise, plan: Plan | None = None) -> Motion:
+        """Joint futures of a graph (or batch), shapes ``[S, N, T, ...]``."""
         context = self.context(graph)
         return self.world.imagine(context, self.observe(context, graph), noise, plan)
+
+    def loss(
+        self,
+        graph: HeteroData,
+        samples: int,
+        config: LossConfig,
+        counted: Tensor,
+        plan: Plan | None = None,
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Imagines the futures of a graph in closed loop and compares them with what happened.
+
+        Args:
+            graph: A graph (or batch) with its targets.
+            samples: Number of sampled futures S.
+            config: Weights of the terms.
+            counted: Agents and steps that count ``[N, T]``; those that follow a plan do not.
+            plan: Poses that some agents follow.
+
+        Returns:
+            The loss and its parts (`losses.rollout_loss`), and the mode and samples
+            ``[1 + S, N, T, 2]``.
+        """
+        agent = graph["agent"]
+        steps = agent.future.shape[1]
+        size = self.config.world_model
+        noise = draw_noise(size, samples, agent.num_nodes, steps, like=agent.position)
+        futures = self(graph, noise, plan).position
+        if plan is not None:
+            counted = counted & ~plan.follows[:, None]
+        weight = torch.where(agent.kind == AgentKind.PEDESTRIAN, 1.0, config.vehicles)
+        parts = rollout_loss(futures[1:], futures[0], agent.future, counted, weight, config)
+        return parts, futures
 
 
 def draw_noise(

@@ -6,6 +6,7 @@ yaw rate, instead of the steering angle, as the control.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -119,4 +120,14 @@ def moved_to(motion: Motion, position: Tensor, facing: Tensor, elapsed_s: Tensor
         (position - motion.position) / elapsed_s[..., None],
         facing,
         torch.atan2(turn[..., 1], turn[..., 0]) / elapsed_s,
+    )
+
+
+def stack(motions: Sequence[Motion]) -> Motion:
+    """Joins the states ``[S, N, ...]`` of T steps to ``[S, N, T, ...]``."""
+    return Motion(
+        torch.stack([motion.position for motion in motions], 2),
+        torch.stack([motion.velocity for motion in motions], 2),
+        torch.stack([motion.facing for motion in motions], 2),
+        torch.stack([motion.yaw_rate for motion in motions], 2),
     )

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from forecast.errors import require
+
 _EPSILON_M = 1e-4
 """Smooths norms at zero."""
 
@@ -27,6 +29,11 @@ class LossConfig:
     best_of: float = 0.5
     mode: float = 0.5
     vehicles: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Checks the weights; raises `ForecastError`."""
+        for name in ("best_of", "mode", "vehicles"):
+            require(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), "0 or more")
 
 
 def norm(vector: Tensor) -> Tensor:

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from forecast.models.world_model import Noise, WorldModelConfig
 
@@ -25,11 +23,9 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 def keyed_noise(
     config: WorldModelConfig, agent_ids: Iterable[str], samples: int, steps: int, seed: int
 ) -> Noise:
-    """Noise of the most probable future (entry 0, all zero) and of S sampled ones.
+    """Noise of the mode (entry 0, all zero) and of S independent samples.
 
-    The intents of one agent's S samples are a randomised low-discrepancy set: a Sobol sequence,
-    shifted and shuffled by numbers of the agent (Owen 1998). Every single one is standard normal,
-    and together they cover the distribution more evenly than independent draws.
+    More samples, more steps or more agents leave the numbers there were as they are.
 
     Args:
         config: Sizes.
@@ -41,37 +37,32 @@ def keyed_noise(
     Returns:
         Noise of ``1 + S`` futures, float32.
     """
-    keys = _mix(np.array([zlib.crc32(name.encode()) for name in agent_ids], np.uint64))
-    keys = _mix(keys ^ np.uint64(seed % 2**64))  # [A]
-    intent = _intents(keys, samples, config.intent)
-    small = _uniform(keys, steps * samples * config.noise, salt=3)
-    small = ndtri(small).reshape(len(keys), steps, samples, config.noise)
+    names = np.array([zlib.crc32(name.encode()) for name in agent_ids], np.uint64)
+    agents = _mix(_mix(names) ^ np.uint64(seed % 2**64))
+    keys = _count_on(agents, samples)  # [A, S]
+    numbers = _normal(_count_on(keys, config.intent + steps * config.noise))
+    intent, small = np.split(numbers.astype(np.float32), [config.intent], axis=-1)
+    small = small.reshape(*keys.shape, steps, config.noise)
     return Noise(
         _with_mode(intent.transpose(1, 0, 2), axis=0),
-        _with_mode(small.transpose(1, 2, 0, 3), axis=1),
+        _with_mode(small.transpose(2, 1, 0, 3), axis=1),
     )
 
 
-def _intents(keys: NDArray[np.uint64], samples: int, dimensions: int) -> NDArray[np.float64]:
-    """Standard normal intents ``[A, S, I]``, evenly spread over each agent's samples."""
-    sobol = qmc.Sobol(dimensions, scramble=False).random_base2(max(samples - 1, 1).bit_length())
-    order = _uniform(keys, samples, salt=1).argsort(axis=1)  # [A, S]
-    shift = _uniform(keys, dimensions, salt=2)[:, None]  # [A, 1, I]
-    points = (sobol[:samples][order] + shift) % 1.0
-    return ndtri(np.clip(points, 1e-9, 1 - 1e-9))
-
-
-def _with_mode(values: NDArray[Any], axis: int) -> torch.Tensor:
+def _with_mode(values: NDArray[np.float32], axis: int) -> torch.Tensor:
     """Puts an all-zero entry in front."""
     zero = np.zeros_like(np.take(values, [0], axis=axis))
-    return torch.from_numpy(np.concatenate([zero, values], axis=axis).astype(np.float32))
+    return torch.from_numpy(np.concatenate([zero, values], axis=axis))
 
 
-def _uniform(keys: NDArray[np.uint64], count: int, salt: int) -> NDArray[np.float64]:
-    """``count`` uniform numbers in (0, 1) per key ``[A, count]``, counter-based."""
-    counter = np.arange(1, count + 1, dtype=np.uint64) + np.uint64(salt << 40)
-    mixed = _mix(keys[:, None] + counter * _GOLDEN)
-    return ((mixed >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+def _count_on(keys: NDArray[np.uint64], count: int) -> NDArray[np.uint64]:
+    """``count`` further keys of each ``[..., count]``."""
+    return _mix(keys[..., None] + np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN)
+
+
+def _normal(keys: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """A standard normal number per key."""
+    return ndtri(((keys >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from forecast.errors import require
 from forecast.models.encoder import AGENT_KINDS, Interaction, Lanes, mlp
 from forecast.models.kinematics import (
     Motion,
     choose,
     drive,
     moved_to,
+    stack,
     to_local,
     turn_towards,
     walk,
@@ -43,6 +45,13 @@ class WorldModelConfig:
     lane: int = 32
     intent: int = 4
     noise: int = 2
+
+    def __post_init__(self) -> None:
+        """Checks the sizes; raises `ForecastError`."""
+        for name in ("hidden", "messages", "lane", "intent", "noise"):
+            require(
+                getattr(self, name) >= 1, f"world_model.{name}", getattr(self, name), "1 or more"
+            )
 
 
 @dataclass(frozen=True)
@@ -139,6 +148,10 @@ class Noise:
     intent: Tensor
     steps: Tensor
 
+    def to(self, device: torch.device) -> Noise:
+        """The same numbers on another device."""
+        return Noise(self.intent.to(device), self.steps.to(device))
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -206,16 +219,12 @@ class WorldModel(nn.Module):
         )
         # Without a velocity before this one there is no change of velocity to speak of.
         before = torch.where(state.steady[..., None], state.motion.velocity, motion.velocity)
-        hidden = self._recur(context, moved, before, present=valid)
+        hidden = self._recur(context, moved, before, valid)
         return replace(moved, hidden=torch.where(valid[..., None], hidden, state.hidden))
 
     def imagine(
-        self,
-        context: Context,
-        state: State,
-        noise: Noise,
-        plan: Plan | None = None,
-    ) -> Tensor:
+        self, context: Context, state: State, noise: Noise, plan: Plan | None = None
+    ) -> Motion:
         """Imagines joint futures step by step.
 
         Args:
@@ -225,36 +234,37 @@ class WorldModel(nn.Module):
             plan: Poses that some agents (the ego) follow; step t uses the poses up to t alone.
 
         Returns:
-            Positions ``[S, N, T, 2]``.
+            Kinematic states of all steps, shapes ``[S, N, T, ...]``.
         """
-        samples = noise.intent.shape[0]
-        state = state.repeat(samples)
-        intent = noise.intent
-        state = replace(
-            state, hidden=state.hidden + self.intend(torch.cat([state.hidden, intent], -1))
-        )
-        positions = []
-        for step in range(noise.steps.shape[0]):
-            before = state.motion
-            state = replace(state, motion=self._move(context, state, intent, noise.steps[step]))
+        state = self.intend_to(state.repeat(noise.intent.shape[0]), noise.intent)
+        motions: list[Motion] = []
+        before = state.motion
+        for step, small in enumerate(noise.steps):
+            if motions:
+                state = self.notice(context, state, before.velocity)
+            before, motion = state.motion, self.move(context, state, noise.intent, small)
             if plan is not None:
                 planned = self._follow(context, before, plan.poses[step])
-                follows = plan.follows.expand_as(state.seen)
-                state = replace(state, motion=choose(follows, planned, state.motion))
-            positions.append(state.motion.position)
-            if step + 1 < noise.steps.shape[0]:
-                state = replace(
-                    state, hidden=self._recur(context, state, before.velocity, present=state.seen)
-                )
-        return torch.stack(positions, dim=2)
+                motion = choose(plan.follows.expand_as(state.seen), planned, motion)
+            state = replace(state, motion=motion)
+            motions.append(motion)
+        return stack(motions)
 
-    def _move(self, context: Context, state: State, intent: Tensor, noise: Tensor) -> Motion:
-        """One imagined step of every agent."""
+    def intend_to(self, state: State, intent: Tensor) -> State:
+        """Gives every agent of S worlds its intent ``[S, N, I]``."""
+        change: Tensor = self.intend(torch.cat([state.hidden, intent], -1))
+        return replace(state, hidden=state.hidden + change)
+
+    def move(self, context: Context, state: State, intent: Tensor, noise: Tensor) -> Motion:
+        """Where every agent is one step later, by its state, intent and noise ``[S, N, J]``."""
         change = self.decide(torch.cat([state.hidden, intent, noise], -1)) * context.dt[:, None]
         walked = walk(state.motion, change, context.dt)
-        return choose(
-            context.drives.expand_as(state.seen), drive(state.motion, change, context.dt), walked
-        )
+        driven = drive(state.motion, change, context.dt)
+        return choose(context.drives.expand_as(state.seen), driven, walked)
+
+    def notice(self, context: Context, state: State, velocity_before: Tensor) -> State:
+        """Lets every agent take in its own motion and its surroundings as they are now."""
+        return replace(state, hidden=self._recur(context, state, velocity_before, state.seen))
 
     def _follow(self, context: Context, before: Motion, pose: Tensor) -> Motion:
         """The motion of agents that step to given poses ``[S or 1, N, 3]``."""

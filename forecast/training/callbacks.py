@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pytorch_lightning as pl
 from matplotlib.figure import Figure
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from forecast.drawing import draw_window
-from forecast.graphs.datamodule import ForecastDataModule, WindowDataset
+from forecast.graphs.datamodule import WindowDataset
 from forecast.inference import predict_window
 from forecast.training.module import ForecastModule
 
@@ -26,12 +24,23 @@ class BirdsEye(pl.Callback):
     def __init__(self, windows: int = 4, samples: int = 20) -> None:
         self.windows, self.samples = windows, samples
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Adds one figure to TensorBoard."""
+    def on_validation_batch_start(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Adds one figure to TensorBoard, drawn with the weights that are being validated.
+
+        Averaged weights are in place from the start of validation on, whatever the callbacks'
+        order.
+        """
         logger, data = trainer.logger, trainer.datamodule  # type: ignore[attr-defined]
-        if not (isinstance(logger, TensorBoardLogger) and isinstance(data, ForecastDataModule)):
+        if batch_idx or trainer.sanity_checking or not trainer.is_global_zero:
             return
-        if not isinstance(pl_module, ForecastModule) or not trainer.is_global_zero:
+        if not isinstance(logger, TensorBoardLogger) or not isinstance(pl_module, ForecastModule):
             return
         figure = self.draw(pl_module, data.val_set)
         logger.experiment.add_figure("val/birds_eye", figure, global_step=trainer.global_step)
@@ -40,11 +49,15 @@ class BirdsEye(pl.Callback):
         """The figure of the fixed windows of a validation set."""
         chosen = np.linspace(0, len(windows) - 1, min(self.windows, len(windows))).astype(int)
         figure = Figure(figsize=(5 * len(chosen), 5), layout="constrained")
-        forecaster = copy.deepcopy(module.forecaster).cpu()
         for axes, item in zip(np.atleast_1d(figure.subplots(1, len(chosen))), chosen, strict=True):
             cut = windows.window(int(item))
-            origin_m = windows.store[cut.scene_id].origin_m
-            prediction = predict_window(forecaster, cut, origin_m, samples=self.samples, seed=0)
+            prediction = predict_window(
+                module.forecaster,
+                cut,
+                windows.store[cut.scene_id].origin_m,
+                samples=self.samples,
+                seed=0,
+            )
             draw_window(axes, cut, prediction)
             axes.set_title(f"{cut.scene_id} step {cut.at}")
         return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,7 +13,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from forecast.errors import ForecastError
 from forecast.graphs.datamodule import ForecastDataModule
+from forecast.inference import read_weights
 from forecast.training.callbacks import BirdsEye
 from forecast.training.module import ForecastModule
 
@@ -30,9 +33,20 @@ class ForecastCLI(LightningCLI):
             apply_on="instantiate",
         )
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses, and refuses an unreadable checkpoint before anything is made."""
+        super().parse_arguments(parser, args)
+        checkpoint = self.config[self.config["subcommand"]].get("ckpt_path")
+        if checkpoint and str(checkpoint).endswith(".ckpt"):
+            read_weights(Path(checkpoint))
+
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Sends the results to the run's folder unless a logger was asked for."""
         run = self._get(self.config, "run")
+        try:
+            Path(run).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ForecastError(f"--run {run}: {error.strerror}; give a folder to write") from None
         kwargs["default_root_dir"] = self._get(self.config, "trainer.default_root_dir") or run
         if self._get(self.config, "trainer.logger") is None:
             kwargs["logger"] = TensorBoardLogger(run, name="", version="")

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -13,9 +14,9 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from forecast import __version__
-from forecast.errors import ForecastError
-from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster, draw_noise
-from forecast.models.losses import LossConfig, rollout_loss
+from forecast.errors import ForecastError, require
+from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
+from forecast.models.losses import LossConfig
 from forecast.models.metrics.classes import collection
 from forecast.models.metrics.scored import Scored
 from forecast.models.world_model import Plan
@@ -51,6 +52,12 @@ class OptimizerConfig:
     weight_decay: float = 1e-2
     warmup: float = 0.1
 
+    def __post_init__(self) -> None:
+        """Checks the values; raises `ForecastError`."""
+        require(self.lr > 0, "optimizer.lr", self.lr, "a positive rate")
+        require(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, "0 or more")
+        require(0 < self.warmup < 1, "optimizer.warmup", self.warmup, "a share between 0 and 1")
+
 
 class ForecastModule(pl.LightningModule):
     """Trains a `PedestrianForecaster` on its own imagined futures.
@@ -74,8 +81,7 @@ class ForecastModule(pl.LightningModule):
         plan_share: float = 0.5,
     ) -> None:
         super().__init__()
-        if samples < 2:
-            raise ForecastError(f"samples is {samples}; the energy score needs at least 2")
+        require(samples >= 2, "samples", samples, "for the energy score 2 or more")
         self.config, self.loss_config, self.optimizer_config = forecaster, loss, optimizer
         self.samples, self.val_samples, self.plan_share = samples, val_samples, plan_share
         self.forecaster = PedestrianForecaster(forecaster)
@@ -88,7 +94,8 @@ class ForecastModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: HeteroData, batch_index: int) -> None:
         """Seeds every step by itself, so that a resumed run goes on as the unbroken one."""
-        torch.manual_seed(self._seed + 1_000_003 * self.global_step + self.global_rank)
+        place = [self._seed, self.current_epoch, batch_index, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def training_step(self, batch: HeteroData, batch_index: int) -> Tensor:
         """Loss of one training batch."""
@@ -104,24 +111,10 @@ class ForecastModule(pl.LightningModule):
 
     def _step(self, batch: HeteroData, stage: str) -> Tensor:
         agent, training = batch["agent"], stage == "train"
-        steps = agent.future.shape[1]
-        noise = draw_noise(
-            self.config.world_model,
-            self.samples if training else self.val_samples,
-            agent.num_nodes,
-            steps,
-            like=agent.position,
-        )
         plan = _true_ego_plan(batch) if training and torch.rand(()) < self.plan_share else None
-        futures = self.forecaster(batch, noise, plan)
         counted = agent.future_valid if training else agent.future_valid & agent.scored[:, None]
-        if plan is not None:
-            counted = counted & ~plan.follows[:, None]
-        pedestrian = agent.kind == AgentKind.PEDESTRIAN
-        weight = torch.where(pedestrian, 1.0, self.loss_config.vehicles)
-        parts = rollout_loss(
-            futures[1:], futures[0], agent.future, counted, weight, self.loss_config
-        )
+        samples = self.samples if training else self.val_samples
+        parts, futures = self.forecaster.loss(batch, samples, self.loss_config, counted, plan)
         self._log(stage, parts, batch, futures)
         return parts["loss"]
 
@@ -162,19 +155,32 @@ class ForecastModule(pl.LightningModule):
             "config": asdict(self.config),
             "history_steps": data.train_spec.history_steps,
             "horizon_steps": data.train_spec.horizon_steps,
-            "learnt_from": data.fingerprints(),
+            "dts_s": data.dts_s(),
+            "learnt_from": data.learnt_from(),
             "version": __version__,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses a checkpoint of a model with another configuration."""
-        found = checkpoint.get(CHECKPOINT_KEY, {}).get("config")
-        wanted = asdict(self.config)
-        if found != wanted:
+        found = checkpoint.get(CHECKPOINT_KEY, {}).get("config", {})
+        different = _differences(found, asdict(self.config))
+        if different:
             raise ForecastError(
-                f"checkpoint: its model configuration {found} is not the one asked for, {wanted}; "
+                f"--ckpt_path: its model has {', '.join(different)}; "
                 "use the configuration it was trained with"
             )
+
+
+def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
+    """Every value in which two nested configurations differ, as text."""
+    said: list[str] = []
+    for key in {**wanted, **found}:
+        one, other = found.get(key), wanted.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            said += _differences(one, other, f"{prefix}{key}.")
+        elif one != other:
+            said.append(f"{prefix}{key} {one} instead of {other}")
+    return said
 
 
 def _true_ego_plan(batch: HeteroData) -> Plan:

@@ -38,11 +38,11 @@ def test_the_future_does_not_reach_the_inputs(seed: int, at: int) -> None:
 
 
 def test_candidates_are_all_pairs_that_can_meet() -> None:
-    # Two people 20 m apart, both at rest: each reaches 1 m/s x 4 s, and they see 5 m: 13 < 20.
+    # Two people 20 m apart, both at rest: each reaches 1.5 m/s x 4 s, and they see 5 m: 17 < 20.
     scene = Scene.from_arrays([[[0, 0]] * 12, [[20, 0]] * 12, [[21, 0]] * 12], [0, 0, 0], dt_s=0.5)
     pairs = graph_of(scene, at=6)["agent", "near", "agent"].edge_index
     assert sorted(map(tuple, pairs.T.tolist())) == [(1, 2), (2, 1)]
-    farther = GraphConfig(agent_radius_m=12.5)
+    farther = GraphConfig(agent_radius_m=8.5)
     pairs = graph_of(scene, at=6, config=farther)["agent", "near", "agent"].edge_index
     assert sorted(map(tuple, pairs.T.tolist())) == [(0, 1), (1, 0), (1, 2), (2, 1)]
 
@@ -64,3 +64,10 @@ def test_a_scene_without_a_map_has_no_lanes() -> None:
     graph = graph_of(scene, at=6)
     assert graph["lane"].points.shape == (0, 5, 2)
     assert graph["lane", "near", "agent"].edge_index.shape == (2, 0)
+
+
+def test_a_model_without_a_map_gets_no_lanes() -> None:
+    assert graph_of(street_scene())["lane"].num_nodes > 0
+    without = graph_of(street_scene(), config=GraphConfig(lane_radius_m=0))
+    assert without["lane"].num_nodes == 0
+    assert without["lane", "near", "agent"].edge_index.shape == (2, 0)

@@ -37,7 +37,7 @@ def futures(model: PedestrianForecaster, scene: Scene, at: int = 10, plan: Plan 
     cut = window(scene, at, SPEC)
     noise = keyed_noise(CONFIG.world_model, cut.agent_ids.tolist(), 3, 8, seed=1)
     with torch.inference_mode():
-        return model(window_graph(cut, CONFIG.graph), noise, plan)
+        return model(window_graph(cut, CONFIG.graph), noise, plan).position
 
 
 def test_an_untrained_model_is_constant_velocity() -> None:
@@ -75,7 +75,7 @@ def test_scenes_of_a_batch_do_not_touch_each_other(model) -> None:
     names = [name for cut in cuts for name in cut.agent_ids.tolist()]
     noise = keyed_noise(CONFIG.world_model, names, 3, 8, seed=1)
     with torch.inference_mode():
-        together = model(batch, noise)
+        together = model(batch, noise).position
     alone = torch.cat([futures(model, street_scene(seed)) for seed in (0, 1)], dim=1)
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
@@ -125,7 +125,7 @@ def test_every_weight_gets_a_gradient() -> None:
         torch.nn.init.normal_(parameter, std=0.2)
     graph = window_graph(window(street_scene(), 10, SPEC), CONFIG.graph)
     noise = draw_noise(CONFIG.world_model, 2, graph["agent"].num_nodes, 8, like=torch.zeros(1))
-    model(graph, noise).square().sum().backward()
+    model(graph, noise).position.square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name

@@ -12,6 +12,7 @@ from pytorch_lightning import Callback
 from forecast import inference
 from forecast.datasets.store import SceneStore, prepare
 from forecast.errors import ForecastError
+from forecast.inference import Source
 from forecast.scene import Predictor
 from forecast.training.cli import main
 from tests.scenes import StreetSource
@@ -95,7 +96,9 @@ def test_resuming_a_broken_run_gives_the_weights_of_an_unbroken_one(
 def test_weights_load_as_a_predictor(store: SceneStore, run: Path) -> None:
     forecaster = inference.load(run / "checkpoints" / "last.ckpt")
     assert isinstance(forecaster, Predictor)
-    assert forecaster.training.learnt_from == {str(store.path): store.fingerprint}
+    learnt_from = Source(store.fingerprint, ["street-0", "street-1"])
+    assert forecaster.training.learnt_from == {str(store.path): learnt_from}
+    assert forecaster.training.dts_s == [0.5]
     prediction = forecaster.predict(store["street-2"], 10, horizon_s=2.0, samples=5)
     assert prediction.positions_m.shape == (5, 6, 4, 2)
 
@@ -103,8 +106,44 @@ def test_weights_load_as_a_predictor(store: SceneStore, run: Path) -> None:
 def test_another_configuration_is_refused(store: SceneStore, run: Path, tmp_path: Path) -> None:
     last = run / "checkpoints" / "last.ckpt"
     other = "--model.forecaster.world_model.hidden=24"
-    with pytest.raises(ForecastError, match="not the one asked for"):
+    with pytest.raises(ForecastError, match=r"world_model\.hidden 16 instead of 24"):
         main("fit", arguments(store, tmp_path, other, f"--ckpt_path={last}"))
+
+
+def test_an_unreadable_checkpoint_is_refused_before_anything_is_made(store, tmp_path) -> None:
+    (tmp_path / "broken.ckpt").write_text("no checkpoint")
+    words = arguments(store, tmp_path / "run", f"--ckpt_path={tmp_path / 'broken.ckpt'}")
+    with pytest.raises(ForecastError, match="not a checkpoint of 'forecast fit'"):
+        main("fit", words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_refused(store: SceneStore, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ForecastError, match=r"file/run: .*; give a folder to write"):
+        main("fit", arguments(store, tmp_path / "file" / "run"))
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("--model.optimizer.warmup=0", "optimizer.warmup is 0.0; a share between 0 and 1"),
+        ("--model.samples=1", "samples is 1; for the energy score 2 or more"),
+        ("--model.loss.best_of=-1", "loss.best_of is -1.0; 0 or more"),
+        ("--model.forecaster.graph.lane_points=1", "graph.lane_points is 1; 2 or more"),
+        ("--model.forecaster.graph.lane_piece_m=0", "graph.lane_piece_m is 0.0; a positive"),
+        ("--model.forecaster.world_model.intent=0", "world_model.intent is 0; 1 or more"),
+        ("--data.augment.scale=2", "augment.scale is 2.0; a share below 1"),
+        ("--data.augment.mirror=1.5", "augment.mirror is 1.5; a share between 0 and 1"),
+        ("--data.history_steps=1", "history_steps is 1; 2 or more"),
+        ("--data.windows_per_epoch=3", "windows_per_epoch is 3; at least one batch of 4"),
+    ],
+)
+def test_values_that_make_no_sense_are_refused(store, tmp_path, capsys, word, message) -> None:
+    with pytest.raises((ForecastError, SystemExit)) as error:
+        main("fit", arguments(store, tmp_path / "run", word))
+    assert message in str(error.value) + capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_unknown_key_is_refused(store: SceneStore, tmp_path: Path, capsys) -> None:
