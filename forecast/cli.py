@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _TRAINING = {
     "fit": "train a model",
     "validate": "score a model on the validation split, as training does",
-    "test": "score a model on the test split, as training does",
+    "test": "score a model on the validation split, under the names test/*",
 }
 """Commands whose arguments are LightningCLI's."""
 
@@ -173,7 +173,12 @@ def _town(args: argparse.Namespace) -> None:
 def _train(command: str, words: list[str]) -> None:
     from forecast.training.cli import main as train
 
-    train(command, words)
+    try:
+        train(command, words)
+    except SystemExit as stop:
+        if stop.code == 1:  # how Lightning ends after Ctrl-C, once it has closed its files
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _evaluate(args: argparse.Namespace) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +148,20 @@ def test_values_that_make_no_sense_are_refused(store, tmp_path, capsys, word, me
         main("fit", arguments(store, tmp_path / "run", word))
     assert message in str(error.value) + capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_an_interrupt_is_one_line_and_code_130(store: SceneStore, tmp_path: Path) -> None:
+    run, endless = tmp_path / "run", "--trainer.max_epochs=100000"
+    command = [sys.executable, "-m", "forecast", "fit", *arguments(store, run, endless)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not list(run.glob("checkpoints/last.ckpt")):
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "interrupted"
+    assert weights(run)
 
 
 def test_an_unknown_key_is_refused(store: SceneStore, tmp_path: Path, capsys) -> None:
