@@ -115,8 +115,8 @@ def _add_evaluate(commands: _Commands) -> None:
     )
     parser.add_argument("--out", required=True, type=Path, help="folder of the results")
     _add_option(parser, "--samples", 20, "joint futures per window")
-    _add_option(parser, "--horizon-s", 6.0, "seconds to predict")
-    _add_option(parser, "--history-s", 2.0, "seconds to observe")
+    for name, verb in (("--horizon-s", "predict"), ("--history-s", "observe")):
+        parser.add_argument(name, type=float, help=f"seconds to {verb} (default: the protocol's)")
     _add_option(parser, "--seed", 0, "seed of the predictor")
 
 

@@ -146,8 +146,8 @@ def test_evaluate(asked):
         "predictor": "kalman",
         "out": Path("o"),
         "samples": 20,
-        "horizon_s": 6.0,
-        "history_s": 2.0,
+        "horizon_s": None,
+        "history_s": None,
         "seed": 0,
     }
     assert main(words) == 0

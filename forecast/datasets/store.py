@@ -163,7 +163,7 @@ class SceneStore:
         if split in self._manifest.splits:
             return list(self._manifest.splits[split])
         if split == "all":
-            return [name for name in self if self._recording(name) == name]
+            return [name for name in self if self.recording_of(name) == name]
         if Path(split).is_file():
             return self._listed_in(Path(split))
         raise ForecastError(
@@ -182,11 +182,11 @@ class SceneStore:
         partner = f"{head}_train" if head else "train"
         if last in ("val", "test") and {split, partner} <= self._manifest.splits.keys():
             return [name for name in self._manifest.splits[partner] if name not in scored]
-        recordings = {self._recording(name) for name in scored}
+        recordings = {self.recording_of(name) for name in scored}
         return [name for name in self.scenes_of("all") if name not in recordings]
 
-    def _recording(self, name: str) -> str:
-        """The recording a scene is a part of, or itself."""
+    def recording_of(self, name: str) -> str:
+        """The scene that a scene is a part of (``x`` of ``x_train``), or its own name."""
         for suffix in _PART_SUFFIXES:
             whole = name.removesuffix(suffix)
             if whole != name and whole in self:

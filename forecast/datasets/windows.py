@@ -11,8 +11,56 @@ from numpy.typing import NDArray
 from forecast.errors import ForecastError
 from forecast.scene import AgentKind, LaneMap, Scene
 
-PROTOCOLS = {"nuscenes-ped-v1": 2, "eth-ucy-v1": None}
-"""Consecutive frames a pedestrian needs up to the origin; None: the whole history."""
+
+@dataclass(frozen=True)
+class EvaluationProtocol:
+    """The rules of a named evaluation.
+
+    Attributes:
+        min_history_steps: Consecutive steps a pedestrian needs up to the origin; None: the whole
+            history.
+        history_s: Time from the first observed step to the current one.
+        horizons_s: The official times to predict, each with its own set of origins.
+    """
+
+    min_history_steps: int | None
+    history_s: float
+    horizons_s: tuple[float, ...]
+
+    @property
+    def horizon_s(self) -> float:
+        """The longest official time to predict."""
+        return max(self.horizons_s)
+
+
+PROTOCOLS = {
+    "nuscenes-ped-v1": EvaluationProtocol(2, history_s=2.0, horizons_s=(3.0, 6.0)),
+    "eth-ucy-v1": EvaluationProtocol(None, history_s=2.8, horizons_s=(4.8,)),
+}
+"""The evaluation protocols by name."""
+
+
+def protocol_of(name: str) -> EvaluationProtocol:
+    """The protocol of that name.
+
+    Raises:
+        ForecastError: There is none.
+    """
+    if name not in PROTOCOLS:
+        raise ForecastError(
+            f"protocol '{name}' is unknown; one of {', '.join(PROTOCOLS)} is needed"
+        )
+    return PROTOCOLS[name]
+
+
+def min_history_steps(protocol: str, history_steps: int) -> int:
+    """Consecutive observed steps a scored pedestrian needs in windows of a history length.
+
+    Args:
+        protocol: A key of `PROTOCOLS`.
+        history_steps: Observed steps H, the current one included.
+    """
+    return min(protocol_of(protocol).min_history_steps or history_steps, history_steps)
 
 
 @dataclass(frozen=True)
@@ -43,23 +91,32 @@ class WindowSpec:
 
     @classmethod
     def of_protocol(
-        cls, protocol: str, dt_s: float, history_s: float, horizon_s: float
+        cls,
+        protocol: str,
+        dt_s: float,
+        history_s: float | None = None,
+        horizon_s: float | None = None,
     ) -> WindowSpec:
         """The windows of a named evaluation protocol.
 
         Args:
             protocol: A key of `PROTOCOLS`.
             dt_s: Step length of the data.
-            history_s: Time from the first observed step to the current one.
-            horizon_s: Time from the current step to the last predicted one.
+            history_s: Time from the first observed step to the current one; None: the protocol's.
+            horizon_s: Time from the current step to the last predicted one; None: the protocol's.
+
+        Raises:
+            ForecastError: The protocol is unknown, or the lengths make no window.
         """
-        if protocol not in PROTOCOLS:
-            raise ForecastError(
-                f"protocol '{protocol}' is unknown; one of {', '.join(PROTOCOLS)} is needed"
-            )
-        history = round(history_s / dt_s) + 1
-        least = PROTOCOLS[protocol] or history
-        return cls(history, round(horizon_s / dt_s), min(least, history))
+        rules = protocol_of(protocol)
+        history = round((rules.history_s if history_s is None else history_s) / dt_s) + 1
+        horizon = round((rules.horizon_s if horizon_s is None else horizon_s) / dt_s)
+        return cls(history, horizon, min_history_steps(protocol, history))
+
+    def is_official(self, protocol: str, dt_s: float) -> bool:
+        """Whether scores of these windows may carry the name of a protocol."""
+        horizons = protocol_of(protocol).horizons_s
+        return self in [self.of_protocol(protocol, dt_s, horizon_s=each) for each in horizons]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator, Sequence
 
 from tqdm import tqdm
 
+from forecast.evaluation.numbers import UNDEFINED, number
+from forecast.evaluation.provenance import learnt_by_heart
 from forecast.evaluation.result import EvaluationResult, Mean
-
-UNDEFINED = "–"  # noqa: RUF001
-"""Stands where a metric is not defined."""
 
 _NAME_WIDTH = 19
 
@@ -29,7 +27,7 @@ def table(result: EvaluationResult) -> str:
     """The scores of the predictor and the floors, at most 120 columns wide."""
     setting, k = result.setting, result.setting.samples
     lines = [
-        f"{setting.protocol} · {setting.split} · {setting.horizon_s:g} s ahead from "
+        f"{setting.protocol_label} · {setting.split} · {setting.horizon_s:g} s ahead from "
         f"{setting.history_s:g} s · {k} samples, seed {setting.seed} · metres unless said otherwise"
     ]
     movers = result.rows.movers
@@ -42,6 +40,7 @@ def table(result: EvaluationResult) -> str:
     dropped = ", ".join(f"{count} {reason}" for reason, count in result.dropped.items())
     lines += ["", f"not scored: {dropped}" if dropped else "not scored: nobody"]
     lines += [f"left out: {name}: {reason}" for name, reason in result.left_out.items()]
+    lines += [f"red flag: {flag}" for flag in [learnt_by_heart(result)] if flag]
     return "\n".join(lines)
 
 
@@ -54,8 +53,11 @@ def _header(title: str, k: int) -> list[str]:
 
 
 def _line(name: str, means: dict[str, Mean], k: int) -> str:
+    def value(key: str) -> str:
+        return number(means[key].value) if key in means else UNDEFINED
+
     def pair(first: str, second: str) -> str:
-        values = [_number(means.get(key)) for key in (first, second)]
+        values = [value(first), value(second)]
         return values[0] if values == [UNDEFINED] * 2 else "/".join(values)
 
     pairs = [
@@ -65,7 +67,7 @@ def _line(name: str, means: dict[str, Mean], k: int) -> str:
         pair(f"selected_min_ade_{k}_m", f"selected_min_fde_{k}_m"),
     ]
     tail = ("miss_rate_final_2m", "kde_nll_nats", "energy_score_m", "coverage_90")
-    return _cells(name, pairs, [_number(means.get(key)) for key in tail])
+    return _cells(name, pairs, [value(key) for key in tail])
 
 
 def _cells(name: str, pairs: Sequence[str], tail: Sequence[str]) -> str:
@@ -75,7 +77,3 @@ def _cells(name: str, pairs: Sequence[str], tail: Sequence[str]) -> str:
         + "".join(f"{pair:>12}" for pair in pairs)
         + "".join(f"{value:>7}" for value in tail)
     ).rstrip()
-
-
-def _number(mean: Mean | None) -> str:
-    return UNDEFINED if mean is None or math.isnan(mean.value) else f"{mean.value:.3f}"

@@ -28,6 +28,8 @@ class Setting:
         source: Short name of the dataset.
         fingerprint: Hash of the store's content.
         protocol: Name of the protocol; a key of `forecast.datasets.windows.PROTOCOLS`.
+        off_protocol: Whether the windows are not those of the protocol, which makes the scores
+            incomparable to others of its name.
         split: What was scored, as it was asked for.
         scenes: Names of the scored scenes.
         dt_s: Step length.
@@ -40,6 +42,7 @@ class Setting:
     source: str
     fingerprint: str
     protocol: str
+    off_protocol: bool
     split: str
     scenes: tuple[str, ...]
     dt_s: float
@@ -47,6 +50,11 @@ class Setting:
     horizon_s: float
     samples: int
     seed: int
+
+    @property
+    def protocol_label(self) -> str:
+        """The protocol's name, marked where the windows are not its own."""
+        return f"{self.protocol} (off-protocol)" if self.off_protocol else self.protocol
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,11 +114,13 @@ class EvaluationResult:
     """Scores of one predictor, and of the floors on the same windows.
 
     Attributes:
-        predictor: Its name.
+        predictor: Its name; a floor of this name is this very predictor.
         setting: What was evaluated on what.
         rows: Who was scored.
         values: Each metric's value in each row ``[N]``; NaN where it is not defined.
         definitions: One line on each metric.
+        recorded: Values ``[N]`` of the recorded world for the metrics whose value it sets; see
+            `forecast.evaluation.recorded`.
         errors_m: Displacement error at each step ``[N, T]`` of ``top1``, ``mean`` and ``best``
             (the nearest of all samples at that step).
         coverage: Share of the truth inside the predicted region at each step and each of
@@ -120,6 +130,9 @@ class EvaluationResult:
         left_out: Floors that could not be evaluated, and why.
         pictures: Windows to look at.
         command: The command that makes this result again, where there is one.
+        model: What the predictor was made from, where it says so; see
+            `forecast.evaluation.provenance.Traceable`.
+        scenes_learnt_from: The scored scenes that the predictor has learnt from.
     """
 
     predictor: str
@@ -127,6 +140,7 @@ class EvaluationResult:
     rows: Rows
     values: Mapping[str, NDArray[np.float64]]
     definitions: Mapping[str, str]
+    recorded: Mapping[str, NDArray[np.float64]]
     errors_m: Mapping[str, NDArray[np.float32]]
     coverage: NDArray[np.float32]
     dropped: Mapping[str, int]
@@ -134,6 +148,8 @@ class EvaluationResult:
     left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     pictures: tuple[Picture, ...] = ()
     command: str = ""
+    model: Mapping[str, Any] | None = None
+    scenes_learnt_from: tuple[str, ...] = ()
 
     def means(self, subset: NDArray[Any] | None = None) -> dict[str, Mean]:
         """The mean of every metric over the rows in which it is defined.
@@ -141,16 +157,30 @@ class EvaluationResult:
         Args:
             subset: Indices or mask of the rows that count; default: all of them.
         """
-        return {
-            name: mean(values if subset is None else values[subset])
-            for name, values in self.values.items()
-        }
+        return _means(self.values, subset)
+
+    def recorded_means(self, subset: NDArray[Any] | None = None) -> dict[str, Mean]:
+        """The recorded world's means of the metrics in `recorded`; see `means`."""
+        return _means(self.recorded, subset)
+
+    @property
+    def times_s(self) -> NDArray[np.float64]:
+        """Time of each predicted step after the origin ``[T]``."""
+        return self.setting.dt_s * np.arange(1, self.coverage.shape[1] + 1)
 
     @property
     def table(self) -> dict[str, EvaluationResult]:
         """The predictor and, after it, the floors, by name."""
         others = {name: floor for name, floor in self.floors.items() if name != self.predictor}
         return {self.predictor: self, **others}
+
+
+def _means(
+    metrics: Mapping[str, NDArray[np.float64]], subset: NDArray[Any] | None
+) -> dict[str, Mean]:
+    return {
+        name: mean(values if subset is None else values[subset]) for name, values in metrics.items()
+    }
 
 
 def mean(values: NDArray[Any]) -> Mean:

@@ -16,6 +16,8 @@ from forecast.datasets.windows import WindowSpec, origins
 from forecast.errors import ForecastError
 from forecast.evaluation import selected
 from forecast.evaluation.case import Case
+from forecast.evaluation.provenance import provenance_of, scenes_learnt_from
+from forecast.evaluation.recorded import recorded
 from forecast.evaluation.result import (
     CALIBRATION_LEVELS,
     MOVER_DISPLACEMENT_M,
@@ -76,12 +78,10 @@ def evaluate(
         dropped.update(found.dropped)
         for at in found.steps:
             case = Case.at(scene, int(at), spec, found.scored[:, at])
-            prediction = case.predict(predictor, samples, seed)
-            parts.append(_score(case, prediction, predictor, samples, seed))
-            if sink is not None:
-                sink(case, prediction)
+            parts.append(_score(case, predictor, samples, seed, sink))
     if not parts:
         raise ForecastError(_nobody(store, split or ", ".join(scenes), spec, dropped))
+    model = provenance_of(predictor)
     return EvaluationResult(
         predictor=predictor.name,
         setting=_setting(store, split, tuple(scenes), spec, samples, seed),
@@ -92,6 +92,9 @@ def evaluate(
         errors_m=_joined([part.errors_m for part in parts]),
         coverage=np.concatenate([part.coverage for part in parts]),
         dropped=dict(dropped),
+        recorded=_joined([part.recorded for part in parts]),
+        model=model,
+        scenes_learnt_from=scenes_learnt_from(store, scenes, model),
     )
 
 
@@ -101,25 +104,34 @@ class _Part:
 
     rows: Rows
     values: Mapping[str, NDArray[np.float64]]
+    recorded: Mapping[str, NDArray[np.float64]]
     errors_m: Mapping[str, NDArray[np.float32]]
     coverage: NDArray[np.float32]
 
 
 def _score(
-    case: Case, prediction: Prediction, predictor: NamedPredictor, samples: int, seed: int
+    case: Case, predictor: NamedPredictor, samples: int, seed: int, sink: Sink | None
 ) -> _Part:
+    prediction = case.predict(predictor, samples, seed)
+    if sink is not None:
+        sink(case, prediction)
     who, truth = case.window.scored, case.truth_m
     ego, ego_size_m = case.ego or (None, None)
     scored = Scored.of(
         prediction, who, truth, ego=ego, ego_size_m=ego_size_m, lane_map=case.window.lane_map
     )
-    values = {name: value.double().numpy() for name, value in per_agent(scored).items()}
+    values = _arrays(per_agent(scored))
     if selected.are_equal_draws(prediction):
         many = case.predict(predictor, samples * selected.OVERSAMPLING, seed)
         values |= selected.scores(many, who, truth, samples)
     else:
         values |= selected.undefined(len(truth), samples)
-    return _Part(_rows(case), values, _errors(scored), _coverage(scored))
+    actual = _arrays(recorded(scored))
+    return _Part(_rows(case), values, actual, _errors(scored), _coverage(scored))
+
+
+def _arrays(values: Mapping[str, torch.Tensor]) -> dict[str, NDArray[np.float64]]:
+    return {name: value.double().numpy() for name, value in values.items()}
 
 
 def _rows(case: Case) -> Rows:
@@ -176,6 +188,7 @@ def _setting(
         source=store.source,
         fingerprint=store.fingerprint,
         protocol=store.protocol,
+        off_protocol=not spec.is_official(store.protocol, store.dt_s),
         split=split,
         scenes=scenes,
         dt_s=store.dt_s,

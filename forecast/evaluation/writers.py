@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from forecast import __version__
 from forecast.evaluation.case import Case
+from forecast.evaluation.recorded import RECORDED
 from forecast.evaluation.result import EvaluationResult, Mean
 from forecast.scene import Prediction
 
 MODE_SAMPLE = -1
-"""``sample`` of the rows that hold a mode outside the samples; their weight is 0."""
+"""``sample`` of the rows that hold a single best guess outside the samples; their weight is 0."""
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 PREDICTIONS_SCHEMA = pa.schema(
@@ -37,7 +38,10 @@ PREDICTIONS_SCHEMA = pa.schema(
         ("truth_y_m", pa.float64()),
     ]
 )
-"""One row per window, scored agent, sample and step (from 1); positions in the world's frame."""
+"""One row per window, scored agent, sample and step (from 1); positions in the world's frame.
+
+See `PredictionsWriter` for what the rows hold and what they do not.
+"""
 
 
 def write_metrics(result: EvaluationResult, path: Path) -> None:
@@ -49,11 +53,13 @@ def write_metrics(result: EvaluationResult, path: Path) -> None:
 def metrics_document(result: EvaluationResult) -> dict[str, Any]:
     """The content of ``metrics.json``; a metric that is not defined is None.
 
-    ``n`` beside the means holds the number of values behind each.
+    ``n`` beside the means holds the number of values behind each. ``model`` says what the
+    predictor was made from (None if it does not know), and ``scenes_learnt_from`` which of the
+    scored scenes it has learnt from.
     """
     setting = result.setting
     return {
-        "protocol": setting.protocol,
+        "protocol": setting.protocol_label,
         "split": setting.split,
         "predictor": result.predictor,
         "horizon_s": setting.horizon_s,
@@ -66,17 +72,24 @@ def metrics_document(result: EvaluationResult) -> dict[str, Any]:
             "movers": int(result.rows.movers.sum()),
             "dropped": dict(result.dropped),
         },
-        **_scores(result),
-        "floors": {name: _scores(floor) for name, floor in result.floors.items()},
+        **_scores(result.means, result.rows.movers),
+        RECORDED: _scores(result.recorded_means, result.rows.movers),
+        "floors": {
+            name: _scores(floor.means, floor.rows.movers) for name, floor in result.floors.items()
+        },
         "floors_left_out": dict(result.left_out),
         "store": {"source": setting.source, "fingerprint": setting.fingerprint},
+        "model": result.model,
+        "scenes_learnt_from": list(result.scenes_learnt_from),
         "definitions": dict(result.definitions),
         "forecast_version": __version__,
     }
 
 
-def _scores(result: EvaluationResult) -> dict[str, Any]:
-    everyone, movers = result.means(), result.means(result.rows.movers)
+def _scores(
+    means: Callable[[NDArray[Any] | None], dict[str, Mean]], of_movers: NDArray[np.bool_]
+) -> dict[str, Any]:
+    everyone, movers = means(None), means(of_movers)
     return {
         "all": _values(everyone),
         "movers": _values(movers),
@@ -93,7 +106,17 @@ def _counts(means: Mapping[str, Mean]) -> dict[str, int]:
 
 
 class PredictionsWriter:
-    """Writes predictions window by window, each as one row group of a Parquet file."""
+    """Writes predictions window by window, each as one row group of a Parquet file.
+
+    The rows are the raw futures of the evaluated predictor for the scored pedestrians, and the
+    truth. From them follow its top-1, mean, best-of-K, joint and distribution scores and the
+    collisions of pedestrians. What they do not hold: the floors' futures, the further draws behind
+    the selected scores, and the ego and the map behind the other rates.
+
+    Where the predictor names a single best guess that is not among its samples, that has rows of
+    its own: ``sample = -1, weight 0``. Top-1 scores are theirs; elsewhere the heaviest sample's,
+    the first of equal ones. They are no sample: leave them out of minima and of the samples' count.
+    """
 
     def __init__(self, path: Path) -> None:
         self._writer = pq.ParquetWriter(path, PREDICTIONS_SCHEMA, compression="zstd")

@@ -14,7 +14,8 @@ class Text:
 
     Attributes:
         text: Plain text.
-        tone: ``good``, ``bad`` or ``plain``: how it bears on the predictor.
+        tone: ``good``, ``bad`` or ``plain``: how it bears on the predictor; ``flag``: why the
+            numbers must not be taken at their word.
     """
 
     text: str
@@ -32,6 +33,20 @@ class Facts:
 
     facts: tuple[tuple[str, str], ...]
     kind: ClassVar[str] = "facts"
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Long text, shown when it is asked for.
+
+    Attributes:
+        summary: What it is.
+        text: Plain text; its line breaks are kept.
+    """
+
+    summary: str
+    text: str
+    kind: ClassVar[str] = "folded"
 
 
 @dataclass(frozen=True)
@@ -93,7 +108,7 @@ class Gallery:
     kind: ClassVar[str] = "gallery"
 
 
-Block = Text | Facts | Table | Figure | Gallery
+Block = Text | Facts | Folded | Table | Figure | Gallery
 
 
 @dataclass(frozen=True)

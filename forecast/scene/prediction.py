@@ -53,8 +53,9 @@ class Prediction:
         at_us: Time the prediction was made, of the last observed step.
         dt_s: Step length.
         origin_m: World position ``[2]`` of the frame; axes are the world's.
-        mode_m: The predictor's single most probable future ``[A, T, 2]`` where it names one that
-            is not among the samples; else None.
+        mode_m: The predictor's single best guess ``[A, T, 2]`` where it names one that is not
+            among the samples (its mean, say, or its rollout without noise); else None. Nothing
+            says that the predicted density is highest there.
         spread_m: Standard deviation per agent and step ``[A, T]`` where the predictor states it.
     """
 
@@ -114,7 +115,7 @@ class Prediction:
         return int(self.positions_m.shape[2])
 
     def most_probable(self) -> NDArray[np.float32]:
-        """The single most probable future ``[A, T, 2]``.
+        """The predictor's single best guess ``[A, T, 2]``, which top-1 metrics score.
 
         ``mode_m`` where the predictor names one; else the sample of the highest weight, and among
         equal weights the first.

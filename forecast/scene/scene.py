@@ -104,26 +104,12 @@ class Scene:
         world = np.asarray(positions_m, np.float64)
         if world.ndim != 3 or world.shape[-1] != 2:
             raise ForecastError(f"positions_m has shape {list(world.shape)}; [A, T, 2] is needed")
-        agents, steps = grid = world.shape[:2]
+        grid = world.shape[:2]
         seen = ~np.isnan(world).any(-1) if valid is None else _given(id, "valid", valid, grid, bool)
         origin = np.asarray(origin_m, np.float64)
         local = _within_reach(id, np.where(seen[..., None], world - origin, 0.0))
-        names = [_kind(id, kind) for kind in _given(id, "kinds", kinds, (agents,), int).tolist()]
-        if headings_rad is None:
-            headings_rad = geometry.motion_headings(local, seen)
-        headings = _given(id, "headings_rad", headings_rad, grid, np.float32)
-        if sizes_m is None:
-            sizes_m = np.reshape([TYPICAL_SIZE_M[kind] for kind in names], (agents, 3))
-        words = [kind.name.lower() for kind in names] if categories is None else categories
-        tracks = Tracks(
-            agent_ids=np.asarray(range(agents) if agent_ids is None else agent_ids, np.str_),
-            kinds=np.array(names, np.int8),
-            categories=np.asarray(words, np.str_),
-            positions_m=local.astype(np.float32),
-            headings_rad=np.where(seen, headings, np.float32(0)),
-            sizes_m=_given(id, "sizes_m", sizes_m, (agents, 3), np.float32),
-            valid=seen,
-        )
+        tracks = _tracks(id, local, seen, kinds, headings_rad, sizes_m, agent_ids, categories)
+        steps = grid[1]
         stamps = start_us + np.round(np.arange(steps) * dt_s * 1e6).astype(np.int64)
         frame_ids = np.full(steps, "", np.str_)
         return cls(id, location, description, dt_s, stamps, tracks, lane_map, origin, frame_ids)
@@ -151,6 +137,36 @@ class Scene:
         """Indices of the agents that can move and are seen at step ``at``."""
         tracks = self.tracks
         return np.flatnonzero(tracks.valid[:, at] & (tracks.kinds != AgentKind.STATIC))
+
+
+def _tracks(
+    scene: str,
+    local_m: NDArray[np.float64],
+    seen: NDArray[np.bool_],
+    kinds: ArrayLike,
+    headings_rad: ArrayLike | None,
+    sizes_m: ArrayLike | None,
+    agent_ids: Sequence[str] | None,
+    categories: Sequence[str] | None,
+) -> Tracks:
+    """Checks the arguments of `Scene.from_arrays` about agents and fills in their defaults."""
+    agents = len(seen)
+    names = [_kind(scene, kind) for kind in _given(scene, "kinds", kinds, (agents,), int).tolist()]
+    if headings_rad is None:
+        headings_rad = geometry.motion_headings(local_m, seen)
+    headings = _given(scene, "headings_rad", headings_rad, seen.shape, np.float32)
+    if sizes_m is None:
+        sizes_m = np.reshape([TYPICAL_SIZE_M[kind] for kind in names], (agents, 3))
+    words = [kind.name.lower() for kind in names] if categories is None else categories
+    return Tracks(
+        agent_ids=np.asarray(range(agents) if agent_ids is None else agent_ids, np.str_),
+        kinds=np.array(names, np.int8),
+        categories=np.asarray(words, np.str_),
+        positions_m=local_m.astype(np.float32),
+        headings_rad=np.where(seen, headings, np.float32(0)),
+        sizes_m=_given(scene, "sizes_m", sizes_m, (agents, 3), np.float32),
+        valid=seen,
+    )
 
 
 def _given(

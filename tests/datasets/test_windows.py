@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecast import AgentKind, ForecastError, Scene
-from forecast.datasets.windows import PROTOCOLS, Window, WindowSpec, origins, window
+from forecast.datasets.windows import (
+    PROTOCOLS,
+    Window,
+    WindowSpec,
+    min_history_steps,
+    origins,
+    window,
+)
 from tests.any_scene import scenes, small_map
 
 PERSON, CAR, CONE = AgentKind.PEDESTRIAN, AgentKind.VEHICLE, AgentKind.STATIC
@@ -36,6 +43,36 @@ def test_the_protocols_give_their_lengths():
     assert eth_ucy == WindowSpec(8, 12, min_history_steps=8, full_future=True)
     one_frame = WindowSpec.of_protocol("nuscenes-ped-v1", 0.5, history_s=0.0, horizon_s=3.0)
     assert one_frame == WindowSpec(1, 6, min_history_steps=1, full_future=True)
+
+
+def test_a_protocol_has_lengths_of_its_own():
+    assert WindowSpec.of_protocol("nuscenes-ped-v1", 0.5) == WindowSpec(5, 12, 2)
+    assert WindowSpec.of_protocol("eth-ucy-v1", 0.4) == WindowSpec(8, 12, 8)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "steps", "least"),
+    [("nuscenes-ped-v1", 5, 2), ("nuscenes-ped-v1", 1, 1), ("eth-ucy-v1", 8, 8)],
+)
+def test_steps_a_pedestrian_needs_up_to_the_origin(protocol, steps, least):
+    assert min_history_steps(protocol, steps) == least
+
+
+@pytest.mark.parametrize(
+    ("protocol", "dt_s", "spec", "official"),
+    [
+        ("nuscenes-ped-v1", 0.5, WindowSpec(5, 12, 2), True),
+        ("nuscenes-ped-v1", 0.5, WindowSpec(5, 6, 2), True),
+        ("nuscenes-ped-v1", 0.5, WindowSpec(5, 8, 2), False),
+        ("nuscenes-ped-v1", 0.5, WindowSpec(4, 12, 2), False),
+        ("nuscenes-ped-v1", 0.5, WindowSpec(5, 12, 5), False),
+        ("nuscenes-ped-v1", 0.5, WindowSpec(5, 12, 2, full_future=False), False),
+        ("eth-ucy-v1", 0.4, WindowSpec(8, 12, 8), True),
+        ("eth-ucy-v1", 0.4, WindowSpec(6, 15, 6), False),
+    ],
+)
+def test_only_its_own_windows_may_carry_a_protocols_name(protocol, dt_s, spec, official):
+    assert spec.is_official(protocol, dt_s) == official
 
 
 def test_history_and_whole_future_are_needed():
@@ -220,3 +257,5 @@ def test_lengths_that_make_no_window_are_refused(lengths, message):
 def test_an_unknown_protocol_is_refused():
     with pytest.raises(ForecastError, match=f"'x' is unknown; one of {', '.join(PROTOCOLS)} is"):
         WindowSpec.of_protocol("x", 0.5, 2.0, 6.0)
+    with pytest.raises(ForecastError, match="protocol 'x' is unknown"):
+        min_history_steps("x", 5)

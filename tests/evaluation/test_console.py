@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 
 from forecast.datasets.windows import WindowSpec
-from forecast.evaluation import console, evaluate
+from forecast.evaluation import evaluate
 from forecast.evaluation.console import table, tracked
+from forecast.evaluation.numbers import UNDEFINED
 from forecast.models.baselines import ConstantVelocity, Kalman
 
 SPEC = WindowSpec(history_steps=5, horizon_steps=4)
@@ -42,8 +43,8 @@ def test_table_says_the_numbers_and_marks_what_is_not_defined(result):
     assert ours[:2] == ["▸", "kalman"]
     assert ours[2] == f"{means['top1_ade_m'].value:.3f}/{means['top1_fde_m'].value:.3f}"
     assert ours[-1] == f"{means['coverage_90'].value:.3f}"
-    assert floor[3:7] == [console.UNDEFINED] * 4
-    assert floor[-1] == console.UNDEFINED
+    assert floor[3:7] == [UNDEFINED] * 4
+    assert floor[-1] == UNDEFINED
 
 
 def test_table_tells_of_drops_and_of_floors_left_out(result):

@@ -1,16 +1,20 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from forecast import ForecastError
-from forecast.datasets.store import SceneStore
+from forecast import ForecastError, Scene
+from forecast.datasets.store import SceneStore, prepare
+from forecast.datasets.windows import WindowSpec, origins
 from forecast.evaluation import EvaluationResult, run
 from forecast.evaluation.writers import MODE_SAMPLE
-from forecast.inference import Forecaster, Training
+from forecast.inference import Forecaster, Training, load
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
+from tests.scenes import street_scene
+from tests.streets import StreetSource
 
 
 def page(result: EvaluationResult) -> str:
@@ -54,6 +58,23 @@ def recomputed(path: Path) -> dict[str, float]:
     return {name: float(value.mean()) for name, value in values.items()}
 
 
+def weights(path: Path, **training) -> Path:
+    config = ForecasterConfig()
+    known = Training(config, history_steps=5, horizon_steps=4, dts_s=[0.5], **training)
+    Forecaster(PedestrianForecaster(config), known, path.stem).save(path)
+    return path
+
+
+class Paces(StreetSource):
+    """Streets under the protocol of ETH/UCY."""
+
+    protocol = "eth-ucy-v1"
+    dt_s = 0.4
+
+    def read(self, name: str) -> tuple[Scene, dict[str, int]]:
+        return replace(street_scene(seed=int(name[-1]), steps=30, dt_s=0.4), id=name), {}
+
+
 class TestFiles:
     @pytest.mark.parametrize("predictor", ["constant_velocity", "kalman", "kmeans"])
     def test_predictions_give_the_metrics_again(self, store, tmp_path, predictor):
@@ -85,7 +106,9 @@ class TestFiles:
     def test_metrics_have_counts_floors_and_null_for_what_is_not_defined(self, store, tmp_path):
         metrics = evaluated(store, tmp_path / "out", "constant_velocity")
         assert metrics["predictor"] == "constant_velocity"
-        assert (metrics["protocol"], metrics["split"]) == ("nuscenes-ped-v1", "val")
+        label = "nuscenes-ped-v1 (off-protocol)"  # of 2 s ahead
+        assert (metrics["protocol"], metrics["split"]) == (label, "val")
+        assert (metrics["model"], metrics["scenes_learnt_from"]) == (None, [])
         assert (metrics["horizon_s"], metrics["history_s"]) == (2.0, 2.0)
         assert (metrics["samples"], metrics["seed"]) == (10, 0)
         counts = metrics["counts"]
@@ -135,14 +158,74 @@ class TestFiles:
 
 class TestRun:
     def test_evaluates_trained_weights(self, store, tmp_path):
-        config = ForecasterConfig()
-        weights = tmp_path / "walker.safetensors"
-        training = Training(config, history_steps=5, horizon_steps=4)
-        Forecaster(PedestrianForecaster(config), training, "walker").save(weights)
-        metrics = evaluated(store, tmp_path / "out", str(weights), samples=5)
+        path = weights(tmp_path / "walker.safetensors")
+        metrics = evaluated(store, tmp_path / "out", str(path), samples=5)
         assert metrics["predictor"] == "walker"
         assert metrics["all"]["selected_min_ade_5_m"] > 0
         assert "walker" not in metrics["floors"]
+
+    @pytest.mark.parametrize(
+        ("file", "listed"),
+        [("kalman", "kalman (weights)"), ("recorded", "recorded (weights)"), ("walker", "walker")],
+    )
+    def test_weights_are_told_apart_from_a_floor_of_their_name(self, store, tmp_path, file, listed):
+        path = weights(tmp_path / f"{file}.safetensors")
+        ours = evaluated(store, tmp_path / "weights", str(path), samples=5)
+        floor = evaluated(store, tmp_path / "floor", "kalman", samples=5)
+        assert ours["predictor"] == listed
+        assert ours["floors"] == floor["floors"]
+        assert ours["floors"]["kalman"]["all"] == floor["all"] != ours["all"]
+
+    def test_a_floor_that_was_asked_for_is_scored_once(self, store, tmp_path, capsys):
+        evaluated(store, tmp_path / "out", "kmeans")
+        said = capsys.readouterr().err.splitlines()
+        assert said.count("evaluate: kmeans_10 on 2 scenes") == 1
+
+    def test_says_what_weights_were_made_from_and_that_they_know_the_answers(
+        self, store, tmp_path, capsys
+    ):
+        learnt = {"a": {"fingerprint": store.fingerprint, "scenes": ["street-0", "street-4"]}}
+        path = weights(tmp_path / "walker.safetensors", learnt_from=learnt)
+        metrics = evaluated(store, tmp_path / "out", str(path), samples=5)
+        assert metrics["model"] == json.loads(json.dumps(load(path).provenance()))
+        assert metrics["model"]["learnt_from"] == learnt
+        assert metrics["scenes_learnt_from"] == ["street-4"]
+        assert "red flag: walker has learnt from 1 of the 2 scored" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("horizon_s", "history_s", "label"),
+        [
+            (None, None, "nuscenes-ped-v1"),
+            (3.0, None, "nuscenes-ped-v1"),
+            (6.0, 2.0, "nuscenes-ped-v1"),
+            (4.0, None, "nuscenes-ped-v1 (off-protocol)"),
+            (None, 1.5, "nuscenes-ped-v1 (off-protocol)"),
+        ],
+    )
+    def test_says_where_lengths_are_not_the_protocols(
+        self, store, tmp_path, horizon_s, history_s, label
+    ):
+        metrics = evaluated(
+            store, tmp_path / "out", "stationary", horizon_s=horizon_s, history_s=history_s
+        )
+        assert metrics["protocol"] == label
+        assert (metrics["horizon_s"], metrics["history_s"]) == (horizon_s or 6.0, history_s or 2.0)
+
+    def test_has_the_protocols_lengths_by_default(self, tmp_path):
+        store = prepare(Paces(), tmp_path / "store")
+        metrics = evaluated(store, tmp_path / "out", "stationary", horizon_s=None)
+        assert metrics["protocol"] == "eth-ucy-v1"
+        assert (metrics["horizon_s"], metrics["history_s"]) == (4.8, 2.8)
+        spec = WindowSpec(history_steps=8, horizon_steps=12, min_history_steps=8)
+        scored = [origins(store[name], spec).scored.sum() for name in store.splits["val"]]
+        assert metrics["counts"]["origins"] == sum(scored) > 0
+
+    def test_one_observed_step_leaves_kmeans_out(self, store, tmp_path):
+        metrics = evaluated(store, tmp_path / "out", history_s=0.0)
+        assert metrics["history_s"] == 0.0
+        assert metrics["floors_left_out"]["kmeans_10"] == (
+            "kmeans: history_steps is 1; at least 2 are needed, for a last step"
+        )
 
     def test_floors_that_cannot_be_fitted_are_left_out_with_the_reason(
         self, store, tmp_path, capsys
@@ -167,6 +250,11 @@ class TestRun:
             ({"horizon_s": 2.2}, "horizon_s is 2.2; a multiple of the store's step of 0.5 s"),
             ({"horizon_s": 60.0}, "no pedestrian is seen for all of the 60 s"),
             ({"horizon_s": float("nan")}, "horizon_s is nan; a multiple of the store's step"),
+            ({"horizon_s": float("inf")}, "horizon_s is inf; a multiple of the store's step"),
+            ({"horizon_s": 1e300}, "horizon_s is 1e+300; a multiple of the store's step"),
+            ({"horizon_s": 0.0}, "step of 0.5 s is needed, from 1 to 120 steps"),
+            ({"history_s": float("inf")}, "history_s is inf; a multiple of the store's step"),
+            ({"history_s": 0.0, "predictor": "kmeans"}, "kmeans: history_steps is 1; at least 2"),
             ({"history_s": 0.7}, "history_s is 0.7; a multiple of the store's step of 0.5 s"),
             ({"history_s": -1.0}, "history_s is -1.0; a multiple of the store's step of 0.5 s"),
             ({"predictor": "kmeans", "split": "all"}, "kmeans: there are no tracks to fit it on"),

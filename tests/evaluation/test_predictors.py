@@ -38,7 +38,7 @@ class TestBuild:
 
     def test_weights_by_their_file(self, tmp_path):
         config = ForecasterConfig()
-        training = Training(config, history_steps=5, horizon_steps=4)
+        training = Training(config, history_steps=5, horizon_steps=4, dts_s=[0.5])
         path = tmp_path / "walker.safetensors"
         Forecaster(PedestrianForecaster(config), training, "walker").save(path)
         assert build(str(path), None, 20, 0).name == "walker"

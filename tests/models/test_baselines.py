@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -98,7 +100,13 @@ class TestEveryFloor:
         [
             ({"at": 9}, "scene: at is 9; 0 to 8 is needed"),
             ({"samples": 0}, "samples is 0; at least 1 is needed"),
-            ({"horizon_s": 0.1}, "horizon_s is 0.1; at least 0.5 s is needed"),
+            *(
+                (
+                    {"horizon_s": value},
+                    f"horizon_s is {value}; a finite time of at least 0.5 s is needed",
+                )
+                for value in (0.1, math.inf, math.nan)
+            ),
             ({"ego_plan": np.zeros((2, 3))}, "ego_plan has shape [2, 3]; [4, 3] is needed"),
         ],
     )
@@ -262,6 +270,16 @@ class TestKMeans:
     def test_refuses_fewer_windows_than_clusters(self):
         with pytest.raises(ForecastError, match="kmeans: 3 whole windows for k = 4"):
             self.fit(np.zeros((3, 2, 2)), k=4)
+
+    @pytest.mark.parametrize("history_steps", [0, 1])
+    def test_refuses_a_history_without_a_step(self, history_steps):
+        windows = np.zeros((5, history_steps + 2, 2))
+        valid = np.ones(windows.shape[:2], bool)
+        with pytest.raises(ForecastError) as error:
+            KMeansResiduals.fit(windows, valid, history_steps=history_steps, dt_s=DT_S, k=2)
+        assert str(error.value) == (
+            f"kmeans: history_steps is {history_steps}; at least 2 are needed, for a last step"
+        )
 
     @pytest.mark.parametrize(("dt_s", "horizon_s"), [(DT_S, 1.5), (0.4, 0.4)])
     def test_refuses_another_horizon_or_step_length(self, dt_s, horizon_s):

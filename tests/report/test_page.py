@@ -110,6 +110,19 @@ def test_names_cannot_break_the_page(kalman):
     assert evil in "".join(page.words)
 
 
+def test_long_text_is_folded(kalman):
+    model = {
+        "weights_sha256": "0a1b",
+        "config": {"note": "<b>bold</b>"},
+        "learnt_from": {},
+        "version": "0.0.9",
+    }
+    page = Checked(render(replace(kalman, model=model)))
+    assert (page.tags.count("details"), page.tags.count("summary")) == (1, 1)
+    assert "<b>bold</b>" in page.text
+    assert "b" not in page.tags
+
+
 def test_a_predictor_of_one_future_has_a_page_too(constant):
     text = Checked(render(constant)).text
     assert "constant_velocity gives no spread of futures" in text

@@ -1,10 +1,11 @@
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from forecast.evaluation.console import UNDEFINED
-from forecast.report.section import Facts, Figure, Gallery, Table, Text
+from forecast.evaluation.numbers import UNDEFINED, number
+from forecast.report.section import Facts, Figure, Folded, Gallery, Table, Text
 from forecast.report.sections import (
     calibration,
     gallery,
@@ -36,13 +37,13 @@ class TestHeadline:
         }
 
     def test_holds_the_predictor_to_the_floors(self, kalman):
-        first, raw, chosen = of_kind(headline(kalman), Text)
+        _, first, raw, chosen = of_kind(headline(kalman), Text)
         movers = kalman.rows.movers
         ours = kalman.values["top1_fde_m"][movers].mean()
         theirs = kalman.floors["constant_velocity"].values["top1_fde_m"][movers].mean()
         change = f"{100 * abs(ours / theirs - 1):.1f} % {'less' if ours < theirs else 'more'}"
         assert first.text.startswith(
-            f"Most probable future: {ours:.3f} m on movers, {change} than constant_velocity "
+            f"Single best guess: {ours:.3f} m on movers, {change} than constant_velocity "
             f"({theirs:.3f} m); lower in "
         )
         assert first.tone == ("good" if ours < theirs else "bad")
@@ -60,17 +61,31 @@ class TestHeadline:
     def test_verdict_and_tone(self, kalman, factor, tone, words):
         floor = kalman.floors["constant_velocity"]
         values = dict(kalman.values) | {"top1_fde_m": floor.values["top1_fde_m"] * factor}
-        verdict = of_kind(headline(replace(kalman, values=values)), Text)[0]
+        verdict = of_kind(headline(replace(kalman, values=values)), Text)[1]
         assert verdict.tone == tone
         assert words in verdict.text
         assert f"lower in {2 if factor < 1 else 0} of 2 scenes" in verdict.text
 
     def test_a_floor_is_not_held_to_itself(self, constant):
-        assert not any("Most probable" in text.text for text in of_kind(headline(constant), Text))
+        assert not any(
+            "Single best guess" in text.text for text in of_kind(headline(constant), Text)
+        )
 
     def test_says_so_where_there_is_no_floor(self, kalman):
-        (text,) = of_kind(headline(replace(kalman, floors={})), Text)
+        *_, text = of_kind(headline(replace(kalman, floors={})), Text)
         assert "None of the floors could be evaluated" in text.text
+
+    def test_flags_windows_that_are_not_the_protocols(self, kalman):
+        (flag,) = (text for text in of_kind(headline(kalman), Text) if text.tone == "flag")
+        assert flag.text.startswith("The windows are not those of nuscenes-ped-v1")
+        setting = replace(kalman.setting, off_protocol=False)
+        official = of_kind(headline(replace(kalman, setting=setting)), Text)
+        assert "flag" not in {text.tone for text in official}
+
+    def test_flags_scenes_that_were_learnt_from(self, kalman):
+        flag = of_kind(headline(replace(kalman, scenes_learnt_from=("street-4",))), Text)[0]
+        assert flag.tone == "flag"
+        assert "kalman has learnt from 1 of the 2 scored scenes (street-4)" in flag.text
 
 
 class TestProtocol:
@@ -87,7 +102,7 @@ class TestScores:
     def test_every_metric_beside_every_floor(self, kalman):
         everyone, movers = of_kind(scores(kalman), Table)
         for table, subset in ((everyone, None), (movers, kalman.rows.movers)):
-            assert table.header == ("metric", *kalman.table)
+            assert table.header == ("metric", *kalman.table, "recorded")
             means = kalman.means(subset)
             assert list(cells(table)) == list(means)
             assert cells(table)["top1_ade_m"][0] == f"{means['top1_ade_m'].value:.3f}"
@@ -97,8 +112,20 @@ class TestScores:
         rows = {row[0].text: row[1:] for row in everyone.rows}
         for metric, target in (("top1_ade_m", 0.0), ("coverage_90", 0.9)):
             gaps = [abs(other.means()[metric].value - target) for other in kalman.table.values()]
-            best = [cell.best for cell in rows[metric]]
+            best = [cell.best for cell in rows[metric][:-1]]
             assert best == [gap == np.nanmin(gaps) for gap in gaps]
+
+    def test_the_recorded_world_is_the_reference_where_less_is_not_better(self, kalman):
+        movers = kalman.rows.movers
+        for table, subset in zip(of_kind(scores(kalman), Table), (None, movers), strict=True):
+            rows = {row[0].text: row[1:] for row in table.rows}
+            world = kalman.recorded_means(subset)
+            assert len(world) == 3
+            for metric, cells in rows.items():
+                expected = number(world[metric].value) if metric in world else ""
+                assert cells[-1].text == expected
+                defined = any(cell.text != UNDEFINED for cell in cells[:-1])
+                assert any(cell.best for cell in cells) == (defined and metric not in world)
 
     def test_shows_what_is_not_defined_and_where_fewer_values_count(self, kalman):
         rows = {row[0].text: row[1:] for row in of_kind(scores(kalman), Table)[0].rows}
@@ -137,18 +164,26 @@ class TestCalibration:
     def test_table_holds_the_coverage_at_each_second(self, kalman):
         (table,) = of_kind(calibration(kalman), Table)
         level, step = 8, 3  # 90 %, 2 s
-        covered = np.nanmean(kalman.coverage[:, step, level])
-        assert cells(table)["90%"][1] == f"{covered:.3f}"
+        assert table.header == ("stated", "1 s", "2 s")
+        stating = ["kalman", "kmeans_5", "kmeans_10"]
+        assert list(cells(table))[:6] == [f"{q} {name}" for q in ("50%", "80%") for name in stating]
+        for name in stating:
+            covered = np.nanmean(kalman.table[name].coverage[:, step, level])
+            assert cells(table)[f"90% {name}"][1] == f"{covered:.3f}"
 
     def test_who_states_no_spread_is_told_so(self, constant):
         section = calibration(constant)
-        assert of_kind(section, Table) == []
+        (table,) = of_kind(section, Table)
+        assert not any("constant_velocity" in name for name in cells(table))
+        (text,) = of_kind(section, Text)
+        assert "constant_velocity gives no spread of futures" in text.text
         (figure,) = of_kind(section, Figure)
         assert ">kalman<" in figure.svg
         assert ">constant_velocity<" not in figure.svg
 
     def test_without_anybody_who_states_one_there_is_no_figure(self, constant):
-        assert of_kind(calibration(replace(constant, floors={})), Figure) == []
+        (text,) = calibration(replace(constant, floors={})).blocks
+        assert isinstance(text, Text)
 
 
 class TestGallery:
@@ -168,3 +203,25 @@ def test_provenance_says_how_to_get_the_numbers_again(kalman, store):
     assert store.fingerprint in known["Store"]
     assert known["Scenes"] == "street-3, street-4"
     assert known["Command"] == kalman.command
+    assert of_kind(provenance(kalman), Folded) == []
+
+
+def test_provenance_says_what_the_predictor_was_made_from(kalman):
+    model = {
+        "weights_sha256": "0a1b",
+        "config": {"graph": {"agent_radius_m": 9.5}},
+        "learnt_from": {"stores/x": {"fingerprint": "f00", "scenes": ["one", "two"]}},
+        "version": "0.0.9",
+    }
+    section = provenance(replace(kalman, model=model))
+    _, made = of_kind(section, Facts)
+    assert dict(made.facts) == {
+        "Weights (SHA-256)": "0a1b",
+        "Trained with forecast": "0.0.9",
+        "Learnt from": "stores/x, f00: 2 scenes",
+    }
+    config, scenes = of_kind(section, Folded)
+    assert json.loads(config.text) == model["config"]
+    assert (scenes.summary, scenes.text) == ("Scenes learnt from in stores/x", "one, two")
+    unknown = of_kind(provenance(replace(kalman, model=model | {"learnt_from": {}})), Facts)[1]
+    assert dict(unknown.facts)["Learnt from"] == "not known"

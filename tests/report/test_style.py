@@ -2,11 +2,8 @@ import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
-import pytest
 
 from forecast.drawing import LIGHT
-from forecast.evaluation.console import UNDEFINED
-from forecast.report.numbers import difference, number
 from forecast.report.style import DARK, SERIES, draw_series, svg
 
 
@@ -52,21 +49,3 @@ def test_every_colour_is_there_once_so_that_it_can_be_told_apart():
     colours = [*vars(LIGHT).values(), *(line[0] for line in SERIES)]
     assert len(colours) == len(set(colours))
     assert vars(DARK).keys() == vars(LIGHT).keys()
-
-
-@pytest.mark.parametrize(("value", "text"), [(1.23456, "1.235"), (float("nan"), UNDEFINED)])
-def test_number(value, text):
-    assert number(value) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "other", "text"),
-    [
-        (0.9, 1.0, "10.0 % less"),
-        (1.5, 1.0, "50.0 % more"),
-        (2.0, 2.0, "the same"),
-        (0.5, 0.0, "0.500 more"),
-    ],
-)
-def test_difference(value, other, text):
-    assert difference(value, other) == text

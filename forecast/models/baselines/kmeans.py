@@ -61,8 +61,12 @@ class KMeansResiduals:
             seed: Of k-means' starting points.
 
         Raises:
-            ForecastError: Fewer than ``k`` whole windows.
+            ForecastError: ``history_steps`` is too small, or fewer than ``k`` whole windows.
         """
+        if history_steps < 2:
+            raise ForecastError(
+                f"kmeans: history_steps is {history_steps}; at least 2 are needed, for a last step"
+            )
         whole = positions_m[valid[:, history_steps - 2 :].all(axis=1)].astype(np.float64)
         if len(whole) < k:
             raise ForecastError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,9 +45,11 @@ class Past:
             raise ForecastError(f"{scene.id}: at is {at}; 0 to {scene.steps - 1} is needed")
         if samples < 1:
             raise ForecastError(f"samples is {samples}; at least 1 is needed")
-        steps = round(horizon_s / scene.dt_s)
+        steps = round(horizon_s / scene.dt_s) if math.isfinite(horizon_s) else 0
         if steps < 1:
-            raise ForecastError(f"horizon_s is {horizon_s}; at least {scene.dt_s} s is needed")
+            raise ForecastError(
+                f"horizon_s is {horizon_s}; a finite time of at least {scene.dt_s} s is needed"
+            )
         agents = scene.present(at)
         valid = scene.tracks.valid[agents, : at + 1]
         positions = np.where(valid[..., None], scene.tracks.positions_m[agents, : at + 1], 0.0)

@@ -92,10 +92,14 @@ def _on_road_share(scored: Scored) -> Tensor:
 def _single() -> dict[str, MetricSpec]:
     return {
         "top1_ade_m": MetricSpec(
-            lambda s: d.ade(s.mode_m, s.truth_m), "m", "ADE of the most probable future"
+            lambda s: d.ade(s.mode_m, s.truth_m),
+            "m",
+            "ADE of top-1, the predictor's single best guess",
         ),
         "top1_fde_m": MetricSpec(
-            lambda s: d.fde(s.mode_m, s.truth_m), "m", "FDE of the most probable future"
+            lambda s: d.fde(s.mode_m, s.truth_m),
+            "m",
+            "FDE of top-1, the predictor's single best guess",
         ),
         "mean_ade_m": MetricSpec(
             lambda s: d.ade(_mean_path(s), s.truth_m), "m", "ADE of the samples' weighted mean"

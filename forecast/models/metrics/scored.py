@@ -24,7 +24,7 @@ class Scored:
     Attributes:
         samples_m: Joint futures ``[K, N, T, 2]``.
         weights: Probability of each sample ``[K]``, summing to 1.
-        mode_m: The single most probable future ``[N, T, 2]``.
+        mode_m: The predictor's single best guess ``[N, T, 2]``.
         truth_m: What happened ``[N, T, 2]``; scored agents have a complete future.
         dt_s: Step length.
         ego: Poses of the ego vehicle's centre ``[T, 3]`` (x_m, y_m, heading_rad), or None.

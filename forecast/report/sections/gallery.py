@@ -12,17 +12,17 @@ from forecast.report.style import svg
 _GROUPS = {
     "typical": (
         "Typical movers, their error nearest to the median. Good: the truth (green) runs inside "
-        "the samples (blue), and the most probable future (red) lies on it."
+        "the samples (blue), and the single best guess (red) lies on it."
     ),
     "worst": (
-        "The largest errors of the most probable future, each pedestrian once. Good: at least one "
+        "The largest errors of the single best guess, each pedestrian once. Good: at least one "
         "sample saw it coming."
     ),
 }
 
 
 def gallery(result: EvaluationResult) -> Section:
-    """Bird's-eye pictures: map, history (dark), truth (green), samples (blue), mode (red)."""
+    """Bird's-eye pictures: map, history (dark), truth (green), samples (blue), best guess (red)."""
     blocks = tuple(
         Gallery(caption, tuple(_figure(result, p) for p in result.pictures if p.why == why))
         for why, caption in _GROUPS.items()

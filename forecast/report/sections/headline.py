@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
+from forecast.evaluation.numbers import difference, number
+from forecast.evaluation.provenance import learnt_by_heart
 from forecast.evaluation.result import EvaluationResult, mean
-from forecast.report.numbers import difference, number
 from forecast.report.section import Facts, Section, Text
 
 
@@ -20,13 +21,26 @@ def headline(result: EvaluationResult) -> Section:
         ("Asked", f"{setting.horizon_s:g} s ahead from {setting.history_s:g} s of history"),
         ("Scored", f"{len(rows)} origins, {int(rows.movers.sum())} of them movers"),
     )
-    return Section("verdict", "Verdict", (Facts(facts), *_verdicts(result)))
+    return Section("verdict", "Verdict", (Facts(facts), *_flags(result), *_verdicts(result)))
+
+
+def _flags(result: EvaluationResult) -> list[Text]:
+    """What makes the numbers say less than they seem to."""
+    setting, flags = result.setting, []
+    if result.scenes_learnt_from:
+        flags.append(f"{learnt_by_heart(result)}.")
+    if setting.off_protocol:
+        flags.append(
+            f"The windows are not those of {setting.protocol}: these scores compare with each "
+            "other, not with others of that protocol."
+        )
+    return [Text(flag, "flag") for flag in flags]
 
 
 def _verdicts(result: EvaluationResult) -> list[Text]:
     k = result.setting.samples
     questions = (
-        ("Most probable future", "top1_fde_m", "top1_fde_m", "constant_velocity"),
+        ("Single best guess", "top1_fde_m", "top1_fde_m", "constant_velocity"),
         (f"Best of {k} raw samples", f"min_fde_{k}_m", f"min_fde_{k}_m", f"kmeans_{k}"),
         (f"Best of {k} selected", f"selected_min_fde_{k}_m", f"min_fde_{k}_m", f"kmeans_{k}"),
         ("Spread (energy score)", "energy_score_m", "energy_score_m", "kalman"),

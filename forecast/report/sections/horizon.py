@@ -7,10 +7,11 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from forecast.evaluation.numbers import number
 from forecast.evaluation.result import EvaluationResult
-from forecast.report.numbers import number
 from forecast.report.section import Cell, Figure, Section, Table
 from forecast.report.style import draw_series, svg
+from forecast.report.times import shown_steps
 
 Floats = NDArray[np.float64]
 
@@ -21,10 +22,10 @@ _OFF_THE_CHART = "stationary"
 _FIGURES = (
     (
         "top1",
-        "Error of the most probable future against time",
-        "Mean error of the most probable future against time, movers. Good is below every floor "
-        "at every time; joining constant velocity at the end means that nothing was learnt about "
-        "where people are going.",
+        "Error of the single best guess against time",
+        "Mean error of the predictor's single best guess (top-1) against time, movers. Good is "
+        "below every floor at every time; joining constant velocity at the end means that nothing "
+        "was learnt about where people are going.",
     ),
     (
         "best",
@@ -37,15 +38,15 @@ _FIGURES = (
 
 
 def horizon(result: EvaluationResult) -> Section:
-    """Error against time, of the most probable future and of the nearest sample."""
-    times = result.setting.dt_s * np.arange(1, result.errors_m["top1"].shape[1] + 1)
+    """Error against time, of the single best guess and of the nearest sample."""
     figures = tuple(
-        Figure(caption, _figure(result, times, key, label)) for key, label, caption in _FIGURES
+        Figure(caption, _figure(result, key, label)) for key, label, caption in _FIGURES
     )
-    return Section("horizon", "Error against time", (*figures, _table(result, times)))
+    return Section("horizon", "Error against time", (*figures, _table(result)))
 
 
-def _figure(result: EvaluationResult, times: Floats, key: str, label: str) -> Markup:
+def _figure(result: EvaluationResult, key: str, label: str) -> Markup:
+    times = result.times_s
     movers = result.rows.movers if result.rows.movers.any() else slice(None)
     errors = {
         name: scores.errors_m[key][movers].mean(axis=0)
@@ -60,20 +61,17 @@ def _figure(result: EvaluationResult, times: Floats, key: str, label: str) -> Ma
     return svg(draw, width_in=4.6, height_in=3.2, label=label)
 
 
-def _table(result: EvaluationResult, times: Floats) -> Table:
-    """Error of the most probable future at each whole second."""
-    steps = np.flatnonzero(np.abs(times - np.round(times)) < 1e-6)
-    steps = steps if len(steps) else np.array([len(times) - 1])
+def _table(result: EvaluationResult) -> Table:
+    """Error of the single best guess at each whole second and at the end."""
+    steps, times = shown_steps(result.times_s)
     rows = tuple(
         (Cell(name), *(Cell(number(float(error))) for error in _at(scores, steps)))
         for name, scores in result.table.items()
     )
-    header = ("all origins", *(f"{times[step]:g} s" for step in steps))
-    return Table(
-        "Mean error in metres of the most probable future, all origins. Lower is better.",
-        header,
-        rows,
+    caption = (
+        "Mean error in metres of the predictor's single best guess, all origins. Lower is better."
     )
+    return Table(caption, ("all origins", *times), rows)
 
 
 def _at(scores: EvaluationResult, steps: NDArray[np.int64]) -> Floats:

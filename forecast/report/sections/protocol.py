@@ -23,7 +23,7 @@ def protocol(result: EvaluationResult) -> Section:
         f"last {setting.history_s:g} s of a scene and nothing of what follows."
     )
     facts = (
-        ("Protocol", setting.protocol),
+        ("Protocol", setting.protocol_label),
         ("Step length", f"{setting.dt_s:g} s"),
         ("Samples", f"{setting.samples}, seed {setting.seed}"),
         ("Pedestrians", str(len(set(zip(rows.scene_ids, rows.agent_ids, strict=True))))),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import platform
+from collections.abc import Mapping
+from typing import Any
 
 from forecast import __version__
 from forecast.evaluation.result import EvaluationResult
-from forecast.report.section import Facts, Section, Text
+from forecast.report.section import Block, Facts, Folded, Section, Text
 
 
 def provenance(result: EvaluationResult) -> Section:
-    """What is needed to get the same numbers again."""
+    """What is needed to get the same numbers again, and what the predictor was made from."""
     setting = result.setting
     facts = (
         ("Store", f"{setting.source}, {setting.fingerprint}"),
@@ -22,6 +25,39 @@ def provenance(result: EvaluationResult) -> Section:
     )
     again = Text(
         "The same command on the same store gives the same metrics.json, byte for byte, on the "
-        "same machine; predictions.parquet beside this page holds every future scored here."
+        "same machine."
     )
-    return Section("provenance", "Provenance", (Facts(facts), again))
+    rows = Text(
+        f"predictions.parquet beside this page holds the raw futures of {result.predictor} for the "
+        "scored pedestrians, and the truth: its top-1, mean, best-of-K, joint and distribution "
+        "scores can be computed again from it. Rows with sample = -1 and weight 0 are its single "
+        "best guess where that is not among the samples; leave them out of minima. The floors' "
+        "futures, the draws behind the selected scores, the ego and the map are not in it."
+    )
+    blocks = (Facts(facts), *_model(result.model), again, rows)
+    return Section("provenance", "Provenance", blocks)
+
+
+def _model(model: Mapping[str, Any] | None) -> tuple[Block, ...]:
+    """Weights, configuration and what they were learnt from."""
+    if model is None:
+        return ()
+    learnt = model["learnt_from"]
+    stores = [
+        (
+            "Learnt from",
+            f"{path}, {known['fingerprint']}: {len(known['scenes'])} scenes",
+        )
+        for path, known in learnt.items()
+    ]
+    facts = (
+        ("Weights (SHA-256)", str(model["weights_sha256"])),
+        ("Trained with forecast", str(model["version"])),
+        *(stores or [("Learnt from", "not known")]),
+    )
+    scenes = (
+        Folded(f"Scenes learnt from in {path}", ", ".join(known["scenes"]))
+        for path, known in learnt.items()
+    )
+    config = Folded("Configuration", json.dumps(model["config"], indent=2, ensure_ascii=False))
+    return Facts(facts), config, *scenes

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast.evaluation.numbers import number
+from forecast.evaluation.recorded import RECORDED, RECORDED_METRICS
 from forecast.evaluation.result import EvaluationResult, Mean
 from forecast.models.metrics.registry import METRICS
-from forecast.report.numbers import number
 from forecast.report.section import Cell, Section, Table, Text
 
 
@@ -27,16 +28,24 @@ def scores(result: EvaluationResult) -> Section:
 
 def _table(result: EvaluationResult, subset: NDArray[np.bool_] | None, whom: str) -> Table:
     means = {name: scores.means(subset) for name, scores in result.table.items()}
-    columns = list(means.values())
+    columns, world = list(means.values()), result.recorded_means(subset)
     rows = tuple(
-        _row(metric, definition, columns) for metric, definition in result.definitions.items()
+        (*_row(metric, definition, columns), _reference(world.get(metric)))
+        for metric, definition in result.definitions.items()
     )
     caption = (
-        f"{whom} Lower is better, except coverage, which should meet its level; the best of each "
-        "row is bold. All were measured in this run on the same windows. Raw samples are as drawn; "
-        "selected ones are chosen from many and say less about the distribution."
+        f"{whom} Lower is better, and the best of each row is bold, with two exceptions: coverage "
+        "should meet its level; collisions and time on the road should be as frequent as in the "
+        "recorded world, whose own rate is in the last column. All were measured in this run on "
+        "the same windows. Raw samples are as drawn; selected ones are chosen from many and say "
+        "less about the distribution."
     )
-    return Table(caption, ("metric", *means), rows)
+    return Table(caption, ("metric", *means, RECORDED), rows)
+
+
+def _reference(mean: Mean | None) -> Cell:
+    """The recorded world's value, where it is the one to reach."""
+    return Cell("" if mean is None else number(mean.value))
 
 
 def _row(metric: str, definition: str, columns: Sequence[Mapping[str, Mean]]) -> tuple[Cell, ...]:
@@ -45,9 +54,10 @@ def _row(metric: str, definition: str, columns: Sequence[Mapping[str, Mean]]) ->
     gaps = [abs(value - (target or 0.0)) for value, _ in values]
     best = min((gap for gap in gaps if not math.isnan(gap)), default=math.nan)
     counts = {n for _, n in values if n}
+    ranked = metric not in RECORDED_METRICS
     name = Cell(metric, definition)
     return name, *(
-        Cell(number(mean.value), _count(mean, counts), gap == best)
+        Cell(number(mean.value), _count(mean, counts), ranked and gap == best)
         for mean, gap in zip(values, gaps, strict=True)
     )
 

@@ -1,10 +1,11 @@
-"""Numbers as the report writes them."""
+"""Numbers as the console and the report write them."""
 
 from __future__ import annotations
 
 import math
 
-from forecast.evaluation.console import UNDEFINED
+UNDEFINED = "–"  # noqa: RUF001
+"""Stands where a metric is not defined."""
 
 
 def number(value: float) -> str:

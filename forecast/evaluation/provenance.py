@@ -1,0 +1,71 @@
+"""What a predictor was made from, and whether it has learnt from what it is scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from forecast.datasets.store import SceneStore
+from forecast.evaluation.result import EvaluationResult
+from forecast.scene import Predictor
+
+_NAMES_SHOWN = 5
+
+
+@runtime_checkable
+class Traceable(Protocol):
+    """A predictor that knows what it was made from."""
+
+    def provenance(self) -> dict[str, Any]:
+        """What the predictor is, in plain JSON values.
+
+        Returns:
+            ``weights_sha256``; ``config``, a nested dict; ``version`` of the package that trained
+            it; ``learnt_from``, ``{"fingerprint": …, "scenes": [name, …]}`` by the store's path.
+        """
+        ...
+
+
+def provenance_of(predictor: Predictor) -> dict[str, Any] | None:
+    """What a predictor was made from; None if it does not know."""
+    return predictor.provenance() if isinstance(predictor, Traceable) else None
+
+
+def scenes_learnt_from(
+    store: SceneStore, scenes: Iterable[str], model: Mapping[str, Any] | None
+) -> tuple[str, ...]:
+    """The scored scenes that were learnt from: themselves, a part of them, or their whole.
+
+    Args:
+        store: Where the scored scenes are.
+        scenes: Their names.
+        model: What `Traceable.provenance` says, if anything.
+
+    Returns:
+        Names of scored scenes, in their order; stores of another fingerprint do not count.
+    """
+    learnt = {
+        name
+        for known in (model or {}).get("learnt_from", {}).values()
+        if known["fingerprint"] == store.fingerprint
+        for name in known["scenes"]
+    }
+    wholes = {store.recording_of(name) for name in learnt}
+
+    def is_known(name: str) -> bool:
+        whole = store.recording_of(name)
+        return name in learnt or whole in learnt or (name == whole and name in wholes)
+
+    return tuple(name for name in scenes if is_known(name))
+
+
+def learnt_by_heart(result: EvaluationResult) -> str:
+    """Says which of the scored scenes the predictor has learnt from; "" if none."""
+    known, scored = result.scenes_learnt_from, len(result.setting.scenes)
+    if not known:
+        return ""
+    names = ", ".join(known[:_NAMES_SHOWN]) + (", …" if len(known) > _NAMES_SHOWN else "")
+    return (
+        f"{result.predictor} has learnt from {len(known)} of the {scored} scored scenes ({names}); "
+        "these scores say how well it remembers, not how well it predicts"
+    )
