@@ -13,7 +13,7 @@ from forecast.datasets.town import people, sight
 from forecast.datasets.town.forces import unit
 from forecast.datasets.town.simulate import FRAME_STEPS, Setting, World
 
-RANGE_M = 60.0
+RANGE_M = 65.0
 """Agents farther from the ego than this are not annotated."""
 _STROLLER = ("human.pedestrian.stroller", (0.95, 0.55, 1.05), 0.85)
 """Category, size, and how far it is ahead of who pushes it."""
