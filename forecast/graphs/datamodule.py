@@ -15,7 +15,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.loader import DataLoader
 
 from forecast.datasets.store import SceneStore
-from forecast.datasets.windows import PROTOCOLS, Window, WindowSpec, origins, window
+from forecast.datasets.windows import Window, WindowSpec, min_history_steps, origins, window
 from forecast.errors import ForecastError, require
 from forecast.graphs.augment import AugmentConfig, augment_graph, augment_window
 from forecast.graphs.hetero import GraphConfig, window_graph
@@ -233,5 +233,4 @@ class ForecastDataModule(pl.LightningDataModule):
 def _scoring(source: SourceConfig, history_steps: int, horizon_steps: int) -> WindowSpec:
     """Windows scored by the rule of the store's protocol."""
     protocol = SceneStore.open(source.store).protocol
-    least = PROTOCOLS[protocol] or history_steps
-    return WindowSpec(history_steps, horizon_steps, min(least, history_steps))
+    return WindowSpec(history_steps, horizon_steps, min_history_steps(protocol, history_steps))
