@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -98,7 +99,7 @@ class Forecaster:
                 scene's step length not one the model knows.
         """
         self._check_step(scene)
-        steps = round(horizon_s / scene.dt_s)
+        steps = round(horizon_s / scene.dt_s) if math.isfinite(horizon_s) else 0
         if samples < 1 or steps < 1:
             raise ForecastError(
                 f"samples is {samples} and horizon_s {horizon_s}; at least 1 sample and one step "

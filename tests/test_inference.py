@@ -64,6 +64,7 @@ def test_the_ego_follows_its_plan(forecaster: Forecaster) -> None:
     [
         ({"samples": 0}, "at least 1 sample"),
         ({"horizon_s": 0.1}, "one step of 0.5 s"),
+        ({"horizon_s": float("inf")}, "one step of 0.5 s"),
         ({"ego_plan": np.zeros((3, 3))}, r"ego_plan has shape \[3, 3\]"),
         ({"ego_plan": np.full((12, 3), np.nan)}, "finite poses"),
     ],

@@ -1,7 +1,7 @@
 """The recorded world, put through the metrics of behaviour.
 
-Real people, too, touch each other's disc of 0.2 m and walk on the road. A predictor should do so as
-often as they did, not as seldom as possible.
+How often people come close to each other or to a car, and how much they walk on the road, is a
+property of the place: a predictor should do so as often as they did, not as seldom as possible.
 """
 
 from __future__ import annotations

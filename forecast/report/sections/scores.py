@@ -34,9 +34,9 @@ def _table(result: EvaluationResult, subset: NDArray[np.bool_] | None, whom: str
         for metric, definition in result.definitions.items()
     )
     caption = (
-        f"{whom} Lower is better, and the best of each row is bold, with two exceptions: coverage "
-        "should meet its level; collisions and time on the road should be as frequent as in the "
-        "recorded world, whose own rate is in the last column. All were measured in this run on "
+        f"{whom} The best of each row is bold: the lowest, for coverage the nearest to its level. "
+        "Collisions and time on the road have no best: they should be as frequent as in the "
+        "recorded world, whose own rates are in the last column. All were measured in this run on "
         "the same windows. Raw samples are as drawn; selected ones are chosen from many and say "
         "less about the distribution."
     )
