@@ -14,7 +14,7 @@ def fleets(district):
 
 @pytest.fixture(scope="module")
 def drives(district):
-    return [d for s in range(12) for d in cast_drives(district, 14, np.random.default_rng(s))]
+    return [d for s in range(8) for d in cast_drives(district, 14, np.random.default_rng(s))]
 
 
 def test_buses_halt_at_a_bus_stop(district, drives):

@@ -51,12 +51,13 @@ def test_another_seed_gives_another_town(town, tmp_path):
     assert other[expansion] != this[expansion]
 
 
-def test_an_earlier_town_is_replaced(tmp_path):
+def test_an_earlier_town_is_replaced_and_a_plain_line_tells_the_progress(tmp_path, capfd):
     out = tmp_path / "town"
     (out / "v1.0-town").mkdir(parents=True)
     (out / "v1.0-town" / "old.json").write_text("[]")
     write_town(out, scenes=1)
     assert not (out / "v1.0-town" / "old.json").exists()
+    assert capfd.readouterr().err == "town: 1 of 1 scenes\n"
 
 
 def test_other_peoples_folders_are_left_alone(tmp_path):
@@ -198,8 +199,3 @@ def test_a_killed_worker_is_one_clear_line(tmp_path, monkeypatch):
     with pytest.raises(ForecastError, match=r"a worker was killed.*fewer than 2 workers"):
         write_town(tmp_path / "town", scenes=2, workers=2)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_plain_lines_tell_the_progress(tmp_path, capfd):
-    write_town(tmp_path / "town", scenes=1)
-    assert capfd.readouterr().err == "town: 1 of 1 scenes\n"
