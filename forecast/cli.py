@@ -89,6 +89,17 @@ def _add_town(commands: _Commands) -> None:
     parser.add_argument("--out", required=True, type=Path, help="folder of the dataset")
     _add_option(parser, "--scenes", 10, "number of scenes")
     _add_option(parser, "--seed", 0, "seed of the simulation")
+    _add_option(parser, "--workers", 1, "processes that simulate")
+    parser.add_argument(
+        "--counterfactual",
+        action="store_true",
+        help="write every scene twice, the second time with another plan of the ego",
+    )
+    parser.add_argument(
+        "--full-rate",
+        action="store_true",
+        help="write sample_data and ego poses of all sensors at nuScenes' own rates",
+    )
 
 
 def _add_evaluate(commands: _Commands) -> None:
@@ -167,7 +178,14 @@ def _listed(counts: dict[str, int]) -> str:
 def _town(args: argparse.Namespace) -> None:
     from forecast.datasets.town import write_town
 
-    write_town(args.out, scenes=args.scenes, seed=args.seed)
+    write_town(
+        args.out,
+        scenes=args.scenes,
+        seed=args.seed,
+        counterfactual=args.counterfactual,
+        workers=args.workers,
+        full_rate=args.full_rate,
+    )
 
 
 def _train(command: str, words: list[str]) -> None:

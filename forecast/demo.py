@@ -21,13 +21,13 @@ def run(out: Path, *, scenes: int = 10, training: Sequence[str] = ()) -> None:
     """Generates a town, prepares it, trains for about a minute, evaluates, writes the report.
 
     Args:
-        out: Folder that gets ``town/``, ``store/``, ``run/`` (TensorBoard, checkpoints) and
+        out: Folder that gets ``town/``, ``store/``, ``model/`` (TensorBoard, checkpoints) and
             ``evaluation/`` (metrics.json, predictions.parquet, report.html). What a finished step
             left there is used again.
         scenes: Size of the town.
         training: Further words for ``forecast fit``.
     """
-    town, store, run, result = (out / name for name in ("town", "store", "run", "evaluation"))
+    town, store, run, result = (out / name for name in ("town", "store", "model", "evaluation"))
     _say(1, f"a simulated town of {scenes} scenes in nuScenes format -> {town}")
     if not town.is_dir():
         write_town(town, scenes=scenes, seed=0)

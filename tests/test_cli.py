@@ -118,10 +118,13 @@ def test_options_of_nuscenes_are_refused_elsewhere(capsys, extra):
 def test_town(asked):
     notes = asked("forecast.datasets.town", "write_town")
     assert main(["town", "--out", "city"]) == 0
-    assert main(["town", "--out", "city", "--scenes", "3", "--seed", "7"]) == 0
+    words = ["--scenes", "3", "--seed", "7", "--workers", "2", "--counterfactual", "--full-rate"]
+    assert main(["town", "--out", "city", *words]) == 0
+    plain = {"counterfactual": False, "workers": 1, "full_rate": False}
+    asked_for = {"counterfactual": True, "workers": 2, "full_rate": True}
     assert notes == [
-        ((Path("city"),), {"scenes": 10, "seed": 0}),
-        ((Path("city"),), {"scenes": 3, "seed": 7}),
+        ((Path("city"),), {"scenes": 10, "seed": 0, **plain}),
+        ((Path("city"),), {"scenes": 3, "seed": 7, **asked_for}),
     ]
 
 

@@ -20,10 +20,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
-from tqdm import tqdm
 
 from forecast.datasets.manifest import (
     MANIFEST,
@@ -37,14 +36,13 @@ from forecast.datasets.manifest import (
     scene_entry,
     sha256,
 )
+from forecast.datasets.progress import with_progress
 from forecast.datasets.scene_file import SCHEMA_VERSION, SceneFile, decode, encode
 from forecast.datasets.source import SceneSource
 from forecast.errors import ForecastError
 from forecast.scene import Scene
 
 _PART_SUFFIXES = ("_train", "_val")
-
-Item = TypeVar("Item")
 
 
 class SceneStore:
@@ -294,13 +292,13 @@ def _write_scenes(
 ) -> list[SceneEntry]:
     if workers == 1:
         entries = (_write_scene(source, out, fingerprint, name) for name in names)
-        return list(_with_progress(entries, len(names)))
+        return list(with_progress(entries, len(names), "prepare"))
     # Forked workers share what the source holds in memory; elsewhere it is pickled once for each.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
     job = (source, out, fingerprint)
     try:
         with ProcessPoolExecutor(workers, context, _start_worker, job) as pool:
-            return list(_with_progress(pool.map(_work, names), len(names)))
+            return list(with_progress(pool.map(_work, names), len(names), "prepare"))
     except BrokenProcessPool as error:
         raise ForecastError(
             f"{out}: a worker was killed, perhaps for want of memory; run prepare again with fewer "
@@ -360,14 +358,3 @@ def _total(counts: Iterable[dict[str, int]]) -> dict[str, int]:
     for count in counts:
         total.update(count)
     return dict(total)
-
-
-def _with_progress(items: Iterable[Item], total: int) -> Iterator[Item]:
-    """Shows progress on stderr: a bar on a terminal, about ten plain lines elsewhere."""
-    if sys.stderr.isatty():
-        yield from tqdm(items, "prepare", total, unit="scene")
-        return
-    for done, item in enumerate(items, start=1):
-        yield item
-        if 10 * done // total > 10 * (done - 1) // total:
-            print(f"prepare: {done} of {total} scenes", file=sys.stderr)

@@ -8,7 +8,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from forecast.datasets.town.streets import District, Lane, Piece
+from forecast.datasets.town import ground
+from forecast.datasets.town.paths import Lane, Piece
+from forecast.datasets.town.streets import District
 from forecast.datasets.town.tokens import token
 
 _MARGIN_M = 100.0
@@ -25,7 +27,7 @@ def map_expansion(district: District, seed: int) -> dict[str, Any]:
     """
     writer = _Geometry(token("map", seed, district.layout.location))
     names = [token(writer.root, lane.name) for lane in district.lanes]
-    areas = [writer.polygon(area) for area in district.drivable_area()]
+    areas = [writer.polygon(area) for area in ground.drivable_area(district)]
     layers = {
         "drivable_area": [{"token": token(writer.root, "drivable"), "polygon_tokens": areas}],
         "lane": _lanes(district, names, writer),
@@ -36,20 +38,24 @@ def map_expansion(district: District, seed: int) -> dict[str, Any]:
         ],
         "ped_crossing": [
             {**record, "road_segment_token": ""}
-            for record in writer.records("crosswalk", district.crosswalk_areas())
+            for record in writer.records("crosswalk", ground.crosswalk_areas(district))
         ],
-        "walkway": writer.records("walkway", district.walkways()),
+        "walkway": writer.records("walkway", ground.walkways(district)),
+        "carpark_area": [
+            {**record, "orientation": 0.0, "road_block_token": ""}
+            for record in writer.records("carpark", [ground.car_park(district)[0]])
+        ],
+        **_lights(district, writer),
         "road_divider": [
             {
                 "token": token(writer.root, "divider", i),
                 "line_token": writer.line(line),
                 "road_segment_token": "",
             }
-            for i, line in enumerate(district.dividers())
+            for i, line in enumerate(ground.dividers(district))
         ],
     }
-    empty = ("road_segment", "road_block", "stop_line", "carpark_area", "lane_divider",
-             "traffic_light")  # fmt: skip
+    empty = ("road_segment", "road_block", "lane_divider")
     return {
         "version": "1.3",
         "canvas_edge": _canvas(district),
@@ -131,6 +137,36 @@ def _lanes(district: District, names: list[str], writer: _Geometry) -> list[dict
     ]
 
 
+def _lights(district: District, writer: _Geometry) -> dict[str, list[dict[str, Any]]]:
+    """A traffic light and a stop line at the end of every lane before a signalled junction."""
+    ends = {lane.successors[0]: lane for lane in district.lanes if lane.successors}
+    signalled = np.flatnonzero(district.lane_signals[:, 0] >= 0).tolist()
+    stops = [ends[i].poses(1.0)[-1].tolist() for i in signalled if i in ends]
+    lights, lines = [], []
+    for i, (x, y, heading) in enumerate(stops):
+        half = district.layout.lane_width_m / 2
+        across = half * np.array([-np.sin(heading), np.cos(heading)])
+        bar = shapely.LineString(np.add([x, y], [-across, across]))
+        name = token(writer.root, "light", i)
+        lights.append({
+            "token": name,
+            "line_token": writer.line(np.array(bar.coords)),
+            "traffic_light_type": "VERTICAL",
+            "from_road_block_token": "",
+            "items": [],
+            "pose": {"tx": x, "ty": y, "tz": 3.0, "rx": 0.0, "ry": 0.0, "rz": heading},
+        })  # fmt: skip
+        lines.append({
+            "token": token(writer.root, "stop", i),
+            "polygon_token": writer.polygon(bar.buffer(0.2, cap_style="flat")),
+            "stop_line_type": "TRAFFIC_LIGHT",
+            "ped_crossing_tokens": [],
+            "traffic_light_tokens": [name],
+            "road_block_token": "",
+        })  # fmt: skip
+    return {"traffic_light": lights, "stop_line": lines}
+
+
 def _arcline(piece: Piece) -> dict[str, Any]:
     """A piece as a Dubins path: an arc is its first part, a straight line its second."""
     end = piece.at(np.array([piece.length_m]))[0]
@@ -157,6 +193,6 @@ def _connectivity(district: District, names: list[str]) -> dict[str, dict[str, l
 
 def _canvas(district: District) -> list[float]:
     """Width and height that hold the district; coordinates start at 0."""
-    corners = np.array([[s.start_m, s.end_m] for s in district.streets])
+    corners = np.array([[district.layout.node_m(n) for n in s.nodes] for s in district.streets])
     highest: list[float] = np.round(corners.max((0, 1)) + _MARGIN_M, 1).tolist()
     return highest

@@ -8,13 +8,14 @@ once as it went, and once with another plan of the ego.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.datasets.town import people, streams, traffic
+from forecast.datasets.town import people, signals, streams, traffic
 from forecast.datasets.town.crowd import Crossings, Crowd, cast_crowd
 from forecast.datasets.town.fleet import Fleet, cast_fleet
 from forecast.datasets.town.streets import District
@@ -27,6 +28,9 @@ FRAMES = 41
 """Keyframes of a scene: 20 s."""
 _WARM_UP_STEPS = 40
 """Steps before the first keyframe, so that nobody is seen starting."""
+
+EGO_PLANS = {"stop": 0.0, "slow": 0.4, "hurry": 1.35}
+"""Other plans for the ego: factors of its desired speed. In a hurry it gives way to nobody."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,7 @@ class Setting:
     fleet: Fleet
     crossings: Crossings
     encounters: traffic.Encounters
+    signals: signals.Signals
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +68,14 @@ def set_scene(district: District, seed: int, scene: int) -> tuple[Setting, World
     """
     rng = np.random.default_rng([seed, scene])
     keys = streams.agent_keys(seed, scene, 256)
-    fleet = cast_fleet(district, int(rng.integers(7, 13)), int(rng.integers(4, 9)), rng)
-    crowd, crossings = cast_crowd(district, fleet, int(rng.integers(25, 46)), keys[:128], rng)
+    fleet = cast_fleet(district, int(rng.integers(10, 18)), int(rng.integers(14, 30)), rng)
+    crowd, crossings = cast_crowd(district, fleet, int(rng.integers(18, 44)), keys[:128], rng)
+    lights = signals.set_signals(district, len(crossings.marked), rng)
     meet = traffic.encounters(fleet, crossings, keys[128 : 128 + len(fleet.categories)])
     conditions = str(rng.choice(["", "night", "rain"], p=[0.7, 0.15, 0.15]))
-    setting = Setting(district, conditions, crowd, fleet, crossings, meet)
+    setting = Setting(district, conditions, crowd, fleet, crossings, meet, lights)
     world = World(0, people.begin(crowd), traffic.begin(fleet))
-    for _ in range(_WARM_UP_STEPS):
-        world = step(setting, world)
-    return setting, world
+    return setting, next(islice(steps(setting, world), _WARM_UP_STEPS, None))
 
 
 def step(setting: Setting, world: World, ego_pose: NDArray[Any] | None = None) -> World:
@@ -83,33 +87,53 @@ def step(setting: Setting, world: World, ego_pose: NDArray[Any] | None = None) -
         ego_pose: Where the ego is after the step (x_m, y_m, heading_rad), if it does not drive
             itself.
     """
-    crowd, fleet, crossings = setting.crowd, setting.fleet, setting.crossings
-    intent = people.intents(crowd, crossings, world.people)
-    clear = traffic.clear_gaps(
-        fleet, world.traffic, setting.encounters, crowd, crossings, intent, world.people.waited_s
+    crowd, fleet, crossings, meet = (
+        setting.crowd, setting.fleet, setting.crossings, setting.encounters,
+    )  # fmt: skip
+    walkers, drivers = world.people, world.traffic
+    time_s = DT_S * world.index
+    walk = signals.may_walk(setting.signals, time_s)
+    green = signals.may_drive(setting.signals, traffic.next_lanes(fleet, drivers), time_s)
+    intent = people.intents(crowd, crossings, walkers, walk)
+    outlook = traffic.outlook(
+        fleet, drivers, meet, crowd, crossings, intent, walkers.waited_s, green
     )
-    cars, sizes = _obstacles(fleet, world.traffic)
-    walkers = people.step(crowd, world.people, intent, clear, cars, sizes, world.index, DT_S)
-    drivers = traffic.step(
-        fleet,
-        world.traffic,
-        setting.encounters,
-        crossings,
-        world.people,
-        intent,
-        DT_S,
-        ego_pose,
+    cars, sizes = _obstacles(fleet, drivers)
+    return World(
+        world.index + 1,
+        people.step(crowd, walkers, intent, outlook, cars, sizes, world.index, DT_S),
+        traffic.step(fleet, drivers, meet, crossings, walkers, intent, green, DT_S, ego_pose),
     )
-    return World(world.index + 1, walkers, drivers)
 
 
-def frames(setting: Setting, world: World, count: int) -> Iterator[World]:
-    """The world at ``count`` keyframes, the first of them now."""
-    for frame in range(count):
-        if frame:
-            for _ in range(FRAME_STEPS):
-                world = step(setting, world)
+def steps(setting: Setting, world: World) -> Iterator[World]:
+    """The world now and after every step from here, without end."""
+    while True:
         yield world
+        world = step(setting, world)
+
+
+def run(setting: Setting, world: World, frames: int = FRAMES) -> list[World]:
+    """The world at every step over some keyframes, the first of them now."""
+    return list(islice(steps(setting, world), (frames - 1) * FRAME_STEPS + 1))
+
+
+def with_ego_plan(setting: Setting, plan: str) -> Setting:
+    """The same scene with an ego that drives otherwise from now on.
+
+    Args:
+        setting: The scene.
+        plan: One of `EGO_PLANS`.
+    """
+    ego = np.arange(len(setting.fleet.categories)) == 0
+    speeds = np.where(ego, EGO_PLANS[plan] * setting.fleet.speeds_mps, setting.fleet.speeds_mps)
+    meet = setting.encounters
+    yields = meet.yields & ((plan != "hurry") | (meet.vehicle != 0))
+    return replace(
+        setting,
+        fleet=replace(setting.fleet, speeds_mps=speeds),
+        encounters=replace(meet, yields=yields),
+    )
 
 
 def _obstacles(

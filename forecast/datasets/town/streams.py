@@ -26,14 +26,19 @@ def agent_keys(seed: int, scene: int, count: int) -> NDArray[np.uint64]:
     return _mix(root + np.arange(count, dtype=np.uint64) * _STEP)
 
 
-def uniform(keys: NDArray[np.uint64], step: int, channel: int) -> NDArray[np.float64]:
-    """Numbers in ``(0, 1)``, one per key ``[A]``."""
-    moment = np.array([step + 1], np.uint64) * _STEP + np.array([channel + 1], np.uint64) * _CHANNEL
+Channel = int | NDArray[np.int64]
+"""One channel, or several that broadcast against the keys."""
+
+
+def uniform(keys: NDArray[np.uint64], step: int, channel: Channel) -> NDArray[np.float64]:
+    """Numbers in ``(0, 1)``, one per key, or per key and channel."""
+    channels = np.atleast_1d(channel).astype(np.uint64) + np.uint64(1)
+    moment = np.array([step + 1], np.uint64) * _STEP + channels * _CHANNEL
     bits = _mix(_mix(keys ^ moment) + moment) >> np.uint64(11)
     return (bits + 0.5) / 2.0**53
 
 
-def normal(keys: NDArray[np.uint64], step: int, channel: int) -> NDArray[np.float64]:
-    """Standard normal numbers, one per key ``[A]`` (Box and Muller 1958)."""
+def normal(keys: NDArray[np.uint64], step: int, channel: Channel) -> NDArray[np.float64]:
+    """Standard normal numbers, like `uniform` (Box and Muller 1958)."""
     radius = np.sqrt(-2 * np.log(uniform(keys, step, 2 * channel)))
     return radius * np.cos(2 * np.pi * uniform(keys, step, 2 * channel + 1))

@@ -67,6 +67,24 @@ def test_layers_are_where_they_should_be(opened):
     assert len(nusc_map.road_divider) == len(district.streets)
 
 
+def test_signalled_lanes_end_at_a_stop_line_with_its_light(opened):
+    nusc_map, district = opened
+    entering = {
+        lane.name
+        for lane in district.lanes
+        if any(district.lane_signals[i, 0] >= 0 for i in lane.successors)
+    }
+    assert len(nusc_map.stop_line) == len(nusc_map.traffic_light) == len(entering) > 0
+    for record in nusc_map.stop_line:
+        (light,) = record["cue"]
+        pose = light["pose"]
+        back = 0.1 * np.array([np.cos(pose["rz"]), np.sin(pose["rz"])])
+        layers = nusc_map.layers_on_point(*(np.array([pose["tx"], pose["ty"]]) - back))
+        assert layers["stop_line"] == record["token"]
+        assert layers["lane"]
+    assert len(nusc_map.carpark_area) == 1
+
+
 def test_the_devkit_refuses_a_place_that_nuscenes_does_not_have(town, tmp_path):
     """The reason why the town borrows the names of nuScenes' places."""
     folder = tmp_path / "maps" / "expansion"

@@ -3,7 +3,7 @@ import pytest
 import shapely
 
 from forecast import geometry
-from forecast.datasets.town import routes
+from forecast.datasets.town import ground, routes
 from forecast.datasets.town.streets import Layout, Piece, build_district
 from forecast.errors import ForecastError
 
@@ -48,6 +48,44 @@ def test_traffic_keeps_to_its_side(left_hand, sign):
             assert to_middle[1] == pytest.approx(-sign * 1.75)
 
 
+def test_a_moved_node_bends_its_streets_in_two_arcs():
+    layout = Layout("bent", (200.0, 300.0), (200.0,), moved_m=(((1, 0), (0.0, 8.0)),))
+    district = build_district(layout)
+    street = next(s for s in district.streets if s.nodes == ((0, 0), (1, 0)))
+    assert [np.sign(piece.curvature_per_m) for piece in street.path] == [0, 1, -1, 0]
+    ends = street.poses(np.array([0.0, street.length_m]))
+    assert ends == pytest.approx(np.array([[200.0, 200.0, 0.0], [300.0, 208.0, 0.0]]))
+    middle = street.at(np.array([street.length_m / 2]), 2.0)[0]
+    assert np.hypot(*(middle - [250.0, 204.0])) == pytest.approx(2.0)
+
+
+def test_a_one_way_street_has_one_lane():
+    way = ((0, 0), (0, 1))
+    district = crossroads(one_way=frozenset({way}))
+    lanes = {lane.name for lane in district.lanes}
+    assert "lane (0, 0) (0, 1)" in lanes
+    assert "lane (0, 1) (0, 0)" not in lanes
+    assert sum(lane.connector for lane in district.lanes) == 9
+
+
+def test_signals_know_junction_and_axis():
+    district = crossroads(signalled=((0, 0),))
+    for lane, (junction, axis) in zip(district.lanes, district.lane_signals, strict=True):
+        assert junction == (0 if lane.connector else -1)
+        if lane.connector:
+            assert abs(np.sin(lane.path[0].start[2])) == pytest.approx(axis)
+    for line, (junction, axis) in zip(district.crosswalks, district.crosswalk_signals, strict=True):
+        crossed = np.abs(line[1] - line[0]).argmax()
+        assert (junction, axis) == (0, 1 - crossed)
+
+
+def test_a_node_moved_too_far_is_refused():
+    with pytest.raises(
+        ForecastError, match=r"bent: moved_m moves node \(0, 0\) by \(0\.0, 40\.0\)"
+    ):
+        Layout("bent", (200.0,), (200.0,), moved_m=(((0, 0), (0.0, 40.0)),))
+
+
 def test_opposite_straight_movements_do_not_conflict_and_crossing_ones_do():
     district = crossroads()
     through = [
@@ -72,27 +110,29 @@ def test_lanes_continue_without_a_jump(district):
 
 
 def test_areas_are_valid_and_do_not_overlap(district):
-    road = shapely.union_all(district.drivable_area())
-    walks = district.walkways()
-    for area in [*district.drivable_area(), *walks, *district.crosswalk_areas()]:
+    road = shapely.union_all(ground.drivable_area(district))
+    walks = ground.walkways(district)
+    for area in [*ground.drivable_area(district), *walks, *ground.crosswalk_areas(district)]:
         assert area.is_valid
         assert area.area > 1.0
     assert road.intersection(shapely.union_all(walks)).area < 1e-3
-    for crosswalk in district.crosswalk_areas():
+    for crosswalk in ground.crosswalk_areas(district):
         assert crosswalk.difference(road).area < 1e-3
 
 
 def test_lanes_are_on_the_road(district):
-    road = shapely.union_all(district.drivable_area()).buffer(1e-6)
+    road = shapely.union_all(ground.drivable_area(district)).buffer(1e-6)
     for lane in district.lanes:
         assert road.covers(shapely.LineString(lane.poses(1.0)[:, :2]))
 
 
 def test_people_can_walk_from_anywhere_to_anywhere_on_walkways_and_crosswalks(district):
-    ground = shapely.union_all([*district.walkways(), *district.crosswalk_areas()]).buffer(1e-3)
+    surfaces = [*ground.walkways(district), *ground.crosswalk_areas(district)]
+    footing = shapely.union_all(surfaces).buffer(1e-3)
     neighbours: dict[int, set[int]] = {}
     for edge in district.walk_edges:
-        assert ground.covers(shapely.LineString(routes.sample(edge.points_m)[:, :2]))
+        if geometry.polyline_length(edge.points_m) > 0:
+            assert footing.covers(shapely.LineString(routes.sample(edge.points_m)[:, :2]))
         a, b = edge.nodes
         neighbours.setdefault(a, set()).add(b)
         neighbours.setdefault(b, set()).add(a)

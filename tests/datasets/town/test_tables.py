@@ -7,7 +7,6 @@ from pyquaternion import Quaternion
 
 from forecast.datasets.town import places, tables
 from forecast.datasets.town.recording import RANGE_M, Recording
-from forecast.datasets.town.streets import build_district
 from forecast.datasets.town.write import simulate_scene
 from tests.datasets.town.conftest import SCENES, SEED
 
@@ -19,7 +18,7 @@ def nusc(town):
 
 @pytest.fixture(scope="module")
 def recording():
-    return simulate_scene(build_district(places.layout(places.LOCATIONS[1], SEED)), SEED, 1)
+    return simulate_scene(SEED, 1)
 
 
 def chain(nusc, table, first):
@@ -120,12 +119,15 @@ def moment(seen, speeds=0.0, categories=("human.pedestrian.adult",)):
     count, steps = np.shape(seen)
     return Recording(
         ego=np.zeros((steps, 3)),
+        ego_track=np.zeros((5 * steps - 4, 3)),
         categories=np.array(categories),
         sizes_m=np.ones((count, 3)),
         poses=np.zeros((count, steps, 3)),
         speeds_mps=np.full((count, steps), speeds),
         parked=np.arange(count) == 3,
+        sits=np.arange(count) == 0,
         seen=np.array(seen),
+        visibility=np.where(seen, 2, 0),
         summary="",
     )
 
@@ -149,12 +151,21 @@ def test_agents_that_are_never_seen_are_left_out():
 @pytest.mark.parametrize(
     ("speed", "expected"),
     [
-        (0.0, ["pedestrian.standing", "cycle.with_rider", "vehicle.stopped", "vehicle.parked"]),
-        (2.0, ["pedestrian.moving", "cycle.with_rider", "vehicle.moving", "vehicle.parked"]),
+        (0.0, ["pedestrian.sitting_lying_down", "cycle.with_rider", "vehicle.stopped"]),
+        (2.0, ["pedestrian.moving", "cycle.with_rider", "vehicle.moving"]),
     ],
 )
 def test_attributes_by_hand(speed, expected):
     kinds = ("human.pedestrian.child", "vehicle.bicycle", "vehicle.bus.rigid", "vehicle.car")
     rows = tables.scene_tables(moment([[True]] * 4, speed, kinds), 0, 0, "boston-seaport")
     names = {row["token"]: row["name"] for row in tables.fixed_tables()["attribute"]}
-    assert [names[a["attribute_tokens"][0]] for a in rows["sample_annotation"]] == expected
+    found = [names[a["attribute_tokens"][0]] for a in rows["sample_annotation"]]
+    assert found == [*expected, "vehicle.parked"]
+
+
+def test_things_have_no_attribute_and_visibility_is_a_bin():
+    rows = tables.scene_tables(
+        moment([[True]], 0.0, ("movable_object.barrier",)), 0, 0, "boston-seaport"
+    )
+    assert rows["sample_annotation"][0]["attribute_tokens"] == []
+    assert rows["sample_annotation"][0]["visibility_token"] == "2"

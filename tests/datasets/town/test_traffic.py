@@ -21,7 +21,8 @@ def alone(setting, world, along_m, speed_mps):
     poses = state.poses.copy()
     poses[0] = traffic.routes.at(fleet.routes, along)[0]
     speeds = np.where(active, speed_mps, 0.0)
-    return traffic.TrafficState(along, speeds, poses, active)
+    still = np.zeros(len(along))
+    return traffic.TrafficState(along, speeds, still, poses, active, still)
 
 
 def someone_at(point, velocity=(0.0, 0.0)):
@@ -34,19 +35,20 @@ def someone_at(point, velocity=(0.0, 0.0)):
 def intent_at(crossing, distance, progress=0.0):
     return people.Intent(
         np.array([crossing]), np.array([distance]), np.array([progress]),
-        np.array([True]), np.array([False]), np.array([distance < 4.0]),
+        np.array([True]), np.array([False]), np.array([distance < 4.0]), np.array([True]),
     )  # fmt: skip
 
 
 NOBODY = intent_at(-1, np.inf)
 
 
-def drive(setting, state, walker, intent, seconds):
+def drive(setting, state, walker, intent, seconds, green=True):
     states = [state]
+    lights = np.full(len(state.active), green)
     for _ in range(round(seconds / 0.1)):
         states.append(
             traffic.step(setting.fleet, states[-1], setting.encounters, setting.crossings,
-                         walker, intent, 0.1)
+                         walker, intent, lights, 0.1)
         )  # fmt: skip
     return states
 
@@ -100,9 +102,10 @@ def test_a_follower_keeps_behind_a_stopped_leader(setting_and_world):
 
 def first_crossing(setting):
     """The first marked crossing on the ego's route far enough to stop at, and where it is."""
-    along = np.where(setting.crossings.marked, setting.encounters.along_m[0], np.inf)
-    along = np.where(along > 30.0, along, np.inf)
-    return int(along.argmin()), float(along.min())
+    meet = setting.encounters
+    ours = (meet.vehicle == 0) & setting.crossings.marked[meet.crossing] & (meet.along_m > 30.0)
+    nearest = np.where(ours, meet.along_m, np.inf).argmin()
+    return int(meet.crossing[nearest]), float(meet.along_m[nearest])
 
 
 def test_a_courteous_driver_waits_before_the_crosswalk_and_a_rude_one_does_not(setting_and_world):
@@ -120,24 +123,77 @@ def test_a_courteous_driver_waits_before_the_crosswalk_and_a_rude_one_does_not(s
 
 
 @pytest.mark.parametrize(
-    ("before_m", "speed_mps", "clear"),
-    [(150.0, 8.0, True), (45.0, 8.0, False), (12.0, 0.5, True), (-20.0, 8.0, True)],
+    ("before_m", "speed_mps", "brakes", "green", "clear"),
+    [
+        (150.0, 8.0, False, True, True),
+        (45.0, 8.0, False, True, False),
+        (45.0, 8.0, True, True, True),
+        (45.0, 8.0, False, False, True),
+        (12.0, 0.5, False, True, True),
+        (-20.0, 8.0, False, True, True),
+    ],
 )
-def test_a_gap_is_taken_when_the_car_is_far_or_gives_way_or_is_past(
-    setting_and_world, before_m, speed_mps, clear
+def test_a_gap_is_taken_when_the_car_is_far_or_gives_way_or_has_red_or_is_past(
+    setting_and_world, before_m, speed_mps, brakes, green, clear
 ):
     setting, world = setting_and_world
     crossing, along = first_crossing(setting)
     state = alone(setting, world, along - before_m, speed_mps)
+    state = replace(state, accelerations_mps2=np.full(len(state.active), -1.0 * brakes))
     crowd = crowd_on([[(0, 0), (60, 0)]])
-    found = traffic.clear_gaps(
+    found = traffic.outlook(
         setting.fleet, state, setting.encounters, crowd, setting.crossings,
-        intent_at(crossing, 0.5), np.zeros(1),
+        intent_at(crossing, 0.5), np.zeros(1), np.full(len(state.active), green),
     )  # fmt: skip
-    assert found.tolist() == [clear]
+    assert found.clear.tolist() == [clear]
 
 
-def test_the_second_at_a_junction_waits_for_the_first(setting_and_world):
+def test_danger_is_measured_to_the_lane_of_a_car_that_cannot_stop(setting_and_world):
+    setting, world = setting_and_world
+    crossing, along = first_crossing(setting)
+    meet = setting.encounters
+    share = meet.share[(meet.vehicle == 0) & (meet.crossing == crossing)][0]
+    width = np.hypot(*np.diff(setting.crossings.lines_m[crossing], axis=0)[0])
+    crowd = crowd_on([[(0, 0), (60, 0)]])
+    for speed_mps, expected in ((9.0, share * width - 1.0 - 1.5), (1.0, np.inf)):
+        state = alone(setting, world, along - 12.0, speed_mps)
+        on_road = intent_at(crossing, -1.0, progress=1.0 / width)
+        found = traffic.outlook(
+            setting.fleet, state, replace(meet, yields=np.zeros_like(meet.yields)), crowd,
+            setting.crossings, on_road, np.zeros(1), np.ones(len(state.active), bool),
+        )  # fmt: skip
+        assert found.danger_m[0] == pytest.approx(expected)
+
+
+def test_a_driver_stops_at_a_red_light_unless_it_is_too_late(setting_and_world):
+    setting, world = setting_and_world
+    line = setting.fleet.connector_spans_m[0, 0, 0]
+    nobody = someone_at((-1e3, 0))
+    stopped = drive(setting, alone(setting, world, line - 30.0, 7.0), nobody, NOBODY, 15, False)[-1]
+    front = stopped.along_m[0] + setting.fleet.sizes_m[0, 0] / 2
+    assert stopped.speeds_mps[0] < 0.1
+    assert 0.0 < line - front < 3.0
+    late = drive(setting, alone(setting, world, line - 5.0, 9.0), nobody, NOBODY, 5, False)[-1]
+    assert late.along_m[0] > line + 5.0
+
+
+def test_a_bus_halts_at_its_stop_and_goes_on(setting_and_world):
+    setting, world = setting_and_world
+    halts, waits = np.full((2, len(setting.fleet.routes)), np.inf)
+    halts[0], waits[0] = 60.0, 5.0
+    setting = replace(setting, fleet=replace(setting.fleet, halts_m=halts, halts_s=waits))
+    states = drive(setting, alone(setting, world, 20.0, 7.0), someone_at((-1e3, 0)), NOBODY, 30)
+    along = np.array([s.along_m[0] for s in states])
+    standing = np.array([s.speeds_mps[0] for s in states]) < 0.3
+    assert 4.5 < 0.1 * standing.sum() < 9.0
+    assert np.abs(along[standing] - 60.0).max() < 1.5
+    assert along[-1] > 80.0
+
+
+@pytest.mark.parametrize("green", [True, False])
+def test_the_second_at_a_junction_waits_for_the_first_unless_that_one_has_red(
+    setting_and_world, green
+):
     setting, _ = setting_and_world
     fleet = setting.fleet
     lanes = np.argwhere(fleet.conflicts)[0]
@@ -150,12 +206,18 @@ def test_the_second_at_a_junction_waits_for_the_first(setting_and_world):
     along = np.full(count, 0.0)
     along[0], along[1] = 30.0, 35.0
     state = traffic.TrafficState(
-        along, np.full(count, 8.0), np.zeros((count, 3)), np.arange(count) < 2
+        along,
+        np.full(count, 8.0),
+        np.zeros(count),
+        np.zeros((count, 3)),
+        np.arange(count) < 2,
+        np.zeros(count),
     )
-    gaps = traffic._junctions(fleet, state)
-    assert np.isfinite(gaps[0])
+    lights = np.where(np.arange(count) == 1, green, True)
+    gaps = traffic._junctions(fleet, state, lights)
     assert np.isinf(gaps[1])
-    assert gaps[0] == pytest.approx(50.0 - 30.0 - fleet.sizes_m[0, 0] / 2 + 1.5)
+    expected = 50.0 - 30.0 - fleet.sizes_m[0, 0] / 2
+    assert gaps[0] == pytest.approx(expected if green else np.inf)
 
 
 def test_an_ego_plan_replaces_the_driver(setting_and_world):

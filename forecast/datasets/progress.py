@@ -1,0 +1,28 @@
+"""Tells how far long work has come."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+
+def with_progress(items: Iterable[Item], total: int, name: str) -> Iterator[Item]:
+    """Shows progress on stderr: a bar on a terminal, about ten plain lines elsewhere.
+
+    Args:
+        items: What is done, scene by scene.
+        total: How many scenes there are.
+        name: What the work is called.
+    """
+    if sys.stderr.isatty():
+        yield from tqdm(items, name, total, unit="scene")
+        return
+    for done, item in enumerate(items, start=1):
+        yield item
+        if 10 * done // total > 10 * (done - 1) // total:
+            print(f"{name}: {done} of {total} scenes", file=sys.stderr)
