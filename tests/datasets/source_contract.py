@@ -11,7 +11,7 @@ from forecast.datasets.windows import PROTOCOLS
 from tests.any_scene import assert_equal
 
 
-def check_source(source: SceneSource, scenes: int | None = None) -> None:
+def assert_keeps_contract(source: SceneSource, scenes: int | None = None) -> None:
     """Checks a source.
 
     Args:

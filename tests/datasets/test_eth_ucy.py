@@ -8,7 +8,7 @@ from forecast import AgentKind, ForecastError
 from forecast.datasets.eth_ucy import FOLDS, RECORDINGS, EthUcySource
 from forecast.datasets.store import prepare
 from forecast.datasets.windows import WindowSpec, origins
-from tests.datasets.source_contract import check_source
+from tests.datasets.source_contract import assert_keeps_contract
 
 ROWS = """\
 780 1 0.5 -1.25
@@ -35,7 +35,7 @@ def read_with(root: Path, rows: str):
 
 
 def test_keeps_the_source_contract(root):
-    check_source(EthUcySource(root))
+    assert_keeps_contract(EthUcySource(root))
 
 
 def test_frames_become_steps_and_gaps_stay_gaps(root):

@@ -5,19 +5,19 @@ import pytest
 from forecast.datasets.eth_ucy import EthUcySource
 from forecast.datasets.nuscenes import NuScenesSource
 from forecast.datasets.town import write_town
-from tests.datasets.source_contract import check_source
+from tests.datasets.source_contract import assert_keeps_contract
 
 
 def test_eth_ucy(eth_ucy_root):
-    check_source(EthUcySource(eth_ucy_root))
+    assert_keeps_contract(EthUcySource(eth_ucy_root))
 
 
 @pytest.mark.parametrize("with_map", [True, False])
 def test_nuscenes(nuscenes_root, with_map):
-    check_source(NuScenesSource(nuscenes_root, "v1.0-mini", with_map=with_map), scenes=3)
+    assert_keeps_contract(NuScenesSource(nuscenes_root, "v1.0-mini", with_map=with_map), scenes=3)
 
 
 def test_town(tmp_path):
     write_town(tmp_path, scenes=2, seed=0)
     (tables,) = tmp_path.glob("*/scene.json")
-    check_source(NuScenesSource(tmp_path, tables.parent.name))
+    assert_keeps_contract(NuScenesSource(tmp_path, tables.parent.name))

@@ -38,7 +38,7 @@ def inputs(scene: Scene, at: int) -> Iterator[tuple[str, torch.Tensor]]:
                 yield f"{store._key} {name}", value
 
 
-def check(scene: Scene, at: int) -> None:
+def assert_blind_to_the_future(scene: Scene, at: int) -> None:
     changed = with_another_future(scene, at)
     before, after = list(inputs(scene, at)), list(inputs(changed, at))
     assert len(before) >= 10
@@ -50,8 +50,8 @@ def check(scene: Scene, at: int) -> None:
 def test_nuscenes(nuscenes_root: Path, at: int) -> None:
     source = NuScenesSource(nuscenes_root, "v1.0-mini")
     for name in ("scene-0103", "scene-0916", "scene-0655"):
-        check(source.read(name)[0], at)
+        assert_blind_to_the_future(source.read(name)[0], at)
 
 
 def test_eth_ucy(eth_ucy_root: Path) -> None:
-    check(EthUcySource(eth_ucy_root).read("crowds_zara01")[0], 200)
+    assert_blind_to_the_future(EthUcySource(eth_ucy_root).read("crowds_zara01")[0], 200)

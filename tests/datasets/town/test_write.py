@@ -13,7 +13,7 @@ from forecast.datasets.town import simulate, tables, write, write_town
 from forecast.datasets.town.recording import degrade, record
 from forecast.errors import ForecastError
 from forecast.scene import AgentKind
-from tests.datasets.source_contract import check_source
+from tests.datasets.source_contract import assert_keeps_contract
 from tests.datasets.town.conftest import SCENES, SEED
 
 PAIR_SEED = 2
@@ -150,7 +150,7 @@ def test_a_pair_opens_in_the_devkit_and_may_be_replaced(pair, tmp_path):
 
 
 def test_the_source_keeps_its_contract_on_a_town(town):
-    check_source(NuScenesSource(town, "v1.0-town"), scenes=2)
+    assert_keeps_contract(NuScenesSource(town, "v1.0-town"), scenes=2)
 
 
 def test_the_store_holds_the_simulators_states_to_a_millimetre(town, tmp_path):
