@@ -25,7 +25,7 @@ from forecast.errors import ForecastError
 from forecast.graphs import window_graph
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.noise import keyed_noise
-from forecast.models.world_model import Plan
+from forecast.models.state import Plan
 from forecast.scene import AgentKind, Prediction, Scene
 
 _LIGHTNING_PREFIX = "forecaster."
@@ -159,7 +159,7 @@ def predict_window(
     noise = keyed_noise(model.config.world_model, names, samples, steps, seed).to(device)
     graph = window_graph(cut, model.config.graph, poses).to(device)
     with torch.inference_mode():
-        futures = model(graph, noise, _plan(poses, graph["agent"].kind)).position.cpu().numpy()
+        futures = model(graph, noise, _plan(poses, graph["agent"].kind)).cpu().numpy()
     return Prediction(
         positions_m=futures[1:],
         weights=np.full(samples, 1 / samples),

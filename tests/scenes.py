@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from forecast.scene import AgentKind, LaneMap, Polylines, Scene
+from forecast.scene.lanes import Polygons
 
 KINDS = [
     AgentKind.PEDESTRIAN,
@@ -35,7 +37,16 @@ def street_scene(seed: int = 0, steps: int = 24, dt_s: float = 0.5) -> Scene:
     valid[0, 3] = False
     valid[3, -4:] = False
     lines = [np.array([[-40.0, y], [0.0, y], [40.0, y]]) for y in (-2.0, 2.0)]
-    lanes = LaneMap(np.array(["east", "west"]), Polylines.of([lines[0], lines[1][::-1]]))
+    crossing = np.array([[3.0, -4.0], [6.0, -4.0], [6.0, 4.0], [3.0, 4.0]])
+    pavement = np.array([[-40.0, 4.0], [40.0, 4.0], [40.0, 7.0], [-40.0, 7.0]])
+    road = np.array([[-40.0, -4.0], [-40.0, 4.0], [40.0, 4.0], [40.0, -4.0]])
+    lanes = LaneMap(
+        np.array(["east", "west"]),
+        Polylines.of([lines[0], lines[1][::-1]]),
+        crosswalks=Polygons.of([[crossing]]),
+        walkways=Polygons.of([[pavement]]),
+        drivable_area=Polygons.of([[road]]),
+    )
     return Scene.from_arrays(
         positions, KINDS, dt_s, valid=valid, headings_rad=headings, lane_map=lanes, id="street"
     )
@@ -44,22 +55,42 @@ def street_scene(seed: int = 0, steps: int = 24, dt_s: float = 0.5) -> Scene:
 def moved(scene: Scene, angle_rad: float, shift_m: tuple[float, float]) -> Scene:
     """The scene turned about its origin and shifted."""
     cos, sin = np.cos(angle_rad), np.sin(angle_rad)
-    turn = np.array([[cos, sin], [-sin, cos]])
+    tracks = scene.tracks
+    return _changed(
+        scene,
+        lambda points: (points @ np.array([[cos, sin], [-sin, cos]]) + shift_m).astype(np.float32),
+        tracks.headings_rad + np.float32(angle_rad),
+    )
 
-    def move(points: np.ndarray) -> np.ndarray:
-        return (points @ turn + shift_m).astype(np.float32)
 
+def mirrored(scene: Scene) -> Scene:
+    """The scene with left and right exchanged."""
+    across = np.array([1, -1], np.float32)
+    return _changed(scene, lambda points: points * across, -scene.tracks.headings_rad)
+
+
+def _changed(
+    scene: Scene, change: Callable[[np.ndarray], np.ndarray], headings_rad: np.ndarray
+) -> Scene:
     tracks, lanes = scene.tracks, scene.lane_map
     assert lanes is not None
-    lines = lanes.centerlines
+
+    def lines(old: Polylines) -> Polylines:
+        return Polylines(change(old.points_m), old.offsets)
+
+    def areas(old: Polygons) -> Polygons:
+        return Polygons(lines(old.rings), old.offsets)
+
     return replace(
         scene,
-        tracks=replace(
-            tracks,
-            positions_m=move(tracks.positions_m),
-            headings_rad=tracks.headings_rad + np.float32(angle_rad),
+        tracks=replace(tracks, positions_m=change(tracks.positions_m), headings_rad=headings_rad),
+        lane_map=replace(
+            lanes,
+            centerlines=lines(lanes.centerlines),
+            crosswalks=areas(lanes.crosswalks),
+            walkways=areas(lanes.walkways),
+            drivable_area=areas(lanes.drivable_area),
         ),
-        lane_map=replace(lanes, centerlines=Polylines(move(lines.points_m), lines.offsets)),
     )
 
 

@@ -12,39 +12,39 @@ from torch_geometric.data import HeteroData
 from forecast import geometry
 from forecast.datasets.windows import Window
 from forecast.errors import require
+from forecast.graphs.pieces import MapKind
 from forecast.scene import AgentKind
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How training windows are varied. The model itself does not see position and rotation.
+    """How training windows are varied. The model itself does not see position, rotation or hand.
 
     Attributes:
-        mirror: Probability to mirror left and right.
         scale: Distances and speeds grow or shrink by up to this share.
         reverse: Probability to play a window of pedestrians alone backwards.
         short_history: Probability that an agent's first observed steps are hidden.
         drop_agents: Probability that an agent is left out, for windows of several.
-        drop_map: Probability that a window has no lanes.
-        drop_lanes: Share of the lane pieces that are left out of the other windows.
-        shift_map_m: Standard deviation of a shift of all lanes against the agents. Together these
+        drop_map: Probability that a window has no map; and of the others, that one of its kinds
+            of pieces is missing.
+        drop_pieces: Share of the pieces that are left out beside.
+        shift_map_m: Standard deviation of a shift of the map against the agents. Together these
             keep a model of few scenes from telling by the map where it is and what happened there.
         far_m: Agents farther than this from every pedestrian are left out; they teach little.
     """
 
-    mirror: float = 0.5
     scale: float = 0.15
     reverse: float = 0.5
     short_history: float = 0.2
     drop_agents: float = 0.1
     drop_map: float = 0.3
-    drop_lanes: float = 0.3
+    drop_pieces: float = 0.3
     shift_map_m: float = 1.0
     far_m: float = 30.0
 
     def __post_init__(self) -> None:
         """Checks the values; raises `ForecastError`."""
-        for name in ("mirror", "reverse", "short_history", "drop_agents", "drop_map", "drop_lanes"):
+        for name in ("reverse", "short_history", "drop_agents", "drop_map", "drop_pieces"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"augment.{name}", value, "a share between 0 and 1")
         require(0 <= self.scale < 1, "augment.scale", self.scale, "a share below 1")
@@ -62,29 +62,28 @@ def augment_window(window: Window, config: AugmentConfig, rng: np.random.Generat
 
 
 def augment_graph(graph: HeteroData, config: AugmentConfig, rng: np.random.Generator) -> None:
-    """Mirrors, scales and varies the map of a graph in place, drawn from ``rng``.
+    """Scales a graph and varies its map in place, drawn from ``rng``.
 
     Distances and speeds are scaled; agents keep their size.
     """
-    across = -1.0 if rng.random() < config.mirror else 1.0
     stretch = 1 + rng.uniform(-config.scale, config.scale)
-    factors = torch.tensor([stretch, across * stretch], dtype=torch.float32)
     agent = graph["agent"]
-    agent.position = agent.position * factors
-    agent.future = agent.future * factors
-    agent.heading = agent.heading * across
-    agent.future_heading = agent.future_heading * across
+    agent.position = agent.position * stretch
+    agent.future = agent.future * stretch
     shift = torch.from_numpy(rng.normal(0, config.shift_map_m, 2).astype(np.float32))
-    graph["lane"].points = graph["lane"].points * factors + shift
-    _drop_lanes(graph, config, rng)
+    graph["map"].points = graph["map"].points * stretch + shift
+    _drop_pieces(graph, config, rng)
 
 
-def _drop_lanes(graph: HeteroData, config: AugmentConfig, rng: np.random.Generator) -> None:
-    """Hides lane pieces from the agents."""
-    share = 1.0 if rng.random() < config.drop_map else config.drop_lanes
-    shown = torch.from_numpy(rng.random(graph["lane"].num_nodes) >= share)
-    near = graph["lane", "near", "agent"]
-    near.edge_index = near.edge_index[:, shown[near.edge_index[0]]]
+def _drop_pieces(graph: HeteroData, config: AugmentConfig, rng: np.random.Generator) -> None:
+    """Hides map pieces from the agents."""
+    kinds = np.where(
+        rng.random() < config.drop_map, True, rng.random(len(MapKind)) < config.drop_map
+    )
+    hidden = kinds[graph["map"].kind.numpy()]
+    hidden |= rng.random(graph["map"].num_nodes) < config.drop_pieces
+    near = graph["map", "near", "agent"]
+    near.edge_index = near.edge_index[:, torch.from_numpy(~hidden)[near.edge_index[0]]]
 
 
 def reverse(window: Window) -> Window:

@@ -10,7 +10,6 @@ new neighbour search.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from torch_geometric.data import HeteroData
 from forecast import geometry
 from forecast.datasets.windows import Window
 from forecast.errors import require
+from forecast.graphs.pieces import MapPieces, cut_map
 from forecast.scene import AgentKind, LaneMap
 
 
@@ -30,29 +30,29 @@ class GraphConfig:
     Attributes:
         agent_radius_m: Range of interaction between pedestrians and cyclists.
         vehicle_radius_m: Range of interaction where a vehicle or the ego takes part.
-        lane_radius_m: Range within which an agent sees lane pieces; 0 for a model without a map.
-        lane_piece_m: Lanes are cut into pieces of about this length.
-        lane_points: Points per lane piece P.
+        map_radius_m: Range within which an agent sees map pieces; 0 for a model without a map.
+        piece_m: Lines of the map are cut into pieces of about this length.
+        piece_points: Points per map piece P.
         slack_mps: How much faster than now people may go on average, for the reach of candidates.
         vehicle_slack_mps: The same for vehicles.
     """
 
     agent_radius_m: float = 5.0
     vehicle_radius_m: float = 15.0
-    lane_radius_m: float = 12.0
-    lane_piece_m: float = 12.0
-    lane_points: int = 5
+    map_radius_m: float = 10.0
+    piece_m: float = 10.0
+    piece_points: int = 5
     slack_mps: float = 1.5
     vehicle_slack_mps: float = 4.0
 
     def __post_init__(self) -> None:
         """Checks the values; raises `ForecastError`."""
-        for name in ("agent_radius_m", "vehicle_radius_m", "lane_piece_m"):
+        for name in ("agent_radius_m", "vehicle_radius_m", "piece_m"):
             value = getattr(self, name)
             require(value > 0, f"graph.{name}", value, "a positive length")
-        for name in ("lane_radius_m", "slack_mps", "vehicle_slack_mps"):
+        for name in ("map_radius_m", "slack_mps", "vehicle_slack_mps"):
             require(getattr(self, name) >= 0, f"graph.{name}", getattr(self, name), "0 or more")
-        require(self.lane_points >= 2, "graph.lane_points", self.lane_points, "2 or more")
+        require(self.piece_points >= 2, "graph.piece_points", self.piece_points, "2 or more")
 
 
 def window_graph(
@@ -70,8 +70,9 @@ def window_graph(
 
     Nodes ``agent``: ``position [A, H, 2]``, ``heading [A, H]``, ``valid [A, H]``, ``kind [A]``,
     ``size [A, 3]``, ``dt [A]``; and as targets ``future [A, T, 2]``, ``future_heading [A, T]``,
-    ``future_valid [A, T]``, ``scored [A]``. Nodes ``lane``: ``points [L, P, 2]``. Edges
-    ``agent near agent`` and ``lane near agent`` (candidates), ``lane next lane`` (traffic flow).
+    ``future_valid [A, T]``, ``scored [A]``. Nodes ``map``: ``points [M, P, 2]``, ``kind [M]``
+    (`MapKind`). Edges ``agent near agent`` with ``radius [E]`` and ``map near agent`` (candidates),
+    ``map next map`` (pieces that follow each other).
     Only ``future*`` and ``scored`` depend on what follows the current step.
     """
     history = window.history_steps
@@ -90,12 +91,10 @@ def window_graph(
     agent.scored = torch.from_numpy(window.scored)
 
     position, reach = _reach(window, config, ego_plan)
-    data["agent", "near", "agent"].edge_index = _agent_pairs(position, reach, window.kinds, config)
-    points, follows = _lane_pieces(window.lane_map, position, reach, config)
-    data["lane"].num_nodes = len(points)
-    data["lane"].points = torch.from_numpy(points)
-    data["lane", "next", "lane"].edge_index = torch.from_numpy(follows)
-    data["lane", "near", "agent"].edge_index = _lane_pairs(points, position, reach, config)
+    pairs, radius = _agent_pairs(position, reach, window.kinds, config)
+    data["agent", "near", "agent"].edge_index = torch.from_numpy(pairs)
+    data["agent", "near", "agent"].radius = torch.from_numpy(radius)
+    _add_map(data, window.lane_map, position, reach, config)
     return data
 
 
@@ -130,69 +129,31 @@ def _agent_pairs(
     reach: NDArray[np.float32],
     kinds: NDArray[np.int8],
     config: GraphConfig,
-) -> torch.Tensor:
-    """Ordered pairs of different agents that can come within range ``[2, E]``."""
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Ordered pairs of agents that can come within range ``[2, E]``, and their ranges ``[E]``."""
     distance = np.linalg.norm(position[:, None] - position[None], axis=-1)
-    limit = radii(kinds[:, None], kinds[None], config) + reach[:, None] + reach[None]
-    near = (distance < limit) & ~np.eye(len(kinds), dtype=bool)
-    return torch.from_numpy(np.stack(np.nonzero(near)))
+    limit = radii(kinds[:, None], kinds[None], config)
+    near = (distance < limit + reach[:, None] + reach[None]) & ~np.eye(len(kinds), dtype=bool)
+    return np.stack(np.nonzero(near)), limit[near]
 
 
-def _lane_pairs(
-    points: NDArray[np.float32],
-    position: NDArray[np.float32],
-    reach: NDArray[np.float32],
-    config: GraphConfig,
-) -> torch.Tensor:
-    """Pairs (lane piece, agent) that can come within range ``[2, E]``."""
-    middle = points.mean(axis=1)
-    distance = np.linalg.norm(middle[:, None] - position[None], axis=-1)
-    near = distance < config.lane_radius_m + reach[None]
-    return torch.from_numpy(np.stack(np.nonzero(near)))
-
-
-def _lane_pieces(
+def _add_map(
+    data: HeteroData,
     lane_map: LaneMap | None,
     position: NDArray[np.float32],
     reach: NDArray[np.float32],
     config: GraphConfig,
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Lane pieces ``[L, P, 2]`` near any agent, and which follows which ``[2, E]``."""
-    empty = np.zeros((0, config.lane_points, 2), np.float32), np.zeros((2, 0), np.int64)
-    if lane_map is None or not len(lane_map) or not len(position) or not config.lane_radius_m:
-        return empty
-    pieces, follows = cut_lanes(lane_map, config.lane_piece_m, config.lane_points)
-    distance = np.linalg.norm(pieces.mean(axis=1)[:, None] - position[None], axis=-1)
-    keep = (distance < config.lane_radius_m + reach[None]).any(axis=1)
-    renamed = np.cumsum(keep) - 1
-    kept_links = follows[:, keep[follows].all(axis=0)]
-    return pieces[keep], renamed[kept_links]
-
-
-@lru_cache(maxsize=2048)
-def cut_lanes(
-    lane_map: LaneMap, piece_m: float, points: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Cuts centre lines into pieces of about equal length; kept for the maps used last.
-
-    Args:
-        lane_map: A map with lanes.
-        piece_m: Wanted length of a piece.
-        points: Points per piece P.
-
-    Returns:
-        Pieces ``[L, P, 2]`` and links ``[2, E]``: traffic flows from the first to the second.
-    """
-    pieces: list[NDArray[np.float64]] = []
-    first, last, links = [], [], []
-    for line in lane_map.centerlines:
-        count = max(1, round(geometry.polyline_length(line) / piece_m))
-        dense = geometry.resample_polyline(line, count * (points - 1) + 1)
-        start = len(pieces)
-        pieces += [dense[i * (points - 1) :][:points] for i in range(count)]
-        first.append(start)
-        last.append(start + count - 1)
-        links += [(start + i, start + i + 1) for i in range(count - 1)]
-    links += [(last[a], first[b]) for a, b in lane_map.successors]
-    flow = np.array(links, np.int64).reshape(-1, 2).T
-    return np.asarray(pieces, np.float32), flow
+) -> None:
+    """Adds the map pieces that an agent can come to see, and the pairs (piece, agent)."""
+    pieces = MapPieces.none(config.piece_points)
+    if lane_map is not None and config.map_radius_m:
+        pieces = cut_map(lane_map, config.piece_m, config.piece_points)
+    distance = np.linalg.norm(pieces.points_m.mean(axis=1)[:, None] - position[None], axis=-1)
+    near = distance < config.map_radius_m + reach[None]
+    seen = near.any(axis=1)
+    pieces = pieces.select(seen)
+    data["map"].num_nodes = len(pieces.points_m)
+    data["map"].points = torch.from_numpy(pieces.points_m)
+    data["map"].kind = torch.from_numpy(pieces.kinds)
+    data["map", "next", "map"].edge_index = torch.from_numpy(pieces.follows)
+    data["map", "near", "agent"].edge_index = torch.from_numpy(np.stack(np.nonzero(near[seen])))

@@ -1,37 +1,22 @@
-"""The graph neural network over agents and lanes.
+"""The graph neural network over agents and the map.
 
-Every feature is expressed in the frame of the receiving agent (or lane piece), so the network does
+Every feature is expressed in the frame of the receiving agent (or map piece), so the network does
 not change when the scene is moved or turned (as in HiVT, Zhou et al. 2022, and QCNet, Zhou et al.
-2023).
+2023). Copies of the world that are seen with the other hand see it mirrored.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
-from forecast.models.kinematics import Motion, to_local
+from forecast.graphs import MapKind
+from forecast.models.kinematics import to_local
+from forecast.models.state import Context, EncodedMap, State
 
 AGENT_KINDS = 4
 """Pedestrian, cyclist, vehicle, ego: the values of `AgentKind` that move."""
-
-
-@dataclass(frozen=True)
-class Lanes:
-    """Encoded lane pieces.
-
-    Attributes:
-        embedding: ``[L, D]``.
-        middle: Middle point ``[L, 2]``.
-        direction: Unit vector of traffic flow ``[L, 2]``.
-    """
-
-    embedding: Tensor
-    middle: Tensor
-    direction: Tensor
 
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -110,118 +95,129 @@ def fade_out(distance: Tensor, radius: Tensor) -> Tensor:
     return (1 - (distance / radius).square()).clamp(min=0).square()
 
 
-class LaneEncoder(nn.Module):
-    """Lane pieces to embeddings, with messages along the traffic flow."""
+class MapEncoder(nn.Module):
+    """Map pieces to embeddings, with messages along the traffic flow and along the edges."""
 
     def __init__(self, points: int, hidden: int) -> None:
         super().__init__()
-        self.points = mlp(2 * points, hidden, hidden)
+        self.points = mlp(2 * points + len(MapKind), hidden, hidden)
         self.flow = Messages(hidden, hidden, _POSE_FEATURES, hidden)
 
-    def forward(self, points: Tensor, flow: Tensor) -> Lanes:
-        """Encodes lane pieces.
+    def forward(self, points: Tensor, kind: Tensor, follows: Tensor) -> EncodedMap:
+        """Encodes map pieces.
 
         Args:
-            points: ``[L, P, 2]``.
-            flow: Edges ``[2, E]`` from a piece to the one that follows it.
+            points: ``[M, P, 2]``; the inside of an area is on the left of its edges.
+            kind: `MapKind` values ``[M]``.
+            follows: Pieces (from, to) ``[2, E]`` of which the second goes on where the first ends.
         """
-        middle = points.mean(dim=1)
         along = points[:, -1] - points[:, 0]
-        direction = along / along.norm(dim=-1, keepdim=True).clamp(min=1e-3)
-        local = to_local(points - middle[:, None], direction[:, None]) / _LANE_SCALE_M
-        embedding = self.points(local.flatten(1))
-        both = torch.cat([flow, flow.flip(0)], dim=1)  # upstream tells as much as downstream
+        along = along / along.norm(dim=-1, keepdim=True).clamp(min=1e-3)
+        inwards = torch.stack([-along[:, 1], along[:, 0]], -1)
+        direction = torch.where((kind == MapKind.LANE)[:, None], along, inwards)
+        middle = points.mean(dim=1)
+        seen = [self._embed(points, kind, follows, middle, direction, hand) for hand in (1.0, -1.0)]
+        return EncodedMap(torch.stack(seen), middle, direction)
+
+    def _embed(
+        self,
+        points: Tensor,
+        kind: Tensor,
+        follows: Tensor,
+        middle: Tensor,
+        direction: Tensor,
+        hand: float,
+    ) -> Tensor:
+        side = torch.full_like(middle[:, 0], hand)
+        local = to_local(points - middle[:, None], direction[:, None], side[:, None])
+        if hand < 0:  # mirrored, an edge would have its inside on the right
+            local = torch.where((kind == MapKind.LANE)[:, None, None], local, local.flip(1))
+        kinds = nn.functional.one_hot(kind, len(MapKind)).to(local.dtype)
+        embedding: Tensor = self.points(torch.cat([local.flatten(1) / _MAP_SCALE_M, kinds], -1))
+        both = torch.cat([follows, follows.flip(0)], dim=1)  # upstream tells as much as downstream
         source, target = both
-        offset = to_local(middle[source] - middle[target], direction[target])
-        features = _pose_features(offset, to_local(direction[source], direction[target]))
-        fade = torch.ones_like(features[:, 0])
-        embedding = embedding + self.flow(embedding, embedding, both, features, fade)
-        return Lanes(embedding, middle, direction)
+        offset = to_local(middle[source] - middle[target], direction[target], side[target])
+        turned = to_local(direction[source], direction[target], side[target])
+        fade = torch.ones_like(turned[:, 0])
+        passed: Tensor = self.flow(embedding, embedding, both, _pose_features(offset, turned), fade)
+        return embedding + passed
 
 
 class Interaction(nn.Module):
-    """What each agent takes from the agents and lanes around it, at one step."""
+    """What each agent takes from the agents and the map around it, at one step."""
 
-    def __init__(self, hidden: int, messages: int, lane: int, lane_radius_m: float) -> None:
+    def __init__(self, hidden: int, messages: int, map_width: int, map_radius_m: float) -> None:
         super().__init__()
-        self.lane_radius_m = lane_radius_m
+        self.map_radius_m = map_radius_m
         self.agents = Messages(hidden, hidden, _POSE_FEATURES + 3, messages)
-        self.lanes = Messages(lane, hidden, _POSE_FEATURES, messages)
+        self.map = Messages(map_width, hidden, _POSE_FEATURES, messages)
 
-    def forward(
-        self,
-        hidden: Tensor,
-        motion: Motion,
-        present: Tensor,
-        reach_m: Tensor,
-        pairs: Tensor,
-        radius: Tensor,
-        lanes: Lanes,
-        lane_pairs: Tensor,
-    ) -> Tensor:
+    def forward(self, context: Context, state: State, hidden: Tensor, present: Tensor) -> Tensor:
         """Gathers messages.
 
         Args:
-            hidden: Agent states ``[S, N, D]``.
-            motion: Their poses, shapes ``[S, N, ...]``.
+            context: The world's constants.
+            state: Poses and hands of S copies.
+            hidden: What the agents send ``[S, N, D]``.
             present: Agents that others notice ``[S, N]``.
-            reach_m: Radius of a disc about the agent's size ``[N]``.
-            pairs: Candidate agent pairs ``[2, E]``.
-            radius: Their ranges ``[E]``.
-            lanes: Encoded lane pieces.
-            lane_pairs: Candidate (lane, agent) pairs ``[2, E]``.
 
         Returns:
             ``[S, N, 2 * messages]``.
         """
         flat = hidden.flatten(0, 1)
-        from_agents = self._from_agents(flat, motion, present, reach_m, pairs, radius)
-        from_lanes = self._from_lanes(flat, motion, lanes, lane_pairs)
-        return torch.cat([from_agents, from_lanes], -1).view(*hidden.shape[:2], -1)
+        from_agents = self._from_agents(context, state, flat, present)
+        from_map = self._from_map(context, state, flat)
+        return torch.cat([from_agents, from_map], -1).view(*hidden.shape[:2], -1)
 
     def _from_agents(
-        self,
-        hidden: Tensor,
-        motion: Motion,
-        present: Tensor,
-        reach_m: Tensor,
-        pairs: Tensor,
-        radius: Tensor,
+        self, context: Context, state: State, hidden: Tensor, present: Tensor
     ) -> Tensor:
-        edges, pair = edges_in_range(motion.position, motion.position, pairs, radius)
+        motion = state.motion
+        edges, pair = edges_in_range(
+            motion.position, motion.position, context.pairs, context.radius
+        )
         source, target = edges
         position, velocity = motion.position.flatten(0, 1), motion.velocity.flatten(0, 1)
         facing = motion.facing.flatten(0, 1)
-        offset = to_local(position[source] - position[target], facing[target])
+        ahead, hand = facing[target], _hands(state)[target]
+        offset = to_local(position[source] - position[target], ahead, hand)
         distance = offset.norm(dim=-1)
-        gap = distance - reach_m[pairs[0, pair]] - reach_m[pairs[1, pair]]
+        gap = distance - context.reach_m[context.pairs[:, pair]].sum(0)
         features = torch.cat(
             [
-                _pose_features(offset, to_local(facing[source], facing[target])),
-                to_local(velocity[source] - velocity[target], facing[target]),
+                _pose_features(offset, to_local(facing[source], ahead, hand)),
+                to_local(velocity[source] - velocity[target], ahead, hand),
                 torch.exp(-gap.clamp(min=-1))[:, None],
             ],
             -1,
         )
-        fade = fade_out(distance, radius[pair]) * present.flatten()[source]
-        return self.agents(hidden, hidden, edges, features, fade)
+        fade = fade_out(distance, context.radius[pair]) * present.flatten()[source]
+        gathered: Tensor = self.agents(hidden, hidden, edges, features, fade)
+        return gathered
 
-    def _from_lanes(
-        self, hidden: Tensor, motion: Motion, lanes: Lanes, lane_pairs: Tensor
-    ) -> Tensor:
-        samples = motion.position.shape[0]
-        middle = lanes.middle.expand(samples, -1, -1)
-        radius = middle.new_full((lane_pairs.shape[1],), self.lane_radius_m)
-        edges, pair = edges_in_range(middle, motion.position, lane_pairs, radius)
-        lane, target = lane_pairs[0, pair], edges[1]
-        position, facing = motion.position.flatten(0, 1), motion.facing.flatten(0, 1)
-        offset = to_local(lanes.middle[lane] - position[target], facing[target])
-        features = _pose_features(offset, to_local(lanes.direction[lane], facing[target]))
+    def _from_map(self, context: Context, state: State, hidden: Tensor) -> Tensor:
+        position, facing = state.motion.position, state.motion.facing
+        middle = context.map.middle
+        radius = middle.new_full((context.map_pairs.shape[1],), self.map_radius_m)
+        around = middle.expand(len(position), -1, -1)
+        (_, target), pair = edges_in_range(around, position, context.map_pairs, radius)
+        piece, hand = context.map_pairs[0, pair], _hands(state)[target]
+        ahead = facing.flatten(0, 1)[target]
+        offset = to_local(middle[piece] - position.flatten(0, 1)[target], ahead, hand)
+        features = _pose_features(offset, to_local(context.map.direction[piece], ahead, hand))
         fade = fade_out(offset.norm(dim=-1), radius[pair])
-        return self.lanes(lanes.embedding, hidden, torch.stack([lane, target]), features, fade)
+        seen = torch.stack([piece + (hand < 0) * len(middle), target])
+        embedding = context.map.embedding.flatten(0, 1)
+        gathered: Tensor = self.map(embedding, hidden, seen, features, fade)
+        return gathered
 
 
-_LANE_SCALE_M = 10.0
+def _hands(state: State) -> Tensor:
+    """The hand of every node ``[S * N]``."""
+    return state.hand.expand_as(state.seen).flatten()
+
+
+_MAP_SCALE_M = 10.0
 _POSE_FEATURES = 5
 
 

@@ -9,18 +9,10 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from forecast.graphs import GraphConfig
-from forecast.models.encoder import LaneEncoder
-from forecast.models.kinematics import Motion
+from forecast.models.encoder import MapEncoder
 from forecast.models.losses import LossConfig, rollout_loss
-from forecast.models.world_model import (
-    Context,
-    Frame,
-    Noise,
-    Plan,
-    State,
-    WorldModel,
-    WorldModelConfig,
-)
+from forecast.models.state import Context, Frame, Noise, Plan, State
+from forecast.models.world_model import WorldModel, WorldModelConfig
 from forecast.scene import AgentKind
 
 
@@ -38,27 +30,26 @@ class ForecasterConfig:
 
 
 class PedestrianForecaster(nn.Module):
-    """Encodes the lanes, filters the history, imagines the future."""
+    """Encodes the map, filters the history, imagines the future."""
 
     def __init__(self, config: ForecasterConfig) -> None:
         super().__init__()
         self.config = config
-        self.lanes = LaneEncoder(config.graph.lane_points, config.world_model.lane)
-        self.world = WorldModel(config.world_model, config.graph.lane_radius_m)
+        self.map = MapEncoder(config.graph.piece_points, config.world_model.map)
+        self.world = WorldModel(config.world_model, config.graph.map_radius_m)
 
     def context(self, graph: HeteroData) -> Context:
         """The world's constants of a graph (or batch) of `forecast.graphs.window_graph`."""
-        agent = graph["agent"]
-        pairs = graph["agent", "near", "agent"].edge_index
-        large = (agent.kind >= AgentKind.VEHICLE)[pairs].any(0)
-        ranges = self.config.graph
-        radius = torch.where(large, ranges.vehicle_radius_m, ranges.agent_radius_m)
-        lanes = self.lanes(graph["lane"].points, graph["lane", "next", "lane"].edge_index)
-        lane_pairs = graph["lane", "near", "agent"].edge_index
-        return Context(agent.kind, agent.size, agent.dt, pairs, radius, lanes, lane_pairs)
+        agent, pieces = graph["agent"], graph["map"]
+        near = graph["agent", "near", "agent"]
+        encoded = self.map(pieces.points, pieces.kind, graph["map", "next", "map"].edge_index)
+        map_pairs = graph["map", "near", "agent"].edge_index
+        return Context(
+            agent.kind, agent.size, agent.dt, near.edge_index, near.radius, encoded, map_pairs
+        )
 
     def observe(self, context: Context, graph: HeteroData) -> State:
-        """The state after the history of a graph."""
+        """The state after the history of a graph, seen with either hand."""
         agent = graph["agent"]
         state = self.world.initial(context)
         for step in range(agent.position.shape[1]):
@@ -66,10 +57,20 @@ class PedestrianForecaster(nn.Module):
             state = self.world.observe(context, state, frame)
         return state
 
-    def forward(self, graph: HeteroData, noise: Noise, plan: Plan | None = None) -> Motion:
-        """Joint futures of a graph (or batch), shapes ``[S, N, T, ...]``."""
+    def forward(self, graph: HeteroData, noise: Noise, plan: Plan | None = None) -> Tensor:
+        """Imagines joint futures of a graph (or batch).
+
+        Args:
+            graph: What was seen.
+            noise: Of the mode with either hand and of K samples (`draw_noise`).
+            plan: Poses that some agents follow.
+
+        Returns:
+            The mode, which is the mean of both hands', and the samples ``[1 + K, N, T, 2]``.
+        """
         context = self.context(graph)
-        return self.world.imagine(context, self.observe(context, graph), noise, plan)
+        futures = self.world.imagine(context, self.observe(context, graph), noise, plan).position
+        return torch.cat([futures[:2].mean(0, keepdim=True), futures[2:]])
 
     def loss(
         self,
@@ -96,7 +97,7 @@ class PedestrianForecaster(nn.Module):
         steps = agent.future.shape[1]
         size = self.config.world_model
         noise = draw_noise(size, samples, agent.num_nodes, steps, like=agent.position)
-        futures = self(graph, noise, plan).position
+        futures = self(graph, noise, plan)
         if plan is not None:
             counted = counted & ~plan.follows[:, None]
         weight = torch.where(agent.kind == AgentKind.PEDESTRIAN, 1.0, config.vehicles)
@@ -107,20 +108,28 @@ class PedestrianForecaster(nn.Module):
 def draw_noise(
     config: WorldModelConfig, samples: int, agents: int, steps: int, like: Tensor
 ) -> Noise:
-    """Random numbers for a mode and S samples: entry 0 is all zero, the most probable future.
+    """Random numbers for a mode and K samples.
+
+    The first two futures have no noise and differ in their hand: their mean is the mode. Every
+    sample has a hand of its own, drawn like the rest.
 
     Args:
         config: Sizes.
-        samples: Number of samples S.
+        samples: Number of samples K.
         agents: N.
         steps: T.
         like: A tensor with the wanted dtype and device.
 
     Returns:
-        Noise of ``1 + S`` futures.
+        Noise of ``2 + K`` futures.
     """
-    intent = torch.randn(1 + samples, agents, config.intent, dtype=like.dtype, device=like.device)
-    shape = (steps, 1 + samples, agents, config.noise)
-    noise = torch.randn(shape, dtype=like.dtype, device=like.device)
-    intent[0], noise[:, 0] = 0, 0
-    return Noise(intent, noise)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, dtype=like.dtype, device=like.device)
+
+    intent = normal(2 + samples, agents, config.intent)
+    noise = normal(steps, 2 + samples, agents, config.noise)
+    hand = normal(2 + samples).sign()
+    intent[:2], noise[:, :2] = 0, 0
+    hand[0], hand[1] = 1, -1
+    return Noise(intent, noise, hand)

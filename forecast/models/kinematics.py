@@ -2,6 +2,9 @@
 
 A unicycle drives along its heading and turns only while it drives; it is the bicycle model with the
 yaw rate, instead of the steering angle, as the control.
+
+A hand says on which side of an agent its y axis points: 1 to the left, -1 to the right. Who sees
+the world with the other hand sees it mirrored.
 """
 
 from __future__ import annotations
@@ -30,26 +33,33 @@ class Motion:
     yaw_rate: Tensor
 
 
-def to_local(vector: Tensor, facing: Tensor) -> Tensor:
-    """Expresses vectors ``[..., 2]`` in the frames whose x axis is ``facing``."""
+def to_local(vector: Tensor, facing: Tensor, hand: Tensor) -> Tensor:
+    """Expresses vectors ``[..., 2]`` in frames with x axis ``facing`` and a hand ``[...]``."""
     return torch.stack(
         [
             facing[..., 0] * vector[..., 0] + facing[..., 1] * vector[..., 1],
-            facing[..., 0] * vector[..., 1] - facing[..., 1] * vector[..., 0],
+            hand * (facing[..., 0] * vector[..., 1] - facing[..., 1] * vector[..., 0]),
         ],
         -1,
     )
 
 
-def to_world(vector: Tensor, facing: Tensor) -> Tensor:
+def to_world(vector: Tensor, facing: Tensor, hand: Tensor) -> Tensor:
     """Inverse of `to_local`."""
+    along, across = vector[..., 0], hand * vector[..., 1]
     return torch.stack(
         [
-            facing[..., 0] * vector[..., 0] - facing[..., 1] * vector[..., 1],
-            facing[..., 1] * vector[..., 0] + facing[..., 0] * vector[..., 1],
+            facing[..., 0] * along - facing[..., 1] * across,
+            facing[..., 1] * along + facing[..., 0] * across,
         ],
         -1,
     )
+
+
+def angle_between(facing: Tensor, other: Tensor) -> Tensor:
+    """Signed angle from ``facing`` to ``other`` ``[..., 2]``, counter-clockwise ``[...]``."""
+    cross = facing[..., 0] * other[..., 1] - facing[..., 1] * other[..., 0]
+    return torch.atan2(cross, (facing * other).sum(-1))
 
 
 def turn_towards(facing: Tensor, step_m: Tensor, eagerness: float = 4.0) -> Tensor:
@@ -73,10 +83,10 @@ def walk(motion: Motion, change_mps: Tensor, dt_s: Tensor) -> Motion:
 
     Args:
         motion: State.
-        change_mps: Change of velocity ``[..., 2]`` in the agent's own frame.
+        change_mps: Change of velocity ``[..., 2]`` in the world's frame.
         dt_s: Step length that broadcasts against ``yaw_rate``.
     """
-    velocity = motion.velocity + to_world(change_mps, motion.facing)
+    velocity = motion.velocity + change_mps
     step = velocity * dt_s[..., None]
     facing = turn_towards(motion.facing, step)
     return Motion(motion.position + step, velocity, facing, torch.zeros_like(motion.yaw_rate))
@@ -95,10 +105,15 @@ def drive(motion: Motion, change: Tensor, dt_s: Tensor) -> Motion:
     speed = torch.where(forward, pace, -pace) + change[..., 0]
     yaw_rate = motion.yaw_rate + change[..., 1]
     half = 0.5 * yaw_rate * dt_s * torch.tanh(speed.abs())  # a vehicle at rest does not turn
-    middle = to_world(torch.stack([half.cos(), half.sin()], -1), motion.facing)
-    facing = to_world(torch.stack([half.cos(), half.sin()], -1), middle)
+    middle = _turned(motion.facing, half)
+    facing = _turned(middle, half)
     velocity = speed[..., None] * middle
     return Motion(motion.position + velocity * dt_s[..., None], velocity, facing, yaw_rate)
+
+
+def _turned(facing: Tensor, angle: Tensor) -> Tensor:
+    """Unit vectors ``[..., 2]`` turned counter-clockwise by ``angle [...]``."""
+    return to_world(torch.stack([angle.cos(), angle.sin()], -1), facing, torch.ones_like(angle))
 
 
 def choose(use_first: Tensor, first: Motion, second: Motion) -> Motion:
@@ -114,12 +129,11 @@ def choose(use_first: Tensor, first: Motion, second: Motion) -> Motion:
 
 def moved_to(motion: Motion, position: Tensor, facing: Tensor, elapsed_s: Tensor) -> Motion:
     """The state after an agent was seen (or put) at a pose ``elapsed_s`` after ``motion``."""
-    turn = to_local(facing, motion.facing)
     return Motion(
         position,
         (position - motion.position) / elapsed_s[..., None],
         facing,
-        torch.atan2(turn[..., 1], turn[..., 0]) / elapsed_s,
+        angle_between(motion.facing, facing) / elapsed_s,
     )
 
 

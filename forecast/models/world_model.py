@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from forecast.errors import require
-from forecast.models.encoder import AGENT_KINDS, Interaction, Lanes, mlp
+from forecast.models.encoder import AGENT_KINDS, Interaction, mlp
 from forecast.models.kinematics import (
     Motion,
     choose,
@@ -22,10 +22,11 @@ from forecast.models.kinematics import (
     moved_to,
     stack,
     to_local,
+    to_world,
     turn_towards,
     walk,
 )
-from forecast.scene import AgentKind
+from forecast.models.state import Context, Frame, Noise, Plan, State
 
 
 @dataclass(frozen=True)
@@ -34,145 +35,33 @@ class WorldModelConfig:
 
     Attributes:
         hidden: Recurrent state per agent D.
-        messages: Width of the messages between agents and from lanes.
-        lane: Width of a lane piece's embedding.
+        messages: Width of the messages between agents and from the map.
+        map: Width of a map piece's embedding.
         intent: Dimensions of the intent drawn once per agent and future.
         noise: Dimensions of the noise drawn at every step.
     """
 
     hidden: int = 64
     messages: int = 32
-    lane: int = 32
+    map: int = 32
     intent: int = 4
     noise: int = 2
 
     def __post_init__(self) -> None:
         """Checks the sizes; raises `ForecastError`."""
-        for name in ("hidden", "messages", "lane", "intent", "noise"):
+        for name in ("hidden", "messages", "map", "intent", "noise"):
             require(
                 getattr(self, name) >= 1, f"world_model.{name}", getattr(self, name), "1 or more"
             )
 
 
-@dataclass(frozen=True)
-class Context:
-    """What stays the same while the world moves on.
-
-    Attributes:
-        kind: `AgentKind` values ``[N]``.
-        size: Length, width, height in metres ``[N, 3]``.
-        dt: Step length in seconds ``[N]``.
-        pairs: Candidate agent pairs (source, target) ``[2, E]``.
-        radius: Their ranges in metres ``[E]``.
-        lanes: Encoded lane pieces.
-        lane_pairs: Candidate (lane, agent) pairs ``[2, E]``.
-    """
-
-    kind: Tensor
-    size: Tensor
-    dt: Tensor
-    pairs: Tensor
-    radius: Tensor
-    lanes: Lanes
-    lane_pairs: Tensor
-
-    @property
-    def drives(self) -> Tensor:
-        """Agents that move like vehicles ``[N]``."""
-        return self.kind >= AgentKind.VEHICLE
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What is seen at one step.
-
-    Attributes:
-        position: ``[N, 2]``.
-        heading: ``[N]``.
-        valid: Which agents are seen ``[N]``.
-    """
-
-    position: Tensor
-    heading: Tensor
-    valid: Tensor
-
-
-@dataclass(frozen=True)
-class State:
-    """What the model believes of S copies of the world.
-
-    Attributes:
-        hidden: ``[S, N, D]``.
-        motion: Kinematic state, shapes ``[S, N, ...]``.
-        seen: Whether the agent was ever seen ``[S, N]``.
-        steady: Whether its velocity is known ``[S, N]``.
-        unseen_s: Time since it was last seen ``[S, N]``.
-    """
-
-    hidden: Tensor
-    motion: Motion
-    seen: Tensor
-    steady: Tensor
-    unseen_s: Tensor
-
-    def repeat(self, samples: int) -> State:
-        """S copies of a single world."""
-
-        def copy(x: Tensor) -> Tensor:
-            return x.expand(samples, *x.shape[1:])
-
-        motion = self.motion
-        return State(
-            copy(self.hidden),
-            Motion(
-                copy(motion.position),
-                copy(motion.velocity),
-                copy(motion.facing),
-                copy(motion.yaw_rate),
-            ),
-            copy(self.seen),
-            copy(self.steady),
-            copy(self.unseen_s),
-        )
-
-
-@dataclass(frozen=True)
-class Noise:
-    """The random numbers of imagined futures, all standard normal.
-
-    Attributes:
-        intent: ``[S, N, I]``.
-        steps: ``[T, S, N, J]``.
-    """
-
-    intent: Tensor
-    steps: Tensor
-
-    def to(self, device: torch.device) -> Noise:
-        """The same numbers on another device."""
-        return Noise(self.intent.to(device), self.steps.to(device))
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Poses some agents are known to take, revealed step by step.
-
-    Attributes:
-        poses: x, y, heading ``[T, S or 1, N, 3]``.
-        follows: Which agents follow theirs ``[N]``.
-    """
-
-    poses: Tensor
-    follows: Tensor
-
-
 class WorldModel(nn.Module):
     """Moves agents on, step by step, each in its own frame."""
 
-    def __init__(self, config: WorldModelConfig, lane_radius_m: float) -> None:
+    def __init__(self, config: WorldModelConfig, map_radius_m: float) -> None:
         super().__init__()
         self.config = config
-        self.interaction = Interaction(config.hidden, config.messages, config.lane, lane_radius_m)
+        self.interaction = Interaction(config.hidden, config.messages, config.map, map_radius_m)
         self.describe = mlp(_MOTION_FEATURES + AGENT_KINDS, config.hidden, config.hidden)
         self.recur = nn.GRUCell(config.hidden + 2 * config.messages, config.hidden)
         self.intend = mlp(config.hidden + config.intent, config.hidden, config.hidden)
@@ -182,14 +71,20 @@ class WorldModel(nn.Module):
             nn.init.zeros_(last.bias)  # type: ignore[arg-type]
 
     def initial(self, context: Context) -> State:
-        """The state before anything was seen, of one world (S = 1)."""
+        """The state before anything was seen, of one world seen with either hand (S = 2)."""
         agents = len(context.kind)
         new = context.dt.new_zeros
-        facing = new(1, agents, 2)
+        facing = new(2, agents, 2)
         facing[..., 0] = 1
-        never = torch.zeros(1, agents, dtype=torch.bool, device=context.dt.device)
-        motion = Motion(new(1, agents, 2), new(1, agents, 2), facing, new(1, agents))
-        return State(new(1, agents, self.config.hidden), motion, never, never, new(1, agents))
+        never = torch.zeros(2, agents, dtype=torch.bool, device=context.dt.device)
+        return State(
+            hidden=new(2, agents, self.config.hidden),
+            motion=Motion(new(2, agents, 2), new(2, agents, 2), facing, new(2, agents)),
+            seen=never,
+            steady=never,
+            unseen_s=new(2, agents),
+            hand=context.dt.new_tensor([[1.0], [-1.0]]),
+        )
 
     def observe(self, context: Context, state: State, frame: Frame) -> State:
         """Filters one new frame; O(agents) and independent of how long it has run.
@@ -229,14 +124,14 @@ class WorldModel(nn.Module):
 
         Args:
             context: The world's constants.
-            state: State after the last observed frame, of one world.
+            state: State after the last observed frame, of one world seen with either hand.
             noise: Random numbers for S futures of T steps.
             plan: Poses that some agents (the ego) follow; step t uses the poses up to t alone.
 
         Returns:
             Kinematic states of all steps, shapes ``[S, N, T, ...]``.
         """
-        state = self.intend_to(state.repeat(noise.intent.shape[0]), noise.intent)
+        state = self.intend_to(state.seen_with(noise.hand), noise.intent)
         motions: list[Motion] = []
         before = state.motion
         for step, small in enumerate(noise.steps):
@@ -258,8 +153,10 @@ class WorldModel(nn.Module):
     def move(self, context: Context, state: State, intent: Tensor, noise: Tensor) -> Motion:
         """Where every agent is one step later, by its state, intent and noise ``[S, N, J]``."""
         change = self.decide(torch.cat([state.hidden, intent, noise], -1)) * context.dt[:, None]
-        walked = walk(state.motion, change, context.dt)
-        driven = drive(state.motion, change, context.dt)
+        motion = state.motion
+        walked = walk(motion, to_world(change, motion.facing, state.hand), context.dt)
+        turned = torch.stack([change[..., 0], state.hand * change[..., 1]], -1)
+        driven = drive(motion, turned, context.dt)
         return choose(context.drives.expand_as(state.seen), driven, walked)
 
     def notice(self, context: Context, state: State, velocity_before: Tensor) -> State:
@@ -277,17 +174,7 @@ class WorldModel(nn.Module):
     ) -> Tensor:
         """The next hidden state ``[S, N, D]`` from the motion and the surroundings."""
         described = self.describe(_motion_features(context, state, velocity_before))
-        reach = 0.5 * context.size[:, :2].mean(-1)
-        around = self.interaction(
-            state.hidden + described,
-            state.motion,
-            present,
-            reach,
-            context.pairs,
-            context.radius,
-            context.lanes,
-            context.lane_pairs,
-        )
+        around = self.interaction(context, state, state.hidden + described, present)
         inputs = torch.cat([described, around], -1).flatten(0, 1)
         return self.recur(inputs, state.hidden.flatten(0, 1)).view_as(state.hidden)
 
@@ -298,15 +185,15 @@ _MOTION_FEATURES = 11
 def _motion_features(context: Context, state: State, velocity_before: Tensor) -> Tensor:
     """Each agent's own motion in its own frame ``[S, N, _MOTION_FEATURES + AGENT_KINDS]``."""
     motion = state.motion
-    velocity = to_local(motion.velocity, motion.facing)
-    change = to_local(motion.velocity - velocity_before, motion.facing)
+    velocity = to_local(motion.velocity, motion.facing, state.hand)
+    change = to_local(motion.velocity - velocity_before, motion.facing, state.hand)
     shape = (*state.seen.shape, -1)
     return torch.cat(
         [
             velocity,
             change,
             velocity.norm(dim=-1, keepdim=True),
-            motion.yaw_rate[..., None],
+            (state.hand * motion.yaw_rate)[..., None],
             state.steady[..., None].to(velocity.dtype),
             state.unseen_s[..., None],
             context.dt[:, None].expand(shape),

@@ -19,7 +19,7 @@ from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.losses import LossConfig
 from forecast.models.metrics.classes import collection
 from forecast.models.metrics.scored import Scored
-from forecast.models.world_model import Plan
+from forecast.models.state import Plan
 from forecast.scene import AgentKind
 
 CHECKPOINT_KEY = "forecast"

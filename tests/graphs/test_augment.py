@@ -12,13 +12,12 @@ from tests.scenes import street_scene
 
 SPEC = WindowSpec(history_steps=3, horizon_steps=4)
 NOTHING = AugmentConfig(
-    mirror=0,
     scale=0,
     reverse=0,
     short_history=0,
     drop_agents=0,
     drop_map=0,
-    drop_lanes=0,
+    drop_pieces=0,
     shift_map_m=0,
     far_m=1e6,
 )
@@ -50,17 +49,16 @@ def test_reverse_leaves_traffic_alone() -> None:
     assert reverse(cut) is cut
 
 
-def test_mirror_and_scale_move_inputs_and_targets_together() -> None:
+def test_scale_moves_inputs_and_targets_together() -> None:
     cut = window(street_scene(), 10, SPEC)
     plain, changed = (window_graph(cut, GraphConfig()) for _ in range(2))
-    augment_graph(changed, replace(NOTHING, mirror=1.0, scale=0.2), np.random.default_rng(1))
+    augment_graph(changed, replace(NOTHING, scale=0.2), np.random.default_rng(1))
     ratio = changed["agent"].position[0, -1, 0] / plain["agent"].position[0, -1, 0]
     assert 0.8 <= ratio <= 1.2
     assert ratio != 1
-    factors = torch.tensor([ratio, -ratio])
-    for node, name in (("agent", "position"), ("agent", "future"), ("lane", "points")):
-        torch.testing.assert_close(changed[node][name], plain[node][name] * factors)
-    torch.testing.assert_close(changed["agent"].heading, -plain["agent"].heading)
+    for node, name in (("agent", "position"), ("agent", "future"), ("map", "points")):
+        torch.testing.assert_close(changed[node][name], plain[node][name] * ratio)
+    torch.testing.assert_close(changed["agent"].heading, plain["agent"].heading)
 
 
 def test_a_shortened_history_is_masked_not_moved() -> None:
@@ -89,7 +87,7 @@ def test_agents_far_from_every_pedestrian_are_left_out() -> None:
     assert "5" in near.agent_ids
 
 
-def lanes_seen(**changes: float) -> tuple[HeteroData, HeteroData]:
+def maps_seen(**changes: float) -> tuple[HeteroData, HeteroData]:
     """The street's graph as it is and with its map varied."""
     cut = window(street_scene(), 10, SPEC)
     plain, changed = (window_graph(cut, GraphConfig()) for _ in range(2))
@@ -98,20 +96,20 @@ def lanes_seen(**changes: float) -> tuple[HeteroData, HeteroData]:
 
 
 def test_the_map_is_dropped_whole_or_in_pieces() -> None:
-    edge = ("lane", "near", "agent")
-    plain, none = lanes_seen(drop_map=1.0)
+    edge = ("map", "near", "agent")
+    plain, none = maps_seen(drop_map=1.0)
     assert plain[edge].edge_index.shape[1] > 0
     assert none[edge].edge_index.shape[1] == 0
-    plain, some = lanes_seen(drop_lanes=0.5)
+    plain, some = maps_seen(drop_pieces=0.5)
     kept = set(some[edge].edge_index[0].tolist())
-    assert 0 < len(kept) < plain["lane"].num_nodes
+    assert 0 < len(kept) < plain["map"].num_nodes
     before = [pair for pair in plain[edge].edge_index.T.tolist() if pair[0] in kept]
     assert before == some[edge].edge_index.T.tolist()
 
 
 def test_the_map_is_shifted_as_one() -> None:
-    plain, shifted = lanes_seen(shift_map_m=2.0)
-    moved = shifted["lane"].points - plain["lane"].points
+    plain, shifted = maps_seen(shift_map_m=2.0)
+    moved = shifted["map"].points - plain["map"].points
     assert moved.abs().min() > 0
     torch.testing.assert_close(moved, moved[:1, :1].expand_as(moved), atol=1e-5, rtol=0)
     torch.testing.assert_close(shifted["agent"].position, plain["agent"].position)

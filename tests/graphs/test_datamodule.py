@@ -61,8 +61,8 @@ def test_batches_join_windows_without_mixing_them(store: SceneStore) -> None:
     source, target = batch["agent", "near", "agent"].edge_index
     scene_of = batch["agent"].batch
     assert torch.equal(scene_of[source], scene_of[target])
-    lane, agent = batch["lane", "near", "agent"].edge_index
-    assert torch.equal(batch["lane"].batch[lane], scene_of[agent])
+    lane, agent = batch["map", "near", "agent"].edge_index
+    assert torch.equal(batch["map"].batch[lane], scene_of[agent])
 
 
 def test_validation_scores_whole_futures_only(store: SceneStore) -> None:

@@ -5,13 +5,12 @@ from hypothesis import strategies as st
 
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import GraphConfig, window_graph
-from forecast.graphs.hetero import cut_lanes
-from forecast.scene import LaneMap, Polylines, Scene
+from forecast.scene import Scene
 from tests.scenes import street_scene
 
 SPEC = WindowSpec(history_steps=5, horizon_steps=8)
 INPUTS = ("position", "heading", "valid", "kind", "size", "dt")
-EDGES = (("agent", "near", "agent"), ("lane", "next", "lane"), ("lane", "near", "agent"))
+EDGES = (("agent", "near", "agent"), ("map", "next", "map"), ("map", "near", "agent"))
 
 
 def graph_of(scene: Scene, at: int = 10, config: GraphConfig | None = None):
@@ -33,41 +32,31 @@ def test_the_future_does_not_reach_the_inputs(seed: int, at: int) -> None:
         assert torch.equal(before["agent"][name], after["agent"][name]), name
     for edge in EDGES:
         assert torch.equal(before[edge].edge_index, after[edge].edge_index), edge
-    assert torch.equal(before["lane"].points, after["lane"].points)
+    assert torch.equal(before["map"].points, after["map"].points)
     assert not torch.equal(before["agent"].future, after["agent"].future)
 
 
 def test_candidates_are_all_pairs_that_can_meet() -> None:
     # Two people 20 m apart, both at rest: each reaches 1.5 m/s x 4 s, and they see 5 m: 17 < 20.
     scene = Scene.from_arrays([[[0, 0]] * 12, [[20, 0]] * 12, [[21, 0]] * 12], [0, 0, 0], dt_s=0.5)
-    pairs = graph_of(scene, at=6)["agent", "near", "agent"].edge_index
+    near = graph_of(scene, at=6)["agent", "near", "agent"]
+    pairs = near.edge_index
+    assert near.radius.tolist() == [5, 5]
     assert sorted(map(tuple, pairs.T.tolist())) == [(1, 2), (2, 1)]
     farther = GraphConfig(agent_radius_m=8.5)
     pairs = graph_of(scene, at=6, config=farther)["agent", "near", "agent"].edge_index
     assert sorted(map(tuple, pairs.T.tolist())) == [(0, 1), (1, 0), (1, 2), (2, 1)]
 
 
-def test_lanes_are_cut_into_linked_pieces() -> None:
-    lines = [[[0.0, 0.0], [24.0, 0.0]], [[24.0, 0.0], [24.0, 6.0]]]
-    lanes = LaneMap(
-        np.array(["a", "b"]), Polylines.of(map(np.array, lines)), successors=np.array([[0, 1]])
-    )
-    pieces, links = cut_lanes(lanes, piece_m=12.0, points=3)
-    np.testing.assert_allclose(pieces[0], [[0, 0], [6, 0], [12, 0]])
-    np.testing.assert_allclose(pieces[1], [[12, 0], [18, 0], [24, 0]])
-    np.testing.assert_allclose(pieces[2], [[24, 0], [24, 3], [24, 6]])
-    assert links.T.tolist() == [[0, 1], [1, 2]]
-
-
 def test_a_scene_without_a_map_has_no_lanes() -> None:
     scene = Scene.from_arrays([[[0, 0]] * 12], [0], dt_s=0.5)
     graph = graph_of(scene, at=6)
-    assert graph["lane"].points.shape == (0, 5, 2)
-    assert graph["lane", "near", "agent"].edge_index.shape == (2, 0)
+    assert graph["map"].points.shape == (0, 5, 2)
+    assert graph["map", "near", "agent"].edge_index.shape == (2, 0)
 
 
 def test_a_model_without_a_map_gets_no_lanes() -> None:
-    assert graph_of(street_scene())["lane"].num_nodes > 0
-    without = graph_of(street_scene(), config=GraphConfig(lane_radius_m=0))
-    assert without["lane"].num_nodes == 0
-    assert without["lane", "near", "agent"].edge_index.shape == (2, 0)
+    assert graph_of(street_scene())["map"].num_nodes > 0
+    without = graph_of(street_scene(), config=GraphConfig(map_radius_m=0))
+    assert without["map"].num_nodes == 0
+    assert without["map", "near", "agent"].edge_index.shape == (2, 0)

@@ -15,12 +15,13 @@ from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import window_graph
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster, draw_noise
 from forecast.models.noise import keyed_noise
-from forecast.models.world_model import Plan, WorldModelConfig
+from forecast.models.state import Plan
+from forecast.models.world_model import WorldModelConfig
 from forecast.scene import AgentKind, Scene
-from tests.scenes import moved, street_scene
+from tests.scenes import mirrored, moved, street_scene
 
 SPEC = WindowSpec(history_steps=5, horizon_steps=8)
-CONFIG = ForecasterConfig(world_model=WorldModelConfig(hidden=16, messages=8, lane=8))
+CONFIG = ForecasterConfig(world_model=WorldModelConfig(hidden=16, messages=8, map=8))
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +34,18 @@ def model() -> PedestrianForecaster:
     return model.eval()
 
 
-def futures(model: PedestrianForecaster, scene: Scene, at: int = 10, plan: Plan | None = None):
+def futures(
+    model: PedestrianForecaster,
+    scene: Scene,
+    at: int = 10,
+    plan: Plan | None = None,
+    hand: int = 1,
+) -> torch.Tensor:
     cut = window(scene, at, SPEC)
     noise = keyed_noise(CONFIG.world_model, cut.agent_ids.tolist(), 3, 8, seed=1)
+    noise = replace(noise, hand=hand * noise.hand)
     with torch.inference_mode():
-        return model(window_graph(cut, CONFIG.graph), noise, plan).position
+        return model(window_graph(cut, CONFIG.graph), noise, plan)
 
 
 def test_an_untrained_model_is_constant_velocity() -> None:
@@ -55,6 +63,19 @@ def test_moving_the_scene_moves_the_forecast(model, angle: float, x: float, y: f
     cos, sin = np.cos(angle), np.sin(angle)
     expected = forecast @ np.array([[cos, sin], [-sin, cos]]) + [x, y]
     np.testing.assert_allclose(futures(model, moved(scene, angle, (x, y))), expected, atol=2e-3)
+
+
+def test_mirroring_the_scene_mirrors_the_forecast(model) -> None:
+    scene = street_scene()
+    forecast = futures(model, scene)
+    seen_in_a_mirror = futures(model, mirrored(scene), hand=-1)
+    expected = forecast * torch.tensor([1.0, -1.0])
+    torch.testing.assert_close(seen_in_a_mirror, expected, atol=1e-4, rtol=0)
+    # The mode needs no change of hands.
+    mode = futures(model, mirrored(scene))[0]
+    torch.testing.assert_close(mode, expected[0], atol=1e-4, rtol=0)
+    same_hand = futures(model, mirrored(scene))[1:]
+    assert (same_hand - expected[1:]).abs().max() > 1e-2
 
 
 def test_reordering_agents_reorders_the_forecast(model) -> None:
@@ -75,7 +96,7 @@ def test_scenes_of_a_batch_do_not_touch_each_other(model) -> None:
     names = [name for cut in cuts for name in cut.agent_ids.tolist()]
     noise = keyed_noise(CONFIG.world_model, names, 3, 8, seed=1)
     with torch.inference_mode():
-        together = model(batch, noise).position
+        together = model(batch, noise)
     alone = torch.cat([futures(model, street_scene(seed)) for seed in (0, 1)], dim=1)
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
@@ -125,7 +146,7 @@ def test_every_weight_gets_a_gradient() -> None:
         torch.nn.init.normal_(parameter, std=0.2)
     graph = window_graph(window(street_scene(), 10, SPEC), CONFIG.graph)
     noise = draw_noise(CONFIG.world_model, 2, graph["agent"].num_nodes, 8, like=torch.zeros(1))
-    model(graph, noise).position.square().sum().backward()
+    model(graph, noise).square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
@@ -134,8 +155,10 @@ def test_every_weight_gets_a_gradient() -> None:
 
 def test_the_first_noise_is_the_mode() -> None:
     noise = draw_noise(CONFIG.world_model, 3, 5, 4, like=torch.zeros(1))
-    assert noise.intent.shape == (4, 5, 4)
-    assert noise.steps.shape == (4, 4, 5, 2)
-    assert noise.intent[0].eq(0).all()
-    assert noise.steps[:, 0].eq(0).all()
-    assert noise.steps[:, 1:].ne(0).all()
+    assert noise.intent.shape == (5, 5, 4)
+    assert noise.steps.shape == (4, 5, 5, 2)
+    assert noise.intent[:2].eq(0).all()
+    assert noise.steps[:, :2].eq(0).all()
+    assert noise.steps[:, 2:].ne(0).all()
+    assert noise.hand[:2].tolist() == [1, -1]
+    assert noise.hand.abs().eq(1).all()

@@ -12,6 +12,7 @@ from forecast.models.kinematics import (
 )
 
 EAST = torch.tensor([1.0, 0.0])
+LEFT = torch.tensor(1.0)
 
 
 def motion(velocity: list[float], facing: list[float], yaw_rate: float = 0.0) -> Motion:
@@ -23,8 +24,15 @@ def motion(velocity: list[float], facing: list[float], yaw_rate: float = 0.0) ->
 def test_local_and_world_are_inverse() -> None:
     facing = torch.tensor([0.6, 0.8])
     vector = torch.tensor([1.0, -2.0])
-    torch.testing.assert_close(to_local(facing, facing), EAST)
-    torch.testing.assert_close(to_world(to_local(vector, facing), facing), vector)
+    for hand in (LEFT, -LEFT):
+        torch.testing.assert_close(to_local(facing, facing, hand), EAST)
+        torch.testing.assert_close(to_world(to_local(vector, facing, hand), facing, hand), vector)
+
+
+def test_the_left_is_positive_for_a_left_hand_and_negative_for_a_right_one() -> None:
+    north = torch.tensor([0.0, 1.0])
+    torch.testing.assert_close(to_local(north, EAST, LEFT), north)
+    torch.testing.assert_close(to_local(north, EAST, -LEFT), -north)
 
 
 def test_walking_without_a_change_is_constant_velocity() -> None:
@@ -33,8 +41,8 @@ def test_walking_without_a_change_is_constant_velocity() -> None:
     torch.testing.assert_close(after.velocity, torch.tensor([1.0, 0.5]))
 
 
-def test_a_change_of_velocity_is_in_the_walkers_frame() -> None:
-    after = walk(motion([0.0, 1.0], [0.0, 1.0]), torch.tensor([0.5, 0.0]), torch.tensor(1.0))
+def test_a_change_of_velocity_adds_to_it() -> None:
+    after = walk(motion([0.0, 1.0], [0.0, 1.0]), torch.tensor([0.0, 0.5]), torch.tensor(1.0))
     torch.testing.assert_close(after.velocity, torch.tensor([0.0, 1.5]))
 
 

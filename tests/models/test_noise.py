@@ -18,29 +18,40 @@ def test_noise_belongs_to_the_agent_by_name() -> None:
 def test_another_seed_or_name_gives_other_noise() -> None:
     one = keyed_noise(CONFIG, ["a", "b"], samples=5, steps=4, seed=7)
     other = keyed_noise(CONFIG, ["a"], samples=5, steps=4, seed=8)
-    assert not torch.equal(one.intent[1:, 0], one.intent[1:, 1])
-    assert not torch.equal(one.intent[1:, 0], other.intent[1:, 0])
+    assert not torch.equal(one.intent[2:, 0], one.intent[2:, 1])
+    assert not torch.equal(one.intent[2:, 0], other.intent[2:, 0])
 
 
 def test_the_mode_has_no_noise() -> None:
     noise = keyed_noise(CONFIG, ["a"], samples=5, steps=4, seed=7)
-    assert noise.intent.shape == (6, 1, 3)
-    assert noise.steps.shape == (4, 6, 1, 2)
-    assert noise.intent[0].eq(0).all()
-    assert noise.steps[:, 0].eq(0).all()
+    assert noise.intent.shape == (7, 1, 3)
+    assert noise.steps.shape == (4, 7, 1, 2)
+    assert noise.intent[:2].eq(0).all()
+    assert noise.steps[:, :2].eq(0).all()
+    assert noise.hand[:2].tolist() == [1, -1]
 
 
 def test_more_samples_or_steps_leave_the_numbers_there_were() -> None:
     few = keyed_noise(CONFIG, ["a", "b"], samples=3, steps=2, seed=7)
     more = keyed_noise(CONFIG, ["a", "b"], samples=9, steps=5, seed=7)
-    assert torch.equal(more.intent[:4], few.intent)
-    assert torch.equal(more.steps[:2, :4], few.steps)
+    assert torch.equal(more.intent[:5], few.intent)
+    assert torch.equal(more.steps[:2, :5], few.steps)
+    assert torch.equal(more.hand[:5], few.hand)
+
+
+def test_both_hands_are_equally_likely() -> None:
+    seeds = range(50)
+    hands = [keyed_noise(CONFIG, ["a"], samples=40, steps=1, seed=i).hand[2:] for i in seeds]
+    share = torch.stack(hands).gt(0).float().mean(1)
+    assert torch.stack(hands).abs().eq(1).all()
+    assert 0.45 < share.mean() < 0.55
+    assert share.std() > 0.05  # they are drawn, not dealt out
 
 
 def test_noise_is_standard_normal_and_independent() -> None:
     names = [str(i) for i in range(400)]
     noise = keyed_noise(CONFIG, names, samples=20, steps=6, seed=0)
-    intent, steps = noise.intent[1:].numpy(), noise.steps[:, 1:].numpy()
+    intent, steps = noise.intent[2:].numpy(), noise.steps[:, 2:].numpy()
     for draws in (intent.ravel(), steps.ravel()):
         assert stats.kstest(draws, "norm").pvalue > 1e-3
     flat = np.concatenate([intent.reshape(20, -1), steps.transpose(1, 0, 2, 3).reshape(20, -1)], 1)

@@ -1,0 +1,110 @@
+"""Cuts a map into short pieces of line: lane centre lines and the edges of areas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast import geometry
+from forecast.scene import LaneMap
+from forecast.scene.lanes import Polygons
+
+
+class MapKind(IntEnum):
+    """What a map piece is part of."""
+
+    LANE = 0
+    CROSSWALK = 1
+    WALKWAY = 2
+    DRIVABLE_AREA = 3
+
+
+@dataclass(frozen=True, eq=False)
+class MapPieces:
+    """A map as short lines of P points each.
+
+    Attributes:
+        points_m: ``[M, P, 2]``; lanes in driving direction, edges with their area on the left.
+        kinds: `MapKind` values ``[M]``.
+        follows: Pairs ``[2, E]``: the second goes on where the first ends.
+    """
+
+    points_m: NDArray[np.float32]
+    kinds: NDArray[np.int64]
+    follows: NDArray[np.int64]
+
+    @classmethod
+    def none(cls, points: int) -> MapPieces:
+        """No pieces of that many points."""
+        nothing = np.zeros(0, np.int64)
+        return cls(np.zeros((0, points, 2), np.float32), nothing, nothing.reshape(2, 0))
+
+    def select(self, keep: NDArray[np.bool_]) -> MapPieces:
+        """The pieces of a mask ``[M]`` and the links between them."""
+        renamed = np.cumsum(keep) - 1
+        follows = renamed[self.follows[:, keep[self.follows].all(axis=0)]]
+        return MapPieces(self.points_m[keep], self.kinds[keep], follows)
+
+
+@lru_cache(maxsize=2048)
+def cut_map(lane_map: LaneMap, piece_m: float, points: int) -> MapPieces:
+    """Cuts all lines of a map into pieces of about equal length; kept for the maps used last.
+
+    Args:
+        lane_map: A map.
+        piece_m: Wanted length of a piece.
+        points: Points per piece P.
+    """
+    pieces: list[NDArray[np.float64]] = []
+    kinds: list[int] = []
+    first, last, links = [], [], []
+    for kind, line in _lines(lane_map):
+        count = max(1, round(geometry.polyline_length(line) / piece_m))
+        dense = geometry.resample_polyline(line, count * (points - 1) + 1)
+        start = len(pieces)
+        pieces += [dense[i * (points - 1) :][:points] for i in range(count)]
+        kinds += [kind] * count
+        first.append(start)
+        last.append(start + count - 1)
+        links += [(start + i, start + i + 1) for i in range(count - 1)]
+        if kind != MapKind.LANE and count > 1:
+            links.append((start + count - 1, start))
+    links += [(last[a], first[b]) for a, b in lane_map.successors]
+    if not pieces:
+        return MapPieces.none(points)
+    follows = np.array(links, np.int64).reshape(-1, 2).T
+    return MapPieces(np.asarray(pieces, np.float32), np.array(kinds, np.int64), follows)
+
+
+def _lines(lane_map: LaneMap) -> Iterator[tuple[MapKind, NDArray[np.float32]]]:
+    """Every line with its kind, the lanes first and in the map's order."""
+    for line in lane_map.centerlines:
+        yield MapKind.LANE, line
+    areas = {
+        MapKind.CROSSWALK: lane_map.crosswalks,
+        MapKind.WALKWAY: lane_map.walkways,
+        MapKind.DRIVABLE_AREA: lane_map.drivable_area,
+    }
+    for kind, polygons in areas.items():
+        for edge in _edges(polygons):
+            yield kind, edge
+
+
+def _edges(polygons: Polygons) -> Iterator[NDArray[np.float32]]:
+    """The closed rings of polygons, with the inside of the polygon on the left."""
+    for polygon in polygons:
+        for place, ring in enumerate(polygon):
+            closed = np.concatenate([ring, ring[:1]])
+            outer = place == 0
+            yield closed if (_signed_area(ring) > 0) == outer else closed[::-1]
+
+
+def _signed_area(ring: NDArray[np.float32]) -> float:
+    """Area of a ring ``[P, 2]``, positive if it runs counter-clockwise."""
+    x, y = (ring - ring.mean(axis=0)).T.astype(np.float64)
+    return float(0.5 * (x @ np.roll(y, -1) - y @ np.roll(x, -1)))

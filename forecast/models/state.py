@@ -1,0 +1,145 @@
+"""What the world model passes around: what is known, what is seen, what is believed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from forecast.models.kinematics import Motion
+from forecast.scene import AgentKind
+
+
+@dataclass(frozen=True)
+class EncodedMap:
+    """Map pieces as the network sees them, with either hand (`forecast.models.kinematics`).
+
+    Attributes:
+        embedding: Seen left-handed and right-handed ``[2, M, D]``.
+        middle: Middle point ``[M, 2]``.
+        direction: Unit vector ``[M, 2]``: of traffic flow, or towards the inside of an area.
+    """
+
+    embedding: Tensor
+    middle: Tensor
+    direction: Tensor
+
+
+@dataclass(frozen=True)
+class Context:
+    """What stays the same while the world moves on.
+
+    Attributes:
+        kind: `AgentKind` values ``[N]``.
+        size: Length, width, height in metres ``[N, 3]``.
+        dt: Step length in seconds ``[N]``.
+        pairs: Candidate agent pairs (source, target) ``[2, E]``.
+        radius: Their ranges in metres ``[E]``.
+        map: Encoded map pieces.
+        map_pairs: Candidate (piece, agent) pairs ``[2, E]``.
+    """
+
+    kind: Tensor
+    size: Tensor
+    dt: Tensor
+    pairs: Tensor
+    radius: Tensor
+    map: EncodedMap
+    map_pairs: Tensor
+
+    @property
+    def drives(self) -> Tensor:
+        """Agents that move like vehicles ``[N]``."""
+        return self.kind >= AgentKind.VEHICLE
+
+    @property
+    def reach_m(self) -> Tensor:
+        """Radius of a disc about each agent's size ``[N]``."""
+        return 0.5 * self.size[:, :2].mean(-1)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is seen at one step.
+
+    Attributes:
+        position: ``[N, 2]``.
+        heading: ``[N]``.
+        valid: Which agents are seen ``[N]``.
+    """
+
+    position: Tensor
+    heading: Tensor
+    valid: Tensor
+
+
+@dataclass(frozen=True)
+class State:
+    """What the model believes of S copies of the world.
+
+    Attributes:
+        hidden: ``[S, N, D]``.
+        motion: Kinematic state, shapes ``[S, N, ...]``.
+        seen: Whether the agent was ever seen ``[S, N]``.
+        steady: Whether its velocity is known ``[S, N]``.
+        unseen_s: Time since it was last seen ``[S, N]``.
+        hand: With which hand the network looks at each copy, 1 or -1 ``[S, 1]``.
+    """
+
+    hidden: Tensor
+    motion: Motion
+    seen: Tensor
+    steady: Tensor
+    unseen_s: Tensor
+    hand: Tensor
+
+    def seen_with(self, hand: Tensor) -> State:
+        """Copies of a world observed with both hands (S = 2), one for each given hand ``[S]``."""
+        copy = (hand < 0).long()
+        motion = self.motion
+        return State(
+            self.hidden[copy],
+            Motion(
+                motion.position[copy],
+                motion.velocity[copy],
+                motion.facing[copy],
+                motion.yaw_rate[copy],
+            ),
+            self.seen[copy],
+            self.steady[copy],
+            self.unseen_s[copy],
+            self.hand[copy],
+        )
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The random numbers of imagined futures.
+
+    Attributes:
+        intent: Standard normal ``[S, N, I]``.
+        steps: Standard normal ``[T, S, N, J]``.
+        hand: With which hand each future is imagined: 1 or -1, equally likely ``[S]``.
+    """
+
+    intent: Tensor
+    steps: Tensor
+    hand: Tensor
+
+    def to(self, device: torch.device) -> Noise:
+        """The same numbers on another device."""
+        return Noise(self.intent.to(device), self.steps.to(device), self.hand.to(device))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Poses some agents are known to take, revealed step by step.
+
+    Attributes:
+        poses: x, y, heading ``[T, S or 1, N, 3]``.
+        follows: Which agents follow theirs ``[N]``.
+    """
+
+    poses: Tensor
+    follows: Tensor

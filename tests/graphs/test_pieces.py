@@ -1,0 +1,51 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forecast.graphs import MapKind
+from forecast.graphs.pieces import cut_map
+from forecast.scene import LaneMap, Polylines
+from forecast.scene.lanes import Polygons
+
+SQUARE = np.array([[0.0, 0.0], [8.0, 0.0], [8.0, 8.0], [0.0, 8.0]])
+
+
+def test_lanes_are_cut_into_linked_pieces() -> None:
+    lines = [[[0.0, 0.0], [24.0, 0.0]], [[24.0, 0.0], [24.0, 6.0]]]
+    lanes = LaneMap(
+        np.array(["a", "b"]), Polylines.of(map(np.array, lines)), successors=np.array([[0, 1]])
+    )
+    pieces = cut_map(lanes, piece_m=12.0, points=3)
+    np.testing.assert_allclose(pieces.points_m[0], [[0, 0], [6, 0], [12, 0]])
+    np.testing.assert_allclose(pieces.points_m[1], [[12, 0], [18, 0], [24, 0]])
+    np.testing.assert_allclose(pieces.points_m[2], [[24, 0], [24, 3], [24, 6]])
+    assert pieces.kinds.tolist() == [MapKind.LANE] * 3
+    assert pieces.follows.T.tolist() == [[0, 1], [1, 2]]
+
+
+def test_an_edge_is_cut_into_a_ring_of_pieces() -> None:
+    pieces = cut_map(LaneMap(walkways=Polygons.of([[SQUARE]])), piece_m=8.0, points=2)
+    np.testing.assert_allclose(pieces.points_m[:, 0], SQUARE)
+    np.testing.assert_allclose(pieces.points_m[:, 1], np.roll(SQUARE, -1, axis=0))
+    assert pieces.kinds.tolist() == [MapKind.WALKWAY] * 4
+    assert pieces.follows.T.tolist() == [[0, 1], [1, 2], [2, 3], [3, 0]]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.booleans(), st.booleans())
+def test_the_inside_is_on_the_left_of_every_edge(outer: bool, inner: bool) -> None:
+    hole = 0.25 * SQUARE + 3.0
+    polygon = [SQUARE[::-1] if outer else SQUARE, hole[::-1] if inner else hole]
+    pieces = cut_map(LaneMap(crosswalks=Polygons.of([polygon])), piece_m=2.0, points=3).points_m
+    along = pieces[:, -1] - pieces[:, 0]
+    left = np.stack([-along[:, 1], along[:, 0]], -1) / np.linalg.norm(along, axis=-1)[:, None]
+    beside = pieces[:, 1] + 0.5 * left
+    in_square = ((beside > 0) & (beside < 8)).all(-1)
+    in_hole = ((beside > 3) & (beside < 5)).all(-1)
+    assert (in_square & ~in_hole).all()
+
+
+def test_an_empty_map_has_no_pieces() -> None:
+    pieces = cut_map(LaneMap(), piece_m=10.0, points=5)
+    assert pieces.points_m.shape == (0, 5, 2)
+    assert pieces.follows.shape == (2, 0)
