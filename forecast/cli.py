@@ -111,7 +111,7 @@ def _add_evaluate(commands: _Commands) -> None:
     parser.add_argument(
         "--predictor",
         required=True,
-        help="weights file, or constant_velocity, kalman, kmeans, stationary",
+        help="weights file, town (packaged weights), constant_velocity, kalman, kmeans, stationary",
     )
     parser.add_argument("--out", required=True, type=Path, help="folder of the results")
     _add_option(parser, "--samples", 20, "joint futures per window")

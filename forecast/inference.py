@@ -28,6 +28,9 @@ from forecast.models.noise import keyed_noise
 from forecast.models.state import Plan
 from forecast.scene import AgentKind, Prediction, Scene
 
+PACKAGED = {"town": Path(__file__).parent / "weights" / "town.safetensors"}
+"""Weights that come with the package: ``town`` has learnt from the simulated city alone."""
+
 _LIGHTNING_PREFIX = "forecaster."
 _STEP_TOLERANCE = 0.25
 """A scene's step may differ from one the model was trained with by this share."""
@@ -176,14 +179,14 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Forecaster:
     """Loads trained weights.
 
     Args:
-        path: A ``.safetensors`` file of `Forecaster.save`, or a ``.ckpt`` of ``forecast fit``.
-            Loading never runs code from the file.
+        path: A name of `PACKAGED`, a ``.safetensors`` file of `Forecaster.save`, or a ``.ckpt``
+            of ``forecast fit``. Loading never runs code from the file.
         device: Where to imagine.
 
     Raises:
         ForecastError: The file is missing, unreadable, or not of this package.
     """
-    path = Path(path)
+    path = PACKAGED.get(str(path), Path(path))
     described, weights = read_weights(path)
     training = _training(path, described)
     model = PedestrianForecaster(training.config)
@@ -206,7 +209,10 @@ def _name(path: Path) -> str:
 def read_weights(path: Path) -> tuple[Any, dict[str, torch.Tensor]]:
     """What a weights file says of itself, and its tensors; raises `ForecastError`."""
     if not path.is_file():
-        raise ForecastError(f"{path}: there is no such weights file; give a .ckpt or .safetensors")
+        names = ", ".join(PACKAGED)
+        raise ForecastError(
+            f"{path}: there is no such weights file; give a .ckpt, a .safetensors or {names}"
+        )
     return _read_checkpoint(path) if path.suffix == ".ckpt" else _read_safetensors(path)
 
 

@@ -12,7 +12,7 @@ from forecast.models.world_model import WorldModelConfig
 from forecast.scene import AgentKind, Scene
 from tests.scenes import street_scene
 
-CONFIG = ForecasterConfig(world_model=WorldModelConfig(hidden=16, messages=8, lane=8))
+CONFIG = ForecasterConfig(world_model=WorldModelConfig(hidden=16, messages=8, map=8))
 
 
 @pytest.fixture(scope="module")

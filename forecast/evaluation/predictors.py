@@ -46,7 +46,7 @@ def build(name: str, known: Examples | None, samples: int, seed: int) -> NamedPr
     """A floor by its name, or trained weights by their file.
 
     Args:
-        name: A key of `FLOORS` or the path of a weights file.
+        name: A key of `FLOORS`, the name of packaged weights or the path of a weights file.
         known: What a floor may learn from.
         samples: Futures of a floor that has a fixed number of them.
         seed: Seed of the fit.
@@ -56,12 +56,13 @@ def build(name: str, known: Examples | None, samples: int, seed: int) -> NamedPr
     """
     if name in FLOORS:
         return FLOORS[name](known, samples, seed)
-    if not Path(name).exists():
-        raise ForecastError(
-            f"predictor '{name}' is unknown; a weights file or one of {', '.join(FLOORS)} is needed"
-        )
     from forecast import inference  # the model's packages take seconds that floors need not wait
 
+    if name not in inference.PACKAGED and not Path(name).exists():
+        names = ", ".join([*inference.PACKAGED, *FLOORS])
+        raise ForecastError(
+            f"predictor '{name}' is unknown; a weights file or one of {names} is needed"
+        )
     return inference.load(name)
 
 

@@ -15,6 +15,7 @@ from torch_geometric.data import HeteroData
 
 from forecast import __version__
 from forecast.errors import ForecastError, require
+from forecast.inference import load
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.losses import LossConfig
 from forecast.models.metrics.classes import collection
@@ -69,6 +70,7 @@ class ForecastModule(pl.LightningModule):
         samples: Imagined futures per window while training.
         val_samples: Imagined futures per window while validating.
         plan_share: Probability that a training batch is told the ego's true path as its plan.
+        start_from: Weights to start from (a name or file, see `forecast.load`); None: anew.
     """
 
     def __init__(
@@ -79,14 +81,29 @@ class ForecastModule(pl.LightningModule):
         samples: int = 8,
         val_samples: int = 20,
         plan_share: float = 0.5,
+        start_from: str | None = None,
     ) -> None:
         super().__init__()
         require(samples >= 2, "samples", samples, "for the energy score 2 or more")
         self.config, self.loss_config, self.optimizer_config = forecaster, loss, optimizer
         self.samples, self.val_samples, self.plan_share = samples, val_samples, plan_share
         self.forecaster = PedestrianForecaster(forecaster)
+        self.learnt_before = self._start(start_from) if start_from else {}
         self.val_metrics = collection(_METRICS, prefix="val/")
         self.test_metrics = collection(_METRICS, prefix="test/")
+
+    def _start(self, name: str) -> dict[str, Any]:
+        """Takes over weights of the same configuration; returns what they were learnt from."""
+        start = load(name)
+        different = _differences(asdict(start.training.config), asdict(self.config))
+        if different:
+            raise ForecastError(
+                f"start_from {name}: its model has {', '.join(different)}; "
+                "use the configuration it was trained with"
+            )
+        self.forecaster.load_state_dict(start.model.state_dict())
+        learnt_from = start.provenance()["learnt_from"]
+        return {f"{name}: {store}": source for store, source in learnt_from.items()}
 
     def on_fit_start(self) -> None:
         """Remembers the seed of this run."""
@@ -156,7 +173,7 @@ class ForecastModule(pl.LightningModule):
             "history_steps": data.train_spec.history_steps,
             "horizon_steps": data.train_spec.horizon_steps,
             "dts_s": data.dts_s(),
-            "learnt_from": data.learnt_from(),
+            "learnt_from": self.learnt_before | data.learnt_from(),
             "version": __version__,
         }
 

@@ -138,7 +138,7 @@ def test_a_folder_that_cannot_be_made_is_refused(store: SceneStore, tmp_path: Pa
         ("--model.forecaster.graph.piece_m=0", "graph.piece_m is 0.0; a positive"),
         ("--model.forecaster.world_model.intent=0", "world_model.intent is 0; 1 or more"),
         ("--data.augment.scale=2", "augment.scale is 2.0; a share below 1"),
-        ("--data.augment.mirror=1.5", "augment.mirror is 1.5; a share between 0 and 1"),
+        ("--data.augment.reverse=1.5", "augment.reverse is 1.5; a share between 0 and 1"),
         ("--data.history_steps=1", "history_steps is 1; 2 or more"),
         ("--data.windows_per_epoch=3", "windows_per_epoch is 3; at least one batch of 4"),
     ],
@@ -169,3 +169,32 @@ def test_an_unknown_key_is_refused(store: SceneStore, tmp_path: Path, capsys) ->
         main("fit", arguments(store, tmp_path, "--model.forecaster.world_model.depth=3"))
     assert stop.value.code == 2
     assert "depth" in capsys.readouterr().err
+
+
+def test_training_goes_on_from_other_weights_and_says_what_they_knew(
+    store: SceneStore, run: Path, tmp_path: Path
+) -> None:
+    before = tmp_path / "before.safetensors"
+    inference.load(run / "checkpoints" / "last.ckpt").save(before)
+    words = [
+        f"--model.start_from={before}",
+        "--trainer.max_epochs=1",
+        "--trainer.limit_val_batches=0",
+    ]
+    main("fit", arguments(store, tmp_path / "run", *words, "--model.optimizer.lr=1e-12"))
+    after = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    for name, value in weights(run).items():
+        torch.testing.assert_close(weights(tmp_path / "run")[name], value, atol=1e-6, rtol=0)
+    known = inference.load(after).training.learnt_from
+    assert known[f"{before}: {store.path}"] == known[str(store.path)]
+
+
+def test_weights_of_another_configuration_are_no_start(
+    store: SceneStore, run: Path, tmp_path: Path
+) -> None:
+    words = [
+        f"--model.start_from={run / 'checkpoints' / 'last.ckpt'}",
+        "--model.forecaster.world_model.hidden=24",
+    ]
+    with pytest.raises(ForecastError, match=r"start_from .*world_model\.hidden 16 instead of 24"):
+        main("fit", arguments(store, tmp_path, *words))
