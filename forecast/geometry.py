@@ -77,7 +77,10 @@ def backward_velocity(
 
 
 def motion_headings(
-    positions_m: NDArray[Any], valid: NDArray[np.bool_], min_step_m: float = 0.05
+    positions_m: NDArray[Any],
+    valid: NDArray[np.bool_],
+    min_step_m: float = 0.05,
+    observed: int = 0,
 ) -> NDArray[np.float32]:
     """Headings for sources that record none: the direction of the last real movement so far.
 
@@ -85,16 +88,19 @@ def motion_headings(
         positions_m: Positions ``[A, T, 2]``.
         valid: Which positions exist ``[A, T]``.
         min_step_m: A shorter step keeps the heading before it.
+        observed: An agent that first moves within so many steps has that heading before it, too.
 
     Returns:
-        Headings ``[A, T]`` in radians; 0 before an agent's first real movement.
+        Headings ``[A, T]`` in radians; 0 before any known movement.
     """
     step, known = backward_velocity(positions_m, valid, dt_s=1.0)
     moved = known & (np.hypot(step[..., 0], step[..., 1]) >= min_step_m)
     last_moved = np.maximum.accumulate(np.where(moved, np.arange(valid.shape[-1]), -1), axis=-1)
     heading = np.arctan2(step[..., 1], step[..., 0])
-    held = np.take_along_axis(heading, np.maximum(last_moved, 0), axis=-1)
-    return np.where(last_moved >= 0, held, 0.0).astype(np.float32)
+    first_moved = np.where(moved[..., :observed].any(-1), moved.argmax(-1), -1)
+    source = np.where(last_moved >= 0, last_moved, first_moved[..., None])
+    held = np.take_along_axis(heading, np.maximum(source, 0), axis=-1)
+    return np.where(source >= 0, held, 0.0).astype(np.float32)
 
 
 def resample_polyline(points_m: NDArray[Any], count: int) -> NDArray[np.float64]:

@@ -49,12 +49,13 @@ def scenes(draw: st.DrawFn) -> Scene:
         lane_map=draw(st.sampled_from([None, LaneMap(), small_map()])),
         origin_m=rng.normal(size=2) * 1e4,
         frame_ids=np.array([draw(text) for _ in range(steps)], np.str_),
+        headings_recorded=draw(st.booleans()),
     )
 
 
 def assert_equal(left: Scene, right: Scene) -> None:
     """Every value of both scenes is the same, bit for bit, and of the same type."""
-    for name in ("id", "location", "description", "dt_s"):
+    for name in ("id", "location", "description", "dt_s", "headings_recorded"):
         assert getattr(left, name) == getattr(right, name)
     for name in ("timestamps_us", "origin_m", "frame_ids"):
         _assert_same(getattr(left, name), getattr(right, name), name)

@@ -112,3 +112,20 @@ def test_resampling_keeps_the_ends_and_never_lengthens(line, count):
 
 def test_polyline_length():
     assert geometry.polyline_length(np.array([[0, 0], [3, 4], [3, 5]])) == pytest.approx(6.0)
+
+
+def test_an_agent_that_waits_faces_where_it_first_goes_if_that_was_observed() -> None:
+    positions = np.array([[[0, 0], [0, 0], [0, 1], [1, 1]]], float)
+    valid = np.ones((1, 4), bool)
+    north = np.pi / 2
+    np.testing.assert_allclose(
+        geometry.motion_headings(positions, valid), [[0, 0, north, 0]], atol=1e-6
+    )
+    np.testing.assert_allclose(
+        geometry.motion_headings(positions, valid, observed=3),
+        [[north, north, north, 0]],
+        atol=1e-6,
+    )
+    np.testing.assert_allclose(
+        geometry.motion_headings(positions, valid, observed=2), [[0, 0, north, 0]], atol=1e-6
+    )

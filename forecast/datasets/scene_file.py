@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from forecast.errors import ForecastError
 from forecast.scene import LaneMap, Polygons, Polylines, Scene, Tracks
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised whenever the columns or their meaning change."""
 
 
@@ -47,6 +47,7 @@ def encode(file: SceneFile) -> pa.Buffer:
         "timestamps_us": _flat(scene.timestamps_us, np.int64),
         "origin_m": _flat(scene.origin_m, np.float64),
         "frame_ids": _strings(scene.frame_ids),
+        "headings_recorded": pa.array([scene.headings_recorded]),
         **_track_columns(scene.tracks),
         **_map_columns(scene.lane_map),
     }
@@ -163,6 +164,7 @@ def _scene(row: dict[str, pa.Array]) -> Scene:
         lane_map=None if row["lane_ids"].null_count else _lane_map(row),
         origin_m=_numbers(row["origin_m"]),
         frame_ids=_words(row["frame_ids"]),
+        headings_recorded=row["headings_recorded"][0].as_py(),
     )
 
 

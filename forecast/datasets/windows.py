@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast import geometry
 from forecast.errors import ForecastError
 from forecast.scene import AgentKind, LaneMap, Scene
 
@@ -244,6 +245,10 @@ def window(
     inside = (steps >= 0) & (steps < scene.steps)
     take = np.ix_(agents, np.clip(steps, 0, scene.steps - 1))
     valid = tracks.valid[take] & inside
+    positions = _where(valid[..., None], tracks.positions_m[take])
+    headings = tracks.headings_rad[take]
+    if not scene.headings_recorded:
+        headings = geometry.motion_headings(positions, valid, observed=spec.history_steps)
     return Window(
         scene_id=scene.id,
         at=at,
@@ -253,8 +258,8 @@ def window(
         agent_ids=tracks.agent_ids[agents],
         kinds=tracks.kinds[agents],
         sizes_m=tracks.sizes_m[agents],
-        positions_m=_where(valid[..., None], tracks.positions_m[take]),
-        headings_rad=_where(valid, tracks.headings_rad[take]),
+        positions_m=positions,
+        headings_rad=_where(valid, headings),
         valid=valid,
         scored=scored[agents],
         lane_map=scene.lane_map,

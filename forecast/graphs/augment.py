@@ -98,7 +98,7 @@ def reverse(window: Window) -> Window:
     window = window.select(seen)
     valid = window.valid[:, ::-1]
     positions = window.positions_m[:, ::-1]
-    headings = geometry.motion_headings(positions, valid) * valid
+    headings = geometry.motion_headings(positions, valid, observed=window.history_steps) * valid
     return replace(
         window,
         positions_m=np.ascontiguousarray(positions),

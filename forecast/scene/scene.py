@@ -33,6 +33,8 @@ class Scene:
         origin_m: World position ``[2]`` (float64) of the scene's frame; axes are the world's.
         frame_ids: The source's own name for each step ``[T]`` (nuScenes: sample tokens), ""
             where it recorded nothing.
+        headings_recorded: Whether the source recorded headings; else they are those of the
+            movement so far, and a window takes them from its own steps alone.
     """
 
     id: str
@@ -44,6 +46,7 @@ class Scene:
     lane_map: LaneMap | None
     origin_m: NDArray[np.float64]
     frame_ids: NDArray[np.str_]
+    headings_recorded: bool = True
 
     def __post_init__(self) -> None:
         """Checks the time grid and the origin; raises `ForecastError`."""
@@ -112,7 +115,18 @@ class Scene:
         steps = grid[1]
         stamps = start_us + np.round(np.arange(steps) * dt_s * 1e6).astype(np.int64)
         frame_ids = np.full(steps, "", np.str_)
-        return cls(id, location, description, dt_s, stamps, tracks, lane_map, origin, frame_ids)
+        return cls(
+            id,
+            location,
+            description,
+            dt_s,
+            stamps,
+            tracks,
+            lane_map,
+            origin,
+            frame_ids,
+            headings_recorded=headings_rad is not None,
+        )
 
     @property
     def steps(self) -> int:

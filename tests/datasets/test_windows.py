@@ -259,3 +259,14 @@ def test_an_unknown_protocol_is_refused():
         WindowSpec.of_protocol("x", 0.5, 2.0, 6.0)
     with pytest.raises(ForecastError, match="protocol 'x' is unknown"):
         min_history_steps("x", 5)
+
+
+def test_without_recorded_headings_a_window_knows_only_its_own_movement() -> None:
+    corner = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [1.0, 2.0], [1.0, 3.0]]  # east, then north
+    spec = WindowSpec(history_steps=3, horizon_steps=1)
+    derived = Scene.from_arrays([corner], [0], dt_s=0.5)
+    assert not derived.headings_recorded
+    cut = window(derived, 3, spec)  # sees from step 1 on, when the way was north
+    np.testing.assert_allclose(cut.headings_rad[0], np.pi / 2, atol=1e-6)
+    recorded = Scene.from_arrays([corner], [0], dt_s=0.5, headings_rad=[[0, 0, 1, 2, 3]])
+    np.testing.assert_array_equal(window(recorded, 3, spec).headings_rad[0], [0, 1, 2, 3])
