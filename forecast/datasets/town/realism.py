@@ -21,7 +21,6 @@ from scipy.stats import wasserstein_distance
 from forecast.datasets.nuscenes import NuScenesSource
 from forecast.datasets.town.write import VERSION, write_town
 from forecast.datasets.windows import WindowSpec, origins
-from forecast.errors import ForecastError
 from forecast.geometry import backward_velocity, wrap_angle
 from forecast.scene import AgentKind, LaneMap, Scene
 
@@ -97,21 +96,6 @@ def compare(dataroot: Path, version: str, *, scenes: int = 40, seed: int = 0) ->
     if held_out := source.splits().get("mini_val"):
         lines.append(_against("mini_val", measure([real[name] for name in held_out]), city))
     return "\n".join(lines)
-
-
-def write_between(path: Path, name: str, text: str) -> None:
-    """Puts a text into a file between ``<!-- name:begin -->`` and ``<!-- name:end -->``.
-
-    Raises:
-        ForecastError: The file has no such markers.
-    """
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    before, found, rest = path.read_text().partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise ForecastError(f"{path}: the lines {begin} and {end} are needed; add them where the "
-                            "text belongs")  # fmt: skip
-    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def _against(name: str, real: Motion, city: Motion) -> str:

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from forecast.datasets.town import realism
-from forecast.errors import ForecastError
 from forecast.scene import AgentKind, LaneMap, Polygons, Polylines, Scene
 
 SQUARE = np.array([[0, -4], [40, -4], [40, 4], [0, 4]], float)
@@ -60,13 +59,3 @@ def test_a_city_is_compared_with_a_dataset(town):
     text = realism.compare(town, "v1.0-town", scenes=1, seed=3)
     assert "City: 1 scenes, seed 3; nuScenes: v1.0-town." in text
     assert "Constant-velocity FDE of movers, against all scenes" in text
-
-
-def test_a_text_is_put_between_its_markers_again_and_again(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("a\n<!-- city:begin -->\nold\n<!-- city:end -->\nb\n")
-    realism.write_between(page, "city", "new")
-    realism.write_between(page, "city", "newer")
-    assert page.read_text() == "a\n<!-- city:begin -->\nnewer\n<!-- city:end -->\nb\n"
-    with pytest.raises(ForecastError, match="<!-- town:begin -->"):
-        realism.write_between(page, "town", "x")

@@ -1,0 +1,48 @@
+"""Scores as Markdown tables in the README, shared by the benchmark scripts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from forecast.cli import main
+from forecast.errors import ForecastError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*words: str) -> None:
+    """One forecast command; stops the script if it fails."""
+    if code := main(words):
+        sys.exit(code)
+
+
+def evaluate(predictor: str, out: Path, *words: str) -> dict[str, Any]:
+    """The metrics of a predictor, floors included."""
+    run("evaluate", "--predictor", predictor, "--out", str(out), *words)
+    scores: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    return scores
+
+
+def pair(means: dict[str, float | None], stem: str) -> str:
+    """An ADE/FDE pair; a dash where a predictor has none."""
+    ade, fde = (means.get(stem.format(name)) for name in ("ade", "fde"))
+    return "-" if ade is None or fde is None else f"{ade:.3f}/{fde:.3f}"
+
+
+def write(path: Path, name: str, text: str) -> None:
+    """Puts a text into a file between ``<!-- name:begin -->`` and ``<!-- name:end -->``.
+
+    Raises:
+        ForecastError: The file has no such markers.
+    """
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    before, found, rest = path.read_text().partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ForecastError(
+            f"{path}: the lines {begin} and {end} are needed; add them where the text belongs"
+        )
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
