@@ -18,7 +18,7 @@ _CONFIG = Path(__file__).with_suffix(".yaml")
 
 
 def run(out: Path, *, scenes: int = 10, training: Sequence[str] = ()) -> None:
-    """Generates a town, prepares it, trains for about a minute, evaluates, writes the report.
+    """Generates a town, prepares it, trains on from the packaged weights, evaluates, reports.
 
     Args:
         out: Folder that gets ``town/``, ``store/``, ``model/`` (TensorBoard, checkpoints) and
@@ -33,7 +33,7 @@ def run(out: Path, *, scenes: int = 10, training: Sequence[str] = ()) -> None:
         write_town(town, scenes=scenes, seed=0)
     _say(2, f"its scenes as a store -> {store}")
     prepare(NuScenesSource(town, VERSION), store)
-    _say(3, f"about a minute of training -> {run}")
+    _say(3, f"about a minute of training, from the packaged weights on -> {run}")
     train("fit", [*_training_arguments(store, run), *training])
     _say(4, f"scored beside the floors, with a report -> {result}")
     weights = str(run / "checkpoints" / "last.ckpt")

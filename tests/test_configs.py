@@ -11,7 +11,13 @@ CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 
 def test_the_documented_configurations_are_there() -> None:
-    assert [path.stem for path in CONFIGS] == ["eth_ucy", "nuscenes", "nuscenes_mini", "town", "transfer"]
+    assert [path.stem for path in CONFIGS] == [
+        "eth_ucy",
+        "nuscenes",
+        "nuscenes_mini",
+        "town",
+        "transfer",
+    ]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

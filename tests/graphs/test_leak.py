@@ -10,6 +10,7 @@ import torch
 
 from forecast.datasets.eth_ucy import EthUcySource
 from forecast.datasets.nuscenes import NuScenesSource
+from forecast.datasets.town import VERSION, write_town
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import GraphConfig, window_graph
 from forecast.scene import Scene
@@ -55,3 +56,11 @@ def test_nuscenes(nuscenes_root: Path, at: int) -> None:
 
 def test_eth_ucy(eth_ucy_root: Path) -> None:
     assert_blind_to_the_future(EthUcySource(eth_ucy_root).read("crowds_zara01")[0], 200)
+
+
+def test_the_simulated_city(tmp_path: Path) -> None:
+    write_town(tmp_path / "town", scenes=1, seed=3)
+    source = NuScenesSource(tmp_path / "town", VERSION)
+    scene, _ = source.read(source.scene_names()[0])
+    for at in (1, 20):
+        assert_blind_to_the_future(scene, at)
