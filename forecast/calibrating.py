@@ -138,13 +138,16 @@ def summary(forecaster: Forecaster) -> str:
     if tubes is None or familiar is None:
         return ""
     pooled = [name for name, radii in tubes.groups.items() if radii.pooled]
-    across = zip(tubes.levels, tubes.across_scenes, strict=False)
-    measured = ", ".join(f"{level:.0%} tubes {share:.1%}" for level, share in across)
+    across = zip(tubes.levels, tubes.across_scenes, tubes.made_at, strict=False)
+    measured = ", ".join(
+        f"{level:.0%} tubes hold {share:.1%}, so made at {made_at:.1%}"
+        for level, share, made_at in across
+    )
     return "\n".join(
         [
             f"calibrated on {familiar.windows} windows of a pedestrian in {tubes.scenes} scenes, "
             f"up to {tubes.times_s[-1]:g} s",
-            f"coverage of scenes left out: {measured or 'one scene cannot tell'}",
+            f"in scenes left out: {measured or 'too few to tell, so made as they are'}",
             f"too few windows of their own, so pooled: {', '.join(pooled) or 'no group'}",
             f"constant velocity beyond a familiarity score of {familiar.threshold:.2f}, "
             f"the {familiar.quantile:.1%} quantile",

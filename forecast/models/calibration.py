@@ -7,9 +7,10 @@ and Shafer, Algorithmic Learning in a Random World, 2005).
 
 What holds: if a window is exchangeable with the calibration windows of its group, each tube holds
 the truth with at least its level, whatever the model. What does not: windows of one scene overlap
-in time, street and people, so a new scene is not exchangeable with them and coverage there varies
-as if there were not many more calibration windows than scenes. `Calibration.across_scenes` is the
-coverage measured when each scene in turn is left out: an estimate of that in a new place.
+in time, street and people, so those of a new scene are not exchangeable with them, and coverage
+there varies as if there were not many more calibration windows than scenes. Therefore scenes are
+left out in turn, and each tube is made at the level, its own or a higher one, that held the stated
+share of the left-out truths. That is measured, not promised; `Calibration` says of how many scenes.
 
 The library crepes is not used: for this it would be a sorted array's quantile of scalar scores (its
 ellipses would still be ours) and bring pandas.
@@ -17,7 +18,7 @@ ellipses would still be ours) and bring pandas.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -47,6 +48,12 @@ _SHRINKAGE = 0.1
 _FLOOR_M = 0.2
 """Regularisation, chosen by the area of 90 % tubes on scenes left out: a tenth of the covariance is
 made round, and 20 cm of spread in every direction are added, which people who stand need."""
+
+_MOST_FOLDS = 20
+"""More scenes are left out several at a time."""
+
+_LEVEL_STEP, _HIGHEST_LEVEL = 0.005, 0.99
+"""Levels tried for tubes that must hold in scenes left out; `MIN_WINDOWS` allow the highest."""
 
 _TIME_TOLERANCE_S = 1e-6
 
@@ -79,8 +86,9 @@ class Calibration:
         constant_velocity: Radii in metres around constant velocity, of all people: for those whom
             the model does not know. They are not exchangeable with anybody, so nothing is promised.
         scenes: Number of calibration scenes.
-        across_scenes: Coverage ``[Q]`` of scenes that were left out of the fit, all steps; empty
-            for a single scene.
+        across_scenes: Share of the truths ``[Q]`` that plain tubes of these levels held in scenes
+            left out of their fit, all steps; empty for a single scene.
+        made_at: Levels ``[Q]`` at which the tubes were made instead; at least `levels`.
     """
 
     samples: int
@@ -90,6 +98,7 @@ class Calibration:
     constant_velocity: Radii
     scenes: int
     across_scenes: list[float]
+    made_at: list[float]
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together; raises `ForecastError`."""
@@ -237,32 +246,53 @@ def fit(scores: Scores, times_s: Iterable[float], samples: int) -> Calibration:
         ForecastError: There are too few windows for the highest level.
     """
     scenes = np.unique(scores.scene)
+    across, made_at = _levels_across(scores, scenes)
     return Calibration(
         samples=samples,
         times_s=[round(float(time), 6) for time in times_s],
         levels=list(LEVELS),
-        groups=_groups(scores),
-        constant_velocity=_radii(scores.constant_velocity_m, pooled=True),
+        groups=_groups(scores, made_at),
+        constant_velocity=_radii(scores.constant_velocity_m, made_at, pooled=True),
         scenes=len(scenes),
-        across_scenes=_across(scores, scenes) if len(scenes) > 1 else [],
+        across_scenes=across,
+        made_at=made_at,
     )
 
 
-def _groups(scores: Scores) -> dict[str, Radii]:
+def _groups(scores: Scores, levels: Sequence[float]) -> dict[str, Radii]:
     """Radii of every group: its own where it has enough windows at every step."""
-    familiar = scores.distance[~scores.odd]
-    pooled, group = _radii(familiar, pooled=True), scores.group[~scores.odd]
+    familiar, group = scores.distance[~scores.odd], scores.group[~scores.odd]
+    pooled = _radii(familiar, levels, pooled=True)
     found = {}
     for index, name in enumerate(GROUPS):
         own = familiar[group == index]
-        enough = len(own) > 0 and (~np.isnan(own)).sum(axis=0).min() >= MIN_WINDOWS
-        found[name] = _radii(own, pooled=False) if enough else pooled
+        enough = (~np.isnan(own)).sum(axis=0).min(initial=len(own)) >= MIN_WINDOWS
+        found[name] = _radii(own, levels, pooled=False) if enough else pooled
     return found
 
 
-def _radii(scores: Floats, *, pooled: bool) -> Radii:
+def _radii(scores: Floats, levels: Sequence[float], *, pooled: bool) -> Radii:
     windows = (~np.isnan(scores)).sum(axis=0)
-    return Radii(windows.tolist(), conformal_quantiles(scores, LEVELS).tolist(), pooled)
+    return Radii(windows.tolist(), conformal_quantiles(scores, levels).tolist(), pooled)
+
+
+def _levels_across(scores: Scores, scenes: NDArray[np.str_]) -> tuple[list[float], list[float]]:
+    """Coverage of left-out scenes by plain tubes, and the levels that meet `LEVELS` there."""
+    folds = [np.isin(scores.scene, scenes[fold::_MOST_FOLDS]) for fold in range(_MOST_FOLDS)]
+    known = ~np.isnan(scores.distance) & ~scores.odd[:, None]
+    if len(scenes) < 2 or min(known[~fold].sum(axis=0).min() for fold in folds) < MIN_WINDOWS:
+        return [], list(LEVELS)
+    levels = np.round(np.arange(min(LEVELS), _HIGHEST_LEVEL + 1e-9, _LEVEL_STEP), 6)
+    inside = np.zeros(len(levels))
+    for fold in folds:
+        radii = _groups(scores.select(~fold), levels.tolist())
+        tested = scores.select(fold & ~scores.odd)
+        scale = np.array([each.scale for each in radii.values()])[tested.group]  # [N, T, Q]
+        inside += (tested.distance[..., None] <= scale).sum(axis=(0, 1))
+    covered = inside / known.sum()
+    reached = levels[np.minimum(np.searchsorted(covered, LEVELS), len(levels) - 1)]
+    plain = np.round(np.interp(LEVELS, levels, covered), 4)
+    return plain.tolist(), np.maximum(reached, LEVELS).tolist()
 
 
 def conformal_quantiles(scores: Floats, levels: Iterable[float]) -> Floats:
@@ -291,15 +321,3 @@ def conformal_quantiles(scores: Floats, levels: Iterable[float]) -> Floats:
     require(bool((rank <= count[:, None]).all()), "calibration windows", fewest, expected)
     ordered = np.sort(scores, axis=0)  # NaN come last
     return ordered[rank - 1, np.arange(scores.shape[1])[:, None]]
-
-
-def _across(scores: Scores, scenes: NDArray[np.str_]) -> list[float]:
-    """Coverage of each scene's familiar windows by radii fitted on the others, all steps."""
-    inside, known = np.zeros(len(LEVELS)), 0
-    for scene in scenes:
-        rest, left_out = scores.select(scores.scene != scene), scores.scene == scene
-        scale = np.array([each.scale for each in _groups(rest).values()])  # [G, T, Q]
-        tested = scores.select(left_out & ~scores.odd)
-        inside += (tested.distance[..., None] <= scale[tested.group]).sum(axis=(0, 1))
-        known += int((~np.isnan(tested.distance)).sum())
-    return [round(float(share), 4) for share in inside / known]

@@ -67,6 +67,10 @@ def _coverage(scored: Scored, level: float) -> Tensor:
     return coverage(scored.credibility, level, scored.weights).nanmean(-1)
 
 
+def _tube_coverage(scored: Scored, level: float) -> Tensor:
+    return tube_coverage(scored.tubes, scored.truth_m, level).mean(-1)
+
+
 def _kde_nll(scored: Scored) -> Tensor:
     return kde_nll(scored.samples_m, scored.truth_m, scored.weights).nanmean(-1)
 
@@ -179,7 +183,7 @@ def _distribution() -> dict[str, MetricSpec]:
 def _tubes() -> dict[str, MetricSpec]:
     specs = {
         f"tube_coverage_{percent}": MetricSpec(
-            lambda s, level=percent / 100: tube_coverage(s.tubes, s.truth_m, level).mean(-1),
+            partial(_tube_coverage, level=percent / 100),
             "1",
             f"share of truths inside the calibrated {percent} % tubes, mean over steps",
             target=percent / 100,
@@ -189,7 +193,7 @@ def _tubes() -> dict[str, MetricSpec]:
     specs["tube_area_90_m2"] = MetricSpec(
         lambda s: tube_areas(s.tubes, s.truth_m, 0.9).mean(-1),
         "m2",
-        "area of the calibrated 90 % tubes, mean over steps; less is better at the same coverage",
+        "area of the calibrated 90 % tubes, mean over steps",
     )
     return specs
 
