@@ -36,16 +36,16 @@ def run(*, weights: Path, store: Path, split: str, out: Path, seed: int = 0) -> 
         seed: Seed of the samples.
 
     Raises:
-        ForecastError: Something the caller can mend; nothing is written then.
+        ForecastError: Something the caller can mend; no file is written then.
     """
     if out.suffix != ".safetensors":
         raise ForecastError(f"--out {out}: a name that ends in .safetensors is needed")
-    forecaster = calibrated(inference.load(weights), SceneStore.open(store), split, seed=seed)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        forecaster.save(out)
     except OSError as error:
         raise ForecastError(f"--out {out}: {error.strerror}; give a file to write") from None
+    forecaster = calibrated(inference.load(weights), SceneStore.open(store), split, seed=seed)
+    forecaster.save(out)
     print(summary(forecaster))
     return forecaster
 

@@ -22,7 +22,8 @@ QUANTILE = 0.995
 """Share of the calibration windows that count as familiar."""
 
 _NEIGHBOUR_M = 5.0
-_ALMOST_STILL_MPS = 0.2
+_TURNS_FROM_MPS = 0.5
+"""Who is slower has no direction worth the name: their turns are the annotation's jitter."""
 _LEAST_SPREAD = {
     "speed_mps": 0.1,
     "acceleration_mps2": 0.1,
@@ -42,7 +43,7 @@ def features(seen: Observed) -> Floats:
 
     Returns:
         ``[A, D]``, in the order of `FEATURES`: present speed; size of the last change of velocity
-        per second; of the direction of motion, where both steps are no standing; highest speed in
+        per second; of the direction of motion, where both steps have one; highest speed in
         the history; ``log(1 + n)`` of the n other people within 5 m; time from the first observed
         step.
     """
@@ -68,10 +69,10 @@ def _last(values: Floats, back: int) -> Floats:
 
 
 def _turn(before: Floats, after: Floats) -> Floats:
-    """Absolute angle between velocities ``[A, 2]``; 0 where one is almost 0."""
+    """Absolute angle between velocities ``[A, 2]``; 0 where one has no direction worth the name."""
     cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
     angle = np.abs(np.arctan2(cross, (before * after).sum(axis=-1)))
-    moving = np.minimum(np.hypot(*before.T), np.hypot(*after.T)) > _ALMOST_STILL_MPS
+    moving = np.minimum(np.hypot(*before.T), np.hypot(*after.T)) > _TURNS_FROM_MPS
     return np.where(moving, angle, 0.0)
 
 

@@ -13,6 +13,7 @@ from forecast.datasets.windows import (
     min_history_steps,
     origins,
     window,
+    window_seed,
 )
 from tests.any_scene import scenes, small_map
 
@@ -259,3 +260,10 @@ def test_an_unknown_protocol_is_refused():
         WindowSpec.of_protocol("x", 0.5, 2.0, 6.0)
     with pytest.raises(ForecastError, match="protocol 'x' is unknown"):
         min_history_steps("x", 5)
+
+
+def test_window_seeds_are_the_same_in_every_process_and_differ_by_window():
+    assert window_seed(0, "scene-0103", 4) == 1935869659
+    seeds = {window_seed(s, scene, at) for s in (0, 1) for scene in "ab" for at in range(50)}
+    assert len(seeds) == 200
+    assert max(seeds) < 2**32

@@ -223,6 +223,9 @@ METRICS: Mapping[str, MetricSpec] = MappingProxyType(
 )
 """Every metric by its name."""
 
+TUBE_METRICS = tuple(_tubes())
+"""The metrics that are defined for calibrated predictors alone."""
+
 
 def spec(name: str) -> MetricSpec:
     """The metric of that name.
