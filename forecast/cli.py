@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="forecast", description="Pedestrian trajectory forecasting for autonomous driving."
     )
-    parser.add_argument("--version", action="version", version=f"forecast {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"forecast {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
     _add_prepare(commands)
     _add_town(commands)

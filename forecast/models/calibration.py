@@ -165,8 +165,8 @@ def groups_of(seen: Observed) -> NDArray[np.int64]:
 def ellipses(samples_m: NDArray[np.float32]) -> tuple[Floats, Floats]:
     """Centres ``[A, T, 2]`` and shapes ``[A, T, 2, 2]`` of equally likely ``[K, A, T, 2]``.
 
-    The centre is the mean: on scenes left out its tubes were as tight as those around the mode,
-    and every predictor of samples has one.
+    The centre is the mean, which every predictor of samples has. On scenes left out, tubes around
+    the mode were a tenth smaller at 50 % and no smaller from 80 % on.
     """
     samples = samples_m.astype(np.float64)
     centre: Floats = samples.mean(axis=0)
