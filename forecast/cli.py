@@ -63,13 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="forecast", description="Pedestrian trajectory forecasting for autonomous driving."
     )
-    parser.add_argument("--version", action="version", version=f"forecast {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"forecast {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
     _add_prepare(commands)
     _add_town(commands)
     for name, text in _TRAINING.items():
         commands.add_parser(name, help=text)
     _add_evaluate(commands)
+    _add_calibrate(commands)
     _add_demo(commands)
     return parser
 
@@ -118,6 +119,19 @@ def _add_evaluate(commands: _Commands) -> None:
     for name, verb in (("--horizon-s", "predict"), ("--history-s", "observe")):
         parser.add_argument(name, type=float, help=f"seconds to {verb} (default: the protocol's)")
     _add_option(parser, "--seed", 0, "seed of the predictor")
+
+
+def _add_calibrate(commands: _Commands) -> None:
+    parser = _add_command(
+        commands, "calibrate", _calibrate, "fit a model's tubes on scenes it has not learnt from"
+    )
+    parser.add_argument("--weights", required=True, type=Path, help="weights file of the model")
+    parser.add_argument("--store", required=True, type=Path, help="store of scenes")
+    parser.add_argument(
+        "--split", required=True, help="a split of the store, 'all', or a file of scene names"
+    )
+    parser.add_argument("--out", required=True, type=Path, help="safetensors file to write")
+    _add_option(parser, "--seed", 0, "seed of the samples")
 
 
 def _add_demo(commands: _Commands) -> None:
@@ -214,6 +228,12 @@ def _evaluate(args: argparse.Namespace) -> None:
         history_s=args.history_s,
         seed=args.seed,
     )
+
+
+def _calibrate(args: argparse.Namespace) -> None:
+    from forecast.calibrating import run
+
+    run(weights=args.weights, store=args.store, split=args.split, out=args.out, seed=args.seed)
 
 
 def _demo(args: argparse.Namespace) -> None:

@@ -23,8 +23,12 @@ from numpy.typing import NDArray
 from forecast.datasets.windows import Window, WindowSpec, window
 from forecast.errors import ForecastError
 from forecast.graphs import window_graph
+from forecast.models.calibration import Calibration
+from forecast.models.familiarity import Familiarity
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
+from forecast.models.guard import guarded
 from forecast.models.noise import keyed_noise
+from forecast.models.observed import Observed
 from forecast.models.state import Plan
 from forecast.scene import AgentKind, Prediction, Scene
 
@@ -60,6 +64,9 @@ class Training:
         dts_s: Step lengths it was trained with.
         learnt_from: The stores it learnt from, by path.
         version: Version of this package that trained it.
+        calibrated_on: The stores its tubes were fitted on, by path.
+        calibration: Its tubes, once fitted.
+        familiarity: What is familiar to it, once fitted.
     """
 
     config: ForecasterConfig
@@ -68,6 +75,9 @@ class Training:
     dts_s: list[float]
     learnt_from: dict[str, Source] = field(default_factory=dict)
     version: str = ""
+    calibrated_on: dict[str, Source] = field(default_factory=dict)
+    calibration: Calibration | None = None
+    familiarity: Familiarity | None = None
 
 
 class Forecaster:
@@ -97,11 +107,15 @@ class Forecaster:
         Sample noise belongs to agents by name (`forecast.models.noise`): with the same seed,
         predictions that differ in one agent or in the ego's plan share their random numbers.
 
+        Calibrated weights add tubes, whatever the number of samples, and put constant velocity in
+        place of people whose past is unfamiliar (`Prediction.fallback`).
+
         Raises:
-            ForecastError: ``samples`` or ``horizon_s`` is too small, ``ego_plan`` too short, or the
-                scene's step length not one the model knows.
+            ForecastError: ``samples`` or ``horizon_s`` is too small, ``horizon_s`` beyond what the
+                tubes are calibrated for, ``ego_plan`` too short, or the scene's step length not
+                one the model knows.
         """
-        self._check_step(scene)
+        self.check_step(scene.id, scene.dt_s)
         steps = round(horizon_s / scene.dt_s) if math.isfinite(horizon_s) else 0
         if samples < 1 or steps < 1:
             raise ForecastError(
@@ -111,15 +125,24 @@ class Forecaster:
         spec = WindowSpec(self.training.history_steps, steps, min_history_steps=1)
         nobody = np.zeros(len(scene.tracks), bool)
         cut = window(scene.between(0, at + 1), at, spec, scored=nobody)
-        return predict_window(
-            self.model, cut, scene.origin_m, samples=samples, seed=seed, ego_plan=ego_plan
+        calibration, familiarity = self.training.calibration, self.training.familiarity
+        drawn = max(samples, calibration.samples if calibration else 0)
+        prediction = predict_window(
+            self.model, cut, scene.origin_m, samples=drawn, seed=seed, ego_plan=ego_plan
         )
+        return guarded(prediction, observed(cut), samples, calibration, familiarity)
 
-    def _check_step(self, scene: Scene) -> None:
+    def check_step(self, item: str, dt_s: float) -> None:
+        """Refuses a step length that was not learnt; raises `ForecastError`.
+
+        Args:
+            item: What has that step, such as the name of a scene.
+            dt_s: Step length.
+        """
         known = self.training.dts_s
-        if not any(abs(scene.dt_s / dt_s - 1) <= _STEP_TOLERANCE for dt_s in known):
+        if not any(abs(dt_s / known_s - 1) <= _STEP_TOLERANCE for known_s in known):
             raise ForecastError(
-                f"{scene.id}: its step is {scene.dt_s} s, the model learnt steps of "
+                f"{item}: its step is {dt_s} s, the model learnt steps of "
                 f"{', '.join(map(str, known))} s; resample the scene"
             )
 
@@ -134,6 +157,13 @@ class Forecaster:
         """Writes weights and configuration as one safetensors file."""
         metadata = {"forecast": json.dumps(asdict(self.training))}
         safetensors.torch.save_file(self.model.state_dict(), path, metadata)
+
+
+def observed(cut: Window) -> Observed:
+    """The observed part of a window."""
+    history = cut.history_steps
+    positions = cut.positions_m[:, :history].astype(np.float64)
+    return Observed(positions, cut.valid[:, :history], cut.kinds, cut.dt_s)
 
 
 def predict_window(
@@ -250,7 +280,7 @@ def _training(path: Path, described: Any) -> Training:
     except msgspec.ValidationError as error:
         raise ForecastError(f"{path}: its configuration is not understood: {error}") from None
     known = asdict(training)
-    if known != described:
+    if known != {**known, **described}:
         changed = sorted(key for key in known if known[key] != described.get(key, known[key]))
         raise ForecastError(
             f"{path}: its configuration ({', '.join(changed) or 'an unknown key'}) is from another "

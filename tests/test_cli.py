@@ -157,6 +157,15 @@ def test_evaluate(asked):
     assert notes == [((), given), ((), given | changed)]
 
 
+def test_calibrate(asked):
+    notes = asked("forecast.calibrating", "run")
+    words = ["calibrate", "--weights", "w", "--store", "s", "--split", "val", "--out", "o"]
+    assert main(words) == 0
+    assert main([*words, "--seed", "3"]) == 0
+    given = {"weights": Path("w"), "store": Path("s"), "split": "val", "out": Path("o"), "seed": 0}
+    assert notes == [((), given), ((), {**given, "seed": 3})]
+
+
 def test_demo(asked):
     notes = asked("forecast.demo", "run")
     assert main(["demo"]) == 0
@@ -206,7 +215,7 @@ def test_help_names_every_command_and_answers_at_once():
     )
     assert time.perf_counter() - start < 5, "a heavy import has crept in"
     assert run.returncode == 0
-    for command in ("prepare", "town", "fit", "validate", "test", "evaluate", "demo"):
+    for command in ("prepare", "town", "fit", "validate", "test", "evaluate", "calibrate", "demo"):
         assert f"\n    {command} " in run.stdout
 
 

@@ -15,7 +15,7 @@ LAYERS = [
     {"datasets"},
     {"graphs", "drawing"},
     {"models"},
-    {"training", "inference", "planning"},
+    {"training", "inference", "calibrating", "planning"},
     {"evaluation"},
     {"report", "viewer"},
     {"demo", "cli", "__main__", "__init__"},

@@ -193,6 +193,17 @@ class SceneStore:
                 return whole
         return name
 
+    def known_from(self, names: Iterable[str], learnt: Iterable[str]) -> list[str]:
+        """The scenes among ``names`` that are, are a part of, or are the whole of a learnt one."""
+        learnt = set(learnt)
+        wholes = {self.recording_of(name) for name in learnt}
+
+        def is_known(name: str) -> bool:
+            whole = self.recording_of(name)
+            return name in learnt or whole in learnt or (name == whole and name in wholes)
+
+        return [name for name in names if is_known(name)]
+
     def _listed_in(self, file: Path) -> list[str]:
         names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
         for number, name in enumerate(names, start=1):

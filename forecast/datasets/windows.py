@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -268,3 +269,9 @@ def window(
 
 def _where(valid: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float32]:
     return np.where(valid, values, np.float32(0))
+
+
+def window_seed(seed: int, scene_id: str, at: int) -> int:
+    """Seed of one window, 0 to 2^32 - 1: independent of order, sharding and process."""
+    digest = hashlib.blake2b(f"{seed}/{scene_id}/{at}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big")

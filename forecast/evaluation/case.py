@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.datasets.windows import Window, WindowSpec, window
+from forecast.datasets.windows import Window, WindowSpec, window, window_seed
 from forecast.errors import ForecastError
 from forecast.models.baselines import NamedPredictor
 from forecast.scene import AgentKind, Prediction, Scene
@@ -91,9 +90,3 @@ class Case:
         if not np.array_equal(prediction.origin_m, self.scene.origin_m):
             return f"origin_m is {prediction.origin_m}; the scene's {self.scene.origin_m} is needed"
         return ""
-
-
-def window_seed(seed: int, scene_id: str, at: int) -> int:
-    """Seed of one window, 0 to 2^32 - 1: independent of order, sharding and process."""
-    digest = hashlib.blake2b(f"{seed}/{scene_id}/{at}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big")

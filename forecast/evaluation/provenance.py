@@ -21,7 +21,8 @@ class Traceable(Protocol):
 
         Returns:
             ``weights_sha256``; ``config``, a nested dict; ``version`` of the package that trained
-            it; ``learnt_from``, ``{"fingerprint": …, "scenes": [name, …]}`` by the store's path.
+            it; ``learnt_from``, ``{"fingerprint": …, "scenes": [name, …]}`` by the store's path;
+            ``calibrated_on``, the same of what its tubes were fitted on, if they were.
         """
         ...
 
@@ -44,19 +45,15 @@ def scenes_learnt_from(
     Returns:
         Names of scored scenes, in their order; stores of another fingerprint do not count.
     """
-    learnt = {
+    model = model or {}
+    sources = [*model.get("learnt_from", {}).values(), *model.get("calibrated_on", {}).values()]
+    learnt = [
         name
-        for known in (model or {}).get("learnt_from", {}).values()
+        for known in sources
         if known["fingerprint"] == store.fingerprint
         for name in known["scenes"]
-    }
-    wholes = {store.recording_of(name) for name in learnt}
-
-    def is_known(name: str) -> bool:
-        whole = store.recording_of(name)
-        return name in learnt or whole in learnt or (name == whole and name in wholes)
-
-    return tuple(name for name in scenes if is_known(name))
+    ]
+    return tuple(store.known_from(scenes, learnt))
 
 
 def learnt_by_heart(result: EvaluationResult) -> str:

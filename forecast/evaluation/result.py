@@ -16,6 +16,9 @@ from forecast.scene import Prediction
 CALIBRATION_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """Nominal levels of the regions whose coverage is kept for every step."""
 
+TUBE_LEVELS = (0.5, 0.8, 0.9, 0.95)
+"""Levels of the calibrated tubes whose coverage and area are kept for every step."""
+
 MOVER_DISPLACEMENT_M = 1.0
 """Who is displaced by more than this over the horizon is a mover."""
 
@@ -125,6 +128,9 @@ class EvaluationResult:
             (the nearest of all samples at that step).
         coverage: Share of the truth inside the predicted region at each step and each of
             `CALIBRATION_LEVELS` ``[N, T, Q]``; NaN where the samples have no density.
+        tube_coverage: Whether the truth is inside the calibrated tube at each step and each of
+            `TUBE_LEVELS` ``[N, T, 4]``; NaN where there is none.
+        tube_area_m2: Areas of these tubes ``[N, T, 4]``.
         dropped: Pedestrian steps that are seen but not scored, by reason.
         floors: Results of the floors by name.
         left_out: Floors that could not be evaluated, and why.
@@ -143,6 +149,8 @@ class EvaluationResult:
     recorded: Mapping[str, NDArray[np.float64]]
     errors_m: Mapping[str, NDArray[np.float32]]
     coverage: NDArray[np.float32]
+    tube_coverage: NDArray[np.float32]
+    tube_area_m2: NDArray[np.float32]
     dropped: Mapping[str, int]
     floors: Mapping[str, EvaluationResult] = field(default_factory=lambda: MappingProxyType({}))
     left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

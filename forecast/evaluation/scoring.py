@@ -21,6 +21,7 @@ from forecast.evaluation.recorded import recorded
 from forecast.evaluation.result import (
     CALIBRATION_LEVELS,
     MOVER_DISPLACEMENT_M,
+    TUBE_LEVELS,
     EvaluationResult,
     Rows,
     Setting,
@@ -30,7 +31,8 @@ from forecast.models.metrics.displacement import displacement, sample_mean
 from forecast.models.metrics.distribution import coverage
 from forecast.models.metrics.registry import METRICS, per_agent
 from forecast.models.metrics.scored import Scored
-from forecast.scene import Prediction
+from forecast.models.metrics.tubes import tube_areas, tube_coverage
+from forecast.scene import Prediction, Tubes
 
 Array = TypeVar("Array", bound=NDArray[Any])
 
@@ -91,6 +93,8 @@ def evaluate(
         | selected.definitions(samples),
         errors_m=_joined([part.errors_m for part in parts]),
         coverage=np.concatenate([part.coverage for part in parts]),
+        tube_coverage=np.concatenate([part.tube_coverage for part in parts]),
+        tube_area_m2=np.concatenate([part.tube_area_m2 for part in parts]),
         dropped=dict(dropped),
         recorded=_joined([part.recorded for part in parts]),
         model=model,
@@ -107,6 +111,8 @@ class _Part:
     recorded: Mapping[str, NDArray[np.float64]]
     errors_m: Mapping[str, NDArray[np.float32]]
     coverage: NDArray[np.float32]
+    tube_coverage: NDArray[np.float32]
+    tube_area_m2: NDArray[np.float32]
 
 
 def _score(
@@ -127,7 +133,15 @@ def _score(
     else:
         values |= selected.undefined(len(truth), samples)
     actual = _arrays(recorded(scored))
-    return _Part(_rows(case), values, actual, _errors(scored), _coverage(scored))
+    return _Part(
+        rows=_rows(case),
+        values=values,
+        recorded=actual,
+        errors_m=_errors(scored),
+        coverage=_coverage(scored),
+        tube_coverage=_of_tubes(scored, tube_coverage),
+        tube_area_m2=_of_tubes(scored, tube_areas),
+    )
 
 
 def _arrays(values: Mapping[str, torch.Tensor]) -> dict[str, NDArray[np.float64]]:
@@ -162,6 +176,14 @@ def _errors(scored: Scored) -> dict[str, NDArray[np.float32]]:
 
 def _coverage(scored: Scored) -> NDArray[np.float32]:
     levels = [coverage(scored.credibility, level, scored.weights) for level in CALIBRATION_LEVELS]
+    return torch.stack(levels, dim=-1).float().numpy()
+
+
+def _of_tubes(
+    scored: Scored, function: Callable[[Tubes | None, torch.Tensor, float], torch.Tensor]
+) -> NDArray[np.float32]:
+    """A function of the tubes at each step and level ``[N, T, 4]``."""
+    levels = [function(scored.tubes, scored.truth_m, level) for level in TUBE_LEVELS]
     return torch.stack(levels, dim=-1).float().numpy()
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from forecast import __version__
 from forecast.evaluation.case import Case
 from forecast.evaluation.recorded import RECORDED
-from forecast.evaluation.result import EvaluationResult, Mean
+from forecast.evaluation.result import CALIBRATION_LEVELS, TUBE_LEVELS, EvaluationResult, Mean
 from forecast.scene import Prediction
 
 MODE_SAMPLE = -1
@@ -53,6 +53,9 @@ def write_metrics(result: EvaluationResult, path: Path) -> None:
 def metrics_document(result: EvaluationResult) -> dict[str, Any]:
     """The content of ``metrics.json``; a metric that is not defined is None.
 
+    ``per_step`` holds, for each predicted time, the coverage of the samples' regions, and the
+    coverage and area of the calibrated tubes, by their level in per cent.
+
     ``n`` beside the means holds the number of values behind each. ``model`` says what the
     predictor was made from (None if it does not know), and ``scenes_learnt_from`` which of the
     scored scenes it has learnt from.
@@ -73,9 +76,11 @@ def metrics_document(result: EvaluationResult) -> dict[str, Any]:
             "dropped": dict(result.dropped),
         },
         **_scores(result.means, result.rows.movers),
+        "per_step": _per_step(result),
         RECORDED: _scores(result.recorded_means, result.rows.movers),
         "floors": {
-            name: _scores(floor.means, floor.rows.movers) for name, floor in result.floors.items()
+            name: {**_scores(floor.means, floor.rows.movers), "per_step": _per_step(floor)}
+            for name, floor in result.floors.items()
         },
         "floors_left_out": dict(result.left_out),
         "store": {"source": setting.source, "fingerprint": setting.fingerprint},
@@ -94,6 +99,38 @@ def _scores(
         "all": _values(everyone),
         "movers": _values(movers),
         "n": {"all": _counts(everyone), "movers": _counts(movers)},
+    }
+
+
+def _per_step(result: EvaluationResult) -> dict[str, Any]:
+    """Means over the rows, for each predicted time and level."""
+    kept = [CALIBRATION_LEVELS.index(level) for level in TUBE_LEVELS]
+    tables = {
+        "coverage": result.coverage[..., kept],
+        "tube_coverage": result.tube_coverage,
+        "tube_area_m2": result.tube_area_m2,
+    }
+    rows = {"all": np.ones(len(result.rows), bool), "movers": result.rows.movers}
+    return {
+        "times_s": [round(float(time), 6) for time in result.times_s],
+        **{
+            which: {name: _by_level(values[subset]) for name, values in tables.items()}
+            for which, subset in rows.items()
+        },
+    }
+
+
+def _by_level(values: NDArray[np.float32]) -> dict[str, list[float | None]]:
+    """Means over the rows of ``[N, T, Q]``, by level; None where there is no value."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=0)
+    total = np.where(known, values, 0).sum(axis=0, dtype=np.float64)
+    return {
+        f"{100 * level:g}": [
+            float(total[step, place] / n) if (n := count[step, place]) else None
+            for step in range(values.shape[1])
+        ]
+        for place, level in enumerate(TUBE_LEVELS)
     }
 
 

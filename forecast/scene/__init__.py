@@ -4,6 +4,7 @@ from forecast.scene.agents import AgentKind, Tracks
 from forecast.scene.lanes import LaneMap, Polygons, Polylines
 from forecast.scene.prediction import Grid, Prediction, Predictor
 from forecast.scene.scene import Scene
+from forecast.scene.tubes import Tubes
 
 __all__ = [
     "AgentKind",
@@ -15,4 +16,5 @@ __all__ = [
     "Predictor",
     "Scene",
     "Tracks",
+    "Tubes",
 ]

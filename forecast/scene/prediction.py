@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast import geometry
-from forecast.errors import ForecastError
+from forecast.errors import ForecastError, require
 from forecast.scene.scene import Scene
+from forecast.scene.tubes import Tubes
 
 _WEIGHT_TOLERANCE = 1e-4
+_TIME_TOLERANCE_S = 1e-6
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class Prediction:
             among the samples (its mean, say, or its rollout without noise); else None. Nothing
             says that the predicted density is highest there.
         spread_m: Standard deviation per agent and step ``[A, T]`` where the predictor states it.
+        tubes: Calibrated regions of each agent and step, where the predictor was calibrated.
+        fallback: Whose futures are not the predictor's own but constant velocity ``[A]``, because
+            their past is unlike anything it knows; None where it does not judge that.
     """
 
     positions_m: NDArray[np.float32]
@@ -68,6 +73,8 @@ class Prediction:
     origin_m: NDArray[np.float64]
     mode_m: NDArray[np.float32] | None = None
     spread_m: NDArray[np.float32] | None = None
+    tubes: Tubes | None = None
+    fallback: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         """Checks shapes, finiteness and weights; raises `ForecastError`."""
@@ -83,6 +90,7 @@ class Prediction:
             "origin_m": (2,),
             "mode_m": (agents, steps, 2),
             "spread_m": (agents, steps),
+            "fallback": (agents,),
         }
         for name, shape in expected.items():
             value = getattr(self, name)
@@ -90,6 +98,10 @@ class Prediction:
                 raise ForecastError(
                     f"{name} has shape {list(value.shape)}; {list(shape)} is needed"
                 )
+        if self.tubes is not None:
+            found = list(self.tubes.centre_m.shape)
+            needed = [agents, steps, 2]
+            require(found == needed, "tubes.centre_m's shape", found, f"{needed}")
         self._check_values()
 
     def _check_values(self) -> None:
@@ -132,6 +144,33 @@ class Prediction:
     def world_positions_m(self) -> NDArray[np.float64]:
         """The futures in world coordinates ``[K, A, T, 2]``."""
         return self.positions_m + self.origin_m
+
+    def region(self, agent_id: str, at_s: float, level: float) -> NDArray[np.float64]:
+        """Where an agent will be at a time with a stated probability.
+
+        Args:
+            agent_id: Name of the agent.
+            at_s: Time after ``at_us``, that of a predicted step.
+            level: One of the levels of `Tubes`.
+
+        Returns:
+            Corners of a polygon ``[P, 2]`` relative to ``origin_m``; see `Tubes.polygon`.
+
+        Raises:
+            ForecastError: There are no tubes, or none of that agent, time or level.
+        """
+        if self.tubes is None:
+            raise ForecastError(
+                "the prediction has no tubes; calibrate the weights ('forecast calibrate')"
+            )
+        agent = np.flatnonzero(self.agent_ids == agent_id)
+        known = len(agent) == 1 and bool(self.tubes.valid[agent[0]])
+        require(known, "agent", f"'{agent_id}'", "a pedestrian who is predicted")
+        step = round(at_s / self.dt_s) if np.isfinite(at_s) else 0
+        is_step = 1 <= step <= self.steps and abs(at_s - step * self.dt_s) < _TIME_TOLERANCE_S
+        last_s = self.steps * self.dt_s
+        require(is_step, "at_s", at_s, f"a multiple of {self.dt_s} s up to {last_s:g} s")
+        return self.tubes.polygon(int(agent[0]), step - 1, level)
 
     def to_frame(self, world_from_ego: NDArray[Any]) -> NDArray[np.float64]:
         """The futures seen from another frame.

@@ -13,6 +13,7 @@ from forecast.datasets.windows import (
     min_history_steps,
     origins,
     window,
+    window_seed,
 )
 from tests.any_scene import scenes, small_map
 
@@ -270,3 +271,10 @@ def test_without_recorded_headings_a_window_knows_only_its_own_movement() -> Non
     np.testing.assert_allclose(cut.headings_rad[0], np.pi / 2, atol=1e-6)
     recorded = Scene.from_arrays([corner], [0], dt_s=0.5, headings_rad=[[0, 0, 1, 2, 3]])
     np.testing.assert_array_equal(window(recorded, 3, spec).headings_rad[0], [0, 1, 2, 3])
+
+
+def test_window_seeds_are_the_same_in_every_process_and_differ_by_window():
+    assert window_seed(0, "scene-0103", 4) == 1935869659
+    seeds = {window_seed(s, scene, at) for s in (0, 1) for scene in "ab" for at in range(50)}
+    assert len(seeds) == 200
+    assert max(seeds) < 2**32

@@ -11,7 +11,7 @@ from forecast.evaluation import evaluate
 from forecast.evaluation.result import CALIBRATION_LEVELS
 from forecast.evaluation.selected import OVERSAMPLING
 from forecast.models.baselines import ConstantVelocity, Kalman, KMeansResiduals, Stationary
-from forecast.models.metrics.registry import METRICS
+from forecast.models.metrics.registry import METRICS, TUBE_METRICS
 from forecast.models.selection import representatives
 from tests.streets import StreetSource
 
@@ -100,7 +100,8 @@ class TestEvaluate:
         result = evaluate(Kalman(), store, VAL, SPEC, samples=20, seed=0)
         assert {*METRICS} < {*result.values} == {*result.definitions}
         defined = {name for name, mean in result.means().items() if mean.n == len(result.rows)}
-        assert {*result.values} - defined == {"on_road_share"}  # the streets have no road area
+        undefined = {"on_road_share", *TUBE_METRICS}  # neither a road area nor calibrated tubes
+        assert {*result.values} - defined == undefined
         assert result.coverage.shape == (len(result.rows), 4, len(CALIBRATION_LEVELS))
 
     def test_does_not_depend_on_the_order_or_sharding_of_scenes(self, store):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecast import ForecastError, Prediction, Predictor, Scene
-from forecast.scene import Grid
+from forecast.scene import Grid, Tubes
 
 ORIGIN = np.array([1000.0, 2000.0])
 
@@ -54,6 +54,53 @@ def test_world_positions_are_exact_at_map_scale(prediction):
 def test_to_frame_is_seen_from_an_ego_that_faces_up(prediction):
     seen = prediction.to_frame(np.array([1001.0, 2000.0, np.pi / 2]))
     np.testing.assert_allclose(seen[1, 0], [[2, 0], [4, -1]], atol=1e-9)
+
+
+@pytest.fixture
+def with_tubes(prediction) -> Prediction:
+    """Circles of radius 1 and 2 around (1, 0) and (2, 0) for the first agent alone."""
+    tubes = Tubes(
+        centre_m=prediction.positions_m[0].astype(float),
+        shape_m2=np.broadcast_to(np.eye(2), (2, 2, 2, 2)),
+        scale=np.broadcast_to([1.0, 2.0], (2, 2, 2)),
+        levels=(0.5, 0.9),
+        valid=np.array([True, False]),
+    )
+    return replace(prediction, tubes=tubes)
+
+
+def test_the_region_of_an_agent_at_a_time(with_tubes):
+    region = with_tubes.region("a", 1.0, 0.9)
+    np.testing.assert_allclose(region.mean(axis=0), [2, 0], atol=1e-12)
+    reach = np.linalg.norm(region - [2, 0], axis=1)
+    np.testing.assert_allclose(reach, 2 / np.cos(np.pi / 32))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("c", 1.0, 0.9), "agent is 'c'; a pedestrian who is predicted is needed"),
+        (("b", 1.0, 0.9), "agent is 'b'; a pedestrian who is predicted is needed"),
+        (("a", 0.7, 0.9), r"at_s is 0.7; a multiple of 0.5 s up to 1 s is needed"),
+        (("a", 0.0, 0.9), r"at_s is 0.0; a multiple of 0.5 s up to 1 s is needed"),
+        (("a", 1.5, 0.9), r"at_s is 1.5; a multiple of 0.5 s up to 1 s is needed"),
+        (("a", np.inf, 0.9), r"at_s is inf; a multiple of 0.5 s up to 1 s is needed"),
+        (("a", 1.0, 0.7), "level is 0.7; one of 0.5, 0.9 is needed"),
+    ],
+)
+def test_a_region_that_is_not_there(with_tubes, arguments, message):
+    with pytest.raises(ForecastError, match=message):
+        with_tubes.region(*arguments)
+
+
+def test_a_region_needs_calibrated_weights(prediction):
+    with pytest.raises(ForecastError, match=r"no tubes; calibrate the weights \('forecast calib"):
+        prediction.region("a", 1.0, 0.9)
+
+
+def test_tubes_of_another_horizon_are_refused(with_tubes):
+    with pytest.raises(ForecastError, match=r"tubes.centre_m's shape is \[1, 2, 2\]; \[2, 2, 2\]"):
+        replace(with_tubes, tubes=with_tubes.tubes.select(np.array([0])))
 
 
 @pytest.mark.parametrize("shape", [(2,), (3, 1), (4, 4)])
@@ -145,6 +192,7 @@ def test_a_grid_without_cells_is_refused(wrong):
         ({"origin_m": np.zeros(3)}, r"origin_m has shape \[3\]; \[2\] is needed"),
         ({"mode_m": np.zeros((2, 2))}, r"mode_m has shape \[2, 2\]; \[2, 2, 2\] is needed"),
         ({"spread_m": np.zeros(2)}, r"spread_m has shape \[2\]; \[2, 2\] is needed"),
+        ({"fallback": np.ones(3, bool)}, r"fallback has shape \[3\]; \[2\] is needed"),
         ({"valid": np.ones(2, bool)}, r"agent 'b': a predicted position is not finite"),
         ({"weights": np.array([0.5, 0.6])}, r"weights sum to 1.100000; non-negative weights"),
         ({"weights": np.array([-0.5, 1.5])}, r"non-negative weights summing to 1 are needed"),

@@ -24,6 +24,7 @@ from forecast.models.metrics.joint import jade, jfde
 from forecast.models.metrics.map_compliance import on_road, on_road_share
 from forecast.models.metrics.registry import METRICS, MetricSpec, per_agent, spec
 from forecast.models.metrics.scored import Scored
+from forecast.models.metrics.tubes import tube_areas, tube_coverage
 
 __all__ = [
     "LOG_DENSITY_FLOOR_NATS",
@@ -54,4 +55,6 @@ __all__ = [
     "per_agent",
     "sample_mean",
     "spec",
+    "tube_areas",
+    "tube_coverage",
 ]

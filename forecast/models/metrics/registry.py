@@ -20,6 +20,10 @@ from forecast.models.metrics.distribution import coverage, energy_score, kde_nll
 from forecast.models.metrics.joint import jade, jfde
 from forecast.models.metrics.map_compliance import on_road_share
 from forecast.models.metrics.scored import Scored
+from forecast.models.metrics.tubes import tube_areas, tube_coverage
+
+_PERCENT = (50, 80, 90, 95)
+"""Levels of the regions and tubes whose coverage is a metric."""
 
 _EGO_CHECK_S = 0.1
 """Collisions with the ego vehicle are looked for at least this often."""
@@ -31,7 +35,7 @@ class MetricSpec:
 
     Attributes:
         function: Values per scored agent ``[N]``, NaN where it cannot be computed.
-        unit: Unit of the values, "1" for shares.
+        unit: Unit of the values, "1" for shares, "m2" for square metres.
         definition: One line for the report.
         target: The value to reach, where that is not the lowest possible one.
     """
@@ -61,6 +65,10 @@ def _mean_path(scored: Scored) -> Tensor:
 
 def _coverage(scored: Scored, level: float) -> Tensor:
     return coverage(scored.credibility, level, scored.weights).nanmean(-1)
+
+
+def _tube_coverage(scored: Scored, level: float) -> Tensor:
+    return tube_coverage(scored.tubes, scored.truth_m, level).mean(-1)
 
 
 def _kde_nll(scored: Scored) -> Tensor:
@@ -161,7 +169,7 @@ def _distribution() -> dict[str, MetricSpec]:
             "fair energy score of each step's position, mean over steps; ADE for one sample",
         ),
     }
-    for percent in (50, 80, 90, 95):
+    for percent in _PERCENT:
         specs[f"coverage_{percent}"] = MetricSpec(
             partial(_coverage, level=percent / 100),
             "1",
@@ -169,6 +177,24 @@ def _distribution() -> dict[str, MetricSpec]:
             "mean over steps",
             target=percent / 100,
         )
+    return specs
+
+
+def _tubes() -> dict[str, MetricSpec]:
+    specs = {
+        f"tube_coverage_{percent}": MetricSpec(
+            partial(_tube_coverage, level=percent / 100),
+            "1",
+            f"share of truths inside the calibrated {percent} % tubes, mean over steps",
+            target=percent / 100,
+        )
+        for percent in _PERCENT
+    }
+    specs["tube_area_90_m2"] = MetricSpec(
+        lambda s: tube_areas(s.tubes, s.truth_m, 0.9).mean(-1),
+        "m2",
+        "area of the calibrated 90 % tubes, mean over steps",
+    )
     return specs
 
 
@@ -193,9 +219,12 @@ def _behaviour() -> dict[str, MetricSpec]:
 
 
 METRICS: Mapping[str, MetricSpec] = MappingProxyType(
-    _single() | _best_of_k() | _of_all_samples() | _distribution() | _behaviour()
+    _single() | _best_of_k() | _of_all_samples() | _distribution() | _tubes() | _behaviour()
 )
 """Every metric by its name."""
+
+TUBE_METRICS = tuple(_tubes())
+"""The metrics that are defined for calibrated predictors alone."""
 
 
 def spec(name: str) -> MetricSpec:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from forecast.errors import ForecastError
 from forecast.models.metrics.distribution import credibility
-from forecast.scene import LaneMap, Prediction
+from forecast.scene import LaneMap, Prediction, Tubes
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,7 @@ class Scored:
         ego: Poses of the ego vehicle's centre ``[T, 3]`` (x_m, y_m, heading_rad), or None.
         ego_size_m: Its length and width; needed with ``ego``.
         lane_map: The map, or None.
+        tubes: The agents' calibrated tubes, or None.
     """
 
     samples_m: Tensor
@@ -40,6 +41,7 @@ class Scored:
     ego: Tensor | None = None
     ego_size_m: tuple[float, float] | None = None
     lane_map: LaneMap | None = None
+    tubes: Tubes | None = None
 
     def __post_init__(self) -> None:
         """Checks shapes and the completeness of the truth; raises `ForecastError`."""
@@ -69,6 +71,11 @@ class Scored:
             raise ForecastError(
                 f"truth_m of agent {int(incomplete.nonzero()[0])} is not finite; "
                 "score only agents whose future is complete"
+            )
+        if self.tubes is not None and self.tubes.centre_m.shape != tuple(self.truth_m.shape):
+            raise ForecastError(
+                f"tubes have shape {list(self.tubes.centre_m.shape)}; "
+                f"{list(self.truth_m.shape)} is needed"
             )
         if self.ego is not None and self.ego_size_m is None:
             raise ForecastError("ego has no ego_size_m; give its length and width in metres")
@@ -104,6 +111,7 @@ class Scored:
             ego=None if ego is None else torch.as_tensor(ego, dtype=torch.float64),
             ego_size_m=ego_size_m,
             lane_map=lane_map,
+            tubes=None if prediction.tubes is None else prediction.tubes.select(agents),
         )
 
     @cached_property

@@ -8,22 +8,24 @@ from numpy.typing import NDArray
 
 from forecast.drawing import LIGHT
 from forecast.evaluation.numbers import number
-from forecast.evaluation.result import CALIBRATION_LEVELS, EvaluationResult
+from forecast.evaluation.result import CALIBRATION_LEVELS, TUBE_LEVELS, EvaluationResult
 from forecast.report.section import Cell, Figure, Section, Table, Text
 from forecast.report.style import draw_series, svg
 from forecast.report.times import shown_steps
 
-_SHOWN = [CALIBRATION_LEVELS.index(level) for level in (0.5, 0.8, 0.9, 0.95)]
+_SHOWN = [CALIBRATION_LEVELS.index(level) for level in TUBE_LEVELS]
 
 
 def calibration(result: EvaluationResult) -> Section:
-    """Reliability over all steps, and coverage second by second."""
+    """Reliability over all steps, coverage second by second, and the calibrated tubes beside it."""
     stating = {
         name: scores for name, scores in result.table.items() if not np.isnan(scores.coverage).all()
     }
     blocks: list[Text | Figure | Table] = []
     if stating:
         blocks += [_reliability(stating, result), _by_second(stating, result.times_s)]
+    if not np.isnan(result.tube_coverage).all():
+        blocks.append(_tubes(result))
     if result.predictor not in stating:
         blocks.append(
             Text(f"{result.predictor} gives no spread of futures, so nothing can be said of it.")
@@ -63,6 +65,29 @@ def _by_second(stating: dict[str, EvaluationResult], times_s: NDArray[np.float64
         "probability, at each second, all origins. Good is the number at the start of the row."
     )
     return Table(caption, ("stated", *times), rows)
+
+
+def _tubes(result: EvaluationResult) -> Table:
+    """Coverage and size of the calibrated tubes, beside that of the samples they are made of."""
+    steps, times = shown_steps(result.times_s)
+
+    def row(name: str, values: NDArray[np.float32]) -> tuple[Cell, ...]:
+        return Cell(name), *(Cell(_share(values[:, step])) for step in steps)
+
+    rows: list[tuple[Cell, ...]] = []
+    for place, level in enumerate(TUBE_LEVELS):
+        raw = result.coverage[..., _SHOWN[place]]
+        rows += [
+            row(f"{level:.0%} tubes", result.tube_coverage[..., place]),
+            row(f"{level:.0%} samples' regions", raw),
+            row(f"{level:.0%} tubes, mean area m²", result.tube_area_m2[..., place]),
+        ]
+    caption = (
+        f"The calibrated tubes of {result.predictor}: the share of truths inside at each second, "
+        "all origins, beside that of the regions which its samples alone state, and the mean area "
+        "of the tubes. Good is the stated share, with tubes as small as can be."
+    )
+    return Table(caption, ("stated", *times), tuple(rows))
 
 
 def _share(covered: NDArray[np.float32]) -> str:

@@ -42,22 +42,26 @@ def _model(model: Mapping[str, Any] | None) -> tuple[Block, ...]:
     """Weights, configuration and what they were learnt from."""
     if model is None:
         return ()
-    learnt = model["learnt_from"]
-    stores = [
-        (
-            "Learnt from",
-            f"{path}, {known['fingerprint']}: {len(known['scenes'])} scenes",
-        )
-        for path, known in learnt.items()
-    ]
+    learnt, fitted = model["learnt_from"], model.get("calibrated_on", {})
+    stores, on = _stores("Learnt from", learnt), _stores("Tubes calibrated on", fitted)
     facts = (
         ("Weights (SHA-256)", str(model["weights_sha256"])),
         ("Trained with forecast", str(model["version"])),
         *(stores or [("Learnt from", "not known")]),
+        *on,
     )
     scenes = (
-        Folded(f"Scenes learnt from in {path}", ", ".join(known["scenes"]))
-        for path, known in learnt.items()
+        Folded(f"Scenes {verb} in {path}", ", ".join(known["scenes"]))
+        for verb, sources in (("learnt from", learnt), ("calibrated on", fitted))
+        for path, known in sources.items()
     )
     config = Folded("Configuration", json.dumps(model["config"], indent=2, ensure_ascii=False))
     return Facts(facts), config, *scenes
+
+
+def _stores(title: str, sources: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A fact for each store."""
+    return [
+        (title, f"{path}, {known['fingerprint']}: {len(known['scenes'])} scenes")
+        for path, known in sources.items()
+    ]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from forecast.evaluation.numbers import number
 from forecast.evaluation.recorded import RECORDED, RECORDED_METRICS
 from forecast.evaluation.result import EvaluationResult, Mean
-from forecast.models.metrics.registry import METRICS
+from forecast.models.metrics.registry import METRICS, TUBE_METRICS
 from forecast.report.section import Cell, Section, Table, Text
 
 
@@ -32,6 +32,7 @@ def _table(result: EvaluationResult, subset: NDArray[np.bool_] | None, whom: str
     rows = tuple(
         (*_row(metric, definition, columns), _reference(world.get(metric)))
         for metric, definition in result.definitions.items()
+        if metric not in TUBE_METRICS or any(column[metric].n for column in columns)
     )
     caption = (
         f"{whom} The best of each row is bold: the lowest, for coverage the nearest to its level. "

@@ -8,7 +8,7 @@ import torch
 from forecast.errors import ForecastError
 from forecast.models import metrics
 from forecast.models.metrics import METRICS, Scored, per_agent, spec
-from forecast.scene import LaneMap, Polygons
+from forecast.scene import LaneMap, Polygons, Tubes
 
 NAMES = [
     *("top1_ade_m", "top1_fde_m", "mean_ade_m", "mean_fde_m"),
@@ -17,6 +17,8 @@ NAMES = [
     *("joint_ade_m", "joint_fde_m", "miss_rate_final_2m", "brier_min_fde_m"),
     *("kde_nll_nats", "energy_score_m"),
     *("coverage_50", "coverage_80", "coverage_90", "coverage_95"),
+    *("tube_coverage_50", "tube_coverage_80", "tube_coverage_90", "tube_coverage_95"),
+    "tube_area_90_m2",
     *("collision_rate_pedestrians", "collision_rate_ego", "on_road_share"),
 ]
 
@@ -36,6 +38,13 @@ def scored():
         ego=torch.tensor([[0, i, 0.1 * i] for i in range(4)], dtype=torch.float64),
         ego_size_m=(4.1, 1.75),
         lane_map=LaneMap(drivable_area=Polygons.of([[square]])),
+        tubes=Tubes(
+            centre_m=draws[0].numpy(),
+            shape_m2=np.broadcast_to(np.diag([4.0, 2.0]), (6, 4, 2, 2)),
+            scale=np.broadcast_to([1.0, 1.5, 2.0, 2.5], (6, 4, 4)),
+            levels=(0.5, 0.8, 0.9, 0.95),
+            valid=np.ones(6, bool),
+        ),
     )
 
 
@@ -51,10 +60,10 @@ def test_names_and_their_order_are_stable():
 @pytest.mark.parametrize("name", NAMES)
 def test_each_says_what_it_is(name):
     metric = spec(name)
-    assert metric.unit in {"m", "nats", "1"}
+    assert metric.unit in {"m", "m2", "nats", "1"}
     assert name.endswith("_" + metric.unit) or metric.unit == "1"
     assert "\n" not in metric.definition
-    assert metric.lower_is_better == (not name.startswith("coverage"))
+    assert metric.lower_is_better == ("coverage" not in name)
     assert metric.lower_is_better or metric.target == int(name[-2:]) / 100
 
 
@@ -76,6 +85,11 @@ def test_values_are_those_of_the_functions(scored):
         "kde_nll_nats": metrics.kde_nll(x, y, w).mean(-1),
         "energy_score_m": metrics.energy_score(x, y, w),
         **{f"coverage_{q}": metrics.coverage(level, q / 100, w).mean(-1) for q in (50, 80, 90, 95)},
+        **{
+            f"tube_coverage_{q}": metrics.tube_coverage(scored.tubes, y, q / 100).mean(-1)
+            for q in (50, 80, 90, 95)
+        },
+        "tube_area_90_m2": metrics.tube_areas(scored.tubes, y, 0.9).mean(-1),
         "collision_rate_pedestrians": metrics.pairwise_collision_rate(x, w, 0.2),
         "collision_rate_ego": metrics.ego_collision_rate(
             x, w, scored.ego, scored.ego_size_m, substeps=5
@@ -120,6 +134,10 @@ def test_no_ego_and_no_map(scored):
     assert _missing(bare) == {"collision_rate_ego", "on_road_share"}
 
 
+def test_no_tubes(scored):
+    assert _missing(replace(scored, tubes=None)) == {n for n in NAMES if n.startswith("tube_")}
+
+
 def test_a_step_without_density_leaves_the_others(scored):
     samples = scored.samples_m.clone()
     samples[:, 0, 0] = scored.truth_m[0, 0]
@@ -137,6 +155,7 @@ def test_no_scored_agents(scored):
         samples_m=scored.samples_m[:, :0],
         mode_m=scored.mode_m[:0],
         truth_m=scored.truth_m[:0],
+        tubes=scored.tubes.select(np.arange(0)),
     )
     assert {value.shape for value in per_agent(nobody).values()} == {(0,)}
 

@@ -1,0 +1,142 @@
+"""Whether a person's past is like those a model was calibrated on.
+
+Six plain features, their mean and covariance on the calibration windows, and the Mahalanobis
+distance of a new past from them (as for out-of-distribution detection in Lee et al., NeurIPS 2018,
+but of what was observed instead of hidden layers, so that a high score can be explained). The step
+length is no feature: a step that a model has not learnt is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.errors import require
+from forecast.models.observed import Observed
+
+Floats = NDArray[np.float64]
+
+QUANTILE = 0.995
+"""Share of the calibration windows that count as familiar."""
+
+_NEIGHBOUR_M = 5.0
+_TURNS_FROM_MPS = 0.5
+"""Who is slower has no direction worth the name: their turns are the annotation's jitter."""
+_LEAST_SPREAD = {
+    "speed_mps": 0.1,
+    "acceleration_mps2": 0.1,
+    "turning_radps": 0.1,
+    "highest_speed_mps": 0.1,
+    "log_neighbours": 0.2,
+    "seen_s": 0.5,
+}
+"""The features, and the least difference in each that matters."""
+
+FEATURES = tuple(_LEAST_SPREAD)
+"""Names of the features."""
+
+
+def features(seen: Observed) -> Floats:
+    """What is plain about each agent's past; what is not known is 0.
+
+    Returns:
+        ``[A, D]``, in the order of `FEATURES`: present speed; size of the last change of velocity
+        per second; of the direction of motion, where both steps have one; highest speed in
+        the history; ``log(1 + n)`` of the n other people within 5 m; time from the first observed
+        step.
+    """
+    velocity = seen.velocities_mps()  # [A, H - 1, 2]
+    speed = np.hypot(velocity[..., 0], velocity[..., 1])
+    latest, before = _last(velocity, 1), _last(velocity, 2)
+    columns = [
+        _last(speed, 1),
+        np.hypot(*(latest - before).T) / seen.dt_s,
+        _turn(before, latest) / seen.dt_s,
+        np.nanmax(speed, axis=1, initial=0.0),
+        np.log1p(_neighbours(seen)),
+        (seen.valid.shape[1] - 1 - seen.valid.argmax(axis=1)) * seen.dt_s,
+    ]
+    return np.nan_to_num(np.stack(columns, axis=-1))
+
+
+def _last(values: Floats, back: int) -> Floats:
+    """The ``back``-th value from the end along axis 1; NaN where the history is shorter."""
+    if values.shape[1] < back:
+        return np.full_like(values, np.nan, shape=(len(values), *values.shape[2:]))
+    return values[:, -back]
+
+
+def _turn(before: Floats, after: Floats) -> Floats:
+    """Absolute angle between velocities ``[A, 2]``; 0 where one has no direction worth the name."""
+    cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
+    angle = np.abs(np.arctan2(cross, (before * after).sum(axis=-1)))
+    moving = np.minimum(np.hypot(*before.T), np.hypot(*after.T)) > _TURNS_FROM_MPS
+    return np.where(moving, angle, 0.0)
+
+
+def _neighbours(seen: Observed) -> Floats:
+    """Number of other people within reach of each agent ``[A]``."""
+    here = seen.positions_m[:, -1]
+    near = np.linalg.norm(here[:, None] - here, axis=-1) < _NEIGHBOUR_M
+    np.fill_diagonal(near, False)
+    return (near & seen.people).sum(axis=1).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Familiarity:
+    """What is familiar, as plain values that a weights file carries.
+
+    Attributes:
+        names: The features ``[D]``.
+        mean: Their means ``[D]``.
+        covariance: Their covariance ``[D][D]``, with the least spread that matters added.
+        quantile: Share of the calibration windows at or below the threshold.
+        threshold: Highest familiar score.
+        windows: Number of calibration windows.
+    """
+
+    names: list[str]
+    mean: list[float]
+    covariance: list[list[float]]
+    quantile: float
+    threshold: float
+    windows: int
+
+    def __post_init__(self) -> None:
+        """Checks that the features are those of this version; raises `ForecastError`."""
+        require(self.names == list(FEATURES), "features", self.names, f"{list(FEATURES)}")
+        sizes = [len(self.mean), *map(len, self.covariance)]
+        right = sizes == [len(FEATURES)] * (len(FEATURES) + 1)
+        require(right, "size of mean and covariance", sizes, f"{len(FEATURES)} each")
+
+    def score(self, found: Floats) -> Floats:
+        """Distance ``[A]`` of features ``[A, D]`` from the mean, in standard deviations."""
+        offset = found - np.array(self.mean)
+        solved = np.linalg.solve(np.array(self.covariance), offset.T).T
+        return np.sqrt((offset * solved).sum(axis=-1))
+
+    def is_odd(self, found: Floats) -> NDArray[np.bool_]:
+        """Whether features ``[A, D]`` are beyond the threshold ``[A]``."""
+        return self.score(found) > self.threshold
+
+
+def fit(found: Floats, quantile: float = QUANTILE) -> Familiarity:
+    """Fits mean, covariance and threshold to the features ``[N, D]`` of calibration windows.
+
+    Raises:
+        ForecastError: There are fewer than two windows.
+    """
+    require(len(found) > 1, "calibration windows", len(found), "at least 2")
+    spread = np.cov(found, rowvar=False) + np.diag(np.square(list(_LEAST_SPREAD.values())))
+    open_ended = Familiarity(
+        names=list(FEATURES),
+        mean=found.mean(axis=0).tolist(),
+        covariance=spread.tolist(),
+        quantile=quantile,
+        threshold=float("inf"),
+        windows=len(found),
+    )
+    threshold = float(np.quantile(open_ended.score(found), quantile, method="higher"))
+    return replace(open_ended, threshold=threshold)

@@ -1,0 +1,63 @@
+"""`Observed`: what was seen of the agents of a scene, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.errors import require
+from forecast.scene import AgentKind
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """The tracks of the agents present now, up to now.
+
+    Attributes:
+        positions_m: ``[A, H, 2]``, the last step is the current one.
+        valid: ``[A, H]``; values elsewhere mean nothing.
+        kinds: `AgentKind` values ``[A]``.
+        dt_s: Step length.
+    """
+
+    positions_m: Floats
+    valid: NDArray[np.bool_]
+    kinds: NDArray[np.int8]
+    dt_s: float
+
+    def __post_init__(self) -> None:
+        """Checks the shapes; raises `ForecastError`."""
+        agents, steps = self.valid.shape
+        shape = self.positions_m.shape
+        require(shape == (agents, steps, 2), "positions_m's shape", list(shape), "[A, H, 2]")
+        require(self.kinds.shape == (agents,), "kinds' shape", list(self.kinds.shape), "[A]")
+        require(steps > 0, "history", steps, "at least the current step")
+
+    @property
+    def people(self) -> NDArray[np.bool_]:
+        """Who is a pedestrian ``[A]``."""
+        return self.kinds == AgentKind.PEDESTRIAN
+
+    def select(self, agents: NDArray[np.bool_]) -> Observed:
+        """Some of the agents, by mask."""
+        return Observed(self.positions_m[agents], self.valid[agents], self.kinds[agents], self.dt_s)
+
+    def velocities_mps(self) -> Floats:
+        """Backward differences ``[A, H - 1, 2]``; NaN where one of the two steps is not known."""
+        known = self.valid[:, 1:] & self.valid[:, :-1]
+        return np.where(known[..., None], np.diff(self.positions_m, axis=1) / self.dt_s, np.nan)
+
+    def velocity_mps(self) -> Floats:
+        """Velocity now ``[A, 2]``; NaN for who was not seen one step before."""
+        unknown = np.full((len(self.kinds), 1, 2), np.nan)
+        latest: Floats = np.concatenate([unknown, self.velocities_mps()], axis=1)[:, -1]
+        return latest
+
+    def constant_velocity_m(self, steps: int) -> Floats:
+        """Everybody's path at the present velocity ``[A, T, 2]``; who just appeared stands."""
+        ahead_s = self.dt_s * np.arange(1.0, steps + 1)[:, None]
+        return self.positions_m[:, -1:] + np.nan_to_num(self.velocity_mps())[:, None] * ahead_s

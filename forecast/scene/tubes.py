@@ -1,0 +1,134 @@
+"""`Tubes`: where each agent will be, step by step, with a stated probability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.errors import ForecastError, require
+
+_FEWEST_CORNERS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Tubes:
+    """One ellipse per agent, step and level: ``(x - centre)' shape^-1 (x - centre) <= scale^2``.
+
+    A tube speaks of one agent and one step at a time: of many steps at once, the truth stays
+    inside less often than the level says.
+
+    Attributes:
+        centre_m: ``[A, T, 2]`` relative to the prediction's origin.
+        shape_m2: Symmetric positive definite matrices ``[A, T, 2, 2]``.
+        scale: Radii in units of the shape ``[A, T, Q]``, growing with the level.
+        levels: Stated probabilities ``[Q]``, ascending.
+        valid: Who has a tube ``[A]``; the rows of the others mean nothing.
+    """
+
+    centre_m: NDArray[np.float64]
+    shape_m2: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    levels: tuple[float, ...]
+    valid: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        """Checks shapes, levels and matrices; raises `ForecastError`."""
+        if self.centre_m.ndim != 3 or self.centre_m.shape[-1] != 2:
+            found = list(self.centre_m.shape)
+            raise ForecastError(f"tubes.centre_m has shape {found}; [A, T, 2] is needed")
+        agents, steps = self.centre_m.shape[:2]
+        expected = {
+            "shape_m2": (agents, steps, 2, 2),
+            "scale": (agents, steps, len(self.levels)),
+            "valid": (agents,),
+        }
+        for name, shape in expected.items():
+            value = getattr(self, name)
+            right = value.shape == shape
+            require(right, f"tubes.{name}'s shape", list(value.shape), f"{list(shape)}")
+        self._check_values()
+
+    def _check_values(self) -> None:
+        levels = self.levels
+        rising = all(0 < level < 1 for level in levels) and list(levels) == sorted(set(levels))
+        require(rising, "tubes.levels", list(levels), "a rising list between 0 and 1")
+        scale, shape = self.scale[self.valid], self.shape_m2[self.valid]
+        require(bool((scale >= 0).all()), "tubes.scale", "negative or NaN", "0 or more")
+        positive = (np.linalg.det(shape) > 0) & (np.trace(shape, axis1=-2, axis2=-1) > 0)
+        require(bool(positive.all()), "tubes.shape_m2", "singular", "positive definite matrices")
+
+    def contains(self, points_m: NDArray[Any]) -> NDArray[np.bool_]:
+        """Whether a point per agent and step lies in the tube of each level.
+
+        Args:
+            points_m: ``[A, T, 2]`` relative to the prediction's origin.
+
+        Returns:
+            ``[A, T, Q]``; False where the agent has no tube.
+        """
+        distance = mahalanobis(points_m - self.centre_m, self._shape())
+        return (distance[..., None] <= self.scale) & self.valid[:, None, None]
+
+    def area_m2(self) -> NDArray[np.float64]:
+        """Area of each ellipse ``[A, T, Q]``; NaN where the agent has no tube."""
+        area = np.pi * self.scale**2 * np.sqrt(np.linalg.det(self._shape()))[..., None]
+        return np.where(self.valid[:, None, None], area, np.nan)
+
+    def level_index(self, level: float) -> int:
+        """Place of a level among `levels`; raises `ForecastError` if it is none of them."""
+        near = [i for i, known in enumerate(self.levels) if abs(known - level) < 1e-9]
+        stated = ", ".join(f"{known:g}" for known in self.levels)
+        require(bool(near), "level", level, f"one of {stated}")
+        return near[0]
+
+    def polygon(self, agent: int, step: int, level: float, points: int = 32) -> NDArray[np.float64]:
+        """A polygon around one ellipse, for drawing and for planners.
+
+        It encloses the ellipse (its edges touch it), so it holds the truth no less often.
+
+        Args:
+            agent: Index of the agent.
+            step: Index of the step.
+            level: One of `levels`.
+            points: Number of corners P.
+
+        Returns:
+            Corners ``[P, 2]``, counter-clockwise, relative to the prediction's origin.
+
+        Raises:
+            ForecastError: The agent has no tube, the level none, or there are too few corners.
+        """
+        require(points >= _FEWEST_CORNERS, "points", points, f"at least {_FEWEST_CORNERS}")
+        require(bool(self.valid[agent]), f"the tube of agent {agent}", "not given", "a pedestrian")
+        radius = self.scale[agent, step, self.level_index(level)] / np.cos(np.pi / points)
+        angle = 2 * np.pi * np.arange(points) / points
+        circle = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+        root = np.linalg.cholesky(self.shape_m2[agent, step])
+        corners: NDArray[np.float64] = self.centre_m[agent, step] + radius * circle @ root.T
+        return corners
+
+    def select(self, agents: NDArray[Any] | Sequence[int]) -> Tubes:
+        """The tubes of some agents only, by index or mask."""
+        return Tubes(
+            self.centre_m[agents],
+            self.shape_m2[agents],
+            self.scale[agents],
+            self.levels,
+            self.valid[agents],
+        )
+
+    def _shape(self) -> NDArray[np.float64]:
+        """The shapes, with a unit circle for who has no tube."""
+        return np.where(self.valid[:, None, None, None], self.shape_m2, np.eye(2))
+
+
+def mahalanobis(offset_m: NDArray[Any], shape_m2: NDArray[Any]) -> NDArray[np.float64]:
+    """Length ``[...]`` of offsets ``[..., 2]`` in units of positive definite ``[..., 2, 2]``."""
+    x, y = offset_m[..., 0], offset_m[..., 1]
+    xx, xy, yy = shape_m2[..., 0, 0], shape_m2[..., 0, 1], shape_m2[..., 1, 1]
+    squared = (yy * x * x - 2 * xy * x * y + xx * y * y) / (xx * yy - xy * xy)
+    return np.sqrt(np.maximum(squared, 0.0))

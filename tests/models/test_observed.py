@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from forecast import ForecastError
+from forecast.models.observed import Observed
+from forecast.scene import AgentKind
+
+
+@pytest.fixture
+def seen() -> Observed:
+    """Who walks, who was not seen one step before, who was not seen two steps before; a car."""
+    x = np.array([[0, 1, 3], [0, 9, 3], [9, 1, 2], [0, 5, 10]], float)
+    valid = np.array([[1, 1, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]], bool)
+    kinds = np.array([AgentKind.PEDESTRIAN] * 3 + [AgentKind.VEHICLE], np.int8)
+    return Observed(np.stack([x, 0 * x], -1), valid, kinds, dt_s=0.5)
+
+
+def test_velocities_are_backward_differences_of_what_is_known(seen):
+    assert seen.velocities_mps()[0, :, 0].tolist() == [2, 4]
+    np.testing.assert_array_equal(seen.velocity_mps()[:, 0], [4, np.nan, 2, 10])
+    assert np.isnan(seen.velocities_mps()[2, 0]).all()
+
+
+def test_constant_velocity_goes_on_or_stands(seen):
+    path = seen.constant_velocity_m(2)
+    assert path[0].tolist() == [[5, 0], [7, 0]]
+    assert path[1].tolist() == [[3, 0], [3, 0]]
+
+
+def test_a_single_step_has_no_velocity(seen):
+    now = Observed(seen.positions_m[:, -1:], seen.valid[:, -1:], seen.kinds, seen.dt_s)
+    assert np.isnan(now.velocity_mps()).all()
+    assert now.constant_velocity_m(1)[3].tolist() == [[10, 0]]
+
+
+def test_select_and_people(seen):
+    assert seen.people.tolist() == [True, True, True, False]
+    assert seen.select(~seen.people).positions_m[0, -1].tolist() == [10, 0]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        (((2, 3, 3), (2, 3), 2), r"positions_m's shape is \[2, 3, 3\]; \[A, H, 2\] is needed"),
+        (((2, 3, 2), (2, 3), 3), r"kinds' shape is \[3\]; \[A\] is needed"),
+        (((2, 0, 2), (2, 0), 2), "history is 0; at least the current step is needed"),
+    ],
+)
+def test_broken_tracks_are_refused(shapes, message):
+    positions, valid, kinds = shapes
+    with pytest.raises(ForecastError, match=message):
+        Observed(np.zeros(positions), np.zeros(valid, bool), np.zeros(kinds, np.int8), 0.5)
