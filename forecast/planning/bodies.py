@@ -108,9 +108,11 @@ class Ego:
         now = np.broadcast_to(ego.pose, (len(plans), 1, 3))
         poses = np.concatenate([now, plans], axis=1)
         heading = np.unwrap(poses[..., 2], axis=1)
-        x, y = np.moveaxis(poses[..., :2] - ego.pose[:2], -1, 0)
-        x, y, heading = (torch.from_numpy(np.float32(v.T)).contiguous() for v in (x, y, heading))
-        return cls(x, y, heading, (ego.length_m / 2, ego.width_m / 2))
+        poses -= [ego.x_m, ego.y_m, 0]
+        flat = torch.from_numpy(np.float32(poses.transpose(2, 1, 0)))
+        x, y, _ = flat.contiguous()
+        turned = torch.from_numpy(np.float32(heading.T)).contiguous()
+        return cls(x, y, turned, (ego.length_m / 2, ego.width_m / 2))
 
     def rows(self, plans: slice) -> Ego:
         """Some of the plans."""

@@ -204,8 +204,8 @@ def rank(
     tail = tail_mean(risk_samples, weights, cost.tail_share)
     risk = (1 - cost.tail_weight) * (risk_samples @ weights) + cost.tail_weight * tail
     progress, acceleration, jerk = comfort(poses, ego, futures.dt_s)
-    price = cost.acceleration * acceleration**2 + cost.jerk * jerk**2
-    price += cost.progress_per_m * (progress.max() - progress)
+    total = risk + cost.acceleration * acceleration**2 + cost.jerk * jerk**2
+    total += cost.progress_per_m * (progress.max() - progress)
     probability = met.collided @ weights
     low, high = probability_interval(probability, effective_samples(weights), cost.level)
     ttc, pet, distance = (
@@ -230,7 +230,7 @@ def rank(
         jerk_mps3=jerk,
         risk_samples=risk_samples,
         risk=risk,
-        cost=risk + price,
+        cost=total,
         config=cost,
     )
 

@@ -91,7 +91,7 @@ def bodies(plans, people, ego, plan, sample, share):
     return box(*pose, ego.length_m, ego.width_m), others, radii
 
 
-def dense_clearance(plans, people, ego, pieces=100):
+def dense_clearance(plans, people, ego, pieces=40):
     """Smallest distance and first contact (in s, infinite if none) ``[P, K]``, by sampling."""
     distance = np.full((len(plans), people.samples), np.inf)
     contact = distance.copy()

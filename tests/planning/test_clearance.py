@@ -85,7 +85,7 @@ def test_nobody_there_is_no_danger():
     assert (measured.pet_s == 3).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(scenes(disc=EITHER))
 def test_against_polygons_sampled_densely_in_time(scene):
     plans, people, ego = scene
@@ -97,7 +97,7 @@ def test_against_polygons_sampled_densely_in_time(scene):
     assert (np.abs(measured.contact_s[both] - contact[both]) < 0.2).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(scenes(disc=EITHER), st.floats(-3, 3), st.floats(-200, 200), st.floats(-200, 200))
 def test_moving_and_turning_the_world_changes_nothing(scene, angle, x, y):
     plans, people, ego = scene
@@ -118,7 +118,7 @@ def test_moving_and_turning_the_world_changes_nothing(scene, angle, x, y):
     assert_close(clearance(turned, others, there), before)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(scenes(disc=EITHER), st.integers(0, 1000))
 def test_the_order_of_plans_samples_and_people_changes_nothing(scene, seed):
     plans, people, ego = scene
@@ -132,7 +132,7 @@ def test_the_order_of_plans_samples_and_people_changes_nothing(scene, seed):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(scenes(disc=EITHER))
 def test_futures_given_for_each_plan_are_the_shared_ones_repeated(scene):
     plans, people, ego = scene
@@ -141,7 +141,7 @@ def test_futures_given_for_each_plan_are_the_shared_ones_repeated(scene):
     assert_close(clearance(plans, reactive, ego), clearance(plans, people, ego))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(scenes(disc=EITHER), st.floats(0.1, 2))
 def test_a_larger_ego_is_closer_to_everybody(scene, grown_m):
     plans, people, ego = scene
@@ -153,7 +153,7 @@ def test_a_larger_ego_is_closer_to_everybody(scene, grown_m):
     assert (large.collided >= small.collided).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(scenes(disc=EITHER))
 def test_the_size_of_chunks_changes_nothing(scene):
     plans, people, ego = scene
