@@ -13,13 +13,8 @@ from forecast.errors import require
 from forecast.planning.clearance import Clearance, ClearanceConfig, check_plans, clearance
 from forecast.planning.ego import EgoState
 from forecast.planning.futures import Futures
-from forecast.planning.risk import (
-    Lead,
-    effective_samples,
-    paired_interval,
-    probability_interval,
-    tail_mean,
-)
+from forecast.planning.risk import Lead, paired_interval, tail_mean
+from forecast.scene.chances import effective_samples, probability_interval
 
 
 @dataclass(frozen=True)

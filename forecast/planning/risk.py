@@ -1,4 +1,4 @@
-"""Weighted samples of a loss: tails, intervals, paired differences."""
+"""Weighted samples of a loss: tails and paired differences."""
 
 from __future__ import annotations
 
@@ -6,38 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, stdtrit
+from scipy.special import stdtrit
 
-
-def effective_samples(weights: NDArray[np.float64]) -> float:
-    """How many equally weighted samples say as much (Kish 1965): ``1 / sum(w^2)``."""
-    return float(1 / np.square(weights).sum())
-
-
-def probability_interval(
-    probability: NDArray[np.float64], samples: float, level: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Clopper-Pearson interval of a probability seen as a share of samples.
-
-    Its coverage is at least the level whatever the truth, so that no contact in 20 samples does
-    not pass for safety: at level 0.95 its upper end is 0.168. Weighted samples count as their
-    effective number, which makes the guarantee approximate.
-
-    Source: Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case
-    of the binomial", Biometrika 1934.
-
-    Args:
-        probability: Shares of the weight, any shape.
-        samples: Their number, need not be whole.
-        level: Coverage.
-    """
-    tail = (1 - level) / 2
-    hits = np.clip(probability, 0, 1) * samples
-    misses = samples - hits
-    tiny = 1e-9 * samples
-    low = np.where(hits <= tiny, 0.0, betaincinv(np.maximum(hits, tiny), misses + 1, tail))
-    high = np.where(misses <= tiny, 1.0, betaincinv(hits + 1, np.maximum(misses, tiny), 1 - tail))
-    return low, high
+from forecast.scene.chances import effective_samples
 
 
 def tail_mean(
