@@ -153,8 +153,7 @@ def _nearest(ego: Ego, people: People, tolerance_m: float, values: int) -> tuple
     """First contact (in steps) and smallest distance ``[P, K]``."""
     rows = _near(ego, people, values)
     cells = people.cells(rows)
-    contact = torch.full((ego.plans * people.samples,), torch.inf)
-    distance = contact.clone()
+    contact, distance = people.nobody(ego), people.nobody(ego)
     for chosen, start, length, move, turn in _chords(ego, people, rows, tolerance_m):
         part = rows.chosen(chosen)
         apart = _distance(ego, people, part, move, turn)
@@ -172,25 +171,27 @@ def _near(ego: Ego, people: People, values: int) -> Rows:
 
     During a step two bodies are no nearer than at its middle, less what both move in half a step;
     and the nearest pair at such a middle bounds the smallest distance from above. First with
-    circles around the bodies, then with the ego's box.
+    circles around the bodies, then with the ego's box. What follows a sure contact is left out.
     """
     rows = Rows.over_plans(_near_by_circles, ego, people, values)
     x, y = people.seen_from(ego, rows, 0.5)
     inner = people.radius[rows.body % people.agents]
     apart = torch.hypot((x.abs() - ego.half[0]).relu(), (y.abs() - ego.half[1]).relu()) - inner
     cells = people.cells(rows)
-    best = torch.full((ego.plans * people.samples,), torch.inf)
-    best.scatter_reduce_(0, cells, apart.clamp_min(0), "amin")
+    best = people.nobody(ego).scatter_reduce_(0, cells, apart.clamp_min(0), "amin")
+    touching = torch.where(apart <= 0, rows.step, torch.inf)
+    surely = people.nobody(ego).scatter_reduce_(0, cells, touching, "amin")
     own = (ego.half_step + ego.turns * ego.reach / 2).flatten()[rows.at_ego(ego)]
     moved = own + people.step_length.flatten()[rows.at_people(people)] / 2
     spare = people.reach - float(people.radius.min()) + _SLACK_M
-    return rows.chosen((apart <= best[cells] + moved + spare).nonzero().squeeze(-1))
+    kept = (apart <= best[cells] + moved + spare) & (rows.step <= surely[cells])
+    return rows.chosen(kept.nonzero().squeeze(-1))
 
 
 def _near_by_circles(ego: Ego, people: People) -> Tensor:
     """What circles around the bodies leave ``[T, P, K * A]``; see `_near`."""
     gap2 = people.grouped(ego.middle_gap2(people))
-    above = gap2.amin(-1).amin(0).clamp_min(0).sqrt() - ego.half[1]  # [P, K]
+    above = gap2.amin(0).amin(-1).clamp_min(0).sqrt() - min(ego.half)  # [P, K]
     outer = ego.reach + people.reach + _SLACK_M
     travel = ego.half_step[..., None] + people.longest_half_step
     limit = above.clamp_min(0) + outer + travel  # [T, P, K]
@@ -248,10 +249,10 @@ def _time_to_collision(
     rows = Rows.over_plans(_on_course, ego, people, values, ~known)
     move = people.course(ego, rows)
     kept = _soonest(ego, people, people.cells(rows), move, limit_steps)
-    rows, move = rows.chosen(kept), move.rows(kept)
+    rows = rows.chosen(kept)
+    move = move.rows(kept).turned(ego.heading.flatten()[rows.at_ego(ego)])
     times = _entry(ego, people, rows, move, people.turn(ego, rows, 0.0))
-    smallest = torch.full((ego.plans * people.samples,), torch.inf)
-    smallest.scatter_reduce_(0, people.cells(rows), times, "amin")
+    smallest = people.nobody(ego).scatter_reduce_(0, people.cells(rows), times, "amin")
     return smallest.view(ego.plans, people.samples)
 
 
@@ -277,9 +278,8 @@ def _soonest(ego: Ego, people: People, cells: Tensor, move: Motion, limit_steps:
     along = move.x * move.dx + move.y * move.dy
     outer = ego.reach + people.reach + _SLACK_M
     earliest = -(along + (outer**2 * speed2 - square).clamp_min(0).sqrt()) / speed2
-    root2 = (ego.half[1] + float(people.radius.min())) ** 2 * speed2 - square
+    root2 = (min(ego.half) + float(people.radius.min())) ** 2 * speed2 - square
     surely = (root2 >= 0) & (along < 0)
     latest = torch.where(surely, -(along + root2.clamp_min(0).sqrt()) / speed2, limit_steps)
-    best = torch.full((ego.plans * people.samples,), limit_steps)
-    best.scatter_reduce_(0, cells, latest.clamp_min(0), "amin")
+    best = people.nobody(ego).scatter_reduce_(0, cells, latest.clamp_min(0), "amin")
     return (earliest <= best[cells] + _SLACK_STEPS).nonzero().squeeze(-1)

@@ -36,9 +36,8 @@ def smallest_gaps(ego: Ego, people: People, lag_steps: int, known: Tensor, value
     in_range = partial(_in_range, lag_steps=lag_steps)
     rows = Rows.over_plans(in_range, ego, people, values, ~known)
     rows = rows.chosen(_crosses(ego, people, rows, lag_steps))
-    rows, gap = _gaps(ego, people, *_with_lags(rows, lag_steps, people.steps))
-    smallest = torch.full((ego.plans * people.samples,), torch.inf)
-    smallest.scatter_reduce_(0, people.cells(rows), gap, "amin")
+    rows, gap = _gaps(ego, people, rows, lag_steps)
+    smallest = people.nobody(ego).scatter_reduce_(0, people.cells(rows), gap, "amin")
     return smallest.view(ego.plans, people.samples)
 
 
@@ -71,7 +70,9 @@ def _crosses(ego: Ego, people: People, rows: Rows, lag_steps: int) -> Tensor:
     """Which rows have a way that, taken as straight but wide, crosses the swept rectangle."""
     first, last = _span(people.steps, lag_steps)
     frame = _Frame(ego, people, rows)
-    move = frame.way(first[rows.step], last[rows.step])
+    ends = torch.stack([first[rows.step], last[rows.step]])
+    (x, stop_x), (y, stop_y) = frame.seen(ends)
+    move = Motion(x, y, stop_x - x, stop_y - y)
     wide = _bend(people, lag_steps).flatten()[rows.at_people(people)] + _SLACK_M
     start, stop = within_box(move, frame.half_x + wide, frame.half_y + wide)
     return (start.clamp_min(0) <= stop.clamp_max(1)).nonzero().squeeze(-1)
@@ -106,43 +107,30 @@ class _Frame:
         self.half_x = self.half_body + self.step.abs() / 2
         self.half_y = ego.half[1] + radius
 
-    def way(self, first: Tensor, last: Tensor) -> Motion:
-        """The straight way of the rows' people from one step ``[R]`` to another."""
-        x, y = self._seen(first)
-        stop_x, stop_y = self._seen(last)
-        return Motion(x, y, stop_x - x, stop_y - y)
-
-    def _seen(self, step: Tensor) -> tuple[Tensor, Tensor]:
-        at = self._rows._replace(step=step).at_people(self._people)
+    def seen(self, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the rows' people are at steps ``[N, R]``."""
+        at = self._rows._replace(step=steps).at_people(self._people)
         x = self._people.x.flatten()[at] - self._x
         y = self._people.y.flatten()[at] - self._y
         return self._cos * x + self._sin * y, self._cos * y - self._sin * x
 
 
-def _with_lags(rows: Rows, lag_steps: int, steps: int) -> tuple[Rows, Tensor]:
-    """Every row with every step of the person that is near enough in time."""
-    lags = torch.arange(-lag_steps, lag_steps + 1)
-    other = rows.step[:, None] + lags
-    row, lag = ((other >= 0) & (other < steps)).nonzero(as_tuple=True)
-    return rows.chosen(row), lags[lag]
-
-
-def _gaps(ego: Ego, people: People, rows: Rows, lag: Tensor) -> tuple[Rows, Tensor]:
-    """The rows that cross, and their smallest gap between the ego's step and one ``lag`` later."""
+def _gaps(ego: Ego, people: People, rows: Rows, lag_steps: int) -> tuple[Rows, Tensor]:
+    """The rows with steps of the person, up to a lag, that cross; the smallest gap of each."""
     frame = _Frame(ego, people, rows)
-    move = frame.way(rows.step + lag, rows.step + lag + 1)
+    lags = torch.arange(-lag_steps, lag_steps + 2)[:, None]
+    steps = rows.step + lags  # [lags, R]
+    x, y = frame.seen(steps.clamp(0, people.steps))
+    move = Motion(x[:-1], y[:-1], x.diff(dim=0), y.diff(dim=0))
     start, stop = within_box(move, frame.half_x, frame.half_y)
     start, stop = start.clamp_min(0), stop.clamp_max(1)
-    kept = (start <= stop).nonzero().squeeze(-1)
-    move, start, stop, lag = move.rows(kept), start[kept], stop[kept], lag[kept]
-    step, half_body = frame.step[kept], frame.half_body[kept]
-    way = step.abs().clamp_min(1e-6)
-    smallest = torch.full_like(start, torch.inf)
-    for place in torch.linspace(0, 1, _PLACES).tolist():
-        share = torch.lerp(start, stop, place)
-        along = (move.x + share * move.dx) * step.sign()
-        comes = ((along - half_body) / way + 0.5).clamp(0, 1)
-        leaves = ((along + half_body) / way + 0.5).clamp(0, 1)
-        gap = torch.maximum(comes - lag - share, lag + share - leaves).clamp_min(0)
-        smallest = torch.minimum(smallest, gap)
-    return rows.chosen(kept), smallest
+    real = (steps[:-1] >= 0) & (steps[:-1] < people.steps)
+    lag, row = ((start <= stop) & real).nonzero(as_tuple=True)
+    share = torch.lerp(start[lag, row], stop[lag, row], torch.linspace(0, 1, _PLACES)[:, None])
+    step = frame.step[row]
+    along = (move.x[lag, row] + share * move.dx[lag, row]) * step.sign()
+    way, half_body = step.abs().clamp_min(1e-6), frame.half_body[row]
+    comes = ((along - half_body) / way + 0.5).clamp(0, 1)
+    leaves = ((along + half_body) / way + 0.5).clamp(0, 1)
+    time = lags[lag, 0] + share
+    return rows.chosen(row), torch.maximum(comes - time, time - leaves).clamp_min(0).amin(0)
