@@ -112,3 +112,11 @@ def test_resampling_keeps_the_ends_and_never_lengthens(line, count):
 
 def test_polyline_length():
     assert geometry.polyline_length(np.array([[0, 0], [3, 4], [3, 5]])) == pytest.approx(6.0)
+
+
+def test_step_headings_hold_the_last_real_one():
+    path = np.array([[0, 0], [0, 0.01], [0, 1], [0, 1.01], [-1, 1.01]])
+    found = geometry.step_headings(np.stack([path, -path]), np.array([0.3, 0.4]))
+    half = np.pi / 2
+    np.testing.assert_allclose(found[0], [0.3, half, half, np.pi], atol=1e-6)
+    np.testing.assert_allclose(found[1], [0.4, -half, -half, 0.0], atol=1e-6)

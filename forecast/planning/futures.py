@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast import geometry
 from forecast.errors import require
 from forecast.scene import AgentKind, Prediction, Scene
 
 _ROUND = (AgentKind.PEDESTRIAN,)
-_MOVED_M = 0.05
-"""A shorter step keeps the heading before it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,10 +120,4 @@ class Futures:
 
     def step_headings_rad(self) -> NDArray[np.float32]:
         """Heading ``[..., K, A, T]`` during each step: its direction; if still, the last one."""
-        step = np.diff(self.from_now_m(), axis=-2)
-        moved = np.hypot(step[..., 0], step[..., 1]) >= _MOVED_M
-        last = np.maximum.accumulate(np.where(moved, np.arange(self.steps), -1), axis=-1)
-        held = np.take_along_axis(
-            np.arctan2(step[..., 1], step[..., 0]), np.maximum(last, 0), axis=-1
-        )
-        return np.where(last >= 0, held, self.headings_rad[:, None]).astype(np.float32)
+        return geometry.step_headings(self.from_now_m(), self.headings_rad)

@@ -126,7 +126,9 @@ def _threshold(
     density = np.maximum(np.where(weights < 1, others / left, 0), weights * (1 - level))
     order = np.argsort(-density, kind="stable")
     reached = np.cumsum(weights[order]) >= level - 1e-9
-    return float(density[order[min(int(reached.argmax()) + 1, len(order) - 1)]])
+    found = float(density[order[min(int(reached.argmax()) + 1, len(order) - 1)]])
+    # Samples nearer to each other than the narrowest kernel are one spot of the kernel's width.
+    return found if width > _LEAST_WIDTH_M else min(found, (1 - level) * float(density.max()))
 
 
 def time_to_entry(prediction: Prediction, area: Area) -> FirstTimes:

@@ -157,6 +157,13 @@ def test_one_sample_has_a_small_region_and_times_are_interpolated():
     assert region.polygon.area < 0.5
 
 
+def test_samples_that_agree_have_a_region_around_them():
+    region = predicted(np.tile([3.0, 4.0], (20, 1, 12, 1))).where("p0", 3.0, 0.9)
+    assert region.contains([3, 4])
+    radius = 0.1 * np.sqrt(-2 * np.log(0.1))
+    assert region.polygon.area == pytest.approx(np.pi * radius**2, rel=0.15)
+
+
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
