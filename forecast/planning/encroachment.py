@@ -3,9 +3,9 @@
 The ego's box sweeps a rectangle during a step: as long as the box and the way, turned by the
 heading half way. A person's step crosses it on a straight line, at another time. For every place
 of that line the ego covers it over a known interval of times; the gap to the person's time there
-is the encroachment. People are discs (boxes count with half their width), and the rectangle grows
-by the radius with square corners, so a gap may be too small at a corner, never too large but for
-the turning within a step.
+is the encroachment. People are discs (boxes count with half their width). The rectangle grows by
+the radius with square corners and keeps its heading, so who passes a corner within 0.4 radii counts
+as met, and who is met by a few centimetres in a sharp turn may be missed.
 """
 
 from __future__ import annotations

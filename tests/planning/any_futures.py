@@ -104,3 +104,19 @@ def dense_clearance(plans, people, ego, pieces=40):
             if apart == 0:
                 contact[plan, sample] = share * people.dt_s
     return distance, contact
+
+
+def dense_encroachment(plans, people, ego, limit_s=3.0, pieces=10):
+    """Smallest time between ego and person at one place ``[P, K]``, by sampling both times."""
+    smallest = np.full((len(plans), people.samples), limit_s)
+    shares = np.linspace(0, people.steps, people.steps * pieces + 1)
+    lags = np.abs(shares[:, None] - shares) * people.dt_s
+    for plan, sample in np.ndindex(smallest.shape):
+        seen = [bodies(plans, people, ego, plan, sample, share) for share in shares]
+        own = np.array([one for one, _, _ in seen])
+        places = np.array([others for _, others, _ in seen])  # [time, A]
+        radii = np.array([radii for _, _, radii in seen])
+        apart = shapely.distance(own[:, None, None], places) - radii  # [ego's time, time, A]
+        meeting = lags[(apart <= 0).any(-1)]
+        smallest[plan, sample] = min(meeting.min(initial=limit_s), limit_s)
+    return smallest

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from forecast import ForecastError, geometry
 from forecast.planning import ClearanceConfig, EgoState, clearance
-from tests.planning.any_futures import dense_clearance, futures, scenes, straight, walking
+from tests.planning.any_futures import (
+    dense_clearance,
+    dense_encroachment,
+    futures,
+    scenes,
+    straight,
+    walking,
+)
 
 EGO = EgoState(0.0, 0.0, 0.0, 10.0, length_m=4.0, width_m=2.0)
 EITHER = st.booleans()
@@ -88,13 +95,25 @@ def test_nobody_there_is_no_danger():
 @settings(max_examples=8, deadline=None)
 @given(scenes(disc=EITHER))
 def test_against_polygons_sampled_densely_in_time(scene):
+    """Grazes are a matter of centimetres: a smaller ego is hit later, a larger one earlier."""
     plans, people, ego = scene
     measured = clearance(plans, people, ego)
-    distance, contact = dense_clearance(plans, people, ego)
-    both = measured.collided & np.isfinite(contact)
-    off = 0.06  # tolerance of the chords, and what is missed between two samples
+    distance, _ = dense_clearance(plans, people, ego)
+    off = 0.1  # tolerance of the chords, and the way between two samples
     assert (np.abs(measured.distance_m - distance) < off).all()
-    assert (np.abs(measured.contact_s[both] - contact[both]) < 0.2).all()
+    (_, late), (_, early) = (dense_clearance(plans, people, grown(ego, by)) for by in (-off, off))
+    assert (measured.contact_s <= late + 0.02).all()
+    assert (measured.contact_s >= early - 0.02).all()
+
+
+@settings(max_examples=8, deadline=None)
+@given(scenes())
+def test_encroachment_against_polygons_sampled_at_pairs_of_times(scene):
+    """Corners are square and a heading is held for a step: up to decimetres, on the safe side."""
+    plans, people, ego = scene
+    found = clearance(plans, people, ego).pet_s
+    assert (found <= dense_encroachment(plans, people, grown(ego, -0.3)) + 0.1).all()
+    assert (found >= dense_encroachment(plans, people, grown(ego, 0.4)) - 0.1).all()
 
 
 @settings(max_examples=12, deadline=None)
@@ -145,8 +164,7 @@ def test_futures_given_for_each_plan_are_the_shared_ones_repeated(scene):
 @given(scenes(disc=EITHER), st.floats(0.1, 2))
 def test_a_larger_ego_is_closer_to_everybody(scene, grown_m):
     plans, people, ego = scene
-    larger = replace(ego, length_m=ego.length_m + grown_m, width_m=ego.width_m + grown_m)
-    small, large = clearance(plans, people, ego), clearance(plans, people, larger)
+    small, large = (clearance(plans, people, one) for one in (ego, grown(ego, grown_m)))
     assert (large.distance_m <= small.distance_m + 1e-3).all()
     assert (large.ttc_s <= small.ttc_s + 1e-3).all()
     assert (large.pet_s <= small.pet_s + 0.15).all()
@@ -194,6 +212,11 @@ def test_reactive_futures_of_other_plans_are_refused():
 def test_limits_must_be_positive(name):
     with pytest.raises(ForecastError, match=f"{name} is 0; a number above 0 is needed"):
         ClearanceConfig(**{name: 0})
+
+
+def grown(ego, by_m):
+    """The ego with every side farther out."""
+    return replace(ego, length_m=ego.length_m + 2 * by_m, width_m=ego.width_m + 2 * by_m)
 
 
 def assert_close(left, right):
