@@ -103,6 +103,27 @@ def motion_headings(
     return np.where(source >= 0, held, 0.0).astype(np.float32)
 
 
+def step_headings(
+    positions_m: NDArray[Any], start_rad: NDArray[Any], min_step_m: float = 0.05
+) -> NDArray[np.float32]:
+    """Headings during the steps of paths: the direction of the step, or of the last real one.
+
+    Args:
+        positions_m: Paths ``[..., T + 1, 2]``.
+        start_rad: Headings before the first real step ``[...]``; may broadcast.
+        min_step_m: A shorter step is not real.
+
+    Returns:
+        Headings ``[..., T]`` in radians.
+    """
+    step = np.diff(positions_m, axis=-2)
+    moved = np.hypot(step[..., 0], step[..., 1]) >= min_step_m
+    last = np.maximum.accumulate(np.where(moved, np.arange(moved.shape[-1]), -1), axis=-1)
+    heading = np.arctan2(step[..., 1], step[..., 0])
+    held = np.take_along_axis(heading, np.maximum(last, 0), axis=-1)
+    return np.where(last >= 0, held, np.asarray(start_rad)[..., None]).astype(np.float32)
+
+
 def resample_polyline(points_m: NDArray[Any], count: int) -> NDArray[np.float64]:
     """Points at equal arc length along a polyline, both ends included.
 

@@ -15,7 +15,7 @@ LAYERS = [
     {"datasets"},
     {"graphs", "drawing"},
     {"models"},
-    {"training", "inference", "calibrating", "planning"},
+    {"training", "inference", "calibrating", "planning", "adapters"},
     {"evaluation"},
     {"report", "viewer"},
     {"demo", "cli", "__main__", "__init__"},
@@ -30,8 +30,13 @@ FORBIDDEN = {
     "graphs": {"nuscenes"},
     "models": {"pytorch_lightning", "lightning", "nuscenes", "pyarrow"},
     "inference": {"pytorch_lightning", "lightning", "nuscenes", "pyarrow"},
+    "planning": {"pytorch_lightning", "lightning", "torch_geometric", "nuscenes", "pyarrow"},
+    "adapters": {"pytorch_lightning", "lightning", "torch_geometric", "nuscenes", "pyarrow"},
 }
 """What a part must do without, whatever its layer."""
+
+WITHOUT_DATASETS = {"models", "planning", "adapters"}
+"""What knows no dataset though it comes after them."""
 
 MODULES = sorted((ROOT / "forecast").rglob("*.py"))
 
@@ -72,7 +77,7 @@ def violations(module: str, source: str) -> list[str]:
             target = rest.split(".")[0]
             is_module = any(target in layer for layer in LAYERS)
             bad = layer_of(target if is_module else "__init__") > layer_of(part)
-            bad |= part == "models" and target == "datasets"
+            bad |= part in WITHOUT_DATASETS and target == "datasets"
         wrong += [imported] if bad else []
     return wrong
 
@@ -94,6 +99,9 @@ def test_a_module_imports_only_what_its_layer_may(path):
         ("models.encoder", "import pytorch_lightning as pl", ["pytorch_lightning"]),
         ("models.encoder", "from forecast.datasets.store import SceneStore", True),
         ("models.encoder", "from forecast.scene import Scene", False),
+        ("planning.ranking", "from forecast.datasets.store import SceneStore", True),
+        ("planning.ranking", "from forecast.evaluation import run", True),
+        ("adapters.paths", "from forecast.models.selection import representatives", False),
         ("training.module", "from forecast.report import write", True),
         ("training.module", "from forecast import __version__", False),
         ("cli", "from forecast.evaluation import run", False),
@@ -122,6 +130,11 @@ def loaded_after(statement: str) -> set[str]:
         ("import forecast.datasets.eth_ucy", {"torch", "nuscenes", "pyarrow"}),
         ("import forecast.graphs.datamodule, forecast.training.module", {"nuscenes"}),
         ("import forecast.inference", {"nuscenes", "pytorch_lightning", "pyarrow"}),
+        (
+            "import forecast.planning, forecast.adapters.autoware, forecast.adapters.commonroad, "
+            "forecast.adapters.nuplan, forecast.adapters.nuscenes",
+            {"nuscenes", "nuplan", "commonroad", "pytorch_lightning", "torch_geometric", "pyarrow"},
+        ),
     ],
 )
 def test_what_is_not_needed_is_not_loaded(statement, absent):

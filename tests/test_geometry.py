@@ -129,3 +129,11 @@ def test_an_agent_that_waits_faces_where_it_first_goes_if_that_was_observed() ->
     np.testing.assert_allclose(
         geometry.motion_headings(positions, valid, observed=2), [[0, 0, north, 0]], atol=1e-6
     )
+
+
+def test_step_headings_hold_the_last_real_one():
+    path = np.array([[0, 0], [0, 0.01], [0, 1], [0, 1.01], [-1, 1.01]])
+    found = geometry.step_headings(np.stack([path, -path]), np.array([0.3, 0.4]))
+    half = np.pi / 2
+    np.testing.assert_allclose(found[0], [0.3, half, half, np.pi], atol=1e-6)
+    np.testing.assert_allclose(found[1], [0.4, -half, -half, 0.0], atol=1e-6)

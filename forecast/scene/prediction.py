@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from forecast import geometry
 from forecast.errors import ForecastError, require
 from forecast.scene.scene import Scene
 from forecast.scene.tubes import Tubes
+
+if TYPE_CHECKING:
+    from forecast.scene.chances import Chances, FirstTimes
+    from forecast.scene.questions import Area, Region
 
 _WEIGHT_TOLERANCE = 1e-4
 _TIME_TOLERANCE_S = 1e-6
@@ -220,6 +224,38 @@ class Prediction:
         hit = np.zeros((self.samples, self.steps, grid.rows, grid.columns), bool)
         hit[sample, step, row, column] = True
         return np.tensordot(self.weights, hit, axes=1)
+
+    def where(self, agent: str, at_s: float = 3.0, level: float = 0.9) -> Region:
+        """Where an agent is at a time: the cells of highest density that hold ``level``.
+
+        See `forecast.scene.questions.where`.
+        """
+        from forecast.scene import questions
+
+        return questions.where(self, agent, at_s, level)
+
+    def enters(self, area: Area, within_s: float, level: float = 0.95) -> Chances:
+        """Probability of each agent to be in an area by a time, with intervals of a level.
+
+        Args:
+            area: A shapely polygon or its ring ``[P, 2]`` in the frame of this prediction; for a
+                lane `forecast.scene.questions.lane_area`.
+            within_s: Seconds after the prediction was made.
+            level: Coverage of the intervals.
+        """
+        return self.time_to_entry(area).within(within_s, level)
+
+    def time_to_entry(self, area: Area) -> FirstTimes:
+        """When each agent is first in an area; see `forecast.scene.questions.time_to_entry`."""
+        from forecast.scene import questions
+
+        return questions.time_to_entry(self, area)
+
+    def crosses(self, line_m: ArrayLike, within_s: float, level: float = 0.95) -> Chances:
+        """Probability of each agent to cross a line ``[P, 2]`` by a time, with intervals."""
+        from forecast.scene import questions
+
+        return questions.time_to_crossing(self, line_m).within(within_s, level)
 
 
 @runtime_checkable

@@ -1,0 +1,1 @@
+"""Predictions in the forms other people's software reads; one file each, none needs theirs."""

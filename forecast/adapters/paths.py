@@ -1,0 +1,92 @@
+"""A few weighted paths per agent: what formats without joint futures can hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from forecast import geometry
+from forecast.errors import require
+from forecast.models.selection import representatives
+from forecast.scene import AgentKind, Prediction, Scene
+
+
+@dataclass(frozen=True, eq=False)
+class Paths:
+    """Marginal paths of the predicted agents but the ego, in world coordinates.
+
+    Attributes:
+        agent_ids: Names ``[A]``.
+        kinds: `AgentKind` values ``[A]``.
+        sizes_m: Length, width, height ``[A, 3]``.
+        poses: ``[k, A, T + 1, 3]`` (x_m, y_m, heading_rad); the first is the present one.
+        velocity_mps: Present velocity ``[A, 2]``, of the last observed step; 0 if there is none.
+        weights: Probability of each path ``[k, A]``, from the most to the least probable.
+        at_us: Time of the first pose.
+        dt_s: Step length.
+    """
+
+    agent_ids: NDArray[np.str_]
+    kinds: NDArray[np.int8]
+    sizes_m: NDArray[np.float32]
+    poses: NDArray[np.float64]
+    velocity_mps: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    at_us: int
+    dt_s: float
+
+    def of_agent(self, agent: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Poses ``[k, T + 1, 3]`` and weights ``[k]`` of one agent, without paths of weight 0."""
+        likely = self.weights[:, agent] > 0
+        weights = self.weights[likely, agent]
+        return self.poses[likely, agent], weights / weights.sum()
+
+    @classmethod
+    def of(cls, prediction: Prediction, scene: Scene, count: int) -> Paths:
+        """Clusters each agent's samples to ``count`` paths (`forecast.models.selection`).
+
+        Args:
+            prediction: Equally weighted samples, made in the scene.
+            scene: What was observed.
+            count: Number of paths per agent, at most the number of samples.
+
+        Raises:
+            ForecastError: The prediction is of another scene, its weights differ, or ``count`` is
+                out of range.
+        """
+        even = np.allclose(prediction.weights, 1 / prediction.samples)
+        require(even, "weights", "uneven", "a prediction of equally weighted samples")
+        step = np.flatnonzero(scene.timestamps_us == prediction.at_us)
+        require(len(step) == 1, "prediction.at_us", prediction.at_us, f"a time of scene {scene.id}")
+        at, tracks = int(step[0]), scene.tracks
+        order = {name: row for row, name in enumerate(tracks.agent_ids.tolist())}
+        unknown = [name for name in prediction.agent_ids.tolist() if name not in order]
+        require(not unknown, "agents that the scene lacks", unknown[:3], "a prediction of it")
+        rows = np.array([order[name] for name in prediction.agent_ids.tolist()], np.int64)
+        kept = prediction.valid & (tracks.kinds[rows] != AgentKind.EGO)
+        rows = rows[kept]
+        samples = torch.from_numpy(prediction.positions_m[:, kept])
+        centres, weights = (value.numpy() for value in representatives(samples, count))
+        here = np.broadcast_to(tracks.positions_m[rows, at][:, None], (*centres.shape[:2], 1, 2))
+        positions = np.concatenate([here, centres], axis=2)
+        now_rad = np.broadcast_to(tracks.headings_rad[rows, at], centres.shape[:2])
+        turned = geometry.step_headings(positions, now_rad)
+        headings = np.concatenate([now_rad[..., None], turned], axis=-1)
+        world = positions.astype(np.float64) + prediction.origin_m
+        poses = np.concatenate([world, headings[..., None]], axis=-1)
+        velocity, _ = geometry.backward_velocity(
+            tracks.positions_m[rows, : at + 1], tracks.valid[rows, : at + 1], scene.dt_s
+        )
+        return cls(
+            agent_ids=tracks.agent_ids[rows],
+            kinds=tracks.kinds[rows],
+            sizes_m=tracks.sizes_m[rows],
+            poses=poses,
+            velocity_mps=velocity[:, -1].astype(np.float64),
+            weights=weights.astype(np.float64),
+            at_us=prediction.at_us,
+            dt_s=prediction.dt_s,
+        )

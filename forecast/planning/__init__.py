@@ -1,0 +1,24 @@
+"""Candidate plans, how close they come to imagined people, and which of them to drive."""
+
+from forecast.planning.candidates import candidates
+from forecast.planning.clearance import Clearance, ClearanceConfig, clearance
+from forecast.planning.ego import EgoState
+from forecast.planning.futures import Futures
+from forecast.planning.limits import MotionLimits, feasible
+from forecast.planning.ranking import CostConfig, Ranking, rank
+from forecast.planning.risk import Lead
+
+__all__ = [
+    "Clearance",
+    "ClearanceConfig",
+    "CostConfig",
+    "EgoState",
+    "Futures",
+    "Lead",
+    "MotionLimits",
+    "Ranking",
+    "candidates",
+    "clearance",
+    "feasible",
+    "rank",
+]

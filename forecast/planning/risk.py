@@ -1,0 +1,71 @@
+"""Weighted samples of a loss: tails and paired differences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from forecast.scene.chances import effective_samples
+
+
+def tail_mean(
+    loss: NDArray[np.float64], weights: NDArray[np.float64], share: float
+) -> NDArray[np.float64]:
+    """Mean ``[...]`` of the worst ``share`` of the weight of losses ``[..., K]``.
+
+    Source: conditional value at risk, Rockafellar and Uryasev, "Optimization of conditional
+    value-at-risk", Journal of Risk 2000; the sample on the edge counts in part.
+    """
+    order = np.argsort(-loss, axis=-1, kind="stable")
+    sorted_loss = np.take_along_axis(loss, order, -1)
+    reached = np.cumsum(np.take_along_axis(np.broadcast_to(weights, loss.shape), order, -1), -1)
+    before = np.concatenate([np.zeros_like(reached[..., :1]), reached[..., :-1]], -1)
+    taken = np.clip(share - before, 0, reached - before)
+    return (taken * sorted_loss).sum(-1) / taken.sum(-1)
+
+
+@dataclass(frozen=True)
+class Lead:
+    """By how much one plan is ahead of another.
+
+    Attributes:
+        first: The plan.
+        second: The one it is compared with.
+        difference: Cost of the second less that of the first, on the same samples.
+        low: Lower end of the interval of the difference.
+        high: Upper end.
+        real: Whether the interval lies above 0: other samples would hardly turn the two around.
+    """
+
+    first: int
+    second: int
+    difference: float
+    low: float
+    high: float
+    real: bool
+
+
+def paired_interval(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    level: float,
+) -> tuple[float, float, float]:
+    """Mean of the paired difference ``second - first`` of samples ``[K]``, and its t interval.
+
+    Both plans meet the same imagined people with the same noise (common random numbers), so what
+    the samples share cancels. Fewer than two effective samples leave the interval open.
+
+    Source: Law, "Simulation Modeling and Analysis", chapter on comparing alternative systems.
+    """
+    difference = second - first
+    mean = float(weights @ difference)
+    count = effective_samples(weights)
+    if count < 1.5:
+        return mean, -np.inf, np.inf
+    variance = float(weights @ np.square(difference - mean)) * count / (count - 1)
+    half = float(stdtrit(count - 1, (1 + level) / 2)) * np.sqrt(variance / count)
+    return mean, mean - half, mean + half

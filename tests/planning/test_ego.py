@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from forecast import AgentKind, ForecastError, Scene
+from forecast.planning import EgoState
+
+
+def scene(*, kinds=(AgentKind.EGO, AgentKind.PEDESTRIAN), valid=None):
+    steps = np.arange(4)[:, None] * [1.5, 2.0]
+    return Scene.from_arrays(
+        np.stack([steps, steps + 5]),
+        list(kinds),
+        0.5,
+        valid=valid,
+        headings_rad=np.full((2, 4), np.arctan2(2.0, 1.5)),
+        id="street",
+    )
+
+
+def test_the_ego_of_a_scene():
+    ego = EgoState.of(scene(), 2)
+    assert (ego.x_m, ego.y_m) == (3, 4)
+    assert ego.speed_mps == pytest.approx(5)
+    assert (ego.length_m, ego.width_m) == pytest.approx((4.1, 1.75))
+    np.testing.assert_allclose(ego.pose, [3, 4, np.arctan2(2, 1.5)])
+
+
+def test_its_speed_bridges_a_gap_and_is_0_at_first():
+    valid = np.array([[1, 0, 1, 1], [1, 1, 1, 1]], bool)
+    assert EgoState.of(scene(valid=valid), 2).speed_mps == pytest.approx(5)
+    assert EgoState.of(scene(), 0).speed_mps == 0
+
+
+@pytest.mark.parametrize(
+    ("made", "count"),
+    [
+        (scene(kinds=(AgentKind.VEHICLE, AgentKind.PEDESTRIAN)), 0),
+        (scene(kinds=(AgentKind.EGO, AgentKind.EGO)), 2),
+        (scene(valid=np.array([[1, 1, 0, 1], [1, 1, 1, 1]], bool)), 0),
+    ],
+)
+def test_a_scene_needs_one_ego(made, count):
+    message = f"street: number of egos at step 2 is {count}; exactly 1 is needed"
+    with pytest.raises(ForecastError, match=message):
+        EgoState.of(made, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x_m": np.nan}, "ego state is .*; finite numbers is needed"),
+        ({"speed_mps": -1.0}, "ego speed_mps is -1.0; a finite speed of at least 0"),
+        ({"width_m": 0.0}, "ego size is .*; a size above 0"),
+    ],
+)
+def test_a_state_that_cannot_be_is_refused(change, message):
+    with pytest.raises(ForecastError, match=message):
+        EgoState(**{"x_m": 0, "y_m": 0, "heading_rad": 0, "speed_mps": 1, **change})

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from forecast import ForecastError
+from forecast.scene.chances import FirstTimes, effective_samples, probability_interval
+
+
+@given(st.integers(1, 60), st.data(), st.sampled_from([0.8, 0.95, 0.99]))
+def test_the_interval_is_the_exact_one_for_equal_weights(samples, data, level):
+    hits = data.draw(st.integers(0, samples))
+    low, high = probability_interval(np.array([hits / samples]), samples, level)
+    exact = binomtest(hits, samples).proportion_ci(level, "exact")
+    np.testing.assert_allclose([low[0], high[0]], exact, atol=1e-6)
+
+
+def test_no_hit_in_twenty_is_not_safety():
+    low, high = probability_interval(np.array([0.0]), 20, 0.95)
+    assert (low[0], high[0]) == pytest.approx((0, 0.168), abs=5e-4)
+
+
+def test_effective_samples():
+    assert effective_samples(np.full(20, 0.05)) == pytest.approx(20)
+    assert effective_samples(np.array([1.0, 0.0])) == 1
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_a_level_must_be_one(level):
+    with pytest.raises(ForecastError, match="a level between 0 and 1 is needed"):
+        probability_interval(np.array([0.5]), 20, level)
+
+
+TIMES = FirstTimes(
+    agent_ids=np.array(["a", "b"]),
+    first_s=np.array([[1.0, np.inf], [2.0, 3.0], [np.inf, 1.0]]),
+    weights=np.array([0.2, 0.3, 0.5]),
+)
+
+
+def test_the_distribution_by_hand():
+    by = TIMES.distribution([0.5, 1.0, 2.5, 10.0])
+    np.testing.assert_allclose(by, [[0, 0], [0.2, 0.5], [0.5, 0.5], [0.5, 0.8]])
+
+
+def test_quantiles_by_hand():
+    np.testing.assert_array_equal(TIMES.quantile_s(0.5), [2.0, 1.0])
+    np.testing.assert_array_equal(TIMES.quantile_s(0.6), [np.inf, 3.0])
+    np.testing.assert_array_equal(TIMES.quantile_s(1.0), [np.inf, np.inf])
+    with pytest.raises(ForecastError, match="share is 0; a share above 0"):
+        TIMES.quantile_s(0)
+
+
+def test_chances_of_one_agent():
+    chances = TIMES.within(2.0)
+    probability, low, high = chances.of("a")
+    assert probability == pytest.approx(0.5)
+    assert 0 < low < 0.5 < high < 1
+    with pytest.raises(ForecastError, match="agent 'c' is not predicted; the 2 predicted ones"):
+        chances.of("c")

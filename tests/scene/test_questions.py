@@ -1,0 +1,187 @@
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forecast import ForecastError, Prediction
+from forecast.scene.questions import lane_area
+from tests.any_scene import small_map
+
+DT_S = 0.5
+SQUARE = np.array([[4, -1], [6, -1], [6, 1], [4, 1]])
+
+
+def predicted(positions, weights=None, valid=None) -> Prediction:
+    positions = np.asarray(positions, np.float32)
+    samples, agents = positions.shape[:2]
+    return Prediction(
+        positions_m=positions,
+        weights=np.full(samples, 1 / samples) if weights is None else np.asarray(weights),
+        agent_ids=np.array([f"p{i}" for i in range(agents)]),
+        valid=np.ones(agents, bool) if valid is None else np.asarray(valid),
+        at_us=0,
+        dt_s=DT_S,
+        origin_m=np.zeros(2),
+    )
+
+
+def walks(*velocities, start=(0.0, 0.0), steps=12):
+    """One agent; each sample keeps another velocity."""
+    times = np.arange(1, steps + 1)[:, None] * DT_S
+    return np.array([[np.add(start, times * velocity)] for velocity in velocities])
+
+
+def test_entry_is_timed_between_steps():
+    first = predicted(walks([1.0, 0], [0.5, 0], [0, 1])).time_to_entry(SQUARE).first_s
+    np.testing.assert_allclose(first[:, 0], [4.0, np.inf, np.inf])
+    first = predicted(walks([1.5, 0])).time_to_entry(SQUARE).first_s
+    np.testing.assert_allclose(first[0, 0], 4 / 1.5, atol=1e-6)
+
+
+def test_a_small_area_between_two_steps_is_not_jumped_over():
+    narrow = shapely.box(4.9, -1, 5.1, 1)
+    first = predicted(walks([4.0, 0])).time_to_entry(narrow).first_s
+    np.testing.assert_allclose(first, [[4.9 / 4]], atol=1e-6)
+
+
+def test_who_is_inside_at_the_first_step_has_entered():
+    inside = predicted(walks([0, 0], start=(5, 0)))
+    np.testing.assert_array_equal(inside.time_to_entry(SQUARE).first_s, [[DT_S]])
+    assert inside.enters(SQUARE, DT_S).probability.tolist() == [1]
+
+
+def test_a_hole_is_not_the_area():
+    ring = shapely.Polygon(shapely.box(-9, -9, 9, 9).exterior, [shapely.box(-8, -8, 8, 8).exterior])
+    first = predicted(walks([2, 0], [0, 0])).time_to_entry(ring).first_s
+    np.testing.assert_allclose(first[:, 0], [4.0, np.inf])
+
+
+def test_probabilities_are_weighted_and_leave_out_who_is_not_predicted():
+    positions = np.concatenate([walks([1, 0], [0, 1]), walks([0, 1], [1, 0])], axis=1)
+    made = predicted(positions, weights=[0.3, 0.7], valid=[True, False])
+    chances = made.enters(SQUARE, within_s=6)
+    assert chances.agent_ids.tolist() == ["p0"]
+    assert chances.probability == pytest.approx([0.3])
+    assert chances.low[0] < 0.3 < chances.high[0]
+    assert made.enters(SQUARE, within_s=3.9).probability.tolist() == [0]
+
+
+def test_a_lane_can_be_entered():
+    strip = lane_area(small_map(), "lane-1", width_m=2)
+    assert strip.bounds == (0, -1, 5, 1)
+    assert predicted(walks([0, -1], start=(2, 3))).enters(strip, 2.0).probability.tolist() == [1]
+    with pytest.raises(ForecastError, match="number of lanes called 'x' is 0; exactly 1"):
+        lane_area(small_map(), "x")
+
+
+def test_crossing_a_line_from_either_side():
+    kerb = [[-5, 1], [5, 1], [5, 9]]
+    made = predicted(walks([0, 0.5], [0, -0.5], [3, 0.6]))
+    np.testing.assert_allclose(made.crosses(kerb, 6).probability, [2 / 3])
+    back = predicted(walks([0, -1], start=(0, 3)))
+    assert back.crosses(kerb, 2.0).probability.tolist() == [1]
+    assert back.crosses(kerb, 1.9).probability.tolist() == [0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_entry_and_crossing_against_shapely(seed):
+    rng = np.random.default_rng(seed)
+    made = predicted(rng.normal(0, 1.5, (3, 2, 5, 2)).cumsum(axis=2))
+    area = shapely.Polygon(rng.normal(0, 3, (8, 2))).convex_hull
+    line = rng.normal(0, 3, (3, 2))
+    paths = shapely.linestrings(made.positions_m.astype(float))
+    entered = made.time_to_entry(area).first_s
+    np.testing.assert_array_equal(np.isfinite(entered), shapely.intersects(paths, area))
+    crossed = shapely.intersects(paths, shapely.LineString(line)).mean(axis=0)
+    np.testing.assert_allclose(made.crosses(line, 9).probability, crossed)
+    for k, a in np.argwhere(np.isfinite(entered)):
+        at = entered[k, a] / DT_S - 1
+        step = min(int(at), 3)
+        points = made.positions_m[k, a, [step, step + 1]].astype(float)
+        there = points[0] + (at - step) * (points[1] - points[0])
+        assert area.distance(shapely.Point(there)) < 1e-6
+
+
+@given(st.floats(0.5, 6), st.floats(0.5, 6))
+def test_more_time_is_never_less_likely(one, other):
+    made = predicted(walks([1.0, 0], [0.9, 0], [1.6, 0], [0.1, 0]))
+    short, long = sorted([one, other])
+    assert made.enters(SQUARE, short).probability <= made.enters(SQUARE, long).probability
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_a_region_of_few_samples_holds_its_level_in_the_mean(level):
+    rng = np.random.default_rng(3)
+    held = []
+    for _ in range(40):
+        samples = rng.normal(0, [1.5, 0.5], (20, 2))
+        made = predicted(np.tile(samples[:, None, None], (1, 1, 12, 1)))
+        region = made.where("p0", 3.0, level)
+        held.append(region.contains(rng.normal(0, [1.5, 0.5], (300, 2))).mean())
+    assert np.mean(held) == pytest.approx(level, abs=0.06)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_a_region_of_many_samples_holds_its_level(level):
+    rng = np.random.default_rng(0)
+    spread = np.array([[2.0, 0.8], [0.8, 0.5]])
+    samples = rng.multivariate_normal([10, 5], spread, 2000)
+    region = predicted(np.tile(samples[:, None, None], (1, 1, 12, 1))).where("p0", 3.0, level)
+    fresh = rng.multivariate_normal([10, 5], spread, 20000)
+    assert region.contains(fresh).mean() == pytest.approx(level, abs=0.025)
+    ellipse = np.pi * np.sqrt(np.linalg.det(spread)) * -2 * np.log(1 - level)
+    assert region.polygon.area == pytest.approx(ellipse, rel=0.15)
+
+
+def test_a_region_of_two_ways_has_two_parts():
+    rng = np.random.default_rng(1)
+    left, right = (side + rng.normal(0, 0.2, (40, 2)) for side in ([-5, 0], [5, 0]))
+    both = np.concatenate([left, right])[:, None, None]
+    region = predicted(np.tile(both, (1, 1, 12, 1))).where("p0", 3.0, 0.8)
+    assert len(region.polygon.geoms) == 2
+    assert not region.contains([0, 0])
+
+
+def test_a_higher_level_contains_a_lower_one():
+    rng = np.random.default_rng(2)
+    made = predicted(rng.normal(0, 1, (20, 1, 12, 2)))
+    small, large = (made.where("p0", 3.0, level).polygon for level in (0.5, 0.9))
+    assert small.difference(large).area < 1e-6
+
+
+def test_one_sample_has_a_small_region_and_times_are_interpolated():
+    region = predicted(walks([1.0, 0])).where("p0", at_s=2.75)
+    assert region.contains([2.75, 0])
+    assert region.polygon.area < 0.5
+
+
+def test_samples_that_agree_have_a_region_around_them():
+    region = predicted(np.tile([3.0, 4.0], (20, 1, 12, 1))).where("p0", 3.0, 0.9)
+    assert region.contains([3, 4])
+    radius = 0.1 * np.sqrt(-2 * np.log(0.1))
+    assert region.polygon.area == pytest.approx(np.pi * radius**2, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda p: p.where("p9"), "agent 'p9' is not predicted; the 1 predicted ones are p0"),
+        (lambda p: p.where("p1"), "agent 'p1' is not predicted"),
+        (lambda p: p.where("p0", 7.0), "at_s is 7.0; a time from 0.5 s to 6.0 s is needed"),
+        (lambda p: p.where("p0", 0.0), "at_s is 0.0; a time from 0.5 s"),
+        (lambda p: p.where("p0", level=1.0), "level is 1.0; a level between 0 and 1"),
+        (lambda p: p.enters([[0, 0], [1, 1]], 3), r"shape of area is \[2, 2\]; a polygon or its"),
+        (lambda p: p.enters(shapely.Point(0, 0), 3), "area is Point; a polygon that is valid"),
+        (
+            lambda p: p.enters([[0, 0], [1, 1], [1, 0], [0, 1]], 3),
+            "area is Polygon; a polygon that is valid",
+        ),
+        (lambda p: p.crosses([[0, 0]], 3), r"shape of line is \[1, 2\]; \[P, 2\] is needed"),
+    ],
+)
+def test_questions_without_an_answer_are_refused(ask, message):
+    positions = np.concatenate([walks([1, 0]), walks([0, 1])], axis=1)
+    with pytest.raises(ForecastError, match=message):
+        ask(predicted(positions, valid=[True, False]))
