@@ -142,7 +142,7 @@ class Ego:
     @cached_property
     def half_step(self) -> Tensor:
         """Half the way of each step ``[T, P]``."""
-        return torch.hypot(self.x.diff(dim=0), self.y.diff(dim=0)) / 2
+        return torch.hypot(*self.way) / 2
 
     @cached_property
     def middle(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -150,14 +150,17 @@ class Ego:
         x, y, heading = ((v[1:] + v[:-1]) / 2 for v in (self.x, self.y, self.heading))
         return x, y, heading.cos(), heading.sin()
 
+    @cached_property
+    def way(self) -> tuple[Tensor, Tensor]:
+        """How the position changes in each step, along x and y, each ``[T, P]``."""
+        return self.x.diff(dim=0), self.y.diff(dim=0)
+
     def frames(self, rows: Rows, share: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Position, cosine and sine ``[R]`` a share of the step after its start."""
         now = rows.at_ego(self)
         if share in (0.0, 1.0):
             at = now + self.plans if share else now
             x, y, cos, sin = (v.flatten()[at] for v in (self.x, self.y, *self.axes))
-        elif share == 0.5:
-            x, y, cos, sin = (v.flatten()[now] for v in self.middle)
         else:
             flat = (v.flatten() for v in (self.x, self.y, self.heading))
             x, y, heading = (torch.lerp(v[now], v[now + self.plans], share) for v in flat)
@@ -176,9 +179,8 @@ class Ego:
 
     def courses(self, people: People, radius_m: float) -> list[tuple[Tensor, Tensor]]:
         """Features whose products are ``d x v``, ``d.v`` and ``r^2 v.v`` of gap d and drift v."""
-        x, y, u, v = self.x[:-1], self.y[:-1], self.x.diff(dim=0), self.y.diff(dim=0)
-        p, q = people.x[:-1], people.y[:-1]
-        r, s = people.x.diff(dim=0), people.y.diff(dim=0)
+        x, y, (u, v) = self.x[:-1], self.y[:-1], self.way
+        p, q, (r, s) = people.x[:-1], people.y[:-1], people.way
         one, other, r2 = torch.ones_like(x), torch.ones_like(p), radius_m**2
         cross = [one, u, -v, -x, y, x * v - y * u], [p * s - q * r, q, p, s, r, other]
         along = [one, -u, -v, -x, -y, x * u + y * v], [p * r + q * s, p, q, r, s, other]
@@ -269,9 +271,14 @@ class People:
         return (self.x[1:] + self.x[:-1]) / 2, (self.y[1:] + self.y[:-1]) / 2
 
     @cached_property
+    def way(self) -> tuple[Tensor, Tensor]:
+        """How the position changes in each step, along x and y, each ``[T, R, K * A]``."""
+        return self.x.diff(dim=0), self.y.diff(dim=0)
+
+    @cached_property
     def step_length(self) -> Tensor:
         """Length of each step ``[T, R, K * A]``."""
-        return torch.hypot(self.x.diff(dim=0), self.y.diff(dim=0))
+        return torch.hypot(*self.way)
 
     @property
     def longest_half_step(self) -> Tensor:
@@ -296,8 +303,6 @@ class People:
         later = now + self.x[0].numel()
         if share in (0.0, 1.0):
             x, y = (v.flatten()[later if share else now] for v in (self.x, self.y))
-        elif share == 0.5:
-            x, y = (v.flatten()[now] for v in self.middle)
         else:
             flat = (v.flatten() for v in (self.x, self.y))
             x, y = (torch.lerp(v[now], v[later], share) for v in flat)
@@ -311,12 +316,27 @@ class People:
 
     def course(self, ego: Ego, rows: Rows) -> Motion:
         """From the ego's centre to the body's, and how that changes during the step ``[R]``."""
-        (x, y), (next_x, next_y) = self.positions(rows, 0.0), self.positions(rows, 1.0)
-        now = rows.at_ego(ego)
-        later = now + ego.plans
-        own_x, own_y = ego.x.flatten(), ego.y.flatten()
-        gap_x, gap_y = x - own_x[now], y - own_y[now]
-        return Motion(gap_x, gap_y, next_x - own_x[later] - gap_x, next_y - own_y[later] - gap_y)
+        theirs, own = rows.at_people(self), rows.at_ego(ego)
+        x, y = (
+            v.flatten()[theirs] - w.flatten()[own] for v, w in ((self.x, ego.x), (self.y, ego.y))
+        )
+        return Motion(x, y, *self._drift(ego, theirs, own))
+
+    def around_middle(self, ego: Ego, rows: Rows) -> Motion:
+        """The same half way through the step, seen from the ego's frame there ``[R]``."""
+        theirs, own = rows.at_people(self), rows.at_ego(ego)
+        own_x, own_y, cos, sin = (v.flatten()[own] for v in ego.middle)
+        x, y = (v.flatten()[theirs] for v in self.middle)
+        x, y, (dx, dy) = x - own_x, y - own_y, self._drift(ego, theirs, own)
+        return Motion(
+            cos * x + sin * y, cos * y - sin * x, cos * dx + sin * dy, cos * dy - sin * dx
+        )
+
+    def _drift(self, ego: Ego, theirs: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = (
+            v.flatten()[theirs] - w.flatten()[own] for v, w in zip(self.way, ego.way, strict=True)
+        )
+        return x, y
 
     def turn(self, ego: Ego, rows: Rows, share: float) -> Tensor:
         """Headings of the bodies ``[R]`` relative to the ego's; discs need none and get 0."""

@@ -171,21 +171,24 @@ def _near(ego: Ego, people: People, values: int) -> Rows:
 
     During a step two bodies are no nearer than at its middle, less what both move in half a step;
     and the nearest pair at such a middle bounds the smallest distance from above. First with
-    circles around the bodies, then with the ego's box. What follows a sure contact is left out.
+    circles around the bodies, then with the ego's box, along and across. What follows a sure
+    contact is left out.
     """
     rows = Rows.over_plans(_near_by_circles, ego, people, values)
-    x, y = people.seen_from(ego, rows, 0.5)
-    inner = people.radius[rows.body % people.agents]
-    apart = torch.hypot((x.abs() - ego.half[0]).relu(), (y.abs() - ego.half[1]).relu()) - inner
+    move = people.around_middle(ego, rows)
+    radius = people.radius[rows.body % people.agents]
+    out_x, out_y = move.x.abs() - ego.half[0], move.y.abs() - ego.half[1]
+    apart = torch.hypot(out_x.relu(), out_y.relu()) - radius
     cells = people.cells(rows)
     best = people.nobody(ego).scatter_reduce_(0, cells, apart.clamp_min(0), "amin")
     touching = torch.where(apart <= 0, rows.step, torch.inf)
     surely = people.nobody(ego).scatter_reduce_(0, cells, touching, "amin")
-    own = (ego.half_step + ego.turns * ego.reach / 2).flatten()[rows.at_ego(ego)]
-    moved = own + people.step_length.flatten()[rows.at_people(people)] / 2
-    spare = people.reach - float(people.radius.min()) + _SLACK_M
-    kept = (apart <= best[cells] + moved + spare) & (rows.step <= surely[cells])
-    return rows.chosen(kept.nonzero().squeeze(-1))
+    least_x, least_y = out_x - move.dx.abs() / 2, out_y - move.dy.abs() / 2
+    turned = ego.turns.flatten()[rows.at_ego(ego)] * ego.reach / 2
+    least = torch.hypot(least_x.relu(), least_y.relu()) - turned - people.reach - _SLACK_M
+    return rows.chosen(
+        ((least <= best[cells]) & (rows.step <= surely[cells])).nonzero().squeeze(-1)
+    )
 
 
 def _near_by_circles(ego: Ego, people: People) -> Tensor:

@@ -98,10 +98,10 @@ class _Frame:
 
     def __init__(self, ego: Ego, people: People, rows: Rows) -> None:
         at = rows.at_ego(ego)
-        self._x, self._y, self._cos, self._sin = ego.frames(rows, 0.5)
+        self._x, self._y, self._cos, self._sin = (value.flatten()[at] for value in ego.middle)
         self._people, self._rows = people, rows
         radius = people.radius[rows.body % people.agents]
-        step_x, step_y = (value.diff(dim=0).flatten()[at] for value in (ego.x, ego.y))
+        step_x, step_y = (value.flatten()[at] for value in ego.way)
         self.step = self._cos * step_x + self._sin * step_y
         self.half_body = ego.half[0] + radius
         self.half_x = self.half_body + self.step.abs() / 2
