@@ -26,7 +26,11 @@ def bilinear(of_plans: Tensor, of_people: Tensor) -> Tensor:
     """
     if of_people.shape[2] == 1:
         return of_plans @ of_people[:, :, 0]
-    return torch.einsum("tpd,tdpn->tpn", of_plans, of_people)
+    first, *others = range(of_plans.shape[-1])
+    total = of_plans[..., first, None] * of_people[:, first]
+    for feature in others:  # a third of the time of einsum
+        total.addcmul_(of_plans[..., feature, None], of_people[:, feature])
+    return total
 
 
 class Rows(NamedTuple):
@@ -201,7 +205,7 @@ class People:
     Attributes:
         x: ``[T + 1, R, K * A]``.
         y: ``[T + 1, R, K * A]``.
-        heading: During each step ``[T, R, K * A]``.
+        heading: During each step ``[T, R, K * A]``; discs have none, it is 0.
         half: Half length and half width ``[A, 2]``.
         radius: Radius of a disc, half the width of a box ``[A]``.
         discs: Whether they are discs.
@@ -222,9 +226,10 @@ class People:
     def of(cls, futures: Futures, ego: EgoState) -> People:
         """The people of futures that are all discs or all boxes."""
         positions = futures.from_now_m() - ego.pose[:2]
-        headings = futures.step_headings_rad()
         shared = not futures.reactive
         discs = bool(futures.disc.all())
+        still = np.zeros(futures.positions_m.shape[:-1], np.float32)
+        headings = still if discs else futures.step_headings_rad()
         half = torch.from_numpy(np.float32(futures.sizes_m)) / 2
         samples, agents = futures.positions_m.shape[-4:-2]
         return cls(
@@ -279,6 +284,11 @@ class People:
     def step_length(self) -> Tensor:
         """Length of each step ``[T, R, K * A]``."""
         return torch.hypot(*self.way)
+
+    @cached_property
+    def gone(self) -> Tensor:
+        """Length of the way since now ``[T + 1, R, K * A]``."""
+        return torch.cat([torch.zeros_like(self.x[:1]), self.step_length.cumsum(0)])
 
     @property
     def longest_half_step(self) -> Tensor:

@@ -54,9 +54,9 @@ def _in_range(ego: Ego, people: People, asked: Tensor, *, lag_steps: int) -> Ten
     ``|d| <= a + b`` with a of the plan and b of the person, which, squared, is bilinear.
     """
     first, last = _span(people.steps, lag_steps)
-    done = torch.cat([torch.zeros_like(people.x[:1]), people.step_length.cumsum(0)])
-    middle = (done[1:] + done[:-1]) / 2
-    travel = torch.maximum(middle - done[first], done[last] - middle)
+    gone = people.gone
+    middle = (gone[1:] + gone[:-1]) / 2
+    travel = torch.maximum(middle - gone[first], gone[last] - middle)
     (x, y, _, _), (p, q) = ego.middle, people.middle
     a = ego.half_step + ego.reach + _SLACK_M
     b = travel + people.radius.repeat(people.samples)
@@ -79,18 +79,15 @@ def _crosses(ego: Ego, people: People, rows: Rows, lag_steps: int) -> Tensor:
 
 
 def _bend(people: People, lag_steps: int) -> Tensor:
-    """How far ways leave the straight line between the ends of their spans ``[T, R, K * A]``."""
+    """How far ways can leave the straight line between the ends of their spans ``[T, R, K * A]``.
+
+    A way of length l between ends c apart stays in an ellipse of half width sqrt(l^2 - c^2) / 2.
+    """
     first, last = _span(people.steps, lag_steps)
-    x, y = people.x[first], people.y[first]
-    dx, dy = people.x[last] - x, people.y[last] - y
-    length2 = (dx.square() + dy.square()).clamp_min(1e-9)
-    bend = torch.zeros_like(dx)
-    for lag in range(-lag_steps, lag_steps + 2):
-        at = (torch.arange(people.steps) + lag).clamp(0, people.steps)
-        ahead_x, ahead_y = people.x[at] - x, people.y[at] - y
-        share = ((ahead_x * dx + ahead_y * dy) / length2).clamp(0, 1)
-        bend = torch.maximum(bend, torch.hypot(ahead_x - share * dx, ahead_y - share * dy))
-    return bend
+    length = people.gone[last] - people.gone[first]
+    apart2 = (people.x[last] - people.x[first]).square()
+    apart2 += (people.y[last] - people.y[first]).square()
+    return (length.square() - apart2).clamp_min(0).sqrt() / 2
 
 
 class _Frame:

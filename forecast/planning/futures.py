@@ -12,6 +12,8 @@ from forecast.errors import require
 from forecast.scene import AgentKind, Prediction, Scene
 
 _ROUND = (AgentKind.PEDESTRIAN,)
+_MOVED_M = 0.2
+"""A shorter step does not turn a box: imagined positions of parked vehicles are noisy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,4 +122,4 @@ class Futures:
 
     def step_headings_rad(self) -> NDArray[np.float32]:
         """Heading ``[..., K, A, T]`` during each step: its direction; if still, the last one."""
-        return geometry.step_headings(self.from_now_m(), self.headings_rad)
+        return geometry.step_headings(self.from_now_m(), self.headings_rad, _MOVED_M)
