@@ -47,7 +47,7 @@ class TestBuild:
         with pytest.raises(ForecastError) as error:
             build("social_force", None, 20, 0)
         assert str(error.value) == (
-            "predictor 'social_force' is unknown; a weights file or one of stationary, "
+            "predictor 'social_force' is unknown; a weights file or one of town, stationary, "
             "constant_velocity, kalman, kmeans is needed"
         )
 
