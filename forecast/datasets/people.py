@@ -60,9 +60,9 @@ class People:
         return replace(scene, frame_ids=frame_ids)
 
 
-def hash_of(protocol: str, files: Mapping[str, Path]) -> str:
-    """A hash of a protocol's name and of all files."""
-    digest = hashlib.sha256(protocol.encode())
+def hash_of(word: str, files: Mapping[str, Path]) -> str:
+    """A hash of a word and of all files."""
+    digest = hashlib.sha256(word.encode())
     for name, path in files.items():
         digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

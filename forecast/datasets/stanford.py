@@ -26,7 +26,7 @@ class StanfordSource:
     """Scenes of the recordings, each called after its file; ``all_recordings`` is all of them."""
 
     name = "stanford"
-    protocol = "trajnet-stanford-v1"
+    protocol = "eth-ucy-v1"
     dt_s = 0.4
 
     def __init__(self, dataroot: Path | str) -> None:
@@ -47,7 +47,7 @@ class StanfordSource:
 
     def fingerprint(self) -> str:
         """A hash of all files."""
-        return hash_of(self.protocol, self._files)
+        return hash_of(self.name, self._files)
 
     def scene_names(self) -> list[str]:
         """The recordings."""
