@@ -15,6 +15,8 @@ from forecast.errors import require
 from forecast.graphs.pieces import MapKind
 from forecast.scene import AgentKind
 
+_SOON_S = 3.0
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
@@ -30,7 +32,8 @@ class AugmentConfig:
         drop_pieces: Share of the pieces that are left out beside.
         shift_map_m: Standard deviation of a shift of the map against the agents. Together these
             keep a model of few scenes from telling by the map where it is and what happened there.
-        far_m: Agents farther than this from every pedestrian are left out; they teach little.
+        far_m: Agents farther than this from every pedestrian, by the way they go in 3 s, are left
+            out; they teach little.
     """
 
     scale: float = 0.15
@@ -109,11 +112,15 @@ def reverse(window: Window) -> Window:
 
 
 def _near_people(window: Window, far_m: float) -> NDArray[np.bool_]:
-    """Agents within ``far_m`` of a pedestrian now ``[A]``."""
-    now = window.positions_m[:, window.history_steps - 1]
+    """Agents that are or soon can be within ``far_m`` of a pedestrian ``[A]``."""
+    history = window.history_steps
+    past, valid = window.positions_m[:, :history], window.valid[:, :history]
+    velocity, _ = geometry.backward_velocity(past, valid, window.dt_s)
+    soon = _SOON_S * np.linalg.norm(velocity[:, -1], axis=-1)
+    now = past[:, -1]
     people = now[window.kinds == AgentKind.PEDESTRIAN]
     distance = np.linalg.norm(now[:, None] - people[None], axis=-1)
-    near: NDArray[np.bool_] = (distance <= far_m).any(axis=1)
+    near: NDArray[np.bool_] = (distance <= far_m + soon[:, None]).any(axis=1)
     return near
 
 

@@ -29,7 +29,8 @@ class GraphConfig:
 
     Attributes:
         agent_radius_m: Range of interaction between pedestrians and cyclists.
-        vehicle_radius_m: Range of interaction where a vehicle or the ego takes part.
+        vehicle_radius_m: Range of interaction where a vehicle or the ego takes part, standing.
+        vehicle_ahead_s: The range grows by the way that the faster vehicle goes in this time.
         map_radius_m: Range within which an agent sees map pieces; 0 for a model without a map.
         piece_m: Lines of the map are cut into pieces of about this length.
         piece_points: Points per map piece P.
@@ -38,7 +39,8 @@ class GraphConfig:
     """
 
     agent_radius_m: float = 5.0
-    vehicle_radius_m: float = 15.0
+    vehicle_radius_m: float = 10.0
+    vehicle_ahead_s: float = 3.0
     map_radius_m: float = 10.0
     piece_m: float = 10.0
     piece_points: int = 5
@@ -50,7 +52,7 @@ class GraphConfig:
         for name in ("agent_radius_m", "vehicle_radius_m", "piece_m"):
             value = getattr(self, name)
             require(value > 0, f"graph.{name}", value, "a positive length")
-        for name in ("map_radius_m", "slack_mps", "vehicle_slack_mps"):
+        for name in ("vehicle_ahead_s", "map_radius_m", "slack_mps", "vehicle_slack_mps"):
             require(getattr(self, name) >= 0, f"graph.{name}", getattr(self, name), "0 or more")
         require(self.piece_points >= 2, "graph.piece_points", self.piece_points, "2 or more")
 
@@ -90,50 +92,56 @@ def window_graph(
     agent.future_valid = torch.from_numpy(window.future_valid)
     agent.scored = torch.from_numpy(window.scored)
 
-    position, reach = _reach(window, config, ego_plan)
-    pairs, radius = _agent_pairs(position, reach, window.kinds, config)
+    speed = _highest_speed(window, config, ego_plan)
+    position, reach = window.positions_m[:, history - 1], speed * _horizon_s(window)
+    pairs, radius = _agent_pairs(position, reach, speed, window.kinds, config)
     data["agent", "near", "agent"].edge_index = torch.from_numpy(pairs)
     data["agent", "near", "agent"].radius = torch.from_numpy(radius)
     _add_map(data, window.lane_map, position, reach, config)
     return data
 
 
-def _reach(
+def _horizon_s(window: Window) -> float:
+    return (window.positions_m.shape[1] - window.history_steps) * window.dt_s
+
+
+def _highest_speed(
     window: Window, config: GraphConfig, ego_plan: NDArray[np.float32] | None
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Current positions ``[A, 2]`` and how far each agent can get before the horizon ``[A]``."""
+) -> NDArray[np.float32]:
+    """The highest mean speed until the horizon to reckon with ``[A]``."""
     history = window.history_steps
-    steps = window.positions_m.shape[1] - history
     past, valid = window.positions_m[:, :history], window.valid[:, :history]
     velocity, _ = geometry.backward_velocity(past, valid, window.dt_s)
     drives = window.kinds >= AgentKind.VEHICLE
     slack = np.where(drives, config.vehicle_slack_mps, config.slack_mps)
-    reach = (np.linalg.norm(velocity[:, -1], axis=-1) + slack) * steps * window.dt_s
-    position = past[:, -1]
+    speed = np.linalg.norm(velocity[:, -1], axis=-1) + slack
     if ego_plan is not None:
-        away = np.linalg.norm(ego_plan[None, :, :2] - position[:, None], axis=-1).max(axis=1)
-        reach = np.where(window.kinds == AgentKind.EGO, np.maximum(reach, away), reach)
-    return position, reach.astype(np.float32)
-
-
-def radii(
-    kinds_a: NDArray[np.int8], kinds_b: NDArray[np.int8], config: GraphConfig
-) -> NDArray[np.float32]:
-    """Interaction range of pairs of agents by their kinds, in metres."""
-    large = (kinds_a >= AgentKind.VEHICLE) | (kinds_b >= AgentKind.VEHICLE)
-    return np.where(large, config.vehicle_radius_m, config.agent_radius_m).astype(np.float32)
+        length = np.linalg.norm(ego_plan[0, :2] - past[:, -1], axis=-1)
+        length = length + np.linalg.norm(np.diff(ego_plan[:, :2], axis=0), axis=-1).sum()
+        planned = length / _horizon_s(window)
+        speed = np.where(window.kinds == AgentKind.EGO, np.maximum(speed, planned), speed)
+    return speed.astype(np.float32)
 
 
 def _agent_pairs(
     position: NDArray[np.float32],
     reach: NDArray[np.float32],
+    speed: NDArray[np.float32],
     kinds: NDArray[np.int8],
     config: GraphConfig,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Ordered pairs of agents that can come within range ``[2, E]``, and their ranges ``[E]``."""
+    """Ordered pairs of agents that can come within range ``[2, E]``, and their ranges ``[E]``.
+
+    The ranges are those of standing vehicles; a pair is kept by its largest range.
+    """
     distance = np.linalg.norm(position[:, None] - position[None], axis=-1)
-    limit = radii(kinds[:, None], kinds[None], config)
-    near = (distance < limit + reach[:, None] + reach[None]) & ~np.eye(len(kinds), dtype=bool)
+    drives = kinds >= AgentKind.VEHICLE
+    limit = np.where(
+        drives[:, None] | drives, config.vehicle_radius_m, config.agent_radius_m
+    ).astype(np.float32)
+    ahead = config.vehicle_ahead_s * np.where(drives, speed, 0)
+    largest = limit + np.maximum(ahead[:, None], ahead)
+    near = (distance < largest + reach[:, None] + reach) & ~np.eye(len(kinds), dtype=bool)
     return np.stack(np.nonzero(near)), limit[near]
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
-from forecast.graphs import MapKind
-from forecast.models.kinematics import to_local
+from forecast.graphs import GraphConfig, MapKind
+from forecast.models.kinematics import Motion, to_local
 from forecast.models.state import Context, EncodedMap, State
 
 AGENT_KINDS = 4
@@ -33,7 +33,7 @@ def edges_in_range(
         source: Source positions ``[S, M, 2]``.
         target: Target positions ``[S, N, 2]``.
         pairs: Candidate pairs (source, target) ``[2, E]``.
-        radius: Range of each pair ``[E]``.
+        radius: Range of each pair ``[E]`` or ``[S, E]``.
 
     Returns:
         Edges ``[2, E']`` between the nodes of the S copies laid end to end, and for each edge the
@@ -146,10 +146,10 @@ class MapEncoder(nn.Module):
 class Interaction(nn.Module):
     """What each agent takes from the agents and the map around it, at one step."""
 
-    def __init__(self, hidden: int, messages: int, map_width: int, map_radius_m: float) -> None:
+    def __init__(self, hidden: int, messages: int, map_width: int, graph: GraphConfig) -> None:
         super().__init__()
-        self.map_radius_m = map_radius_m
-        self.agents = Messages(hidden, hidden, _POSE_FEATURES + 3, messages)
+        self.map_radius_m, self.ahead_s = graph.map_radius_m, graph.vehicle_ahead_s
+        self.agents = Messages(hidden, hidden, _POSE_FEATURES + 5, messages)
         self.map = Messages(map_width, hidden, _POSE_FEATURES, messages)
 
     def forward(self, context: Context, state: State, hidden: Tensor, present: Tensor) -> Tensor:
@@ -173,27 +173,44 @@ class Interaction(nn.Module):
         self, context: Context, state: State, hidden: Tensor, present: Tensor
     ) -> Tensor:
         motion = state.motion
-        edges, pair = edges_in_range(
-            motion.position, motion.position, context.pairs, context.radius
-        )
+        ranges = self._ranges(context, motion)
+        edges, pair = edges_in_range(motion.position, motion.position, context.pairs, ranges)
         source, target = edges
         position, velocity = motion.position.flatten(0, 1), motion.velocity.flatten(0, 1)
         facing = motion.facing.flatten(0, 1)
         ahead, hand = facing[target], _hands(state)[target]
         offset = to_local(position[source] - position[target], ahead, hand)
-        distance = offset.norm(dim=-1)
-        gap = distance - context.reach_m[context.pairs[:, pair]].sum(0)
+        closing = to_local(velocity[source] - velocity[target], ahead, hand)
+        bodies = context.reach_m[context.pairs[:, pair]].sum(0)
         features = torch.cat(
             [
                 _pose_features(offset, to_local(facing[source], ahead, hand)),
-                to_local(velocity[source] - velocity[target], ahead, hand),
-                torch.exp(-gap.clamp(min=-1))[:, None],
+                closing,
+                _encounter_features(offset, closing, bodies),
             ],
             -1,
         )
-        fade = fade_out(distance, context.radius[pair]) * present.flatten()[source]
+        copy = torch.div(target, state.seen.shape[1], rounding_mode="floor")
+        fade = fade_out(offset.norm(dim=-1), ranges[copy, pair]) * present.flatten()[source]
         gathered: Tensor = self.agents(hidden, hidden, edges, features, fade)
         return gathered
+
+    def _ranges(self, context: Context, motion: Motion) -> Tensor:
+        """Range of each pair ``[S, E]``: a fast vehicle is noticed, and looks, farther ahead."""
+        speed = motion.velocity.norm(dim=-1) * context.drives
+        source, target = context.pairs
+        return context.radius + self.ahead_s * torch.maximum(speed[:, source], speed[:, target])
+
+    @torch.no_grad()
+    def near_traffic(self, context: Context, state: State) -> Tensor:
+        """Agents that have a moving vehicle in range now ``[N]``; of the first copy."""
+        motion, (source, target) = state.motion, context.pairs
+        moves = context.drives & (motion.velocity[0].norm(dim=-1) > _MOVES_MPS) & state.seen[0]
+        distance = (motion.position[0, source] - motion.position[0, target]).norm(dim=-1)
+        noticed = moves[source] & (distance < self._ranges(context, motion)[0])
+        near = torch.zeros_like(moves)
+        near[target[noticed]] = True
+        return near
 
     def _from_map(self, context: Context, state: State, hidden: Tensor) -> Tensor:
         position, facing = state.motion.position, state.motion.facing
@@ -219,6 +236,19 @@ def _hands(state: State) -> Tensor:
 
 _MAP_SCALE_M = 10.0
 _POSE_FEATURES = 5
+_STILL_MPS = 0.1
+_MOVES_MPS = 1.0
+_LONGEST_WAIT_S = 8.0
+
+
+def _encounter_features(offset: Tensor, closing: Tensor, bodies: Tensor) -> Tensor:
+    """How near two are now, and how near and how soon if both keep their velocities ``[E, 3]``."""
+    rate = (offset * closing).sum(-1) / (closing.square().sum(-1) + _STILL_MPS**2)
+    wait = (-rate).clamp(0, _LONGEST_WAIT_S)
+    gaps = (
+        torch.stack([offset, offset + closing * wait[:, None]], -2).norm(dim=-1) - bodies[:, None]
+    )
+    return torch.cat([torch.exp(-gaps.clamp(min=-1)), 1 / (1 + wait[:, None])], -1)
 
 
 def _pose_features(offset: Tensor, direction: Tensor) -> Tensor:

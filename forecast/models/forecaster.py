@@ -36,7 +36,7 @@ class PedestrianForecaster(nn.Module):
         super().__init__()
         self.config = config
         self.map = MapEncoder(config.graph.piece_points, config.world_model.map)
-        self.world = WorldModel(config.world_model, config.graph.map_radius_m)
+        self.world = WorldModel(config.world_model, config.graph)
 
     def context(self, graph: HeteroData) -> Context:
         """The world's constants of a graph (or batch) of `forecast.graphs.window_graph`."""
@@ -69,7 +69,10 @@ class PedestrianForecaster(nn.Module):
             The mode, which is the mean of both hands', and the samples ``[1 + K, N, T, 2]``.
         """
         context = self.context(graph)
-        futures = self.world.imagine(context, self.observe(context, graph), noise, plan).position
+        return self._imagine(context, self.observe(context, graph), noise, plan)
+
+    def _imagine(self, context: Context, state: State, noise: Noise, plan: Plan | None) -> Tensor:
+        futures = self.world.imagine(context, state, noise, plan).position
         return torch.cat([futures[:2].mean(0, keepdim=True), futures[2:]])
 
     def loss(
@@ -97,10 +100,14 @@ class PedestrianForecaster(nn.Module):
         steps = agent.future.shape[1]
         size = self.config.world_model
         noise = draw_noise(size, samples, agent.num_nodes, steps, like=agent.position)
-        futures = self(graph, noise, plan)
+        context = self.context(graph)
+        state = self.observe(context, graph)
+        futures = self._imagine(context, state, noise, plan)
         if plan is not None:
             counted = counted & ~plan.follows[:, None]
-        weight = torch.where(agent.kind == AgentKind.PEDESTRIAN, 1.0, config.vehicles)
+        near_traffic = self.world.interaction.near_traffic(context, state)
+        weight = torch.where(near_traffic, config.traffic, 1.0)
+        weight = torch.where(agent.kind == AgentKind.PEDESTRIAN, weight, config.vehicles)
         parts = rollout_loss(futures[1:], futures[0], agent.future, counted, weight, config)
         return parts, futures
 

@@ -24,15 +24,17 @@ class LossConfig:
         best_of: Weight of the best sample's error beside the energy score.
         mode: Weight of the most probable future's error.
         vehicles: Weight of an agent that is not a pedestrian.
+        traffic: Weight of a pedestrian who has a moving vehicle in range now; others have 1.
     """
 
     best_of: float = 0.5
     mode: float = 0.5
     vehicles: float = 0.1
+    traffic: float = 1.0
 
     def __post_init__(self) -> None:
         """Checks the weights; raises `ForecastError`."""
-        for name in ("best_of", "mode", "vehicles"):
+        for name in ("best_of", "mode", "vehicles", "traffic"):
             require(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), "0 or more")
 
 

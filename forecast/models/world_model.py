@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from forecast.errors import require
+from forecast.graphs import GraphConfig
 from forecast.models.encoder import AGENT_KINDS, Interaction, mlp
 from forecast.models.kinematics import (
     Motion,
@@ -58,10 +59,10 @@ class WorldModelConfig:
 class WorldModel(nn.Module):
     """Moves agents on, step by step, each in its own frame."""
 
-    def __init__(self, config: WorldModelConfig, map_radius_m: float) -> None:
+    def __init__(self, config: WorldModelConfig, graph: GraphConfig) -> None:
         super().__init__()
         self.config = config
-        self.interaction = Interaction(config.hidden, config.messages, config.map, map_radius_m)
+        self.interaction = Interaction(config.hidden, config.messages, config.map, graph)
         self.describe = mlp(_MOTION_FEATURES + AGENT_KINDS, config.hidden, config.hidden)
         self.recur = nn.GRUCell(config.hidden + 2 * config.messages, config.hidden)
         self.intend = mlp(config.hidden + config.intent, config.hidden, config.hidden)
