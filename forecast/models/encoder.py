@@ -186,7 +186,7 @@ class Interaction(nn.Module):
             [
                 _pose_features(offset, to_local(facing[source], ahead, hand)),
                 closing,
-                _encounter_features(offset, closing, bodies),
+                encounter_features(offset, closing, bodies),
             ],
             -1,
         )
@@ -241,7 +241,7 @@ _MOVES_MPS = 1.0
 _LONGEST_WAIT_S = 8.0
 
 
-def _encounter_features(offset: Tensor, closing: Tensor, bodies: Tensor) -> Tensor:
+def encounter_features(offset: Tensor, closing: Tensor, bodies: Tensor) -> Tensor:
     """How near two are now, and how near and how soon if both keep their velocities ``[E, 3]``."""
     rate = (offset * closing).sum(-1) / (closing.square().sum(-1) + _STILL_MPS**2)
     wait = (-rate).clamp(0, _LONGEST_WAIT_S)
