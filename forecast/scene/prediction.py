@@ -141,6 +141,15 @@ class Prediction:
         best: NDArray[np.float32] = self.positions_m[int(np.argmax(self.weights))]
         return best
 
+    def representatives(self, k: int) -> Prediction:
+        """The k joint futures, with weights, that best stand for all samples.
+
+        See `forecast.scene.representatives`.
+        """
+        from forecast.scene.representatives import representatives
+
+        return representatives(self, k)
+
     def mean(self) -> NDArray[np.float64]:
         """The weighted mean of the samples ``[A, T, 2]``."""
         return np.einsum("k,katd->atd", self.weights, self.positions_m)
