@@ -118,6 +118,8 @@ def _add_evaluate(commands: _Commands) -> None:
     for name, verb in (("--horizon-s", "predict"), ("--history-s", "observe")):
         parser.add_argument(name, type=float, help=f"seconds to {verb} (default: the protocol's)")
     _add_option(parser, "--seed", 0, "seed of the predictor")
+    _add_option(parser, "--workers", 1, "processes that score scenes")
+    parser.add_argument("--acceptance", type=Path, help="YAML file of acceptance criteria")
 
 
 def _add_demo(commands: _Commands) -> None:
@@ -213,6 +215,8 @@ def _evaluate(args: argparse.Namespace) -> None:
         horizon_s=args.horizon_s,
         history_s=args.history_s,
         seed=args.seed,
+        workers=args.workers,
+        acceptance=args.acceptance,
     )
 
 

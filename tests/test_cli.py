@@ -149,11 +149,14 @@ def test_evaluate(asked):
         "horizon_s": None,
         "history_s": None,
         "seed": 0,
+        "workers": 1,
+        "acceptance": None,
     }
     assert main(words) == 0
     more = ["--samples", "5", "--horizon-s", "3", "--history-s", "1.5", "--seed", "9"]
-    assert main([*words, *more]) == 0
+    assert main([*words, *more, "--workers", "2", "--acceptance", "ours.yaml"]) == 0
     changed = {"samples": 5, "horizon_s": 3.0, "history_s": 1.5, "seed": 9}
+    changed |= {"workers": 2, "acceptance": Path("ours.yaml")}
     assert notes == [((), given), ((), given | changed)]
 
 

@@ -39,6 +39,11 @@ class Case:
         return self.window.future_m[self.window.scored]
 
     @property
+    def headings_rad(self) -> NDArray[np.float32]:
+        """True headings of the scored pedestrians in the future ``[N, T]``."""
+        return self.window.headings_rad[self.window.scored, self.window.history_steps :]
+
+    @property
     def ego(self) -> tuple[NDArray[np.float32], tuple[float, float]] | None:
         """The ego's true poses ``[T, 3]``, length and width; None if it is not there throughout."""
         egos = np.flatnonzero(self.window.kinds == AgentKind.EGO)

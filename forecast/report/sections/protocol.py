@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,9 +30,14 @@ def protocol(result: EvaluationResult) -> Section:
         ("Samples", f"{setting.samples}, seed {setting.seed}"),
         ("Pedestrians", str(len(set(zip(rows.scene_ids, rows.agent_ids, strict=True))))),
     )
-    return Section(
-        "protocol", "Data and protocol", (rules, Facts(facts), _origins(result), _dropped(result))
-    )
+    blocks = (rules, Facts(facts), _origins(result), _dropped(result))
+    data = {
+        "setting": asdict(setting),
+        "origins": len(rows),
+        "movers": int(rows.movers.sum()),
+        "dropped": dict(result.dropped),
+    }
+    return Section("protocol", "Data and protocol", blocks, data)
 
 
 def _origins(result: EvaluationResult) -> Table:
