@@ -59,7 +59,7 @@ def time_to_collision(
     place: Floats = geometry.rotate(np.asarray(offset_m, np.float64), turn)
     speed: Floats = geometry.rotate(np.asarray(velocity_mps, np.float64), turn)
     reach = np.array(ego_size_m) / 2 + RADIUS_M
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ends = np.stack([(-reach - place) / speed, (reach - place) / speed])  # [2, N, 2]
     inside = np.abs(place) <= reach
     still = speed == 0
