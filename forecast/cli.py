@@ -70,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in _TRAINING.items():
         commands.add_parser(name, help=text)
     _add_evaluate(commands)
+    _add_audit(commands)
+    _add_compare(commands)
     _add_demo(commands)
     return parser
 
@@ -111,7 +113,8 @@ def _add_evaluate(commands: _Commands) -> None:
     parser.add_argument(
         "--predictor",
         required=True,
-        help="weights file, or constant_velocity, kalman, kmeans, stationary",
+        help="weights file, file of predictions (.parquet, .json), module:name, or "
+        "constant_velocity, kalman, kmeans, stationary",
     )
     parser.add_argument("--out", required=True, type=Path, help="folder of the results")
     _add_option(parser, "--samples", 20, "joint futures per window")
@@ -120,6 +123,21 @@ def _add_evaluate(commands: _Commands) -> None:
     _add_option(parser, "--seed", 0, "seed of the predictor")
     _add_option(parser, "--workers", 1, "processes that score scenes")
     parser.add_argument("--acceptance", type=Path, help="YAML file of acceptance criteria")
+
+
+def _add_audit(commands: _Commands) -> None:
+    parser = _add_command(commands, "audit", _audit, "try which guarantees a predictor gives")
+    parser.add_argument("--predictor", required=True, help="as for evaluate, or module:name")
+    parser.add_argument("--store", required=True, type=Path, help="store of scenes")
+    _add_option(parser, "--split", "all", "a split of the store, or a file of scene names")
+    _add_option(parser, "--windows", 6, "windows to look at")
+    _add_option(parser, "--seed", 0, "seed of predictions and changes")
+
+
+def _add_compare(commands: _Commands) -> None:
+    parser = _add_command(commands, "compare", _compare, "say whether B may replace A")
+    parser.add_argument("a", type=Path, metavar="A", help="folder of an evaluation")
+    parser.add_argument("b", type=Path, metavar="B", help="folder of another on the same windows")
 
 
 def _add_demo(commands: _Commands) -> None:
@@ -218,6 +236,24 @@ def _evaluate(args: argparse.Namespace) -> None:
         workers=args.workers,
         acceptance=args.acceptance,
     )
+
+
+def _audit(args: argparse.Namespace) -> None:
+    from forecast.evaluation.auditing import run
+
+    run(
+        predictor=args.predictor,
+        store=args.store,
+        split=args.split,
+        windows=args.windows,
+        seed=args.seed,
+    )
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from forecast.evaluation.compare import run
+
+    run(args.a, args.b)
 
 
 def _demo(args: argparse.Namespace) -> None:

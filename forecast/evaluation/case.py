@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,12 @@ class Case:
     def at(cls, scene: Scene, at: int, spec: WindowSpec, scored: NDArray[np.bool_]) -> Case:
         """The case at step ``at``; ``scored [A]`` says who of the scene's agents counts."""
         return cls(scene, window(scene, at, spec, scored), spec)
+
+    def alone(self) -> list[Case]:
+        """The same window once for each scored pedestrian, who is the only one to count."""
+        rows = np.flatnonzero(self.window.scored)
+        masks = np.arange(len(self.window.scored)) == rows[:, None]
+        return [replace(self, window=replace(self.window, scored=mask)) for mask in masks]
 
     @property
     def truth_m(self) -> NDArray[np.float32]:

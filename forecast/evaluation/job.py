@@ -12,15 +12,17 @@ from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec, protocol_of
 from forecast.errors import ForecastError
 from forecast.evaluation.acceptance import EXAMPLE, judge, read_acceptance
+from forecast.evaluation.audit import Finding, audit
 from forecast.evaluation.console import table
 from forecast.evaluation.environment import Environment
+from forecast.evaluation.filed import FiledPredictor
 from forecast.evaluation.merging import definitions, merge, setting_of
 from forecast.evaluation.output import METRICS_FILE, PREDICTIONS_FILE, ROWS_FILE, whole_folder
 from forecast.evaluation.passes import Task, passes
 from forecast.evaluation.pictures import pictures
 from forecast.evaluation.predictors import build, build_floors, training_examples
 from forecast.evaluation.recorded import RECORDED
-from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.result import EvaluationResult, Setting
 from forecast.evaluation.writers import PredictionsWriter, write_metrics, write_rows
 from forecast.models.baselines import FLOORS, NamedPredictor
 
@@ -50,7 +52,7 @@ def run(
     Args:
         store: A store that ``forecast prepare`` wrote.
         split: A split of the store, ``all``, or a file of scene names.
-        predictor: A floor's name or a weights file.
+        predictor: A floor's name, a weights file, or what else `predictors.build` takes.
         out: New or empty folder, or an evaluation to be replaced.
         render: Makes the report (`forecast.report.render`).
         samples: Futures asked of the predictor.
@@ -70,9 +72,9 @@ def run(
     opened = SceneStore.open(store)
     spec = _spec(opened, history_s, horizon_s)
     setting = setting_of(opened, split, tuple(opened.scenes_of(split)), spec, samples, seed)
-    known = training_examples(opened, split, spec)
-    subject = build(predictor, known, samples, seed)
-    floors, left_out = build_floors(known, samples, seed)
+    floors, left_out = build_floors(training_examples(opened, split, spec), samples, seed)
+    subject = floors.get(f"kmeans_{samples}" if predictor == "kmeans" else predictor)
+    subject = subject or build(predictor, opened, split, spec, samples, seed)
     name = _listed_name(subject, predictor in FLOORS, {*floors, *left_out, RECORDED})
     predictors = {name: subject} | {each: f for each, f in floors.items() if each != name}
     with whole_folder(out) as folder:
@@ -91,8 +93,11 @@ def run(
             pictures=pictures(result, subject, opened, spec),
             command=_command(result, store, predictor, out),
             environment=Environment.of(opened, setting.scenes),
+            findings=_findings(subject, opened, setting, spec),
             outcomes=judge(criteria, result.rows.scene_ids, result.rows.labels, result.values),
             acceptance=str(acceptance or ""),
+            minimum_rows=criteria.minimum_rows,
+            minimum_scenes=criteria.minimum_scenes,
         )
         write_metrics(result, folder / METRICS_FILE)
         write_rows(result, folder / ROWS_FILE)
@@ -100,6 +105,15 @@ def run(
             (folder / file).write_text(text, encoding="utf-8")
     print(table(result))
     return result
+
+
+def _findings(
+    subject: NamedPredictor, store: SceneStore, setting: Setting, spec: WindowSpec
+) -> tuple[Finding, ...]:
+    """What an audit finds; nothing where predictions come from a file."""
+    if isinstance(subject, FiledPredictor):
+        return ()
+    return audit(subject, store, setting.scenes, spec, setting.seed)
 
 
 def _listed_name(subject: NamedPredictor, is_floor: bool, taken: Collection[str]) -> str:

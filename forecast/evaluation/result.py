@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from forecast.datasets.windows import Window
 from forecast.evaluation.acceptance import Outcome
+from forecast.evaluation.audit import Finding
 from forecast.evaluation.environment import Environment
 from forecast.evaluation.statistics import Estimate, scene_means
 from forecast.scene import Prediction
@@ -174,8 +175,11 @@ class EvaluationResult:
             `forecast.evaluation.provenance.Traceable`.
         scenes_learnt_from: The scored scenes that the predictor has learnt from.
         environment: The software and the data it ran on, where that was recorded.
+        findings: Which guarantees the predictor gives, as far as they were audited.
         outcomes: How the predictor stands to the acceptance criteria.
-        acceptance: Where those criteria are from.
+        acceptance: Where those criteria are from; "": the package's example.
+        minimum_rows: Rows below which a criterion is not decided.
+        minimum_scenes: Scenes below which a criterion is not decided.
     """
 
     predictor: str
@@ -195,8 +199,11 @@ class EvaluationResult:
     model: Mapping[str, Any] | None = None
     scenes_learnt_from: tuple[str, ...] = ()
     environment: Environment | None = None
+    findings: tuple[Finding, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     acceptance: str = ""
+    minimum_rows: int = 0
+    minimum_scenes: int = 0
 
     def estimates(self, subset: NDArray[Any] | None = None) -> dict[str, Estimate]:
         """`means` with 95 % intervals from a bootstrap over scenes."""

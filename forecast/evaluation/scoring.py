@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from forecast.datasets.windows import WindowSpec, origins
 from forecast.errors import ForecastError
 from forecast.evaluation import selected, stability
 from forecast.evaluation.case import Case
+from forecast.evaluation.filed import FiledPredictor
 from forecast.evaluation.recorded import recorded
 from forecast.evaluation.result import CALIBRATION_LEVELS, MOVER_DISPLACEMENT_M, Rows, Timing
 from forecast.evaluation.slices import label
@@ -33,6 +34,10 @@ Array = TypeVar("Array", bound=NDArray[Any])
 
 Sink = Callable[[Case, Prediction], None]
 """Takes every window with its prediction, to write or to keep."""
+
+
+JOINT_METRICS = ("joint_ade_m", "joint_fde_m", "collision_rate_pedestrians")
+"""What cannot be said of pedestrians that are predicted one by one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,23 +112,41 @@ def _scores(
     cases: list[Case], predictor: NamedPredictor, samples: int, seed: int, sink: Sink | None
 ) -> Scores:
     parts: list[Scores] = []
-    before: tuple[Case, Prediction] | None = None
-    for case in cases:
+    before: dict[str, tuple[Case, Prediction]] = {}
+    for case, asked, agent in _questions(cases, predictor):
         start = time.perf_counter()
-        prediction = case.predict(predictor, samples, seed)
+        prediction = case.predict(asked, samples, seed)
         seconds = time.perf_counter() - start
         if sink is not None:
             sink(case, prediction)
         scored = scored_of(case, prediction)
         values = (
             _arrays(per_agent(scored))
-            | _selected(case, prediction, predictor, samples, seed)
-            | stability.flicker(before, case, prediction)
+            | _selected(case, prediction, asked, samples, seed)
+            | stability.flicker(before.get(agent), case, prediction)
         )
+        if agent:
+            values |= {name: np.full(1, np.nan) for name in JOINT_METRICS}
         timing = Timing(np.array([seconds]), np.array([len(prediction.valid)]), peak_memory_mb())
         parts.append(Scores(values, _errors(scored), _coverage(scored), timing))
-        before = (case, prediction)
+        before[agent] = (case, prediction)
     return joined_scores(parts)
+
+
+def _questions(
+    cases: list[Case], predictor: NamedPredictor
+) -> Iterator[tuple[Case, NamedPredictor, str]]:
+    """What is asked of whom: window by window, or one pedestrian at a time.
+
+    The last item names the pedestrian where a file has weights for each, "" otherwise.
+    """
+    if not (isinstance(predictor, FiledPredictor) and predictor.is_marginal):
+        yield from ((case, predictor, "") for case in cases)
+        return
+    for case in cases:
+        for lone in case.alone():
+            agent = str(lone.window.agent_ids[lone.window.scored][0])
+            yield lone, predictor.alone(agent), agent
 
 
 def _selected(
@@ -132,6 +155,8 @@ def _selected(
     if not selected.are_equal_draws(prediction):
         return selected.undefined(len(case.truth_m), samples)
     many = case.predict(predictor, samples * selected.OVERSAMPLING, seed)
+    if many.samples != samples * selected.OVERSAMPLING:  # a file has no more to give
+        return selected.undefined(len(case.truth_m), samples)
     return selected.scores(many, case.window.scored, case.truth_m, samples)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from forecast.evaluation.result import EvaluationResult
 from forecast.report.section import Section
 from forecast.report.sections.calibration import calibration
+from forecast.report.sections.causality import causality
 from forecast.report.sections.cost import cost
 from forecast.report.sections.criticality import criticality
 from forecast.report.sections.gallery import gallery
@@ -28,6 +29,7 @@ SECTIONS: tuple[Callable[[EvaluationResult], Section], ...] = (
     criticality,
     calibration,
     stability,
+    causality,
     cost,
     gallery,
     limitations,

@@ -47,6 +47,8 @@ def _flags(result: EvaluationResult) -> list[Text]:
             f"The windows are not those of {setting.protocol}: these scores compare with each "
             "other, not with others of that protocol."
         )
+    broken = [each for each in result.findings if each.guarantee.required and each.held is False]
+    flags += [f"Does not hold: {each.guarantee.words}." for each in broken]
     return [Text(flag, "flag") for flag in flags]
 
 

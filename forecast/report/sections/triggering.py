@@ -18,7 +18,12 @@ def triggering(result: EvaluationResult) -> Section:
         )
         blocks.append(Text(words, "open"))
     blocks.append(_table(result))
-    data = {"source": result.acceptance, "criteria": [_data(each) for each in result.outcomes]}
+    data = {
+        "source": result.acceptance,
+        "minimum_rows": result.minimum_rows,
+        "minimum_scenes": result.minimum_scenes,
+        "criteria": [_data(each) for each in result.outcomes],
+    }
     return Section("triggering", "Triggering conditions", tuple(blocks), data)
 
 
@@ -52,6 +57,7 @@ def _data(outcome: Outcome) -> dict[str, object]:
     criterion = outcome.criterion
     return {
         "id": criterion.id,
+        "condition": criterion.condition,
         "where": criterion.where,
         "metric": criterion.metric,
         "at_most": criterion.at_most,
