@@ -160,6 +160,24 @@ def test_evaluate(asked):
     assert notes == [((), given), ((), given | changed)]
 
 
+def test_audit(asked):
+    notes = asked("forecast.evaluation.auditing", "run")
+    words = ["audit", "--predictor", "kalman", "--store", "s"]
+    assert main(words) == 0
+    assert main([*words, "--split", "val", "--windows", "3", "--seed", "2"]) == 0
+    given = {"predictor": "kalman", "store": Path("s")}
+    assert notes == [
+        ((), given | {"split": "all", "windows": 6, "seed": 0}),
+        ((), given | {"split": "val", "windows": 3, "seed": 2}),
+    ]
+
+
+def test_compare(asked):
+    notes = asked("forecast.evaluation.compare", "run")
+    assert main(["compare", "old", "new"]) == 0
+    assert notes == [((Path("old"), Path("new")), {})]
+
+
 def test_demo(asked):
     notes = asked("forecast.demo", "run")
     assert main(["demo"]) == 0
@@ -209,7 +227,8 @@ def test_help_names_every_command_and_answers_at_once():
     )
     assert time.perf_counter() - start < 5, "a heavy import has crept in"
     assert run.returncode == 0
-    for command in ("prepare", "town", "fit", "validate", "test", "evaluate", "demo"):
+    commands = ("prepare", "town", "fit", "validate", "test", "evaluate", "audit", "compare")
+    for command in (*commands, "demo"):
         assert f"\n    {command} " in run.stdout
 
 

@@ -159,7 +159,8 @@ def _older(probe: Probe) -> Answer:
     first = max(0, probe.at + 1 - probe.spec.history_steps)
     if first == 0:
         return None
-    return probe.ask(), probe.ask(probe.scene.between(first, probe.at + 1), probe.at - first)
+    whole, short = (probe.scene.between(start, probe.at + 1) for start in (0, first))
+    return probe.ask(whole), probe.ask(short, probe.at - first)
 
 
 def _placebo(probe: Probe) -> Answer:

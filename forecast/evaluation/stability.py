@@ -34,7 +34,7 @@ def flicker(
         prediction: What is predicted in it.
 
     Returns:
-        Metres ``[N]`` by name; NaN for who was not predicted one step before, and where two
+        Metres ``[N]`` by name; NaN for who was not scored one step before, and where two
         predictions of a single step have no time in common.
     """
     scored = case.window.agent_ids[case.window.scored]
@@ -43,7 +43,8 @@ def flicker(
         return values
     earlier = before[1]
     _, old, new = np.intersect1d(earlier.agent_ids, scored, return_indices=True)
-    old, new = old[earlier.valid[old]], new[earlier.valid[old]]
+    twice = before[0].window.scored[old]
+    old, new = old[twice], new[twice]
     paths: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
         "flicker_top1_m": (earlier.most_probable(), prediction.most_probable()),
         "flicker_mean_m": (earlier.mean(), prediction.mean()),

@@ -42,9 +42,10 @@ def test_is_not_defined_without_the_step_before():
         assert np.isnan(flicker(before, case, prediction)["flicker_top1_m"]).all()
 
 
-def test_who_was_not_predicted_before_has_no_value():
+def test_who_was_not_scored_before_has_no_value():
     (old, earlier), (case, prediction) = predicted(9), predicted(10)
     first = case.window.agent_ids[case.window.scored][0]
-    unknown = replace(earlier, valid=earlier.agent_ids != first)
-    found = flicker((old, unknown), case, prediction)["flicker_top1_m"]
+    others = old.window.scored & (old.window.agent_ids != first)
+    fewer = replace(old, window=replace(old.window, scored=others))
+    found = flicker((fewer, earlier), case, prediction)["flicker_top1_m"]
     assert np.isnan(found).tolist() == [True] + [False] * (len(found) - 1)

@@ -66,7 +66,7 @@ def test_every_section_is_there_and_linked(page, kalman):
     sections = [section(kalman) for section in SECTIONS]
     assert [section.id for section in sections] == [
         *("verdict", "triggering", "protocol", "scores", "horizon", "slices", "criticality"),
-        *("calibration", "stability", "cost", "gallery", "limitations", "provenance"),
+        *("calibration", "stability", "causality", "cost", "gallery", "limitations", "provenance"),
     ]
     for section in sections:
         assert section.id in page.ids
