@@ -77,6 +77,15 @@ def _ego_path(s: Surroundings) -> Labels:
     return np.where(s.in_corridor[:, 0], "in the path", later)
 
 
+def _ego_motion(s: Surroundings) -> Labels:
+    if s.ego_way is None:
+        return _everybody(s, UNKNOWN)
+    driven_m, turn_rad = s.ego_way
+    if driven_m < 1:
+        return _everybody(s, "standing")
+    return _everybody(s, "turning" if abs(turn_rad) > _TURN_RAD else "driving on")
+
+
 _TIMES = ("< 2 s", "2-4 s", ">= 4 s", "no collision course")
 
 
@@ -201,6 +210,13 @@ SLICINGS: Mapping[str, Slicing] = MappingProxyType(
             "Whether the pedestrian is in, enters or stays out of what the ego really drives over "
             "within the horizon, with 1 m to either side.",
             ("in the path", "enters", "stays out"),
+        ),
+        "ego_motion": Slicing(
+            _ego_motion,
+            "The ego's motion",
+            "What the ego really does within the horizon: drives less than 1 m, turns by more than "
+            "30° or neither.",
+            ("standing", "driving on", "turning"),
         ),
         "time_to_collision": Slicing(
             _time_to_collision,

@@ -115,6 +115,22 @@ class Surroundings:
         return np.hypot(*(self.now_m - window.positions_m[self._ego, window.history_steps - 1]).T)
 
     @cached_property
+    def ego_way(self) -> tuple[float, float] | None:
+        """Metres the ego really drives within the horizon, and radians it turns by.
+
+        None where it is not there throughout.
+        """
+        if self.case.ego is None or self._ego is None:
+            return None
+        poses = self.case.ego[0].astype(np.float64)
+        now = self.case.window.history_steps - 1
+        here = self.case.window.positions_m[self._ego, now]
+        way = np.vstack([here, poses[:, :2]])
+        heading = float(self.case.window.headings_rad[self._ego, now])
+        turn = geometry.wrap_angle(poses[-1, 2] - heading)
+        return float(np.hypot(*np.diff(way, axis=0).T).sum()), float(turn)
+
+    @cached_property
     def in_corridor(self) -> NDArray[np.bool_] | None:
         """Who is in the ego's corridor at each step from the origin on ``[N, 1 + T]``.
 

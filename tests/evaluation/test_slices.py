@@ -75,6 +75,18 @@ def test_the_egos_path_is_what_it_really_drives_over():
     assert found == ["enters", "in the path", "stays out", "stays out"]
 
 
+@pytest.mark.parametrize(
+    ("ego", "expected"),
+    [
+        (line(0, -2, 8, 0), "driving on"),
+        (line(0, -2, 0.4, 0), "standing"),
+        (np.concatenate([line(0, -2, 8, 0)[:6], [[4, -1], [4, 3], [4, 7]]]), "turning"),
+    ],
+)
+def test_the_egos_motion(ego, expected):
+    assert labels_of(scene(line(12, 1, 0, 0), ego=ego), "ego_motion") == [expected]
+
+
 def test_time_to_collision():
     people = [line(10, -2, 0, 0), line(25, -2, 0, 0), line(45, -2, 0, 0), line(10, 6, 0, 0)]
     expected = ["< 2 s", "2-4 s", ">= 4 s", "no collision course"]
@@ -195,7 +207,7 @@ def test_without_ego_and_map_nothing_is_made_up():
     found = label(surroundings(alone))
     unknown = {name for name, labels in found.items() if labels.tolist() == [UNKNOWN]}
     assert unknown == {
-        *("ego_distance", "ego_path", "time_to_collision"),
+        *("ego_distance", "ego_path", "ego_motion", "time_to_collision"),
         *("crossing", "ground", "jaywalking"),
         *("visibility", "light", "weather", "jaywalker"),
     }

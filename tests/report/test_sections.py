@@ -125,12 +125,19 @@ class TestHeadline:
 
 class TestProtocol:
     def test_counts_add_up(self, kalman):
-        origins, dropped = of_kind(protocol(kalman), Table)
-        counts = cells(origins)
+        kinds, places, dropped = of_kind(protocol(kalman), Table)
+        counts = cells(kinds) | cells(places)
         assert counts["all"] == [str(len(kalman.rows)), str(int(kalman.rows.movers.sum()))]
         scenes = [int(counts[scene][0]) for scene in kalman.setting.scenes]
         assert sum(scenes) == int(counts["pedestrian"][0]) == len(kalman.rows)
         assert cells(dropped) == {name: [str(n)] for name, n in kalman.dropped.items()}
+
+    def test_many_scenes_are_folded(self, kalman):
+        many = spread_over(kalman, 13)
+        (folded,) = of_kind(protocol(many), Folded)
+        assert len(folded.text.splitlines()) == 13
+        count = int((many.rows.scene_ids == "scene-0").sum())
+        assert folded.text.startswith(f"scene-0: {count} origins, ")
 
 
 class TestScores:
@@ -273,12 +280,13 @@ class TestScoresWithIntervals:
         many = spread_over(kalman, 12)
         *_, last = of_kind(scores(many), Table)
         floor = many.floors["kmeans_10"]
-        assert "kalman less kmeans_10" in last.caption
+        assert last.header[-1] == "less kmeans_10"
+        assert "less kalman" not in last.header
         movers = many.rows.movers
         paired = (many.values["top1_fde_m"] - floor.values["top1_fde_m"])[movers]
-        shown = cells(last)["top1_fde_m"]
-        assert shown[0] == f"{paired.mean():+.3f}"
-        low, high = (float(each) for each in shown[1].split(" to "))
+        (cell,) = (row[-1] for row in last.rows if row[0].text == "top1_fde_m")
+        assert cell.text == f"{paired.mean():+.3f}"
+        low, high = (float(each) for each in cell.note.split(" to "))
         assert low < paired.mean() < high
         assert not {"coverage_90", "on_road_share"} & {*cells(last)}
 

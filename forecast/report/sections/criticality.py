@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import UNDEFINED, interval, number
+from forecast.evaluation.numbers import interval, number
 from forecast.evaluation.result import EvaluationResult
 from forecast.evaluation.statistics import Estimate, scene_means
 from forecast.models.metrics.criticality import (
@@ -76,8 +76,12 @@ def _columns(scores: EvaluationResult) -> Mapping[str, Estimate]:
 
 
 def _table(columns: Mapping[str, Mapping[str, Estimate]]) -> Table:
+    first = next(iter(columns.values()))
     rows = tuple(
-        (Cell(name, words), *(_cell(column[name]) for column in columns.values()))
+        (
+            Cell(name, f"{words}; {first[name].n} origins"),
+            *(_cell(column[name]) for column in columns.values()),
+        )
         for name, words in _ROWS.items()
     )
     brakes = ", ".join(f"{braking:g}" for braking in BRAKING_MPS2)
@@ -92,6 +96,4 @@ def _table(columns: Mapping[str, Mapping[str, Estimate]]) -> Table:
 
 
 def _cell(found: Estimate) -> Cell:
-    if found.n == 0:
-        return Cell(UNDEFINED, "none")
-    return Cell(number(found.value), " ".join(filter(None, [interval(found), f"n = {found.n}"])))
+    return Cell(number(found.value), interval(found))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import UNDEFINED, interval, number, signed
+from forecast.evaluation.numbers import interval, number, signed
 from forecast.evaluation.recorded import RECORDED, RECORDED_METRICS
 from forecast.evaluation.result import EvaluationResult, Mean
 from forecast.evaluation.statistics import MIN_SCENES, Estimate
@@ -23,7 +23,8 @@ def scores(result: EvaluationResult) -> Section:
         _table(result, None, f"All {everyone} origins."),
         _table(result, result.rows.movers, f"The {movers} origins of movers."),
     ]
-    blocks += [_differences(result, floor) for floor in _floors(result)]
+    if _floors(result):
+        blocks.append(_differences(result))
     blocks += [Text(f"{name} is left out: {why}") for name, why in result.left_out.items()]
     return Section("scores", "Scores beside the floors", tuple(blocks), _data(result))
 
@@ -48,29 +49,31 @@ def _floors(result: EvaluationResult) -> list[str]:
     return [name for name in result.floors if name != result.predictor]
 
 
-def _differences(result: EvaluationResult, floor: str) -> Table:
-    """The predictor less a floor, row by row, on movers."""
-    found = result.differences(result.floors[floor], result.rows.movers)
-    shown = {
-        name: each
-        for name, each in found.items()
-        if each.n and (name not in METRICS or METRICS[name].lower_is_better)
+def _differences(result: EvaluationResult) -> Table:
+    """The predictor less each floor, row by row, on movers."""
+    columns = {
+        floor: result.differences(result.floors[floor], result.rows.movers)
+        for floor in _floors(result)
     }
+    shown = [
+        name
+        for name in result.definitions
+        if (name not in METRICS or METRICS[name].lower_is_better)
+        and name not in RECORDED_METRICS
+        and any(column[name].n for column in columns.values())
+    ]
     rows = tuple(
-        (
-            Cell(name),
-            Cell(signed(each.value)),
-            Cell(interval(each, signed=True) or UNDEFINED),
-            Cell(str(each.n)),
-        )
-        for name, each in shown.items()
-        if name not in RECORDED_METRICS
+        (Cell(name), *(_difference(column[name]) for column in columns.values())) for name in shown
     )
     caption = (
-        f"{result.predictor} less {floor}, paired by origin, movers, with 95 % intervals from a "
+        f"{result.predictor} less each floor, paired by origin, movers, with 95 % intervals from a "
         "bootstrap over scenes. Good is below 0, interval and all."
     )
-    return Table(caption, ("metric", "difference", "95 % interval", "origins"), rows)
+    return Table(caption, ("metric", *(f"less {floor}" for floor in columns)), rows)
+
+
+def _difference(found: Estimate) -> Cell:
+    return Cell(signed(found.value), interval(found, signed=True))
 
 
 def _table(result: EvaluationResult, subset: NDArray[np.bool_] | None, whom: str) -> Table:
