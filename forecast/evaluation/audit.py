@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +85,11 @@ class Probe:
     spec: WindowSpec
     seed: int
 
+    @cached_property
+    def usual(self) -> Prediction:
+        """What is predicted in the scene as it is."""
+        return self.ask()
+
     def ask(
         self,
         scene: Scene | None = None,
@@ -115,30 +121,30 @@ def _future(probe: Probe) -> Answer:
     headings[:, later] = generator.uniform(-3, 3, headings[:, later].shape)
     valid[:, later] = generator.random(valid[:, later].shape) < 0.5
     noisy = replace(tracks, positions_m=positions, headings_rad=headings, valid=valid)
-    return probe.ask(), probe.ask(replace(probe.scene, tracks=noisy))
+    return probe.usual, probe.ask(replace(probe.scene, tracks=noisy))
 
 
 def _cut(probe: Probe) -> Answer:
     """Nothing later at all."""
-    return probe.ask(), probe.ask(probe.scene.between(0, probe.at + 1))
+    return probe.usual, probe.ask(probe.scene.between(0, probe.at + 1))
 
 
 def _repeat(probe: Probe) -> Answer:
-    return probe.ask(), probe.ask()
+    return probe.usual, probe.ask()
 
 
 def _order(probe: Probe) -> Answer:
     """The agents in another order; the answer put back."""
     shuffle = np.random.default_rng(probe.seed).permutation(len(probe.scene.tracks))
     changed = replace(probe.scene, tracks=probe.scene.tracks.select(shuffle))
-    usual, other = probe.ask(), probe.ask(changed)
+    usual, other = probe.usual, probe.ask(changed)
     place = {name: index for index, name in enumerate(other.agent_ids.tolist())}
     return usual, _picked(other, np.array([place[name] for name in usual.agent_ids.tolist()]))
 
 
 def _frame(probe: Probe) -> Answer:
     """The scene turned about its origin; the answer turned back."""
-    usual, other = probe.ask(), probe.ask(turned(probe.scene, _TURN_RAD))
+    usual, other = probe.usual, probe.ask(turned(probe.scene, _TURN_RAD))
     back = np.asarray(-_TURN_RAD)
     best: NDArray[np.float32] = geometry.rotate(other.most_probable(), back)
     futures: NDArray[np.float32] = geometry.rotate(other.positions_m, back)
@@ -150,8 +156,7 @@ def _history(probe: Probe) -> Answer:
     for steps in {probe.spec.history_steps, 2, 1}:
         first = max(0, probe.at + 1 - steps)
         probe.ask(probe.scene.between(first, probe.at + 1), probe.at - first)
-    usual = probe.ask()
-    return usual, usual
+    return probe.usual, probe.usual
 
 
 def _older(probe: Probe) -> Answer:
@@ -174,9 +179,8 @@ def _placebo(probe: Probe) -> Answer:
     if not movable.any() or gaps[farthest] < _FAR_M:
         return None
     rest = np.delete(np.arange(len(tracks)), present[farthest])
-    usual = probe.ask()
     kept = np.delete(np.arange(len(present)), farthest)
-    return _picked(usual, kept), probe.ask(replace(probe.scene, tracks=tracks.select(rest)))
+    return _picked(probe.usual, kept), probe.ask(replace(probe.scene, tracks=tracks.select(rest)))
 
 
 def _plan(probe: Probe) -> Answer:
