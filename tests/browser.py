@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_PATIENCE_S = 120
 _WORDS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe")
 
 
@@ -33,7 +35,7 @@ class Page:
     """An open tab; commands and events are JSON texts, each ended by a null byte."""
 
     def __init__(self, commands: int, answers: int):
-        self._commands, self._answers = commands, os.fdopen(answers, "rb")
+        self._commands, self._answers = commands, answers
         self._count, self._session, self._rest = 0, "", b""
         self.events: list[dict[str, Any]] = []
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
@@ -58,8 +60,9 @@ class Page:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
-            part = self._answers.read1(1 << 20)
-            assert part, "the browser has gone"
+            ready, _, _ = select.select([self._answers], [], [], _PATIENCE_S)
+            part = os.read(self._answers, 1 << 20) if ready else b""
+            assert part, "the browser does not answer"
             self._rest += part
         text, self._rest = self._rest.split(b"\0", 1)
         return json.loads(text)
@@ -119,3 +122,4 @@ def opened(profile: Path) -> Iterator[Page]:
         process.terminate()
         process.wait(timeout=30)
         os.close(commands)
+        os.close(answers)

@@ -11,7 +11,7 @@ from pathlib import Path
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec, protocol_of
 from forecast.errors import ForecastError
-from forecast.evaluation.acceptance import EXAMPLE, judge, read_acceptance
+from forecast.evaluation.acceptance import EXAMPLE, Acceptance, judge, read_acceptance
 from forecast.evaluation.audit import Finding, audit
 from forecast.evaluation.console import table
 from forecast.evaluation.environment import Environment
@@ -65,9 +65,7 @@ def run(
     Raises:
         ForecastError: Something the caller can mend; nothing is written then.
     """
-    if samples < 1 or workers < 1:
-        name, value = ("samples", samples) if samples < 1 else ("workers", workers)
-        raise ForecastError(f"{name} is {value}; at least 1 is needed")
+    _check_counts(samples=samples, workers=workers)
     criteria = read_acceptance(acceptance or EXAMPLE, definitions(samples))
     opened = SceneStore.open(store)
     spec = _spec(opened, history_s, horizon_s)
@@ -78,33 +76,56 @@ def run(
     name = _listed_name(subject, predictor in FLOORS, {*floors, *left_out, RECORDED})
     predictors = {name: subject} | {each: f for each, f in floors.items() if each != name}
     with whole_folder(out) as folder:
-        task = Task(opened, predictors, spec, samples, seed)
-        parts = []
-        with PredictionsWriter(folder / PREDICTIONS_FILE) as writer:
-            for part, predictions in passes(task, setting.scenes, workers):
-                parts.append(part)
-                writer.write_tables(predictions)
-        results = merge(parts, predictors, setting, opened)
-        result = results[name]
+        results = _scored(Task(opened, predictors, spec, samples, seed), setting, workers, folder)
         result = replace(
-            result,
+            results[name],
             floors={each: results[each] for each in floors},
             left_out=left_out,
-            pictures=pictures(result, subject, opened, spec),
-            command=_command(result, store, predictor, out),
+            pictures=pictures(results[name], subject, opened, spec),
+            command=_command(results[name], store, predictor, out),
             environment=Environment.of(opened, setting.scenes),
             findings=_findings(subject, opened, setting, spec),
-            outcomes=judge(criteria, result.rows.scene_ids, result.rows.labels, result.values),
-            acceptance=str(acceptance or ""),
-            minimum_rows=criteria.minimum_rows,
-            minimum_scenes=criteria.minimum_scenes,
         )
-        write_metrics(result, folder / METRICS_FILE)
-        write_rows(result, folder / ROWS_FILE)
-        for file, text in render(result).items():
-            (folder / file).write_text(text, encoding="utf-8")
+        result = _held_to(criteria, result, str(acceptance or ""))
+        _write(result, render, folder)
     print(table(result))
     return result
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ForecastError(f"{name} is {count}; at least 1 is needed")
+
+
+def _scored(
+    task: Task, setting: Setting, workers: int, folder: Path
+) -> dict[str, EvaluationResult]:
+    """Scores every predictor in one pass, and writes the first one's predictions."""
+    parts = []
+    with PredictionsWriter(folder / PREDICTIONS_FILE) as writer:
+        for part, predictions in passes(task, setting.scenes, workers):
+            parts.append(part)
+            writer.write_tables(predictions)
+    return merge(parts, task.predictors, setting, task.store)
+
+
+def _held_to(criteria: Acceptance, result: EvaluationResult, source: str) -> EvaluationResult:
+    """The result with what became of the acceptance criteria."""
+    return replace(
+        result,
+        outcomes=judge(criteria, result.rows.scene_ids, result.rows.labels, result.values),
+        acceptance=source,
+        minimum_rows=criteria.minimum_rows,
+        minimum_scenes=criteria.minimum_scenes,
+    )
+
+
+def _write(result: EvaluationResult, render: Render, folder: Path) -> None:
+    write_metrics(result, folder / METRICS_FILE)
+    write_rows(result, folder / ROWS_FILE)
+    for file, text in render(result).items():
+        (folder / file).write_text(text, encoding="utf-8")
 
 
 def _findings(

@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -284,6 +285,16 @@ class TestRun:
         assert message in str(error.value)
         assert "\n" not in str(error.value)
         assert list(tmp_path.iterdir()) == []
+
+    def test_bad_predictions_of_others_leave_nothing_behind(self, store, tmp_path):
+        evaluated(store, tmp_path / "ours")
+        columns = pq.read_table(tmp_path / "ours" / "predictions.parquet").to_pydict()
+        columns["y_m"][7] = float("inf")
+        path = tmp_path / "theirs.parquet"
+        pq.write_table(pa.table(columns), path)
+        with pytest.raises(ForecastError, match=r"theirs\.parquet: row 7 \(street-3, "):
+            evaluated(store, tmp_path / "out", str(path))
+        assert not (tmp_path / "out").exists()
 
     def test_an_error_in_the_report_leaves_nothing_behind(self, store, tmp_path):
         def fails(result: EvaluationResult) -> dict[str, str]:
