@@ -26,6 +26,8 @@ _TRAINING = {
 }
 """Commands whose arguments are LightningCLI's."""
 
+_SOURCES = ["nuscenes", "eth_ucy", "stanford"]
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
@@ -79,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_prepare(commands: _Commands) -> None:
     parser = _add_command(commands, "prepare", _prepare, "write a dataset's scenes into a store")
-    parser.add_argument("--source", required=True, choices=["nuscenes", "eth_ucy"], help="dataset")
+    parser.add_argument("--source", required=True, choices=_SOURCES, help="dataset")
     parser.add_argument("--dataroot", required=True, type=Path, help="folder of the dataset")
     parser.add_argument("--out", required=True, type=Path, help="folder of the store")
     parser.add_argument("--version", help="nuScenes: version folder, such as v1.0-mini")
@@ -190,6 +192,10 @@ def _source(args: argparse.Namespace) -> SceneSource:
         return NuScenesSource(args.dataroot, args.version, with_map=not args.no_map)
     if args.version is not None or args.no_map:
         args.usage_error("--version and --no-map are for --source nuscenes")
+    if args.source == "stanford":
+        from forecast.datasets.stanford import StanfordSource
+
+        return StanfordSource(args.dataroot)
     from forecast.datasets.eth_ucy import EthUcySource
 
     return EthUcySource(args.dataroot)

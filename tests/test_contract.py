@@ -128,6 +128,7 @@ def loaded_after(statement: str) -> set[str]:
         ("import forecast.scene", {"torch", "pyarrow", "nuscenes", "pytorch_lightning"}),
         ("import forecast.datasets.store", {"torch", "nuscenes", "pytorch_lightning"}),
         ("import forecast.datasets.eth_ucy", {"torch", "nuscenes", "pyarrow"}),
+        ("import forecast.datasets.stanford", {"torch", "nuscenes", "pyarrow"}),
         ("import forecast.graphs.datamodule, forecast.training.module", {"nuscenes"}),
         ("import forecast.inference", {"nuscenes", "pytorch_lightning", "pyarrow"}),
         (

@@ -7,15 +7,11 @@ in time). There are no vehicles and no map.
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from forecast.datasets.people import hash_of, read_people
 from forecast.errors import ForecastError
-from forecast.scene import AgentKind, Scene
+from forecast.scene import Scene
 
 RECORDINGS = {
     "biwi_eth": "eth",
@@ -39,7 +35,6 @@ FOLDS = {
 """The recordings each leave-one-out fold is tested on."""
 
 _FRAMES_PER_STEP = 10
-_US_PER_FRAME = 40_000
 _PARTS = {"train": "_train", "val": "_val", "all": ""}
 """Folder -> what its file names end with."""
 
@@ -79,10 +74,7 @@ class EthUcySource:
 
     def fingerprint(self) -> str:
         """A hash of all files."""
-        digest = hashlib.sha256(self.protocol.encode())
-        for name, path in self._files.items():
-            digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
-        return digest.hexdigest()
+        return hash_of(self.protocol, self._files)
 
     def scene_names(self) -> list[str]:
         """The whole recordings, then their parts."""
@@ -110,71 +102,6 @@ class EthUcySource:
             raise ForecastError(
                 f"scene '{name}' is unknown; one of {', '.join(self._files)} is needed"
             )
-        return self._scene(name, _read_rows(self._files[name])), {}
-
-    def _scene(self, name: str, rows: _Rows) -> Scene:
-        persons, agent = np.unique(rows.persons, return_inverse=True)
-        start = int(rows.frames.min())
-        step = (rows.frames - start) // _FRAMES_PER_STEP
-        positions = np.full((len(persons), step.max() + 1, 2), np.nan)
-        positions[agent, step] = rows.xy_m
-        frame_ids = np.full(step.max() + 1, "", "<U20")
-        frame_ids[step] = rows.frames.astype(np.str_)
-        scene = Scene.from_arrays(
-            positions,
-            np.full(len(persons), AgentKind.PEDESTRIAN),
-            self.dt_s,
-            agent_ids=[str(person) for person in persons],
-            start_us=start * _US_PER_FRAME,
-            id=name,
-            location=RECORDINGS[name.removesuffix("_train").removesuffix("_val")],
-        )
-        return replace(scene, frame_ids=frame_ids)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """The rows of a file: frames and persons ``[N]``, positions ``[N, 2]``."""
-
-    frames: NDArray[np.int64]
-    persons: NDArray[np.int64]
-    xy_m: NDArray[np.float64]
-
-
-def _read_rows(path: Path) -> _Rows:
-    numbers, values = [], []
-    text = path.read_text(encoding="utf-8", errors="replace")
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            frame, person, x, y = map(float, line.split())
-        except ValueError:
-            raise ForecastError(
-                f"{path}: line {number} is '{line.strip()}'; four numbers "
-                "'frame pedestrian x_m y_m' are needed"
-            ) from None
-        numbers.append(number)
-        values.append((frame, person, x, y))
-    if not values:
-        raise ForecastError(f"{path}: the file has no row; at least one is needed")
-    lines, table = np.array(numbers), np.array(values)
-    _check(path, lines, ~np.isfinite(table).all(axis=1), "a value is not finite; repair it")
-    fraction = (table[:, :2] % 1 != 0).any(axis=1)
-    _check(path, lines, fraction, "frame and pedestrian must be whole numbers; repair them")
-    frames, persons = table[:, :2].astype(np.int64).T
-    _check(
-        path,
-        lines,
-        frames % _FRAMES_PER_STEP != 0,
-        f"the frame is not a multiple of {_FRAMES_PER_STEP} (10 frames = 0.4 s); resample the file",
-    )
-    _, first, row = np.unique(table[:, :2], axis=0, return_index=True, return_inverse=True)
-    again = first[row.reshape(-1)] != np.arange(len(table))
-    _check(path, lines, again, "the pedestrian is in this frame already; keep one of the rows")
-    return _Rows(frames, persons, table[:, 2:])
-
-
-def _check(path: Path, lines: NDArray[np.int64], bad: NDArray[np.bool_], problem: str) -> None:
-    if bad.any():
-        raise ForecastError(f"{path}: line {lines[bad][0]}: {problem}")
+        site = RECORDINGS[name.removesuffix("_train").removesuffix("_val")]
+        people = read_people(self._files[name], _FRAMES_PER_STEP)
+        return people.scene(name, site, self.dt_s), {}
