@@ -73,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser(name, help=text)
     _add_evaluate(commands)
     _add_calibrate(commands)
+    _add_audit(commands)
+    _add_compare(commands)
     _add_demo(commands)
     return parser
 
@@ -114,13 +116,31 @@ def _add_evaluate(commands: _Commands) -> None:
     parser.add_argument(
         "--predictor",
         required=True,
-        help="weights file, town (packaged weights), constant_velocity, kalman, kmeans, stationary",
+        help="weights file, town (packaged weights), file of predictions (.parquet, .json), "
+        "module:name, or constant_velocity, kalman, kmeans, stationary",
     )
     parser.add_argument("--out", required=True, type=Path, help="folder of the results")
     _add_option(parser, "--samples", 20, "joint futures per window")
     for name, verb in (("--horizon-s", "predict"), ("--history-s", "observe")):
         parser.add_argument(name, type=float, help=f"seconds to {verb} (default: the protocol's)")
     _add_option(parser, "--seed", 0, "seed of the predictor")
+    _add_option(parser, "--workers", 1, "processes that score scenes")
+    parser.add_argument("--acceptance", type=Path, help="YAML file of acceptance criteria")
+
+
+def _add_audit(commands: _Commands) -> None:
+    parser = _add_command(commands, "audit", _audit, "try which guarantees a predictor gives")
+    parser.add_argument("--predictor", required=True, help="as for evaluate, or module:name")
+    parser.add_argument("--store", required=True, type=Path, help="store of scenes")
+    _add_option(parser, "--split", "all", "a split of the store, or a file of scene names")
+    _add_option(parser, "--windows", 6, "windows to look at")
+    _add_option(parser, "--seed", 0, "seed of predictions and changes")
+
+
+def _add_compare(commands: _Commands) -> None:
+    parser = _add_command(commands, "compare", _compare, "say whether B may replace A")
+    parser.add_argument("a", type=Path, metavar="A", help="folder of an evaluation")
+    parser.add_argument("b", type=Path, metavar="B", help="folder of another on the same windows")
 
 
 def _add_calibrate(commands: _Commands) -> None:
@@ -233,6 +253,8 @@ def _evaluate(args: argparse.Namespace) -> None:
         horizon_s=args.horizon_s,
         history_s=args.history_s,
         seed=args.seed,
+        workers=args.workers,
+        acceptance=args.acceptance,
     )
 
 
@@ -240,6 +262,24 @@ def _calibrate(args: argparse.Namespace) -> None:
     from forecast.calibrating import run
 
     run(weights=args.weights, store=args.store, split=args.split, out=args.out, seed=args.seed)
+
+
+def _audit(args: argparse.Namespace) -> None:
+    from forecast.evaluation.auditing import run
+
+    run(
+        predictor=args.predictor,
+        store=args.store,
+        split=args.split,
+        windows=args.windows,
+        seed=args.seed,
+    )
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from forecast.evaluation.compare import run
+
+    run(args.a, args.b)
 
 
 def _demo(args: argparse.Namespace) -> None:

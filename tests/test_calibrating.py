@@ -24,7 +24,7 @@ from forecast.scene import AgentKind, Scene
 from tests.scenes import street_scene
 from tests.streets import street_store
 
-CONFIG = ForecasterConfig(world_model=WorldModelConfig(hidden=16, messages=8, lane=8))
+CONFIG = ForecasterConfig(world_model=WorldModelConfig(hidden=16, messages=8, map=8))
 
 
 @pytest.fixture(scope="module")

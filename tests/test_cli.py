@@ -149,11 +149,14 @@ def test_evaluate(asked):
         "horizon_s": None,
         "history_s": None,
         "seed": 0,
+        "workers": 1,
+        "acceptance": None,
     }
     assert main(words) == 0
     more = ["--samples", "5", "--horizon-s", "3", "--history-s", "1.5", "--seed", "9"]
-    assert main([*words, *more]) == 0
+    assert main([*words, *more, "--workers", "2", "--acceptance", "ours.yaml"]) == 0
     changed = {"samples": 5, "horizon_s": 3.0, "history_s": 1.5, "seed": 9}
+    changed |= {"workers": 2, "acceptance": Path("ours.yaml")}
     assert notes == [((), given), ((), given | changed)]
 
 
@@ -164,6 +167,24 @@ def test_calibrate(asked):
     assert main([*words, "--seed", "3"]) == 0
     given = {"weights": Path("w"), "store": Path("s"), "split": "val", "out": Path("o"), "seed": 0}
     assert notes == [((), given), ((), {**given, "seed": 3})]
+
+
+def test_audit(asked):
+    notes = asked("forecast.evaluation.auditing", "run")
+    words = ["audit", "--predictor", "kalman", "--store", "s"]
+    assert main(words) == 0
+    assert main([*words, "--split", "val", "--windows", "3", "--seed", "2"]) == 0
+    given = {"predictor": "kalman", "store": Path("s")}
+    assert notes == [
+        ((), given | {"split": "all", "windows": 6, "seed": 0}),
+        ((), given | {"split": "val", "windows": 3, "seed": 2}),
+    ]
+
+
+def test_compare(asked):
+    notes = asked("forecast.evaluation.compare", "run")
+    assert main(["compare", "old", "new"]) == 0
+    assert notes == [((Path("old"), Path("new")), {})]
 
 
 def test_demo(asked):
@@ -215,7 +236,8 @@ def test_help_names_every_command_and_answers_at_once():
     )
     assert time.perf_counter() - start < 5, "a heavy import has crept in"
     assert run.returncode == 0
-    for command in ("prepare", "town", "fit", "validate", "test", "evaluate", "calibrate", "demo"):
+    commands = ("prepare", "town", "fit", "validate", "test", "evaluate", "calibrate", "audit")
+    for command in (*commands, "compare", "demo"):
         assert f"\n    {command} " in run.stdout
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,21 @@ class Case:
         """The case at step ``at``; ``scored [A]`` says who of the scene's agents counts."""
         return cls(scene, window(scene, at, spec, scored), spec)
 
+    def alone(self) -> list[Case]:
+        """The same window once for each scored pedestrian, who is the only one to count."""
+        rows = np.flatnonzero(self.window.scored)
+        masks = np.arange(len(self.window.scored)) == rows[:, None]
+        return [replace(self, window=replace(self.window, scored=mask)) for mask in masks]
+
     @property
     def truth_m(self) -> NDArray[np.float32]:
         """Futures of the scored pedestrians ``[N, T, 2]``."""
         return self.window.future_m[self.window.scored]
+
+    @property
+    def headings_rad(self) -> NDArray[np.float32]:
+        """True headings of the scored pedestrians in the future ``[N, T]``."""
+        return self.window.headings_rad[self.window.scored, self.window.history_steps :]
 
     @property
     def ego(self) -> tuple[NDArray[np.float32], tuple[float, float]] | None:

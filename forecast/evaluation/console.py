@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -13,14 +14,16 @@ from forecast.evaluation.result import EvaluationResult, Mean
 
 _NAME_WIDTH = 19
 
+Item = TypeVar("Item")
 
-def tracked(scene_names: Sequence[str], label: str) -> Iterator[str]:
-    """Goes through scenes with a progress bar on a terminal, a plain line elsewhere."""
+
+def tracked(parts: Iterable[Item], scenes: int, label: str) -> Iterator[Item]:
+    """Goes through the parts of scenes; a progress bar on a terminal, a plain line elsewhere."""
     if sys.stderr.isatty():
-        yield from tqdm(scene_names, label, unit="scene")
+        yield from tqdm(parts, label, total=scenes, unit="scene")
         return
-    print(f"evaluate: {label} on {len(scene_names)} scenes", file=sys.stderr)
-    yield from scene_names
+    print(f"evaluate: {label} on {scenes} scenes", file=sys.stderr)
+    yield from parts
 
 
 def table(result: EvaluationResult) -> str:

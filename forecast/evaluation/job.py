@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec, protocol_of
 from forecast.errors import ForecastError
-from forecast.evaluation.console import table, tracked
-from forecast.evaluation.output import (
-    METRICS_FILE,
-    PREDICTIONS_FILE,
-    REPORT_FILE,
-    whole_folder,
-)
+from forecast.evaluation.acceptance import EXAMPLE, Acceptance, judge, read_acceptance
+from forecast.evaluation.audit import Finding, audit
+from forecast.evaluation.console import table
+from forecast.evaluation.environment import Environment
+from forecast.evaluation.filed import FiledPredictor
+from forecast.evaluation.merging import definitions, merge, setting_of
+from forecast.evaluation.output import METRICS_FILE, PREDICTIONS_FILE, ROWS_FILE, whole_folder
+from forecast.evaluation.passes import Task, passes
 from forecast.evaluation.pictures import pictures
 from forecast.evaluation.predictors import build, build_floors, training_examples
 from forecast.evaluation.recorded import RECORDED
-from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.scoring import Sink, evaluate
-from forecast.evaluation.writers import PredictionsWriter, write_metrics
+from forecast.evaluation.result import EvaluationResult, Setting
+from forecast.evaluation.writers import PredictionsWriter, write_metrics, write_rows
 from forecast.models.baselines import FLOORS, NamedPredictor
+
+Render = Callable[[EvaluationResult], Mapping[str, str]]
+"""Makes the texts of the report, by the name of their file."""
 
 
 def run(
@@ -33,89 +36,110 @@ def run(
     split: str,
     predictor: str,
     out: Path,
-    render: Callable[[EvaluationResult], str],
+    render: Render,
     samples: int = 20,
     horizon_s: float | None = None,
     history_s: float | None = None,
     seed: int = 0,
+    workers: int = 1,
+    acceptance: Path | None = None,
 ) -> EvaluationResult:
     """Evaluates a predictor and all floors, writes the results and prints the table.
 
-    ``out`` gets ``metrics.json``, ``predictions.parquet`` and ``report.html``, all or none of them.
+    ``out`` gets ``metrics.json``, ``predictions.parquet``, ``rows.parquet`` and what ``render``
+    makes, all or none of them. The numbers do not depend on ``workers``.
 
     Args:
         store: A store that ``forecast prepare`` wrote.
         split: A split of the store, ``all``, or a file of scene names.
-        predictor: A floor's name or a weights file.
+        predictor: A floor's name, a weights file, or what else `predictors.build` takes.
         out: New or empty folder, or an evaluation to be replaced.
-        render: Makes the report's page (`forecast.report.render`).
+        render: Makes the report (`forecast.report.render`).
         samples: Futures asked of the predictor.
         horizon_s: Time to predict; None: that of the store's protocol.
         history_s: Time from the first observed step to the current one; None: the protocol's.
         seed: Seed of everything random.
+        workers: Processes that score scenes.
+        acceptance: A YAML file of acceptance criteria; None: the package's example.
 
     Raises:
         ForecastError: Something the caller can mend; nothing is written then.
     """
-    if samples < 1:
-        raise ForecastError(f"samples is {samples}; at least 1 is needed")
+    _check_counts(samples=samples, workers=workers)
+    criteria = read_acceptance(acceptance or EXAMPLE, definitions(samples))
     opened = SceneStore.open(store)
-    task = _Task(opened, split, _spec(opened, history_s, horizon_s), samples, seed)
-    known = training_examples(opened, split, task.spec)
-    subject = build(predictor, known, samples, seed)
-    floors, left_out = build_floors(known, samples, seed)
-    is_floor = predictor in FLOORS
-    name = subject.name if is_floor else _own_name(subject.name, {*floors, *left_out, RECORDED})
+    spec = _spec(opened, history_s, horizon_s)
+    setting = setting_of(opened, split, tuple(opened.scenes_of(split)), spec, samples, seed)
+    floors, left_out = build_floors(training_examples(opened, split, spec), samples, seed)
+    subject = floors.get(f"kmeans_{samples}" if predictor == "kmeans" else predictor)
+    subject = subject or build(predictor, opened, split, spec, samples, seed)
+    name = _listed_name(subject, predictor in FLOORS, {*floors, *left_out, RECORDED})
+    predictors = {name: subject} | {each: f for each, f in floors.items() if each != name}
     with whole_folder(out) as folder:
-        with PredictionsWriter(folder / PREDICTIONS_FILE) as writer:
-            result = task.score(subject, name, writer.write)
+        results = _scored(Task(opened, predictors, spec, samples, seed), setting, workers, folder)
         result = replace(
-            result,
-            floors={
-                each: result if is_floor and each == name else task.score(floor, each)
-                for each, floor in floors.items()
-            },
+            results[name],
+            floors={each: results[each] for each in floors},
             left_out=left_out,
-            pictures=pictures(result, subject, opened, task.spec),
-            command=_command(result, store, predictor, out),
+            pictures=pictures(results[name], subject, opened, spec),
+            command=_command(results[name], store, predictor, out),
+            environment=Environment.of(opened, setting.scenes),
+            findings=_findings(subject, opened, setting, spec),
         )
-        write_metrics(result, folder / METRICS_FILE)
-        (folder / REPORT_FILE).write_text(render(result), encoding="utf-8")
+        result = _held_to(criteria, result, str(acceptance or ""))
+        _write(result, render, folder)
     print(table(result))
     return result
 
 
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """What every predictor of one run is scored on."""
-
-    store: SceneStore
-    split: str
-    spec: WindowSpec
-    samples: int
-    seed: int
-
-    def score(
-        self, predictor: NamedPredictor, name: str, sink: Sink | None = None
-    ) -> EvaluationResult:
-        """Scores a predictor and lists it under a name."""
-        scenes = tracked(self.store.scenes_of(self.split), name)
-        result = evaluate(
-            predictor,
-            self.store,
-            scenes,
-            self.spec,
-            self.samples,
-            self.seed,
-            split=self.split,
-            sink=sink,
-        )
-        return replace(result, predictor=name)
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ForecastError(f"{name} is {count}; at least 1 is needed")
 
 
-def _own_name(name: str, taken: Collection[str]) -> str:
-    """The name of trained weights, told apart from what else is in the tables."""
-    return f"{name} (weights)" if name in taken else name
+def _scored(
+    task: Task, setting: Setting, workers: int, folder: Path
+) -> dict[str, EvaluationResult]:
+    """Scores every predictor in one pass, and writes the first one's predictions."""
+    parts = []
+    with PredictionsWriter(folder / PREDICTIONS_FILE) as writer:
+        for part, predictions in passes(task, setting.scenes, workers):
+            parts.append(part)
+            writer.write_tables(predictions)
+    return merge(parts, task.predictors, setting, task.store)
+
+
+def _held_to(criteria: Acceptance, result: EvaluationResult, source: str) -> EvaluationResult:
+    """The result with what became of the acceptance criteria."""
+    return replace(
+        result,
+        outcomes=judge(criteria, result.rows.scene_ids, result.rows.labels, result.values),
+        acceptance=source,
+        minimum_rows=criteria.minimum_rows,
+        minimum_scenes=criteria.minimum_scenes,
+    )
+
+
+def _write(result: EvaluationResult, render: Render, folder: Path) -> None:
+    write_metrics(result, folder / METRICS_FILE)
+    write_rows(result, folder / ROWS_FILE)
+    for file, text in render(result).items():
+        (folder / file).write_text(text, encoding="utf-8")
+
+
+def _findings(
+    subject: NamedPredictor, store: SceneStore, setting: Setting, spec: WindowSpec
+) -> tuple[Finding, ...]:
+    """What an audit finds; nothing where predictions come from a file."""
+    if isinstance(subject, FiledPredictor):
+        return ()
+    return audit(subject, store, setting.scenes, spec, setting.seed)
+
+
+def _listed_name(subject: NamedPredictor, is_floor: bool, taken: Collection[str]) -> str:
+    """The predictor's name; that of trained weights told apart from what else is in the tables."""
+    return f"{subject.name} (weights)" if not is_floor and subject.name in taken else subject.name
 
 
 def _spec(store: SceneStore, history_s: float | None, horizon_s: float | None) -> WindowSpec:

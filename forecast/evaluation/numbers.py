@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from forecast.evaluation.statistics import Estimate
+
 UNDEFINED = "–"  # noqa: RUF001
 """Stands where a metric is not defined."""
 
@@ -11,6 +13,19 @@ UNDEFINED = "–"  # noqa: RUF001
 def number(value: float) -> str:
     """Three decimals, `UNDEFINED` for NaN."""
     return UNDEFINED if math.isnan(value) else f"{value:.3f}"
+
+
+def interval(found: Estimate, signed: bool = False) -> str:
+    """The ends of an interval, ``0.612 to 0.749``; "" where there is none."""
+    if math.isnan(found.low):
+        return ""
+    sign = "+" if signed else ""
+    return f"{found.low:{sign}.3f} to {found.high:{sign}.3f}"
+
+
+def signed(value: float) -> str:
+    """Three decimals with a sign, `UNDEFINED` for NaN."""
+    return UNDEFINED if math.isnan(value) else f"{value:+.3f}"
 
 
 def difference(value: float, other: float) -> str:

@@ -12,8 +12,10 @@ from forecast.errors import ForecastError
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.parquet"
+ROWS_FILE = "rows.parquet"
 REPORT_FILE = "report.html"
-_FILES = {METRICS_FILE, PREDICTIONS_FILE, REPORT_FILE}
+DOCUMENT_FILE = "report.json"
+_FILES = {METRICS_FILE, PREDICTIONS_FILE, ROWS_FILE, REPORT_FILE, DOCUMENT_FILE}
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from forecast.evaluation.case import Case
 from forecast.evaluation.result import EvaluationResult, Picture
 from forecast.models.baselines import NamedPredictor
 
-TYPICAL, WORST = 3, 6
+TYPICAL, WORST = 3, 24
 
 
 def pictures(

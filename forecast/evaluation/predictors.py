@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec, origins, window
 from forecast.errors import ForecastError
+from forecast.evaluation.filed import SUFFIXES
+from forecast.evaluation.filed_reader import read_predictions
 from forecast.models.baselines import FLOORS, Examples, NamedPredictor
+from forecast.scene import Predictor
 
 FEW_FUTURES = 5
 """k-means is shown with this many futures too: a floor for predictors of few modes."""
+
+_IMPORTABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 _MOST_EXAMPLES = 10_000
 """More windows do not change the floors, only the time it takes to fit them."""
@@ -42,28 +50,54 @@ def training_examples(store: SceneStore, split: str, spec: WindowSpec) -> Exampl
     )
 
 
-def build(name: str, known: Examples | None, samples: int, seed: int) -> NamedPredictor:
-    """A floor by its name, or trained weights by their file.
+def build(
+    name: str, store: SceneStore, split: str, spec: WindowSpec, samples: int, seed: int
+) -> NamedPredictor:
+    """A predictor by what it is called on the command line.
 
     Args:
-        name: A key of `FLOORS`, the name of packaged weights or the path of a weights file.
-        known: What a floor may learn from.
+        name: A key of `FLOORS`; the name of packaged weights; a weights file; a file of predictions
+            (``.parquet``, ``.json``; see `forecast.evaluation.filed`); or ``package.module:name``
+            of one's own `Predictor`.
+        store: What it is scored on; floors learn from its other scenes.
+        split: The scored scenes.
+        spec: Window lengths.
         samples: Futures of a floor that has a fixed number of them.
-        seed: Seed of the fit.
+        seed: Seed of a floor's fit.
 
     Raises:
-        ForecastError: There is no such floor or file, or it cannot be built.
+        ForecastError: There is no such predictor, or it cannot be built.
     """
     if name in FLOORS:
-        return FLOORS[name](known, samples, seed)
+        return FLOORS[name](training_examples(store, split, spec), samples, seed)
+    if _IMPORTABLE.fullmatch(name):
+        return _imported(name)
+    if Path(name).suffix in SUFFIXES and Path(name).exists():
+        return read_predictions(Path(name), store, store.scenes_of(split), spec.horizon_steps)
     from forecast import inference  # the model's packages take seconds that floors need not wait
 
     if name not in inference.PACKAGED and not Path(name).exists():
         names = ", ".join([*inference.PACKAGED, *FLOORS])
         raise ForecastError(
-            f"predictor '{name}' is unknown; a weights file or one of {names} is needed"
+            f"predictor '{name}' is unknown; a file of weights or predictions, module:name or one "
+            f"of {names} is needed"
         )
     return inference.load(name)
+
+
+def _imported(name: str) -> NamedPredictor:
+    """One's own predictor: an object, or a class or function that makes it."""
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ForecastError(f"predictor '{name}' cannot be imported: {error}") from error
+    made = found if not isinstance(found, type) and isinstance(found, Predictor) else found()
+    if not isinstance(made, Predictor):
+        raise ForecastError(f"predictor '{name}' has no predict; see forecast.scene.Predictor")
+    if not hasattr(made, "name"):
+        raise ForecastError(f"predictor '{name}' has no name; give it one for the tables")
+    return cast(NamedPredictor, made)
 
 
 def build_floors(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -28,8 +30,12 @@ class Traceable(Protocol):
 
 
 def provenance_of(predictor: Predictor) -> dict[str, Any] | None:
-    """What a predictor was made from; None if it does not know."""
-    return predictor.provenance() if isinstance(predictor, Traceable) else None
+    """What a predictor was made from, with a hash of its config; None if it does not know."""
+    if not isinstance(predictor, Traceable):
+        return None
+    known = predictor.provenance()
+    config = json.dumps(known["config"], sort_keys=True).encode()
+    return {**known, "config_sha256": hashlib.sha256(config).hexdigest()}
 
 
 def scenes_learnt_from(

@@ -11,6 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.datasets.windows import Window
+from forecast.evaluation.acceptance import Outcome
+from forecast.evaluation.audit import Finding
+from forecast.evaluation.environment import Environment
+from forecast.evaluation.statistics import Estimate, scene_means
 from forecast.scene import Prediction
 
 CALIBRATION_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -21,6 +25,20 @@ TUBE_LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 MOVER_DISPLACEMENT_M = 1.0
 """Who is displaced by more than this over the horizon is a mover."""
+
+
+QUANTITIES = {
+    "speed_mps": "speed of the last observed step",
+    "travelled_m": "displacement over the horizon",
+    "observed_steps": "consecutive observed steps up to the origin",
+    "ego_distance_m": "distance of the ego's centre at the origin",
+    "time_to_collision_s": "time to collision with the ego if both kept their velocity; inf: never",
+    "encroachment_s": "least time between pedestrian and ego being at the same place of their real "
+    "paths; inf: never",
+    "planner_weight": "how much the ego's best plan costs more or less if the pedestrian's future "
+    "is shifted by 1 m",
+}
+"""The numbers that describe the situation of a row."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +88,12 @@ class Rows:
         categories: The dataset's own category of the pedestrian.
         at: Index of the origin's step in the scene.
         at_us: Time of the origin.
+        frame_ids: The dataset's own name of the origin's step (nuScenes: sample token).
         movers: Whether the pedestrian's displacement over the horizon exceeds
             `MOVER_DISPLACEMENT_M`.
+        labels: Slice of each row, by the name of the slicing; see `forecast.evaluation.slices`.
+        quantities: Numbers that describe the row's situation, by name, NaN where unknown; see
+            `QUANTITIES`.
     """
 
     scene_ids: NDArray[np.str_]
@@ -79,7 +101,10 @@ class Rows:
     categories: NDArray[np.str_]
     at: NDArray[np.int64]
     at_us: NDArray[np.int64]
+    frame_ids: NDArray[np.str_]
     movers: NDArray[np.bool_]
+    labels: Mapping[str, NDArray[np.str_]]
+    quantities: Mapping[str, NDArray[np.float64]]
 
     def __len__(self) -> int:
         """Number of rows N."""
@@ -113,6 +138,21 @@ class Picture:
 
 
 @dataclass(frozen=True, eq=False)
+class Timing:
+    """What predicting cost on the machine of the evaluation; no two runs measure the same.
+
+    Attributes:
+        seconds: Wall-clock time of each prediction ``[W]``.
+        agents: Agents predicted in it ``[W]``.
+        peak_memory_mb: Most memory any process of the evaluation held, NaN where unknown.
+    """
+
+    seconds: NDArray[np.float64]
+    agents: NDArray[np.int64]
+    peak_memory_mb: float
+
+
+@dataclass(frozen=True, eq=False)
 class EvaluationResult:
     """Scores of one predictor, and of the floors on the same windows.
 
@@ -131,6 +171,7 @@ class EvaluationResult:
         tube_coverage: Whether the truth is inside the calibrated tube at each step and each of
             `TUBE_LEVELS` ``[N, T, 4]``; NaN where there is none.
         tube_area_m2: Areas of these tubes ``[N, T, 4]``.
+        timing: What the predictions cost.
         dropped: Pedestrian steps that are seen but not scored, by reason.
         floors: Results of the floors by name.
         left_out: Floors that could not be evaluated, and why.
@@ -139,6 +180,12 @@ class EvaluationResult:
         model: What the predictor was made from, where it says so; see
             `forecast.evaluation.provenance.Traceable`.
         scenes_learnt_from: The scored scenes that the predictor has learnt from.
+        environment: The software and the data it ran on, where that was recorded.
+        findings: Which guarantees the predictor gives, as far as they were audited.
+        outcomes: How the predictor stands to the acceptance criteria.
+        acceptance: Where those criteria are from; "": the package's example.
+        minimum_rows: Rows below which a criterion is not decided.
+        minimum_scenes: Scenes below which a criterion is not decided.
     """
 
     predictor: str
@@ -151,6 +198,7 @@ class EvaluationResult:
     coverage: NDArray[np.float32]
     tube_coverage: NDArray[np.float32]
     tube_area_m2: NDArray[np.float32]
+    timing: Timing
     dropped: Mapping[str, int]
     floors: Mapping[str, EvaluationResult] = field(default_factory=lambda: MappingProxyType({}))
     left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -158,6 +206,23 @@ class EvaluationResult:
     command: str = ""
     model: Mapping[str, Any] | None = None
     scenes_learnt_from: tuple[str, ...] = ()
+    environment: Environment | None = None
+    findings: tuple[Finding, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    acceptance: str = ""
+    minimum_rows: int = 0
+    minimum_scenes: int = 0
+
+    def estimates(self, subset: NDArray[Any] | None = None) -> dict[str, Estimate]:
+        """`means` with 95 % intervals from a bootstrap over scenes."""
+        return scene_means(self.values, self.rows.scene_ids, subset)
+
+    def differences(
+        self, other: EvaluationResult, subset: NDArray[Any] | None = None
+    ) -> dict[str, Estimate]:
+        """Means of this predictor's values less another's on the same rows, paired row by row."""
+        pairs = {name: values - other.values[name] for name, values in self.values.items()}
+        return scene_means(pairs, self.rows.scene_ids, subset)
 
     def means(self, subset: NDArray[Any] | None = None) -> dict[str, Mean]:
         """The mean of every metric over the rows in which it is defined.

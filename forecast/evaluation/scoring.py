@@ -1,9 +1,11 @@
-"""Scores a predictor on the windows of a store."""
+"""Scores predictors on the windows of a scene; scenes are independent of each other."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -11,28 +13,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec, origins
 from forecast.errors import ForecastError
-from forecast.evaluation import selected
+from forecast.evaluation import selected, stability
 from forecast.evaluation.case import Case
-from forecast.evaluation.provenance import provenance_of, scenes_learnt_from
+from forecast.evaluation.filed import FiledPredictor
 from forecast.evaluation.recorded import recorded
 from forecast.evaluation.result import (
     CALIBRATION_LEVELS,
     MOVER_DISPLACEMENT_M,
     TUBE_LEVELS,
-    EvaluationResult,
     Rows,
-    Setting,
+    Timing,
 )
+from forecast.evaluation.slices import label
+from forecast.evaluation.surroundings import Surroundings
 from forecast.models.baselines import NamedPredictor
+from forecast.models.metrics.criticality import planner_weight
 from forecast.models.metrics.displacement import displacement, sample_mean
 from forecast.models.metrics.distribution import coverage
-from forecast.models.metrics.registry import METRICS, per_agent
+from forecast.models.metrics.registry import per_agent
 from forecast.models.metrics.scored import Scored
 from forecast.models.metrics.tubes import tube_areas, tube_coverage
-from forecast.scene import Prediction, Tubes
+from forecast.scene import Prediction, Scene, Tubes
 
 Array = TypeVar("Array", bound=NDArray[Any])
 
@@ -40,107 +43,170 @@ Sink = Callable[[Case, Prediction], None]
 """Takes every window with its prediction, to write or to keep."""
 
 
-def evaluate(
-    predictor: NamedPredictor,
-    store: SceneStore,
-    scene_names: Iterable[str],
-    spec: WindowSpec,
-    samples: int,
-    seed: int,
-    *,
-    split: str = "",
-    sink: Sink | None = None,
-) -> EvaluationResult:
-    """Scores a predictor on every window of some scenes.
-
-    The predictor sees the last ``spec.history_steps`` steps of a scene and nothing of what
-    follows. Predictors of equally weighted samples are asked a second time for
-    `selected.OVERSAMPLING` times as many, for the selected scores.
-
-    Args:
-        predictor: Any predictor with a name.
-        store: Where the scenes are.
-        scene_names: The scenes to score; gone through once.
-        spec: Window lengths and scoring rule.
-        samples: Futures asked of the predictor.
-        seed: Seed of everything random.
-        split: What the scenes are called in the result.
-        sink: Called with every window and its prediction.
-
-    Raises:
-        ForecastError: Nobody is scored in the scenes, or a prediction does not fit its window.
-    """
-    if samples < 1:
-        raise ForecastError(f"samples is {samples}; at least 1 is needed")
-    scenes, parts, dropped = [], [], Counter[str]()
-    for name in scene_names:
-        scenes.append(name)
-        scene = store[name]
-        found = origins(scene, spec)
-        dropped.update(found.dropped)
-        for at in found.steps:
-            case = Case.at(scene, int(at), spec, found.scored[:, at])
-            parts.append(_score(case, predictor, samples, seed, sink))
-    if not parts:
-        raise ForecastError(_nobody(store, split or ", ".join(scenes), spec, dropped))
-    model = provenance_of(predictor)
-    return EvaluationResult(
-        predictor=predictor.name,
-        setting=_setting(store, split, tuple(scenes), spec, samples, seed),
-        rows=_joined_rows(parts),
-        values=_joined([part.values for part in parts]),
-        definitions={name: metric.definition for name, metric in METRICS.items()}
-        | selected.definitions(samples),
-        errors_m=_joined([part.errors_m for part in parts]),
-        coverage=np.concatenate([part.coverage for part in parts]),
-        tube_coverage=np.concatenate([part.tube_coverage for part in parts]),
-        tube_area_m2=np.concatenate([part.tube_area_m2 for part in parts]),
-        dropped=dict(dropped),
-        recorded=_joined([part.recorded for part in parts]),
-        model=model,
-        scenes_learnt_from=scenes_learnt_from(store, scenes, model),
-    )
+JOINT_METRICS = ("joint_ade_m", "joint_fde_m", "collision_rate_pedestrians")
+"""What cannot be said of pedestrians that are predicted one by one."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
-    """The scores of one window, named as in `EvaluationResult`."""
+class Scores:
+    """Scores of one predictor on some rows, named as in `EvaluationResult`."""
 
-    rows: Rows
     values: Mapping[str, NDArray[np.float64]]
-    recorded: Mapping[str, NDArray[np.float64]]
     errors_m: Mapping[str, NDArray[np.float32]]
     coverage: NDArray[np.float32]
     tube_coverage: NDArray[np.float32]
     tube_area_m2: NDArray[np.float32]
+    timing: Timing
 
 
-def _score(
-    case: Case, predictor: NamedPredictor, samples: int, seed: int, sink: Sink | None
-) -> _Part:
-    prediction = case.predict(predictor, samples, seed)
-    if sink is not None:
-        sink(case, prediction)
-    who, truth = case.window.scored, case.truth_m
-    ego, ego_size_m = case.ego or (None, None)
-    scored = Scored.of(
-        prediction, who, truth, ego=ego, ego_size_m=ego_size_m, lane_map=case.window.lane_map
+@dataclass(frozen=True, eq=False)
+class SceneScores:
+    """What there is to know of one scene.
+
+    Attributes:
+        scene_id: The scene.
+        rows: Who was scored; None if nobody was.
+        recorded: Values of the recorded world.
+        scores: Scores by predictor; empty if nobody was scored.
+        dropped: Pedestrian steps that are not scored, by reason.
+    """
+
+    scene_id: str
+    rows: Rows | None
+    recorded: Mapping[str, NDArray[np.float64]]
+    scores: Mapping[str, Scores]
+    dropped: Mapping[str, int]
+
+
+def score_scene(
+    predictors: Mapping[str, NamedPredictor],
+    scene: Scene,
+    spec: WindowSpec,
+    samples: int,
+    seed: int,
+    sink: Sink | None = None,
+) -> SceneScores:
+    """Scores predictors on every window of a scene, in one pass.
+
+    Args:
+        predictors: By the name they are listed under.
+        scene: The scene.
+        spec: Window lengths and scoring rule.
+        samples: Futures asked of the predictors.
+        seed: Seed of everything random.
+        sink: Called with every window and the first predictor's prediction.
+
+    Raises:
+        ForecastError: A prediction does not fit its window.
+    """
+    if samples < 1:
+        raise ForecastError(f"samples is {samples}; at least 1 is needed")
+    found = origins(scene, spec)
+    cases = [Case.at(scene, int(at), spec, found.scored[:, at]) for at in found.steps]
+    if not cases:
+        return SceneScores(scene.id, None, {}, {}, found.dropped)
+    scores = {}
+    for order, (name, predictor) in enumerate(predictors.items()):
+        scores[name] = _scores(cases, predictor, samples, seed, None if order else sink)
+    return SceneScores(
+        scene_id=scene.id,
+        rows=joined_rows([_rows(case) for case in cases]),
+        recorded=joined([_arrays(recorded(_truth_alone(case))) for case in cases]),
+        scores=scores,
+        dropped=found.dropped,
     )
-    values = _arrays(per_agent(scored))
-    if selected.are_equal_draws(prediction):
-        many = case.predict(predictor, samples * selected.OVERSAMPLING, seed)
-        values |= selected.scores(many, who, truth, samples)
-    else:
-        values |= selected.undefined(len(truth), samples)
-    actual = _arrays(recorded(scored))
-    return _Part(
-        rows=_rows(case),
-        values=values,
-        recorded=actual,
-        errors_m=_errors(scored),
-        coverage=_coverage(scored),
-        tube_coverage=_of_tubes(scored, tube_coverage),
-        tube_area_m2=_of_tubes(scored, tube_areas),
+
+
+def _scores(
+    cases: list[Case], predictor: NamedPredictor, samples: int, seed: int, sink: Sink | None
+) -> Scores:
+    parts: list[Scores] = []
+    before: dict[str, tuple[Case, Prediction]] = {}
+    for case, asked, agent in _questions(cases, predictor):
+        start = time.perf_counter()
+        prediction = case.predict(asked, samples, seed)
+        seconds = time.perf_counter() - start
+        if sink is not None:
+            sink(case, prediction)
+        scored = scored_of(case, prediction)
+        values = (
+            _arrays(per_agent(scored))
+            | _selected(case, prediction, asked, samples, seed)
+            | stability.flicker(before.get(agent), case, prediction)
+        )
+        if agent:
+            values |= {name: np.full(1, np.nan) for name in JOINT_METRICS}
+        parts.append(
+            Scores(
+                values=values,
+                errors_m=_errors(scored),
+                coverage=_coverage(scored),
+                tube_coverage=_of_tubes(scored, tube_coverage),
+                tube_area_m2=_of_tubes(scored, tube_areas),
+                timing=Timing(
+                    np.array([seconds]), np.array([len(prediction.valid)]), peak_memory_mb()
+                ),
+            )
+        )
+        before[agent] = (case, prediction)
+    return joined_scores(parts)
+
+
+def _questions(
+    cases: list[Case], predictor: NamedPredictor
+) -> Iterator[tuple[Case, NamedPredictor, str]]:
+    """What is asked of whom: window by window, or one pedestrian at a time.
+
+    The last item names the pedestrian where a file has weights for each, "" otherwise.
+    """
+    if not (isinstance(predictor, FiledPredictor) and predictor.is_marginal):
+        yield from ((case, predictor, "") for case in cases)
+        return
+    for case in cases:
+        for lone in case.alone():
+            agent = str(lone.window.agent_ids[lone.window.scored][0])
+            yield lone, predictor.alone(agent), agent
+
+
+def _selected(
+    case: Case, prediction: Prediction, predictor: NamedPredictor, samples: int, seed: int
+) -> dict[str, NDArray[np.float64]]:
+    if not selected.are_equal_draws(prediction):
+        return selected.undefined(len(case.truth_m), samples)
+    many = case.predict(predictor, samples * selected.OVERSAMPLING, seed)
+    if many.samples != samples * selected.OVERSAMPLING:  # a file has no more to give
+        return selected.undefined(len(case.truth_m), samples)
+    return selected.scores(many, case.window.scored, case.truth_m, samples)
+
+
+def scored_of(case: Case, prediction: Prediction) -> Scored:
+    """A prediction beside what happened to the scored pedestrians."""
+    ego, ego_size_m = case.ego or (None, None)
+    return Scored.of(
+        prediction,
+        case.window.scored,
+        case.truth_m,
+        ego=ego,
+        ego_size_m=ego_size_m,
+        lane_map=case.window.lane_map,
+        headings_rad=case.headings_rad,
+        speed_mps=Surroundings(case).speed_mps,
+    )
+
+
+def _truth_alone(case: Case) -> Scored:
+    """The recorded world as if it were predicted."""
+    truth = torch.as_tensor(case.truth_m, dtype=torch.float64)
+    ego, ego_size_m = case.ego or (None, None)
+    return Scored(
+        samples_m=truth[None],
+        weights=torch.ones(1, dtype=torch.float64),
+        mode_m=truth,
+        truth_m=truth,
+        dt_s=case.window.dt_s,
+        ego=None if ego is None else torch.as_tensor(ego, dtype=torch.float64),
+        ego_size_m=ego_size_m,
+        lane_map=case.window.lane_map,
     )
 
 
@@ -149,18 +215,37 @@ def _arrays(values: Mapping[str, torch.Tensor]) -> dict[str, NDArray[np.float64]
 
 
 def _rows(case: Case) -> Rows:
-    window, tracks = case.window, case.scene.tracks
-    here = window.positions_m[window.scored, window.history_steps - 1]
-    travelled = np.hypot(*(case.truth_m[:, -1] - here).T)
-    count = len(travelled)
+    window, scene = case.window, case.scene
+    surroundings = Surroundings(case)
+    count = len(surroundings)
     return Rows(
         scene_ids=np.full(count, window.scene_id),
         agent_ids=window.agent_ids[window.scored],
-        categories=tracks.categories[case.scene.present(window.at)][window.scored],
+        categories=scene.tracks.categories[surroundings.agents],
         at=np.full(count, window.at),
         at_us=np.full(count, window.at_us),
-        movers=travelled > MOVER_DISPLACEMENT_M,
+        frame_ids=np.full(count, scene.frame_ids[window.at]),
+        movers=surroundings.travelled_m > MOVER_DISPLACEMENT_M,
+        labels=label(surroundings),
+        quantities=_quantities(surroundings),
     )
+
+
+def _quantities(surroundings: Surroundings) -> dict[str, NDArray[np.float64]]:
+    """Numbers that describe the situation of each row; see `result.QUANTITIES`."""
+    scored = _truth_alone(surroundings.case)
+    weight = torch.full_like(scored.truth_m[:, 0, 0], torch.nan)
+    if scored.ego is not None and scored.ego_size_m is not None:
+        weight = planner_weight(scored.truth_m, scored.ego, scored.ego_size_m, scored.dt_s)
+    return {
+        "speed_mps": surroundings.speed_mps,
+        "travelled_m": surroundings.travelled_m,
+        "observed_steps": surroundings.past_steps.astype(np.float64),
+        "ego_distance_m": surroundings.ego_distance_m,
+        "time_to_collision_s": surroundings.time_to_collision_s,
+        "encroachment_s": scored.true_encroachment_s.numpy(),
+        "planner_weight": weight.numpy(),
+    }
 
 
 def _errors(scored: Scored) -> dict[str, NDArray[np.float32]]:
@@ -187,49 +272,38 @@ def _of_tubes(
     return torch.stack(levels, dim=-1).float().numpy()
 
 
-def _joined_rows(parts: list[_Part]) -> Rows:
-    columns = (column.name for column in fields(Rows))
-    return Rows(
-        **{name: np.concatenate([getattr(p.rows, name) for p in parts]) for name in columns}
+def peak_memory_mb() -> float:
+    """The most memory this process has held so far."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / 1024**2 if sys.platform == "darwin" else most / 1024
+
+
+def joined_scores(parts: list[Scores]) -> Scores:
+    """Scores of several sets of rows, one after the other."""
+    return Scores(
+        values=joined([part.values for part in parts]),
+        errors_m=joined([part.errors_m for part in parts]),
+        coverage=np.concatenate([part.coverage for part in parts]),
+        tube_coverage=np.concatenate([part.tube_coverage for part in parts]),
+        tube_area_m2=np.concatenate([part.tube_area_m2 for part in parts]),
+        timing=Timing(
+            np.concatenate([part.timing.seconds for part in parts]),
+            np.concatenate([part.timing.agents for part in parts]),
+            max(part.timing.peak_memory_mb for part in parts),
+        ),
     )
 
 
-def _joined(parts: list[Mapping[str, Array]]) -> dict[str, Array]:
+def joined_rows(parts: list[Rows]) -> Rows:
+    """Several sets of rows, one after the other."""
+    columns: dict[str, Any] = {}
+    for column in fields(Rows):
+        values = [getattr(part, column.name) for part in parts]
+        several = isinstance(values[0], Mapping)
+        columns[column.name] = joined(values) if several else np.concatenate(values)
+    return Rows(**columns)
+
+
+def joined(parts: list[Mapping[str, Array]]) -> dict[str, Array]:
+    """Columns of several sets of rows, one set after the other, by name."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _setting(
-    store: SceneStore,
-    split: str,
-    scenes: tuple[str, ...],
-    spec: WindowSpec,
-    samples: int,
-    seed: int,
-) -> Setting:
-    return Setting(
-        source=store.source,
-        fingerprint=store.fingerprint,
-        protocol=store.protocol,
-        off_protocol=not spec.is_official(store.protocol, store.dt_s),
-        split=split,
-        scenes=scenes,
-        dt_s=store.dt_s,
-        history_s=round((spec.history_steps - 1) * store.dt_s, 6),
-        horizon_s=round(spec.horizon_steps * store.dt_s, 6),
-        samples=samples,
-        seed=seed,
-    )
-
-
-def _nobody(store: SceneStore, split: str, spec: WindowSpec, dropped: Mapping[str, int]) -> str:
-    """Says why there is nothing to score."""
-    if dropped.get("future_incomplete"):
-        seconds = spec.horizon_steps * store.dt_s
-        return (
-            f"{store.path}: split '{split}': no pedestrian is seen for all of the {seconds:g} s "
-            "that follow an origin; choose a shorter horizon or another split"
-        )
-    return (
-        f"{store.path}: split '{split}': no pedestrian is seen for "
-        f"{spec.min_history_steps} consecutive steps; choose another split"
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -76,10 +76,10 @@ def metrics_document(result: EvaluationResult) -> dict[str, Any]:
             "dropped": dict(result.dropped),
         },
         **_scores(result.means, result.rows.movers),
-        "per_step": _per_step(result),
+        "per_step": per_step(result),
         RECORDED: _scores(result.recorded_means, result.rows.movers),
         "floors": {
-            name: {**_scores(floor.means, floor.rows.movers), "per_step": _per_step(floor)}
+            name: {**_scores(floor.means, floor.rows.movers), "per_step": per_step(floor)}
             for name, floor in result.floors.items()
         },
         "floors_left_out": dict(result.left_out),
@@ -102,8 +102,8 @@ def _scores(
     }
 
 
-def _per_step(result: EvaluationResult) -> dict[str, Any]:
-    """Means over the rows, for each predicted time and level."""
+def per_step(result: EvaluationResult) -> dict[str, Any]:
+    """``per_step`` of `metrics_document`, of all rows and of movers."""
     kept = [CALIBRATION_LEVELS.index(level) for level in TUBE_LEVELS]
     tables = {
         "coverage": result.coverage[..., kept],
@@ -142,6 +142,41 @@ def _counts(means: Mapping[str, Mean]) -> dict[str, int]:
     return {name: mean.n for name, mean in means.items()}
 
 
+def write_rows(result: EvaluationResult, path: Path) -> None:
+    """Writes ``rows.parquet``: one row for every pedestrian scored at every origin."""
+    pq.write_table(rows_table(result), path, compression="zstd")
+
+
+def rows_table(result: EvaluationResult) -> pa.Table:
+    """All that is known of each row, in the order of the scenes, windows and agents.
+
+    Columns: ``scene_id, sample_token, at, at_us, agent_id, category, mover``; the quantities of
+    `QUANTITIES`; ``slice.<name>`` for each slicing ("" where unknown); every metric of the
+    predictor by its own name; ``error_top1_<t>s_m`` at each predicted step. NaN: not defined.
+    """
+    rows = result.rows
+    names = {
+        "scene_id": rows.scene_ids,
+        "sample_token": rows.frame_ids,
+        "agent_id": rows.agent_ids,
+        "category": rows.categories,
+        **{f"slice.{name}": labels for name, labels in rows.labels.items()},
+    }
+    numbers = {
+        "at": rows.at,
+        "at_us": rows.at_us,
+        "mover": rows.movers,
+        **rows.quantities,
+        **result.values,
+        **{
+            f"error_top1_{time:g}s_m": result.errors_m["top1"][:, step]
+            for step, time in enumerate(result.times_s)
+        },
+    }
+    texts = {name: pa.array(column.tolist()).dictionary_encode() for name, column in names.items()}
+    return pa.table(texts | {name: pa.array(column) for name, column in numbers.items()})
+
+
 class PredictionsWriter:
     """Writes predictions window by window, each as one row group of a Parquet file.
 
@@ -169,9 +204,10 @@ class PredictionsWriter:
     ) -> None:
         self._writer.close()
 
-    def write(self, case: Case, prediction: Prediction) -> None:
-        """Adds the rows of the scored agents of one window."""
-        self._writer.write_table(predictions_table(case, prediction))
+    def write_tables(self, tables: Iterable[pa.Table]) -> None:
+        """Adds the rows of some windows; see `predictions_table`."""
+        for table in tables:
+            self._writer.write_table(table)
 
 
 def predictions_table(case: Case, prediction: Prediction) -> pa.Table:

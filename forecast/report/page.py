@@ -1,15 +1,27 @@
-"""An `EvaluationResult` as one self-contained HTML page."""
+"""An `EvaluationResult` as one self-contained HTML page, and as JSON of the same content."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from forecast.evaluation.output import DOCUMENT_FILE, REPORT_FILE
 from forecast.evaluation.result import EvaluationResult
+from forecast.report.document import document
+from forecast.report.section import Section
 from forecast.report.sections import SECTIONS
 from forecast.report.style import css_variables
 
 
-def render(result: EvaluationResult) -> str:
+def render(result: EvaluationResult) -> dict[str, str]:
+    """The files of the report: ``report.html`` and ``report.json``, by name."""
+    sections = [section(result) for section in SECTIONS]
+    title = f"{result.predictor} on {result.setting.split}"
+    return {REPORT_FILE: page(title, sections), DOCUMENT_FILE: document(title, sections)}
+
+
+def page(title: str, sections: Sequence[Section]) -> str:
     """The page: all sections, styles and drawings inside, nothing loaded from elsewhere."""
     environment = Environment(
         loader=PackageLoader("forecast", "report"),
@@ -19,8 +31,8 @@ def render(result: EvaluationResult) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template("page.html.j2").render(
-        title=f"{result.predictor} on {result.setting.split}",
-        sections=[section(result) for section in SECTIONS],
+        title=title,
+        sections=sections,
         light=css_variables(dark=False),
         dark=css_variables(dark=True),
     )

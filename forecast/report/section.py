@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from markupsafe import Markup
 
@@ -14,8 +15,8 @@ class Text:
 
     Attributes:
         text: Plain text.
-        tone: ``good``, ``bad`` or ``plain``: how it bears on the predictor; ``flag``: why the
-            numbers must not be taken at their word.
+        tone: ``good``, ``bad``, ``open`` (not decided) or ``plain``: how it bears on the
+            predictor; ``flag``: why the numbers must not be taken at their word.
     """
 
     text: str
@@ -57,11 +58,13 @@ class Cell:
         text: What it says.
         note: A second, smaller line.
         best: Whether it is the best of its row.
+        tone: ``pass``, ``fail`` or ``too-few``: a verdict to be seen at a glance.
     """
 
     text: str
     note: str = ""
     best: bool = False
+    tone: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,8 +122,10 @@ class Section:
         id: Its anchor.
         title: Its heading.
         blocks: What it holds, from top to bottom.
+        data: The numbers behind it under stable names, for the report's JSON.
     """
 
     id: str
     title: str
     blocks: tuple[Block, ...]
+    data: Mapping[str, Any] = field(default_factory=dict)

@@ -63,13 +63,13 @@ def test_long_names_are_cut(result):
 
 
 def test_progress_is_a_plain_line_where_there_is_no_terminal(capsys):
-    assert list(tracked(["a", "b"], "kalman")) == ["a", "b"]
+    assert list(tracked(["a", "b"], 2, "kalman")) == ["a", "b"]
     assert capsys.readouterr().err == "evaluate: kalman on 2 scenes\n"
 
 
 def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert list(tracked(["a", "b"], "kalman")) == ["a", "b"]
+    assert list(tracked(["a", "b"], 2, "kalman")) == ["a", "b"]
     shown = capsys.readouterr().err
     assert "kalman: 100%" in shown
     assert "2/2" in shown

@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -10,6 +11,9 @@ from forecast import ForecastError, Scene
 from forecast.datasets.store import SceneStore, prepare
 from forecast.datasets.windows import WindowSpec, origins
 from forecast.evaluation import EvaluationResult, run
+from forecast.evaluation.provenance import provenance_of
+from forecast.evaluation.result import QUANTITIES
+from forecast.evaluation.slices import SLICINGS
 from forecast.evaluation.writers import MODE_SAMPLE
 from forecast.inference import Forecaster, Training, load
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
@@ -17,8 +21,8 @@ from tests.scenes import street_scene
 from tests.streets import StreetSource
 
 
-def page(result: EvaluationResult) -> str:
-    return f"a page on {result.predictor}"
+def page(result: EvaluationResult) -> dict[str, str]:
+    return {"report.html": f"a page on {result.predictor}"}
 
 
 def evaluated(store: SceneStore, out: Path, predictor: str = "kalman", **options) -> dict:
@@ -126,17 +130,31 @@ class TestFiles:
         assert metrics["store"]["fingerprint"] == store.fingerprint
 
     def test_two_runs_are_equal_byte_for_byte(self, store, tmp_path):
-        for name in ("one", "two"):
-            evaluated(store, tmp_path / name)
-        one, two = ((tmp_path / name / "metrics.json").read_bytes() for name in ("one", "two"))
-        assert one == two
+        for name, workers in (("one", 1), ("two", 1), ("three", 2)):
+            evaluated(store, tmp_path / name, workers=workers)
+        for file in ("metrics.json", "rows.parquet", "predictions.parquet"):
+            one, *others = (tmp_path / name / file for name in ("one", "two", "three"))
+            assert all(one.read_bytes() == other.read_bytes() for other in others), file
+
+    def test_rows_hold_what_the_means_are_of(self, store, tmp_path):
+        metrics = evaluated(store, tmp_path / "out")
+        table = pq.read_table(tmp_path / "out" / "rows.parquet").to_pydict()
+        rows = {name: np.array(column) for name, column in table.items()}
+        assert len(rows["at"]) == metrics["counts"]["origins"]
+        assert rows["mover"].sum() == metrics["counts"]["movers"]
+        for name in ("top1_fde_m", "energy_score_m", "plan_regret_m"):
+            assert rows[name].mean() == pytest.approx(metrics["all"][name])
+        assert rows["error_top1_2s_m"].mean() == pytest.approx(metrics["all"]["top1_fde_m"])
+        assert {f"slice.{name}" for name in SLICINGS} | {*QUANTITIES} < {*rows}
+        scene = store[rows["scene_id"][0]]
+        assert scene.timestamps_us[rows["at"][0]] == rows["at_us"][0]
 
     def test_the_report_is_what_is_rendered_from_the_whole_result(self, store, tmp_path):
         results = []
 
         def render(result):
             results.append(result)
-            return "a page — made"
+            return {"report.html": "a page — made"}
 
         returned = run(
             store=store.path,
@@ -179,7 +197,7 @@ class TestRun:
     def test_a_floor_that_was_asked_for_is_scored_once(self, store, tmp_path, capsys):
         evaluated(store, tmp_path / "out", "kmeans")
         said = capsys.readouterr().err.splitlines()
-        assert said.count("evaluate: kmeans_10 on 2 scenes") == 1
+        assert said == ["evaluate: kmeans_10 and the floors on 2 scenes"]
 
     def test_says_what_weights_were_made_from_and_that_they_know_the_answers(
         self, store, tmp_path, capsys
@@ -187,7 +205,7 @@ class TestRun:
         learnt = {"a": {"fingerprint": store.fingerprint, "scenes": ["street-0", "street-4"]}}
         path = weights(tmp_path / "walker.safetensors", learnt_from=learnt)
         metrics = evaluated(store, tmp_path / "out", str(path), samples=5)
-        assert metrics["model"] == json.loads(json.dumps(load(path).provenance()))
+        assert metrics["model"] == json.loads(json.dumps(provenance_of(load(path))))
         assert metrics["model"]["learnt_from"] == learnt
         assert metrics["scenes_learnt_from"] == ["street-4"]
         assert "red flag: walker has learnt from 1 of the 2 scored" in capsys.readouterr().out
@@ -239,7 +257,7 @@ class TestRun:
         evaluated(store, tmp_path / "out")
         printed = capsys.readouterr()
         assert "▸ kalman" in printed.out
-        assert "evaluate: kmeans_10 on 2 scenes" in printed.err.splitlines()
+        assert "evaluate: kalman and the floors on 2 scenes" in printed.err.splitlines()
 
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -247,6 +265,7 @@ class TestRun:
             ({"split": "test"}, "split 'test' is unknown"),
             ({"predictor": "lstm"}, "predictor 'lstm' is unknown"),
             ({"samples": 0}, "samples is 0; at least 1 is needed"),
+            ({"workers": 0}, "workers is 0; at least 1 is needed"),
             ({"horizon_s": 2.2}, "horizon_s is 2.2; a multiple of the store's step of 0.5 s"),
             ({"horizon_s": 60.0}, "no pedestrian is seen for all of the 60 s"),
             ({"horizon_s": float("nan")}, "horizon_s is nan; a multiple of the store's step"),
@@ -267,8 +286,18 @@ class TestRun:
         assert "\n" not in str(error.value)
         assert list(tmp_path.iterdir()) == []
 
+    def test_bad_predictions_of_others_leave_nothing_behind(self, store, tmp_path):
+        evaluated(store, tmp_path / "ours")
+        columns = pq.read_table(tmp_path / "ours" / "predictions.parquet").to_pydict()
+        columns["y_m"][7] = float("inf")
+        path = tmp_path / "theirs.parquet"
+        pq.write_table(pa.table(columns), path)
+        with pytest.raises(ForecastError, match=r"theirs\.parquet: row 7 \(street-3, "):
+            evaluated(store, tmp_path / "out", str(path))
+        assert not (tmp_path / "out").exists()
+
     def test_an_error_in_the_report_leaves_nothing_behind(self, store, tmp_path):
-        def fails(result: EvaluationResult) -> str:
+        def fails(result: EvaluationResult) -> dict[str, str]:
             raise RuntimeError(result.predictor)
 
         with pytest.raises(RuntimeError):

@@ -1,6 +1,7 @@
 import pytest
 
-from forecast.evaluation.numbers import UNDEFINED, difference, number
+from forecast.evaluation.numbers import UNDEFINED, difference, interval, number, signed
+from forecast.evaluation.statistics import Estimate
 
 
 @pytest.mark.parametrize(("value", "text"), [(1.23456, "1.235"), (float("nan"), UNDEFINED)])
@@ -19,3 +20,17 @@ def test_number(value, text):
 )
 def test_difference(value, other, text):
     assert difference(value, other) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.23456, "+1.235"), (-0.5, "-0.500"), (float("nan"), UNDEFINED)]
+)
+def test_signed(value, text):
+    assert signed(value) == text
+
+
+def test_interval():
+    found = Estimate(0.5, -0.25, 1.0, 9, 6)
+    assert interval(found) == "-0.250 to 1.000"
+    assert interval(found, signed=True) == "-0.250 to +1.000"
+    assert interval(found._replace(low=float("nan"), high=float("nan"))) == ""

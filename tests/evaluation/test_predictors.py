@@ -6,7 +6,7 @@ from forecast.datasets.windows import WindowSpec, origins
 from forecast.evaluation import predictors
 from forecast.evaluation.predictors import build, build_floors, training_examples
 from forecast.inference import Forecaster, Training
-from forecast.models.baselines import Kalman
+from forecast.models.baselines import ConstantVelocity, Kalman
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 
 SPEC = WindowSpec(history_steps=5, horizon_steps=4)
@@ -33,29 +33,36 @@ class TestTrainingExamples:
 
 
 class TestBuild:
-    def test_a_floor_by_its_name(self):
-        assert build("kalman", None, 20, 0) == Kalman()
+    def test_a_floor_by_its_name(self, store):
+        known = training_examples(store, "val", SPEC)
+        fitted = Kalman.fit(known.positions_m, known.valid, known.dt_s)
+        assert build("kalman", store, "val", SPEC, 20, 0) == fitted
+        assert build("kalman", store, "all", SPEC, 20, 0) == Kalman()
 
-    def test_weights_by_their_file(self, tmp_path):
+    def test_ones_own_by_module_and_name(self, store):
+        name = "forecast.models.baselines:ConstantVelocity"
+        assert build(name, store, "val", SPEC, 20, 0) == ConstantVelocity()
+
+    def test_weights_by_their_file(self, store, tmp_path):
         config = ForecasterConfig()
         training = Training(config, history_steps=5, horizon_steps=4, dts_s=[0.5])
         path = tmp_path / "walker.safetensors"
         Forecaster(PedestrianForecaster(config), training, "walker").save(path)
-        assert build(str(path), None, 20, 0).name == "walker"
+        assert build(str(path), store, "val", SPEC, 20, 0).name == "walker"
 
-    def test_refuses_an_unknown_name(self):
+    def test_refuses_an_unknown_name(self, store):
         with pytest.raises(ForecastError) as error:
-            build("social_force", None, 20, 0)
+            build("social_force", store, "val", SPEC, 20, 0)
         assert str(error.value) == (
-            "predictor 'social_force' is unknown; a weights file or one of town, stationary, "
-            "constant_velocity, kalman, kmeans is needed"
+            "predictor 'social_force' is unknown; a file of weights or predictions, module:name or "
+            "one of town, stationary, constant_velocity, kalman, kmeans is needed"
         )
 
-    def test_refuses_an_unreadable_file_in_one_line(self, tmp_path):
+    def test_refuses_an_unreadable_file_in_one_line(self, store, tmp_path):
         path = tmp_path / "broken.ckpt"
         path.write_bytes(b"not weights")
         with pytest.raises(ForecastError, match=r"broken\.ckpt: not a checkpoint"):
-            build(str(path), None, 20, 0)
+            build(str(path), store, "val", SPEC, 20, 0)
 
 
 class TestFloors:

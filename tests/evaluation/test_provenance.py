@@ -101,10 +101,11 @@ class TestResult:
     def test_says_what_the_predictor_was_made_from(self, store):
         predictor = Damped(learnt_from=learnt(store, "street-0"))
         result = scored(store, predictor)
-        assert result.model == predictor.provenance()
+        assert result.model == provenance_of(predictor)
+        assert {*result.model} - {*predictor.provenance()} == {"config_sha256"}
         assert result.scenes_learnt_from == ()
         document = json.loads(json.dumps(metrics_document(result)))
-        assert document["model"] == predictor.provenance()
+        assert document["model"] == provenance_of(predictor)
         assert document["scenes_learnt_from"] == []
         assert "red flag" not in table(result)
 

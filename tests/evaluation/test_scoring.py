@@ -99,8 +99,11 @@ class TestEvaluate:
     def test_has_every_metric_of_the_registry(self, store):
         result = evaluate(Kalman(), store, VAL, SPEC, samples=20, seed=0)
         assert {*METRICS} < {*result.values} == {*result.definitions}
-        defined = {name for name, mean in result.means().items() if mean.n == len(result.rows)}
-        assert {*result.values} - defined == {*TUBE_METRICS}  # a floor has no calibrated tubes
+        assert list(result.values) == list(result.definitions)
+        missing = {name for name, mean in result.means().items() if mean.n < len(result.rows)}
+        ahead = {"miss_rate_waymo_3s", "miss_rate_waymo_5s"}  # the horizon is 2 s
+        partial = {"conflict_missed", "flicker_top1_m", "flicker_mean_m"}  # nobody is in conflict
+        assert missing == ahead | partial | {*TUBE_METRICS}  # a floor has no calibrated tubes
         assert result.coverage.shape == (len(result.rows), 4, len(CALIBRATION_LEVELS))
 
     def test_does_not_depend_on_the_order_or_sharding_of_scenes(self, store):
@@ -145,7 +148,7 @@ class TestEvaluate:
             (
                 WindowSpec(40, 1, 40),
                 1,
-                "{path}: split 'val': no pedestrian is seen for 40 consecutive steps; choose "
+                "{path}: split 'val': no pedestrian is seen for enough consecutive steps; choose "
                 "another split",
             ),
         ],

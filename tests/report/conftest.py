@@ -16,7 +16,7 @@ def _run(store, folder, predictor: str) -> EvaluationResult:
         split="val",
         predictor=predictor,
         out=folder / predictor,
-        render=lambda result: "",
+        render=lambda result: {},
         horizon_s=2.0,
         samples=10,
     )

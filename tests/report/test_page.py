@@ -1,11 +1,15 @@
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
+from forecast.evaluation.result import EvaluationResult
 from forecast.report import render
+from forecast.report.document import FORMAT
 from forecast.report.sections import SECTIONS
+from forecast.report.sections.slices import MIN_ROWS
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
@@ -44,21 +48,25 @@ class Checked(HTMLParser):
         return " ".join("".join(self.words).split())
 
 
+def html(result: EvaluationResult) -> str:
+    return render(result)["report.html"]
+
+
 @pytest.fixture(scope="module")
-def page(kalman) -> Checked:
-    return Checked(render(kalman))
+def text(kalman) -> str:
+    return html(kalman)
+
+
+@pytest.fixture(scope="module")
+def page(text) -> Checked:
+    return Checked(text)
 
 
 def test_every_section_is_there_and_linked(page, kalman):
     sections = [section(kalman) for section in SECTIONS]
     assert [section.id for section in sections] == [
-        "verdict",
-        "protocol",
-        "scores",
-        "horizon",
-        "calibration",
-        "gallery",
-        "provenance",
+        *("verdict", "triggering", "protocol", "scores", "horizon", "slices", "criticality"),
+        *("calibration", "stability", "causality", "cost", "gallery", "limitations", "provenance"),
     ]
     for section in sections:
         assert section.id in page.ids
@@ -73,8 +81,8 @@ def test_loads_nothing_and_refers_only_to_itself(page):
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
 
 
-def test_references_inside_the_drawings_are_there(kalman, page):
-    assert set(re.findall(r"url\(#([^)]*)\)", render(kalman))) <= set(page.ids)
+def test_references_inside_the_drawings_are_there(text, page):
+    assert set(re.findall(r"url\(#([^)]*)\)", text)) <= set(page.ids)
 
 
 def test_every_drawing_and_table_has_a_caption(page, kalman):
@@ -82,14 +90,12 @@ def test_every_drawing_and_table_has_a_caption(page, kalman):
     assert page.tags.count("figcaption") == page.tags.count("figure")
 
 
-def test_tables_scroll_in_a_box_of_their_own(kalman):
-    text = render(kalman)
+def test_tables_scroll_in_a_box_of_their_own(text):
     assert text.count('<div class="scroll"') == text.count("<table>")
     assert "width=device-width" in text
 
 
-def test_colours_follow_the_reader_and_all_are_defined(kalman):
-    text = render(kalman)
+def test_colours_follow_the_reader_and_all_are_defined(text):
     used = set(re.findall(r"var\(--([\w-]+)\)", text))
     light, dark = re.findall(r":root \{(.*?)\}", text)
     for theme in (light, dark):
@@ -98,14 +104,42 @@ def test_colours_follow_the_reader_and_all_are_defined(kalman):
     assert not re.findall(r"(?:fill|stroke): #[0-9a-f]{6}", drawings)
 
 
-def test_is_the_same_every_time(kalman):
-    assert render(kalman) == render(kalman)
+def test_is_the_same_every_time(kalman, text):
+    assert html(kalman) == text
+
+
+def test_the_document_says_what_the_page_says(kalman, page):
+    document = json.loads(render(kalman)["report.json"])
+    assert document["format"] == FORMAT
+    assert list(document["sections"]) == [section(kalman).id for section in SECTIONS]
+    for section in document["sections"].values():
+        for block in section["blocks"]:
+            words = [block.get("text", ""), block.get("caption", ""), *block.get("figures", [])]
+            words += [cell for row in block.get("rows", []) for cell in row]
+            for word in words:
+                assert " ".join(word.split()) in page.text
+
+
+def test_the_document_holds_the_exact_numbers(kalman):
+    data = json.loads(render(kalman)["report.json"])["sections"]
+    scores = data["scores"]["data"]
+    for name, mean in kalman.means().items():
+        found = scores["kalman"]["all"][name]
+        assert found["value"] == (pytest.approx(mean.value) if mean.n else None)
+        assert (found["n"], found["low"]) == (mean.n, None)  # two scenes give no interval
+    speeds = data["slices"]["data"]["speed"]
+    assert sum(each["n"] for each in speeds.values()) == len(kalman.rows)
+    assert [each["suppressed"] for each in speeds.values()] == [
+        each["n"] < MIN_ROWS for each in speeds.values()
+    ]
+    assert data["provenance"]["data"]["environment"]["tables_sha256"]
+    assert data["protocol"]["data"]["setting"]["seed"] == 0
 
 
 def test_names_cannot_break_the_page(kalman):
     evil = "<script>alert('x')</script>&\""
     setting = replace(kalman.setting, split=evil)
-    page = Checked(render(replace(kalman, predictor=evil, setting=setting, command=evil)))
+    page = Checked(html(replace(kalman, predictor=evil, setting=setting, command=evil)))
     assert "script" not in page.tags
     assert evil in "".join(page.words)
 
@@ -113,16 +147,17 @@ def test_names_cannot_break_the_page(kalman):
 def test_long_text_is_folded(kalman):
     model = {
         "weights_sha256": "0a1b",
+        "config_sha256": "2c3d",
         "config": {"note": "<b>bold</b>"},
         "learnt_from": {},
         "version": "0.0.9",
     }
-    page = Checked(render(replace(kalman, model=model)))
-    assert (page.tags.count("details"), page.tags.count("summary")) == (1, 1)
+    page = Checked(html(replace(kalman, model=model)))
+    assert (page.tags.count("details"), page.tags.count("summary")) == (3, 3)
     assert "<b>bold</b>" in page.text
     assert "b" not in page.tags
 
 
 def test_a_predictor_of_one_future_has_a_page_too(constant):
-    text = Checked(render(constant)).text
+    text = Checked(html(constant)).text
     assert "constant_velocity gives no spread of futures" in text

@@ -4,22 +4,39 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from forecast.evaluation.acceptance import FAIL, PASS, TOO_FEW, Criterion, Outcome
 from forecast.evaluation.numbers import UNDEFINED, number
+from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.statistics import Estimate
 from forecast.models.metrics.registry import TUBE_METRICS
 from forecast.report.section import Facts, Figure, Folded, Gallery, Table, Text
 from forecast.report.sections import (
     calibration,
+    cost,
+    criticality,
     gallery,
     headline,
     horizon,
+    limitations,
     protocol,
     provenance,
     scores,
+    slices,
+    stability,
+    triggering,
 )
 
 
 def of_kind(section, kind):
     return [block for block in section.blocks if isinstance(block, kind)]
+
+
+def spread_over(result: EvaluationResult, scenes: int) -> EvaluationResult:
+    """The same rows as if they came from more scenes."""
+    names = np.array([f"scene-{row % scenes}" for row in range(len(result.rows))])
+    rows = replace(result.rows, scene_ids=names)
+    floors = {name: replace(floor, rows=rows) for name, floor in result.floors.items()}
+    return replace(result, rows=rows, floors=floors)
 
 
 def cells(table: Table) -> dict[str, list[str]]:
@@ -38,7 +55,7 @@ class TestHeadline:
         }
 
     def test_holds_the_predictor_to_the_floors(self, kalman):
-        _, first, raw, chosen = of_kind(headline(kalman), Text)
+        _, first, raw, chosen, _ = of_kind(headline(kalman), Text)
         movers = kalman.rows.movers
         ours = kalman.values["top1_fde_m"][movers].mean()
         theirs = kalman.floors["constant_velocity"].values["top1_fde_m"][movers].mean()
@@ -66,6 +83,24 @@ class TestHeadline:
         assert verdict.tone == tone
         assert words in verdict.text
         assert f"lower in {2 if factor < 1 else 0} of 2 scenes" in verdict.text
+        assert verdict.text.endswith("too few scenes for an interval.")
+
+    def test_what_may_be_chance_is_said_to_be(self, kalman):
+        generator = np.random.default_rng(0)
+        many = spread_over(kalman, 12)
+        floor = many.floors["constant_velocity"]
+        for shift, tone in ((-1.0, "good"), (1.0, "bad"), (0.0, "open")):
+            noise = shift + generator.normal(0, 0.5, len(many.rows))
+            values = {**many.values, "top1_fde_m": floor.values["top1_fde_m"] + noise}
+            verdict = of_kind(headline(replace(many, values=values)), Text)[1]
+            assert verdict.tone == tone
+            assert ("That may be chance." in verdict.text) == (tone == "open")
+            assert " m (95%)" in verdict.text
+
+    def test_counts_the_criteria(self, kalman):
+        *_, text = of_kind(headline(kalman), Text)
+        assert text.text.startswith("Acceptance criteria: 0 passed, 0 failed; ")
+        assert text.tone == "open"
 
     def test_a_floor_is_not_held_to_itself(self, constant):
         assert not any(
@@ -73,7 +108,7 @@ class TestHeadline:
         )
 
     def test_says_so_where_there_is_no_floor(self, kalman):
-        *_, text = of_kind(headline(replace(kalman, floors={})), Text)
+        _, text, _ = of_kind(headline(replace(kalman, floors={})), Text)
         assert "None of the floors could be evaluated" in text.text
 
     def test_flags_windows_that_are_not_the_protocols(self, kalman):
@@ -91,17 +126,24 @@ class TestHeadline:
 
 class TestProtocol:
     def test_counts_add_up(self, kalman):
-        origins, dropped = of_kind(protocol(kalman), Table)
-        counts = cells(origins)
+        kinds, places, dropped = of_kind(protocol(kalman), Table)
+        counts = cells(kinds) | cells(places)
         assert counts["all"] == [str(len(kalman.rows)), str(int(kalman.rows.movers.sum()))]
         scenes = [int(counts[scene][0]) for scene in kalman.setting.scenes]
         assert sum(scenes) == int(counts["pedestrian"][0]) == len(kalman.rows)
         assert cells(dropped) == {name: [str(n)] for name, n in kalman.dropped.items()}
 
+    def test_many_scenes_are_folded(self, kalman):
+        many = spread_over(kalman, 13)
+        (folded,) = of_kind(protocol(many), Folded)
+        assert len(folded.text.splitlines()) == 13
+        count = int((many.rows.scene_ids == "scene-0").sum())
+        assert folded.text.startswith(f"scene-0: {count} origins, ")
+
 
 class TestScores:
     def test_every_metric_beside_every_floor(self, kalman):
-        everyone, movers = of_kind(scores(kalman), Table)
+        everyone, movers, *_ = of_kind(scores(kalman), Table)
         for table, subset in ((everyone, None), (movers, kalman.rows.movers)):
             assert table.header == ("metric", *kalman.table, "recorded")
             means = kalman.means(subset)
@@ -109,7 +151,7 @@ class TestScores:
             assert cells(table)["top1_ade_m"][0] == f"{means['top1_ade_m'].value:.3f}"
 
     def test_marks_the_best_and_what_is_nearest_to_its_target(self, kalman):
-        everyone, _ = of_kind(scores(kalman), Table)
+        everyone = of_kind(scores(kalman), Table)[0]
         rows = {row[0].text: row[1:] for row in everyone.rows}
         for metric, target in (("top1_ade_m", 0.0), ("coverage_90", 0.9)):
             gaps = [abs(other.means()[metric].value - target) for other in kalman.table.values()]
@@ -118,7 +160,7 @@ class TestScores:
 
     def test_the_recorded_world_is_the_reference_where_less_is_not_better(self, kalman):
         movers = kalman.rows.movers
-        for table, subset in zip(of_kind(scores(kalman), Table), (None, movers), strict=True):
+        for table, subset in zip(of_kind(scores(kalman), Table), (None, movers), strict=False):
             rows = {row[0].text: row[1:] for row in table.rows}
             world = kalman.recorded_means(subset)
             assert len(world) == 3
@@ -148,7 +190,9 @@ class TestScores:
 
 class TestHorizon:
     def test_table_holds_the_error_at_each_second(self, kalman):
-        (table,) = of_kind(horizon(kalman), Table)
+        table, _, nearest = of_kind(horizon(kalman), Table)
+        best = kalman.errors_m["best"].mean(0, dtype=float)
+        assert cells(nearest)["kalman"] == [f"{best[1]:.3f}", f"{best[3]:.3f}"]
         assert table.header == ("all origins", "1 s", "2 s")
         errors = kalman.errors_m["top1"].mean(0, dtype=float)
         assert cells(table)["kalman"] == [f"{errors[1]:.3f}", f"{errors[3]:.3f}"]
@@ -199,30 +243,160 @@ class TestGallery:
 
 
 def test_provenance_says_how_to_get_the_numbers_again(kalman, store):
-    (facts,) = of_kind(provenance(kalman), Facts)
-    known = dict(facts.facts)
+    facts, environment = of_kind(provenance(kalman), Facts)
+    known = dict(facts.facts) | dict(environment.facts)
     assert store.fingerprint in known["Store"]
-    assert known["Scenes"] == "street-3, street-4"
     assert known["Command"] == kalman.command
-    assert of_kind(provenance(kalman), Folded) == []
+    assert known["Tables (SHA-256)"] == kalman.environment.tables_sha256
+    scenes, lock = of_kind(provenance(kalman), Folded)
+    assert scenes.text == "street-3, street-4"
+    assert "numpy==" in lock.text
 
 
 def test_provenance_says_what_the_predictor_was_made_from(kalman):
     model = {
         "weights_sha256": "0a1b",
+        "config_sha256": "2c3d",
         "config": {"graph": {"agent_radius_m": 9.5}},
         "learnt_from": {"stores/x": {"fingerprint": "f00", "scenes": ["one", "two"]}},
         "version": "0.0.9",
     }
     section = provenance(replace(kalman, model=model))
-    _, made = of_kind(section, Facts)
+    *_, made = of_kind(section, Facts)
     assert dict(made.facts) == {
         "Weights (SHA-256)": "0a1b",
+        "Configuration (SHA-256)": "2c3d",
         "Trained with forecast": "0.0.9",
         "Learnt from": "stores/x, f00: 2 scenes",
     }
-    config, scenes = of_kind(section, Folded)
+    *_, config, scenes = of_kind(section, Folded)
     assert json.loads(config.text) == model["config"]
     assert (scenes.summary, scenes.text) == ("Scenes learnt from in stores/x", "one, two")
-    unknown = of_kind(provenance(replace(kalman, model=model | {"learnt_from": {}})), Facts)[1]
+    unknown = of_kind(provenance(replace(kalman, model=model | {"learnt_from": {}})), Facts)[-1]
     assert dict(unknown.facts)["Learnt from"] == "not known"
+
+
+class TestScoresWithIntervals:
+    def test_differences_are_paired_row_by_row(self, kalman):
+        many = spread_over(kalman, 12)
+        *_, last = of_kind(scores(many), Table)
+        floor = many.floors["kmeans_10"]
+        assert last.header[-1] == "less kmeans_10"
+        assert "less kalman" not in last.header
+        movers = many.rows.movers
+        paired = (many.values["top1_fde_m"] - floor.values["top1_fde_m"])[movers]
+        (cell,) = (row[-1] for row in last.rows if row[0].text == "top1_fde_m")
+        assert cell.text == f"{paired.mean():+.3f}"
+        low, high = (float(each) for each in cell.note.split(" to "))
+        assert low < paired.mean() < high
+        assert not {"coverage_90", "on_road_share"} & {*cells(last)}
+
+    def test_intervals_are_the_small_print(self, kalman):
+        table = of_kind(scores(spread_over(kalman, 12)), Table)[0]
+        (row,) = (row for row in table.rows if row[0].text == "top1_fde_m")
+        low, high = (float(each) for each in row[1].note.split(" to "))
+        assert low < float(row[1].text) < high
+
+
+class TestSlices:
+    def test_counts_add_up_and_few_are_suppressed(self, kalman):
+        suppressed = 0
+        for table in of_kind(slices(kalman), Table):
+            assert sum(int(row[1].text) for row in table.rows) == len(kalman.rows)
+            for row in table.rows:
+                few = int(row[1].text) < 30
+                suppressed += few
+                assert all(cell.text == UNDEFINED for cell in row[2:]) or not few
+                assert (row[1].note == "too few") == (few and row[0].text != "unknown")
+        assert suppressed
+
+    def test_holds_the_means_of_the_slice(self, kalman):
+        tables = {table.header[0]: table for table in of_kind(slices(kalman), Table)}
+        table = tables["Change of motion"]
+        for row in table.rows:
+            inside = kalman.rows.labels["change"] == row[0].text
+            if inside.sum() >= 30:
+                column = table.header.index("top1_fde_m")
+                assert row[column].text == f"{kalman.values['top1_fde_m'][inside].mean():.3f}"
+                floor = kalman.floors["constant_velocity"].values["top1_fde_m"]
+                less = (kalman.values["top1_fde_m"] - floor)[inside].mean()
+                assert row[-2].text == f"{less:+.3f}"
+
+    def test_what_cannot_be_told_apart_is_named_and_weak_labels_are_marked(self, kalman):
+        *_, last = of_kind(slices(kalman), Text)
+        assert "Visibility (nothing known of anybody)" in last.text
+        labels = dict(kalman.rows.labels)
+        labels["light"] = np.where(kalman.rows.movers, "night", "day")
+        section = slices(replace(kalman, rows=replace(kalman.rows, labels=labels)))
+        (light,) = (table for table in of_kind(section, Table) if table.header[0] == "Light")
+        assert "Weak labels" in light.caption
+        assert [row[0].text for row in light.rows] == ["night", "day"]
+
+
+class TestTriggering:
+    def outcome(self, name: str, verdict: str) -> Outcome:
+        criterion = Criterion(name, f"when {name}", "top1_fde_m", at_most=1.0, euro_ncap=["CPFA"])
+        return Outcome(criterion, Estimate(0.5, 0.4, 0.6, 120, 12), verdict)
+
+    def test_failures_come_first(self, kalman):
+        outcomes = tuple(
+            self.outcome(name, verdict)
+            for name, verdict in (("a", PASS), ("b", TOO_FEW), ("c", FAIL))
+        )
+        section = triggering(replace(kalman, outcomes=outcomes, acceptance="ours.yaml"))
+        (table,) = of_kind(section, Table)
+        assert [row[0].text for row in table.rows] == ["when c", "when a", "when b"]
+        assert cells(table)["when c"] == [
+            *("120", "12", "0.500", "top1_fde_m at most 1", "fail", "CPFA")
+        ]
+        assert of_kind(section, Text) == []
+        verdict = of_kind(headline(replace(kalman, outcomes=outcomes)), Text)[-1]
+        assert (verdict.tone, "1 passed, 1 failed; 1 could not" in verdict.text) == ("bad", True)
+
+    def test_says_where_the_criteria_are_not_the_teams(self, kalman):
+        (text,) = of_kind(triggering(kalman), Text)
+        assert "the package's example" in text.text
+
+
+class TestCriticality:
+    def test_weighted_error_counts_who_is_of_concern(self, kalman):
+        quantities = dict(kalman.rows.quantities)
+        weight = np.zeros(len(kalman.rows))
+        weight[:2] = 1.0, 3.0
+        quantities["planner_weight"] = weight
+        rows = replace(kalman.rows, quantities=quantities)
+        table = of_kind(criticality(replace(kalman, rows=rows)), Table)[1]
+        error = kalman.values["top1_fde_m"]
+        assert cells(table)["weighted_top1_fde_m"][0] == f"{(error[0] + 3 * error[1]) / 4:.3f}"
+
+    def test_counts_every_origin_once(self, kalman):
+        counts = cells(of_kind(criticality(kalman), Table)[0])
+        assert sum(int(count) for (count,) in counts.values()) == len(kalman.rows)
+
+    def test_without_ego_says_so(self, kalman):
+        nobody = np.full(len(kalman.rows), np.nan)
+        quantities = {**kalman.rows.quantities, "encroachment_s": nobody}
+        section = criticality(replace(kalman, rows=replace(kalman.rows, quantities=quantities)))
+        assert [text.text for text in section.blocks] == ["There is no ego in these data."]
+
+
+def test_stability_of_every_predictor(kalman):
+    (table,) = of_kind(stability(kalman), Table)
+    assert table.header == ("", *kalman.table)
+    mean = np.nanmean(kalman.values["flicker_top1_m"])
+    assert cells(table)["flicker_top1_m"][0] == f"{mean:.3f}"
+
+
+def test_cost_is_what_was_measured(kalman):
+    section = cost(kalman)
+    (table,), (facts,) = of_kind(section, Table), of_kind(section, Facts)
+    median = 1000 * np.median(kalman.timing.seconds)
+    assert cells(table)["kalman"][0] == f"{median:.1f}"
+    assert float(facts.facts[0][1].removesuffix(" MB")) > 50
+
+
+def test_limitations_speak_of_these_data(kalman):
+    words = " ".join(text.text for text in of_kind(limitations(kalman), Text))
+    assert "open-loop" in words
+    assert "Only 2 scenes were scored" in words
+    assert "Only" not in " ".join(limitations(spread_over(kalman, 12)).data["points"])

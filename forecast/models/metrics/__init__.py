@@ -2,6 +2,14 @@
 
 from forecast.models.metrics.classes import PerAgentMean, ScoredMean, collection
 from forecast.models.metrics.collision import ego_collision_rate, pairwise_collision_rate
+from forecast.models.metrics.criticality import (
+    conflict_false,
+    conflict_missed,
+    plan_regret,
+    planner_weight,
+    post_encroachment_time,
+    time_to_collision,
+)
 from forecast.models.metrics.displacement import (
     ade,
     brier_min_fde,
@@ -10,6 +18,7 @@ from forecast.models.metrics.displacement import (
     min_ade,
     min_fde,
     miss_rate_final,
+    miss_rate_waymo,
     sample_mean,
 )
 from forecast.models.metrics.distribution import (
@@ -37,6 +46,8 @@ __all__ = [
     "ade",
     "brier_min_fde",
     "collection",
+    "conflict_false",
+    "conflict_missed",
     "coverage",
     "credibility",
     "displacement",
@@ -49,12 +60,17 @@ __all__ = [
     "min_ade",
     "min_fde",
     "miss_rate_final",
+    "miss_rate_waymo",
     "on_road",
     "on_road_share",
     "pairwise_collision_rate",
     "per_agent",
+    "plan_regret",
+    "planner_weight",
+    "post_encroachment_time",
     "sample_mean",
     "spec",
+    "time_to_collision",
     "tube_areas",
     "tube_coverage",
 ]

@@ -70,17 +70,22 @@ def ego_collision_rate(
     Returns:
         Share of the samples by weight in which they touch at any check ``[N]``.
     """
-    turns = geometry.wrap_angle(ego[:, 2].diff())
-    heading = torch.cat([ego[:1, 2], ego[:1, 2] + turns.cumsum(0)])
-    pose = _interpolate(torch.cat([ego[:, :2], heading[:, None]], -1).to(positions_m), substeps)
-    path = _interpolate(positions_m, substeps)
+    pose = interpolate_poses(ego.to(positions_m), substeps)
+    path = interpolate(positions_m, substeps)
     local = geometry.to_frame(path, pose[:, :2], pose[:, 2])
     outside = (local.abs() - local.new_tensor(ego_size_m) / 2).clamp_min(0)
     hits = (torch.linalg.vector_norm(outside, dim=-1) <= radius_m).any(-1).to(positions_m)
     return weights.to(hits) @ hits
 
 
-def _interpolate(values: Tensor, substeps: int) -> Tensor:
+def interpolate_poses(poses: Tensor, substeps: int) -> Tensor:
+    """Fills poses ``[T, 3]`` (x_m, y_m, heading_rad) in linearly; turns take the short way."""
+    turns = geometry.wrap_angle(poses[:, 2].diff())
+    heading = torch.cat([poses[:1, 2], poses[:1, 2] + turns.cumsum(0)])
+    return interpolate(torch.cat([poses[:, :2], heading[:, None]], -1), substeps)
+
+
+def interpolate(values: Tensor, substeps: int) -> Tensor:
     """Fills ``[..., T, D]`` in linearly to ``[..., (T - 1) * substeps + 1, D]``."""
     share = torch.arange(substeps).to(values)[:, None] / substeps
     filled = values[..., :-1, None, :] + share * values.diff(dim=-2)[..., None, :]

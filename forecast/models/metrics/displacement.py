@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from forecast import geometry
+
 NAN = float("nan")
 
 
@@ -81,6 +83,40 @@ def miss_rate_final(samples_m: Tensor, truth_m: Tensor, threshold_m: float = 2.0
     instead; the Argoverse and Waymo definitions look at the final one, as here.
     """
     return (fde(samples_m, truth_m).amin(0) > threshold_m).to(samples_m.dtype)
+
+
+def miss_rate_waymo(
+    samples_m: Tensor,
+    truth_m: Tensor,
+    headings_rad: Tensor,
+    speed_mps: Tensor,
+    step: int,
+    time_s: float,
+) -> Tensor:
+    """Whether no sample is near the truth at one step, by Waymo's scaled thresholds: 1 or 0.
+
+    A sample is near if it is off by no more than the lateral and the longitudinal threshold, in
+    the frame of the truth at that step. At 3, 5 and 8 s they are 1, 1.8, 3 m and twice that; these
+    lie on a line, which gives those of other times. Slower than 1.4 m/s at the origin they are
+    halved, faster than 11 m/s they hold in full, linearly between. Waymo Open Dataset, motion
+    metrics: Ettinger et al., ICCV 2021, section 4 and its supplement.
+
+    Args:
+        samples_m: ``[K, N, T, 2]``.
+        truth_m: ``[N, T, 2]``.
+        headings_rad: True headings ``[N, T]``.
+        speed_mps: True speeds at the origin ``[N]``.
+        step: The step to look at.
+        time_s: Its time after the origin, more than 0.5 s.
+
+    Returns:
+        ``[N]``.
+    """
+    scale = 0.5 + 0.5 * ((speed_mps - 1.4) / (11 - 1.4)).clamp(0, 1)
+    lateral = (0.4 * time_s - 0.2) * scale
+    off = geometry.rotate(samples_m[:, :, step] - truth_m[:, step], -headings_rad[:, step]).abs()
+    near = (off[..., 0] <= 2 * lateral) & (off[..., 1] <= lateral)  # [K, N]
+    return (~near.any(0)).to(samples_m)
 
 
 def brier_min_fde(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor:

@@ -43,24 +43,22 @@ def on_road(points_m: NDArray[Any], lane_map: LaneMap) -> NDArray[np.bool_]:
     Returns:
         ``[...]``; points outside the drivable area are not on the road.
     """
-    drivable, walkable = _areas(lane_map)
-    x, y = np.asarray(points_m, np.float64)[..., 0], np.asarray(points_m, np.float64)[..., 1]
-    return shapely.contains_xy(drivable, x, y) & ~shapely.contains_xy(walkable, x, y)
+    walkable = inside(points_m, lane_map, "crosswalks") | inside(points_m, lane_map, "walkways")
+    return inside(points_m, lane_map, "drivable_area") & ~walkable
 
 
-@lru_cache(maxsize=4)
-def _areas(lane_map: LaneMap) -> tuple[Any, Any]:
-    """Prepared unions of the drivable and the walkable area; a scene's windows share its map."""
-    walkable = [
-        *_shapes("crosswalks", lane_map.crosswalks),
-        *_shapes("walkways", lane_map.walkways),
-    ]
-    unions = (
-        shapely.union_all(_shapes("drivable_area", lane_map.drivable_area)),
-        shapely.union_all(walkable),
-    )
-    shapely.prepare(list(unions))
-    return unions
+def inside(points_m: NDArray[Any], lane_map: LaneMap, part: str) -> NDArray[np.bool_]:
+    """Which points ``[..., 2]`` lie in a part of the map: a field that holds polygons."""
+    points = np.asarray(points_m, np.float64)
+    return shapely.contains_xy(_area(lane_map, part), points[..., 0], points[..., 1])
+
+
+@lru_cache(maxsize=12)
+def _area(lane_map: LaneMap, part: str) -> Any:
+    """Prepared union of the polygons of a part; the windows of a scene share its map."""
+    union = shapely.union_all(_shapes(part, getattr(lane_map, part)))
+    shapely.prepare(union)
+    return union
 
 
 def _shapes(name: str, polygons: Polygons) -> list[Any]:

@@ -16,6 +16,12 @@ from torch import Tensor
 from forecast.errors import ForecastError
 from forecast.models.metrics import displacement as d
 from forecast.models.metrics.collision import ego_collision_rate, pairwise_collision_rate
+from forecast.models.metrics.criticality import (
+    CONFLICT_S,
+    conflict_false,
+    conflict_missed,
+    plan_regret,
+)
 from forecast.models.metrics.distribution import coverage, energy_score, kde_nll
 from forecast.models.metrics.joint import jade, jfde
 from forecast.models.metrics.map_compliance import on_road_share
@@ -89,6 +95,31 @@ def _ego_collision(scored: Scored) -> Tensor:
         scored.ego_size_m,
         substeps=max(1, round(scored.dt_s / _EGO_CHECK_S)),
     )
+
+
+def _miss_waymo(scored: Scored, time_s: float | None) -> Tensor:
+    """At a time, or at the last step; NaN where that is no step or the truth has no headings."""
+    steps = scored.truth_m.shape[1]
+    step = steps if time_s is None else round(time_s / scored.dt_s)
+    time = step * scored.dt_s
+    headings, speed = scored.headings_rad, scored.speed_mps
+    on_grid = time_s is None or abs(time - time_s) < 1e-6
+    if headings is None or speed is None or not (on_grid and step <= steps and time > 0.5):
+        return torch.full_like(scored.truth_m[:, 0, 0], d.NAN)
+    return d.miss_rate_waymo(scored.samples_m, scored.truth_m, headings, speed, step - 1, time)
+
+
+def _conflict(function: Callable[[Tensor, Tensor, Tensor], Tensor], scored: Scored) -> Tensor:
+    if scored.ego is None:
+        return torch.full_like(scored.truth_m[:, 0, 0], d.NAN)
+    return function(scored.encroachment_s, scored.weights, scored.true_encroachment_s)
+
+
+def _plan_regret(scored: Scored) -> Tensor:
+    if scored.ego is None or scored.ego_size_m is None:
+        return torch.full_like(scored.truth_m[:, 0, 0], d.NAN)
+    futures = scored.samples_m, scored.weights, scored.truth_m
+    return plan_regret(*futures, scored.ego, scored.ego_size_m, scored.dt_s)
 
 
 def _on_road_share(scored: Scored) -> Tensor:
@@ -218,8 +249,48 @@ def _behaviour() -> dict[str, MetricSpec]:
     }
 
 
+def _criticality() -> dict[str, MetricSpec]:
+    specs = {
+        f"miss_rate_waymo_{name}": MetricSpec(
+            partial(_miss_waymo, time_s=time_s),
+            "1",
+            f"share of agents without a sample within Waymo's speed-scaled thresholds {words}",
+        )
+        for name, time_s, words in (
+            ("3s", 3.0, "at 3 s (1 m to the side, 2 m along, half of it when walking)"),
+            ("5s", 5.0, "at 5 s (1.8 m to the side, 3.6 m along, half of it when walking)"),
+            ("final", None, "at the last step"),
+        )
+    }
+    return specs | {
+        "conflict_missed": MetricSpec(
+            partial(_conflict, conflict_missed),
+            "1",
+            f"probability of no predicted encroachment on the ego's real path within "
+            f"{CONFLICT_S:g} s, for who really had one",
+        ),
+        "conflict_false": MetricSpec(
+            partial(_conflict, conflict_false),
+            "1",
+            f"probability of a predicted encroachment on the ego's real path within "
+            f"{CONFLICT_S:g} s, for who really had none",
+        ),
+        "plan_regret_m": MetricSpec(
+            _plan_regret,
+            "m",
+            "progress lost by choosing how to brake by the prediction instead of the truth",
+        ),
+    }
+
+
 METRICS: Mapping[str, MetricSpec] = MappingProxyType(
-    _single() | _best_of_k() | _of_all_samples() | _distribution() | _tubes() | _behaviour()
+    _single()
+    | _best_of_k()
+    | _of_all_samples()
+    | _distribution()
+    | _tubes()
+    | _behaviour()
+    | _criticality()
 )
 """Every metric by its name."""
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forecast.errors import ForecastError
+from forecast.models.metrics.criticality import post_encroachment_time
 from forecast.models.metrics.distribution import credibility
 from forecast.scene import LaneMap, Prediction, Tubes
 
@@ -31,6 +32,8 @@ class Scored:
         ego_size_m: Its length and width; needed with ``ego``.
         lane_map: The map, or None.
         tubes: The agents' calibrated tubes, or None.
+        headings_rad: True headings ``[N, T]``, or None.
+        speed_mps: True speeds at the origin ``[N]``, or None.
     """
 
     samples_m: Tensor
@@ -42,6 +45,8 @@ class Scored:
     ego_size_m: tuple[float, float] | None = None
     lane_map: LaneMap | None = None
     tubes: Tubes | None = None
+    headings_rad: Tensor | None = None
+    speed_mps: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Checks shapes and the completeness of the truth; raises `ForecastError`."""
@@ -54,6 +59,8 @@ class Scored:
             "mode_m": (agents, steps, 2),
             "truth_m": (agents, steps, 2),
             "ego": (steps, 3),
+            "headings_rad": (agents, steps),
+            "speed_mps": (agents,),
         }
         for name, needed in expected.items():
             value = getattr(self, name)
@@ -90,6 +97,8 @@ class Scored:
         ego: NDArray[Any] | None = None,
         ego_size_m: tuple[float, float] | None = None,
         lane_map: LaneMap | None = None,
+        headings_rad: NDArray[Any] | None = None,
+        speed_mps: NDArray[Any] | None = None,
     ) -> Scored:
         """Picks the scored agents out of a prediction, in float64.
 
@@ -100,7 +109,13 @@ class Scored:
             ego: Poses ``[T, 3]`` of the ego vehicle's centre in the same frame.
             ego_size_m: Its length and width.
             lane_map: The map in the same frame.
+            headings_rad: True headings ``[N, T]``.
+            speed_mps: True speeds at the origin ``[N]``.
         """
+
+        def optional(values: NDArray[Any] | None) -> Tensor | None:
+            return None if values is None else torch.as_tensor(values, dtype=torch.float64)
+
         weights = torch.as_tensor(prediction.weights, dtype=torch.float64)
         return cls(
             samples_m=torch.as_tensor(prediction.positions_m[:, agents], dtype=torch.float64),
@@ -108,13 +123,30 @@ class Scored:
             mode_m=torch.as_tensor(prediction.most_probable()[agents], dtype=torch.float64),
             truth_m=torch.as_tensor(truth_m, dtype=torch.float64),
             dt_s=prediction.dt_s,
-            ego=None if ego is None else torch.as_tensor(ego, dtype=torch.float64),
+            ego=optional(ego),
             ego_size_m=ego_size_m,
             lane_map=lane_map,
             tubes=None if prediction.tubes is None else prediction.tubes.select(agents),
+            headings_rad=optional(headings_rad),
+            speed_mps=optional(speed_mps),
         )
 
     @cached_property
     def credibility(self) -> Tensor:
         """`distribution.credibility` of the truth ``[N, T]``, computed once for all levels."""
         return credibility(self.samples_m, self.truth_m, self.weights)
+
+    @cached_property
+    def encroachment_s(self) -> Tensor:
+        """`criticality.post_encroachment_time` of each sample ``[K, N]``; needs an ego."""
+        return self._encroachment_s(self.samples_m)
+
+    @cached_property
+    def true_encroachment_s(self) -> Tensor:
+        """That of the recorded world ``[N]``; needs an ego."""
+        return self._encroachment_s(self.truth_m[None])[0]
+
+    def _encroachment_s(self, positions_m: Tensor) -> Tensor:
+        if self.ego is None or self.ego_size_m is None:
+            return torch.full_like(positions_m[..., 0, 0], torch.nan)
+        return post_encroachment_time(positions_m, self.ego, self.ego_size_m, self.dt_s)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from forecast.drawing import LIGHT
 from forecast.evaluation.numbers import number
 from forecast.evaluation.result import CALIBRATION_LEVELS, TUBE_LEVELS, EvaluationResult
+from forecast.evaluation.writers import per_step
 from forecast.report.section import Cell, Figure, Section, Table, Text
 from forecast.report.style import draw_series, svg
 from forecast.report.times import shown_steps
@@ -30,7 +31,8 @@ def calibration(result: EvaluationResult) -> Section:
         blocks.append(
             Text(f"{result.predictor} gives no spread of futures, so nothing can be said of it.")
         )
-    return Section("calibration", "Calibration", tuple(blocks))
+    data = {name: per_step(scores) for name, scores in result.table.items()}
+    return Section("calibration", "Calibration", tuple(blocks), data)
 
 
 def _reliability(stating: dict[str, EvaluationResult], result: EvaluationResult) -> Figure:

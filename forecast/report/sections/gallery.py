@@ -15,8 +15,8 @@ _GROUPS = {
         "the samples (blue), and the single best guess (red) lies on it."
     ),
     "worst": (
-        "The largest errors of the single best guess, each pedestrian once. Good: at least one "
-        "sample saw it coming."
+        "The largest errors of the single best guess, each pedestrian once; under each the scene, "
+        "the time and the tokens to find it by. Good: at least one sample saw it coming."
     ),
 }
 
@@ -28,7 +28,22 @@ def gallery(result: EvaluationResult) -> Section:
         for why, caption in _GROUPS.items()
         if any(picture.why == why for picture in result.pictures)
     )
-    return Section("gallery", "Pictures", blocks)
+    data = {"pictures": [_data(result, picture) for picture in result.pictures]}
+    return Section("gallery", "Pictures", blocks, data)
+
+
+def _data(result: EvaluationResult, picture: Picture) -> dict[str, object]:
+    """Where to find what a picture shows."""
+    rows, row = result.rows, picture.row
+    return {
+        "why": picture.why,
+        "scene_id": rows.scene_ids[row],
+        "sample_token": rows.frame_ids[row],
+        "agent_id": rows.agent_ids[row],
+        "at": rows.at[row],
+        "at_us": rows.at_us[row],
+        "top1_fde_m": result.values["top1_fde_m"][row],
+    }
 
 
 def _figure(result: EvaluationResult, picture: Picture) -> Figure:
@@ -38,9 +53,10 @@ def _figure(result: EvaluationResult, picture: Picture) -> Figure:
         draw_window(axes, window, picture.prediction, focus=picture.agent)
 
     error = result.values["top1_fde_m"][row]
+    sample = f", sample {rows.frame_ids[row]}" if rows.frame_ids[row] else ""
     caption = (
         f"{error:.2f} m off after {result.setting.horizon_s:g} s. {window.scene_id}, step "
-        f"{window.at}, {window.at_us} us, {rows.agent_ids[row]} ({rows.categories[row]})"
+        f"{window.at}, {window.at_us} us{sample}, {rows.agent_ids[row]} ({rows.categories[row]})"
     )
     label = f"{picture.why} window: {window.scene_id} step {window.at}"
     return Figure(caption, svg(draw, width_in=3.2, height_in=3.2, label=label))

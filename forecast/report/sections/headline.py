@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 
-from forecast.evaluation.numbers import difference, number
+from forecast.evaluation.acceptance import FAIL, PASS, TOO_FEW
+from forecast.evaluation.numbers import difference, interval, number
 from forecast.evaluation.provenance import learnt_by_heart
 from forecast.evaluation.result import EvaluationResult, mean
+from forecast.evaluation.statistics import LEVEL, scene_means
+from forecast.report.floors import Match, matches, possible
 from forecast.report.section import Facts, Section, Text
 
 
 def headline(result: EvaluationResult) -> Section:
-    """What was tested, and how it stands to the floors."""
+    """What was tested, and how it stands to the floors and to the acceptance criteria."""
     setting, rows = result.setting, result.rows
     facts = (
         ("Predictor", result.predictor),
@@ -21,7 +25,16 @@ def headline(result: EvaluationResult) -> Section:
         ("Asked", f"{setting.horizon_s:g} s ahead from {setting.history_s:g} s of history"),
         ("Scored", f"{len(rows)} origins, {int(rows.movers.sum())} of them movers"),
     )
-    return Section("verdict", "Verdict", (Facts(facts), *_flags(result), *_verdicts(result)))
+    words = [*_flags(result), *_verdicts(result), *_criteria(result)]
+    data = {
+        "predictor": result.predictor,
+        "flags": [flag.text for flag in _flags(result)],
+        "verdicts": {
+            match.metric: _difference(result, match)
+            for match in possible(result, matches(setting.samples))
+        },
+    }
+    return Section("verdict", "Verdict", (Facts(facts), *words), data)
 
 
 def _flags(result: EvaluationResult) -> list[Text]:
@@ -34,37 +47,53 @@ def _flags(result: EvaluationResult) -> list[Text]:
             f"The windows are not those of {setting.protocol}: these scores compare with each "
             "other, not with others of that protocol."
         )
+    broken = [each for each in result.findings if each.guarantee.required and each.held is False]
+    flags += [f"Does not hold: {each.guarantee.words}." for each in broken]
     return [Text(flag, "flag") for flag in flags]
 
 
 def _verdicts(result: EvaluationResult) -> list[Text]:
-    k = result.setting.samples
-    questions = (
-        ("Single best guess", "top1_fde_m", "top1_fde_m", "constant_velocity"),
-        (f"Best of {k} raw samples", f"min_fde_{k}_m", f"min_fde_{k}_m", f"kmeans_{k}"),
-        (f"Best of {k} selected", f"selected_min_fde_{k}_m", f"min_fde_{k}_m", f"kmeans_{k}"),
-        ("Spread (energy score)", "energy_score_m", "energy_score_m", "kalman"),
-    )
-    verdicts = [_verdict(result, *question) for question in questions]
-    known = [verdict for verdict in verdicts if verdict is not None]
+    found = [_verdict(result, match) for match in possible(result, matches(result.setting.samples))]
+    known = [verdict for verdict in found if verdict is not None]
     return known or [Text("None of the floors could be evaluated: there is nothing to hold it to.")]
 
 
-def _verdict(
-    result: EvaluationResult, title: str, metric: str, floor_metric: str, floor_name: str
-) -> Text | None:
+def _verdict(result: EvaluationResult, match: Match) -> Text | None:
     """One sentence on the movers; None where either side is not defined."""
-    floor, movers = result.floors.get(floor_name), result.rows.movers
-    if floor is None or floor_name == result.predictor or metric not in result.values:
-        return None
-    ours, theirs = result.values[metric][movers], floor.values[floor_metric][movers]
+    movers = result.rows.movers
+    ours = result.values[match.metric][movers]
+    theirs = result.floors[match.floor].values[match.floor_metric][movers]
     value, other = mean(ours).value, mean(theirs).value
     if math.isnan(value) or math.isnan(other):
         return None
     scenes = result.rows.scene_ids[movers]
     wins = [np.nanmean((ours - theirs)[scenes == scene]) < 0 for scene in np.unique(scenes)]
+    found = scene_means({match.metric: ours - theirs}, scenes)[match.metric]
+    sure = f"the difference is {interval(found, signed=True)} m ({LEVEL:.0%})"
+    known = sure if interval(found) else "too few scenes for an interval"
     words = (
-        f"{title}: {number(value)} m on movers, {difference(value, other)} than "
-        f"{floor_name} ({number(other)} m); lower in {sum(wins)} of {len(wins)} scenes."
+        f"{match.title}: {number(value)} m on movers, {difference(value, other)} than "
+        f"{match.floor} ({number(other)} m); lower in {sum(wins)} of {len(wins)} scenes; {known}."
     ).replace("the same than", "the same as")
+    if not math.isnan(found.low) and found.low <= 0 <= found.high:
+        return Text(f"{words} That may be chance.", "open")
     return Text(words, "good" if value < other else "bad")
+
+
+def _difference(result: EvaluationResult, match: Match) -> dict[str, object]:
+    """The difference on movers for the JSON."""
+    theirs = result.floors[match.floor].values[match.floor_metric]
+    pairs = {match.metric: result.values[match.metric] - theirs}
+    found = scene_means(pairs, result.rows.scene_ids, result.rows.movers)[match.metric]
+    return {"floor": match.floor, "floor_metric": match.floor_metric, "difference": found}
+
+
+def _criteria(result: EvaluationResult) -> list[Text]:
+    """How many acceptance criteria are met."""
+    counts = Counter(outcome.verdict for outcome in result.outcomes)
+    if not counts:
+        return []
+    words = f"Acceptance criteria: {counts[PASS]} passed, {counts[FAIL]} failed"
+    few = f"; {counts[TOO_FEW]} could not be decided" if counts[TOO_FEW] else ""
+    tone = "bad" if counts[FAIL] else "open" if counts[TOO_FEW] else "good"
+    return [Text(f"{words}{few}.", tone)]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import number
+from forecast.evaluation.numbers import interval, number
 from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.statistics import Estimate, scene_means
 from forecast.report.section import Cell, Figure, Section, Table
 from forecast.report.style import draw_series, svg
 from forecast.report.times import shown_steps
-
-Floats = NDArray[np.float64]
 
 _OFF_THE_CHART = "stationary"
 """Its error dwarfs all others; the table holds it."""
@@ -37,12 +34,20 @@ _FIGURES = (
 )
 
 
+_TABLES = {
+    "top1": "the predictor's single best guess",
+    "mean": "the samples' mean",
+    "best": "the nearest sample, at each time on its own",
+}
+
+
 def horizon(result: EvaluationResult) -> Section:
     """Error against time, of the single best guess and of the nearest sample."""
     figures = tuple(
         Figure(caption, _figure(result, key, label)) for key, label, caption in _FIGURES
     )
-    return Section("horizon", "Error against time", (*figures, _table(result)))
+    tables = [_table(result, key, words) for key, words in _TABLES.items()]
+    return Section("horizon", "Error against time", (*figures, *tables), _data(result))
 
 
 def _figure(result: EvaluationResult, key: str, label: str) -> Markup:
@@ -61,18 +66,28 @@ def _figure(result: EvaluationResult, key: str, label: str) -> Markup:
     return svg(draw, width_in=4.6, height_in=3.2, label=label)
 
 
-def _table(result: EvaluationResult) -> Table:
-    """Error of the single best guess at each whole second and at the end."""
-    steps, times = shown_steps(result.times_s)
+def _table(result: EvaluationResult, key: str, words: str) -> Table:
+    """Errors at each whole second and at the end."""
+    _, times = shown_steps(result.times_s)
     rows = tuple(
-        (Cell(name), *(Cell(number(float(error))) for error in _at(scores, steps)))
+        (Cell(name), *(Cell(number(each.value), interval(each)) for each in _at(scores, key)))
         for name, scores in result.table.items()
     )
-    caption = (
-        "Mean error in metres of the predictor's single best guess, all origins. Lower is better."
-    )
+    caption = f"Mean error in metres of {words}, all origins. Lower is better."
     return Table(caption, ("all origins", *times), rows)
 
 
-def _at(scores: EvaluationResult, steps: NDArray[np.int64]) -> Floats:
-    return scores.errors_m["top1"][:, steps].mean(axis=0, dtype=np.float64)
+def _at(scores: EvaluationResult, key: str) -> list[Estimate]:
+    """Mean errors of all origins at the shown steps."""
+    steps, times = shown_steps(scores.times_s)
+    columns = dict(zip(times, scores.errors_m[key][:, steps].T, strict=True))
+    return list(scene_means(columns, scores.rows.scene_ids).values())
+
+
+def _data(result: EvaluationResult) -> dict[str, object]:
+    """Errors by predictor, kind and time."""
+    _, times = shown_steps(result.times_s)
+    return {
+        name: {key: dict(zip(times, _at(scores, key), strict=True)) for key in _TABLES}
+        for name, scores in result.table.items()
+    }

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 from numpy.typing import NDArray
 
 from forecast.evaluation.result import MOVER_DISPLACEMENT_M, EvaluationResult
-from forecast.report.section import Cell, Facts, Section, Table, Text
+from forecast.report.section import Cell, Facts, Folded, Section, Table, Text
+
+_MOST_SCENES = 12
+"""Longer lists of scenes are folded."""
 
 _REASONS = {
     "history_too_short": "not seen in enough consecutive steps up to the origin",
@@ -28,18 +33,37 @@ def protocol(result: EvaluationResult) -> Section:
         ("Samples", f"{setting.samples}, seed {setting.seed}"),
         ("Pedestrians", str(len(set(zip(rows.scene_ids, rows.agent_ids, strict=True))))),
     )
-    return Section(
-        "protocol", "Data and protocol", (rules, Facts(facts), _origins(result), _dropped(result))
+    scenes = _origins(result, rows.scene_ids, "scene")
+    blocks = (
+        rules,
+        Facts(facts),
+        _origins(result, rows.categories, "category"),
+        scenes if len(scenes.rows) <= _MOST_SCENES else _folded(scenes),
+        _dropped(result),
     )
+    data = {
+        "setting": asdict(setting),
+        "origins": len(rows),
+        "movers": int(rows.movers.sum()),
+        "dropped": dict(result.dropped),
+    }
+    return Section("protocol", "Data and protocol", blocks, data)
 
 
-def _origins(result: EvaluationResult) -> Table:
-    rows = result.rows
-    lines = [_counted("all", np.ones(len(rows), bool), rows.movers)]
-    for column in (rows.scene_ids, rows.categories):
-        lines += [_counted(str(name), column == name, rows.movers) for name in np.unique(column)]
-    caption = "Origins by scene and by category. A mean over few origins says little."
-    return Table(caption, ("", "origins", "movers"), tuple(lines))
+def _origins(result: EvaluationResult, column: NDArray[np.str_], what: str) -> Table:
+    movers = result.rows.movers
+    lines = [_counted("all", np.ones(len(movers), bool), movers)]
+    lines += [_counted(str(name), column == name, movers) for name in np.unique(column)]
+    caption = f"Origins by {what}. A mean over few origins says little."
+    return Table(caption, (what, "origins", "movers"), tuple(lines))
+
+
+def _folded(table: Table) -> Folded:
+    """A long table as text."""
+    lines = (
+        f"{row[0].text}: {row[1].text} origins, {row[2].text} movers" for row in table.rows[1:]
+    )
+    return Folded(table.caption, "\n".join(lines))
 
 
 def _counted(name: str, who: NDArray[np.bool_], movers: NDArray[np.bool_]) -> tuple[Cell, ...]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from forecast import __version__
+from forecast.evaluation.environment import Environment
 from forecast.evaluation.result import EvaluationResult
 from forecast.report.section import Block, Facts, Folded, Section, Text
 
@@ -17,25 +17,57 @@ def provenance(result: EvaluationResult) -> Section:
     setting = result.setting
     facts = (
         ("Store", f"{setting.source}, {setting.fingerprint}"),
-        ("Scenes", ", ".join(setting.scenes)),
-        ("forecast", __version__),
-        ("Python", platform.python_version()),
+        ("Samples K", str(setting.samples)),
+        ("Horizon", f"{setting.horizon_s:g} s"),
+        ("History", f"at most {setting.history_s:g} s, shorter ones masked"),
         ("Seed", str(setting.seed)),
         ("Command", result.command),
     )
-    again = Text(
-        "The same command on the same store gives the same metrics.json, byte for byte, on the "
-        "same machine."
+    blocks = (
+        Facts(facts),
+        Folded("Scenes", ", ".join(setting.scenes)),
+        *_environment(result.environment),
+        *_model(result.model),
+        Text(_AGAIN),
+        Text(_ROWS),
     )
-    rows = Text(
-        f"predictions.parquet beside this page holds the raw futures of {result.predictor} for the "
-        "scored pedestrians, and the truth: its top-1, mean, best-of-K, joint and distribution "
-        "scores can be computed again from it. Rows with sample = -1 and weight 0 are its single "
-        "best guess where that is not among the samples; leave them out of minima. The floors' "
-        "futures, the draws behind the selected scores, the ego and the map are not in it."
+    data = {
+        "store_fingerprint": setting.fingerprint,
+        "command": result.command,
+        "environment": None if result.environment is None else asdict(result.environment),
+        "model": result.model,
+    }
+    return Section("provenance", "Provenance", blocks, data)
+
+
+_AGAIN = (
+    "The same command on the same store gives the same metrics.json and rows.parquet, byte for "
+    "byte, on the same machine. Latency and memory are measured anew."
+)
+_ROWS = (
+    "predictions.parquet beside this page holds the raw futures of the predictor for the scored "
+    "pedestrians, and the truth: its top-1, mean, best-of-K, joint and distribution scores can be "
+    "computed again from it. Rows with sample = -1 and weight 0 are its single best guess where "
+    "that is not among the samples; leave them out of minima. rows.parquet holds one row for every "
+    "pedestrian and origin, with its slices and every metric. The floors' futures, the draws "
+    "behind the selected scores, the ego and the map are in neither."
+)
+
+
+def _environment(environment: Environment | None) -> tuple[Block, ...]:
+    """Software and hashes of the data."""
+    if environment is None:
+        return ()
+    commit = environment.commit or "not a git checkout"
+    facts = (
+        ("forecast", environment.version),
+        ("Commit", f"{commit}{', with changes' if environment.dirty else ''}"),
+        ("Python", f"{environment.python}, {environment.machine}"),
+        ("Tables (SHA-256)", environment.tables_sha256),
+        ("Maps (SHA-256)", environment.maps_sha256),
+        ("Split (SHA-256)", environment.split_sha256),
     )
-    blocks = (Facts(facts), *_model(result.model), again, rows)
-    return Section("provenance", "Provenance", blocks)
+    return Facts(facts), Folded("Installed packages", "\n".join(environment.lock))
 
 
 def _model(model: Mapping[str, Any] | None) -> tuple[Block, ...]:
@@ -46,6 +78,7 @@ def _model(model: Mapping[str, Any] | None) -> tuple[Block, ...]:
     stores, on = _stores("Learnt from", learnt), _stores("Tubes calibrated on", fitted)
     facts = (
         ("Weights (SHA-256)", str(model["weights_sha256"])),
+        ("Configuration (SHA-256)", str(model["config_sha256"])),
         ("Trained with forecast", str(model["version"])),
         *(stores or [("Learnt from", "not known")]),
         *on,

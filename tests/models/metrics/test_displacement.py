@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from forecast.models.metrics import (
     min_ade,
     min_fde,
     miss_rate_final,
+    miss_rate_waymo,
     sample_mean,
 )
 
@@ -164,3 +167,34 @@ def test_more_samples_never_hurt(seed):
     for function in (min_ade, min_fde):
         best = torch.stack([function(samples, truth, k, weights) for k in range(1, 7)])
         assert (best.diff(dim=0) <= 0).all()
+
+
+class TestWaymoMissRate:
+    """Thresholds of the Waymo Open Dataset at 3, 5 and 8 s, for slow and for fast agents."""
+
+    @pytest.mark.parametrize(("time_s", "lateral_m"), [(3.0, 1.0), (5.0, 1.8), (8.0, 3.0)])
+    @pytest.mark.parametrize(("speed_mps", "scale"), [(0.5, 0.5), (6.2, 0.75), (20.0, 1.0)])
+    @pytest.mark.parametrize(("along", "threshold"), [(True, 2.0), (False, 1.0)])
+    def test_thresholds(self, time_s, lateral_m, speed_mps, scale, along, threshold):
+        heading = 0.7
+        forward = torch.tensor([math.cos(heading), math.sin(heading)])
+        side = torch.stack([-forward[1], forward[0]])
+        limit = lateral_m * scale * threshold
+        for share, missed in ((0.99, 0.0), (1.01, 1.0)):
+            offset = share * limit * (forward if along else side)
+            found = miss_rate_waymo(
+                offset.expand(1, 1, 1, 2),
+                torch.zeros(1, 1, 2),
+                torch.full((1, 1), heading),
+                torch.tensor([speed_mps]),
+                0,
+                time_s,
+            )
+            assert found.item() == missed
+
+    def test_one_near_sample_is_enough(self):
+        samples = torch.tensor([[9.0, 9.0], [0.1, 0.1]])[:, None, None]
+        found = miss_rate_waymo(
+            samples, torch.zeros(1, 1, 2), torch.zeros(1, 1), torch.ones(1), 0, 3.0
+        )
+        assert found.item() == 0

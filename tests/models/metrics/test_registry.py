@@ -20,13 +20,15 @@ NAMES = [
     *("tube_coverage_50", "tube_coverage_80", "tube_coverage_90", "tube_coverage_95"),
     "tube_area_90_m2",
     *("collision_rate_pedestrians", "collision_rate_ego", "on_road_share"),
+    *("miss_rate_waymo_3s", "miss_rate_waymo_5s", "miss_rate_waymo_final"),
+    *("conflict_missed", "conflict_false", "plan_regret_m"),
 ]
 
 
 @pytest.fixture
 def scored():
     generator = torch.Generator().manual_seed(0)
-    draws = 2 * torch.randn(24, 6, 4, 2, generator=generator, dtype=torch.float64)
+    draws = 2 * torch.randn(24, 6, 6, 2, generator=generator, dtype=torch.float64)
     weights = torch.rand(22, generator=generator, dtype=torch.float64)
     square = np.array([(-2, -2), (2, -2), (2, 2), (-2, 2)], float)
     return Scored(
@@ -34,17 +36,19 @@ def scored():
         weights=weights / weights.sum(),
         mode_m=draws[22],
         truth_m=draws[23],
-        dt_s=0.5,
-        ego=torch.tensor([[0, i, 0.1 * i] for i in range(4)], dtype=torch.float64),
+        dt_s=1.0,
+        ego=torch.tensor([[0, i, 0.1 * i] for i in range(6)], dtype=torch.float64),
         ego_size_m=(4.1, 1.75),
         lane_map=LaneMap(drivable_area=Polygons.of([[square]])),
         tubes=Tubes(
             centre_m=draws[0].numpy(),
-            shape_m2=np.broadcast_to(np.diag([4.0, 2.0]), (6, 4, 2, 2)),
-            scale=np.broadcast_to([1.0, 1.5, 2.0, 2.5], (6, 4, 4)),
+            shape_m2=np.broadcast_to(np.diag([4.0, 2.0]), (6, 6, 2, 2)),
+            scale=np.broadcast_to([1.0, 1.5, 2.0, 2.5], (6, 6, 4)),
             levels=(0.5, 0.8, 0.9, 0.95),
             valid=np.ones(6, bool),
         ),
+        headings_rad=torch.rand(6, 6, generator=generator, dtype=torch.float64),
+        speed_mps=3 * torch.rand(6, generator=generator, dtype=torch.float64),
     )
 
 
@@ -92,22 +96,40 @@ def test_values_are_those_of_the_functions(scored):
         "tube_area_90_m2": metrics.tube_areas(scored.tubes, y, 0.9).mean(-1),
         "collision_rate_pedestrians": metrics.pairwise_collision_rate(x, w, 0.2),
         "collision_rate_ego": metrics.ego_collision_rate(
-            x, w, scored.ego, scored.ego_size_m, substeps=5
+            x, w, scored.ego, scored.ego_size_m, substeps=10
         ),
         "on_road_share": torch.as_tensor(
             metrics.on_road_share(x.numpy(), w.numpy(), scored.lane_map)
         ),
+        **{
+            f"miss_rate_waymo_{name}": metrics.miss_rate_waymo(
+                x, y, scored.headings_rad, scored.speed_mps, step, float(step + 1)
+            )
+            for name, step in (("3s", 2), ("5s", 4), ("final", 5))
+        },
+        **_conflicts(scored),
+        "plan_regret_m": metrics.plan_regret(x, w, y, scored.ego, scored.ego_size_m, 1.0),
     }
     values = per_agent(scored)
     assert list(values) == NAMES
     for name, value in values.items():
         assert value.shape == (6,)
-        assert value.isfinite().all(), name
-        assert torch.allclose(value, expected[name]), name
+        assert name.startswith("conflict") or value.isfinite().all(), name
+        assert torch.allclose(value, expected[name], equal_nan=True), name
+
+
+def _conflicts(scored):
+    x, y, ego = scored.samples_m, scored.truth_m, (scored.ego, scored.ego_size_m, 1.0)
+    predicted, true = (metrics.post_encroachment_time(each, *ego) for each in (x, y[None]))
+    return {
+        "conflict_missed": metrics.conflict_missed(predicted, scored.weights, true[0]),
+        "conflict_false": metrics.conflict_false(predicted, scored.weights, true[0]),
+    }
 
 
 def _missing(scored):
-    return {name for name, value in per_agent(scored).items() if value.isnan().all()}
+    values = per_agent(scored).items()
+    return {name for name, value in values if value.isnan().all()} - {"conflict_false"}
 
 
 def test_what_a_deterministic_predictor_cannot_have(scored):
@@ -131,7 +153,16 @@ def test_too_few_samples_for_a_best_of_k(scored):
 
 def test_no_ego_and_no_map(scored):
     bare = replace(scored, ego=None, ego_size_m=None, lane_map=None)
-    assert _missing(bare) == {"collision_rate_ego", "on_road_share"}
+    assert _missing(bare) == {
+        *("collision_rate_ego", "on_road_share", "conflict_missed", "plan_regret_m")
+    }
+
+
+def test_waymos_thresholds_need_headings_speeds_and_a_step_at_their_time(scored):
+    waymo = {f"miss_rate_waymo_{name}" for name in ("3s", "5s", "final")}
+    assert _missing(replace(scored, headings_rad=None)) == waymo
+    assert _missing(replace(scored, speed_mps=None)) == waymo
+    assert _missing(replace(scored, dt_s=0.8)) == {"miss_rate_waymo_3s", "miss_rate_waymo_5s"}
 
 
 def test_no_tubes(scored):
@@ -156,6 +187,8 @@ def test_no_scored_agents(scored):
         mode_m=scored.mode_m[:0],
         truth_m=scored.truth_m[:0],
         tubes=scored.tubes.select(np.arange(0)),
+        headings_rad=scored.headings_rad[:0],
+        speed_mps=scored.speed_mps[:0],
     )
     assert {value.shape for value in per_agent(nobody).values()} == {(0,)}
 
@@ -171,7 +204,7 @@ def test_float32_gives_float32(scored):
     doubles = per_agent(scored)
     for name, value in per_agent(single).items():
         assert value.dtype == torch.float32, name
-        assert torch.allclose(value.double(), doubles[name], atol=1e-4), name
+        assert torch.allclose(value.double(), doubles[name], atol=1e-4, equal_nan=True), name
 
 
 def test_an_unknown_name_lists_the_known():

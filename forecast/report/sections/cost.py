@@ -1,0 +1,48 @@
+"""What predicting costs, as measured while it was scored."""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+
+from forecast.evaluation.result import EvaluationResult, Timing
+from forecast.report.section import Cell, Facts, Section, Table
+
+
+def cost(result: EvaluationResult) -> Section:
+    """Latency of one prediction, and memory."""
+    timings = {name: scores.timing for name, scores in result.table.items()}
+    memory = max(timing.peak_memory_mb for timing in timings.values())
+    rows = tuple(
+        (Cell(name), *(Cell(f"{1000 * value:.1f}") for value in _seconds(timing)))
+        for name, timing in timings.items()
+    )
+    agents = result.timing.agents
+    caption = (
+        f"Wall-clock time of one prediction in milliseconds, {len(agents)} predictions of "
+        f"{result.setting.samples} futures for {np.median(agents):.0f} agents in the middle "
+        f"({agents.min()} to {agents.max()}). Low is good: a step of the data is "
+        f"{1000 * result.setting.dt_s:.0f} ms. As measured here, whatever else the machine did."
+    )
+    facts = Facts(
+        (
+            ("Peak memory of a process, scoring included", f"{memory:.0f} MB"),
+            ("Machine", f"{platform.system()} {platform.machine()}"),
+        )
+    )
+    data = {
+        "measured": True,
+        "latency_s": {
+            name: dict(zip(("median", "p95", "max"), _seconds(timing), strict=True))
+            for name, timing in timings.items()
+        },
+        "peak_memory_mb": memory,
+    }
+    header = ("", "median", "95 %", "largest")
+    return Section("cost", "Latency and memory", (Table(caption, header, rows), facts), data)
+
+
+def _seconds(timing: Timing) -> tuple[float, float, float]:
+    seconds = timing.seconds
+    return float(np.median(seconds)), float(np.quantile(seconds, 0.95)), float(seconds.max())

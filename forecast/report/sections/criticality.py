@@ -1,0 +1,99 @@
+"""Where an error matters: conflicts with the ego, and what errors cost its planner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.evaluation.numbers import interval, number
+from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.statistics import Estimate, scene_means
+from forecast.models.metrics.criticality import (
+    BRAKING_MPS2,
+    CLEARANCE_M,
+    CONFLICT_S,
+    CONTACT_COST_M,
+)
+from forecast.report.section import Block, Cell, Section, Table, Text
+
+_BINS_S = (0.0, 1.0, 2.0, 3.0, 5.0)
+
+
+def criticality(result: EvaluationResult) -> Section:
+    """How near the ego came, what was predicted of it, and errors weighted by what they cost."""
+    if np.isnan(result.rows.quantities["encroachment_s"]).all():
+        return Section("criticality", "Criticality", (Text("There is no ego in these data."),))
+    columns = {name: _columns(scores) for name, scores in result.table.items()}
+    blocks: tuple[Block, ...] = (
+        _conflicts(result.rows.quantities["encroachment_s"]),
+        _table(columns),
+    )
+    data = {name: dict(column) for name, column in columns.items()}
+    return Section("criticality", "Criticality", blocks, data)
+
+
+def _conflicts(encroachment_s: NDArray[np.float64]) -> Table:
+    """How often pedestrian and ego came near, in time."""
+    rows = [
+        (Cell(f"{low:g} to {high:g} s"), Cell(str(_between(encroachment_s, low, high))))
+        for low, high in pairwise(_BINS_S)
+    ]
+    later = int((np.isfinite(encroachment_s) & (encroachment_s >= _BINS_S[-1])).sum())
+    rows.append((Cell(f"{_BINS_S[-1]:g} s or more"), Cell(str(later))))
+    rows.append((Cell("paths do not meet"), Cell(str(int(np.isinf(encroachment_s).sum())))))
+    caption = (
+        "Post-encroachment times in the recording: the least time between pedestrian and ego "
+        "being at the same place on their real paths within the horizon. There is no good or "
+        "bad here: it says how many conflicts the numbers below rest on."
+    )
+    return Table(caption, ("time", "origins"), tuple(rows))
+
+
+def _between(values: NDArray[np.float64], low: float, high: float) -> int:
+    return int(((values >= low) & (values < high)).sum())
+
+
+_ROWS = {
+    "conflict_missed": f"a real conflict (within {CONFLICT_S:g} s) that was not predicted",
+    "conflict_false": "a predicted conflict where there was none",
+    "plan_regret_m": "progress lost by braking by the prediction instead of the truth, all origins",
+    "weighted_top1_fde_m": "top1_fde_m, each pedestrian weighted by what an error costs the plan",
+    "top1_fde_m": "the same without weights, for comparison",
+}
+
+
+def _columns(scores: EvaluationResult) -> Mapping[str, Estimate]:
+    rows, values = scores.rows, scores.values
+    names = ("conflict_missed", "conflict_false", "plan_regret_m", "top1_fde_m")
+    plain = scene_means({name: values[name] for name in names}, rows.scene_ids)
+    weight = rows.quantities["planner_weight"]
+    error = np.where(weight > 0, values["top1_fde_m"], np.nan)
+    of_concern = {"weighted_top1_fde_m": error}
+    return plain | scene_means(of_concern, rows.scene_ids, weights=np.nan_to_num(weight))
+
+
+def _table(columns: Mapping[str, Mapping[str, Estimate]]) -> Table:
+    first = next(iter(columns.values()))
+    rows = tuple(
+        (
+            Cell(name, f"{words}; {first[name].n} origins"),
+            *(_cell(column[name]) for column in columns.values()),
+        )
+        for name, words in _ROWS.items()
+    )
+    brakes = ", ".join(f"{braking:g}" for braking in BRAKING_MPS2)
+    caption = (
+        "Low is good in every row. A conflict is predicted with the probability that the samples "
+        "give it. The plans are the ego's real path, braked by "
+        f"{brakes} m/s²; a plan costs the metres it falls behind and up to {CONTACT_COST_M:g} m "
+        f"for passing a pedestrian nearer than {CLEARANCE_M:g} m. A pedestrian's weight is how "
+        "much the best plan's cost changes when its future is shifted by 1 m."
+    )
+    return Table(caption, ("", *columns), rows)
+
+
+def _cell(found: Estimate) -> Cell:
+    return Cell(number(found.value), interval(found))

@@ -1,0 +1,54 @@
+"""What the numbers do not say."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.slices import SLICINGS, UNKNOWN
+from forecast.evaluation.statistics import MIN_SCENES
+from forecast.report.section import Section, Text
+
+
+def limitations(result: EvaluationResult) -> Section:
+    """What holds of every such evaluation, and what of these data."""
+    points = [*_ALWAYS, *_of_these_data(result)]
+    return Section("limitations", "Limitations", tuple(map(Text, points)), {"points": points})
+
+
+_ALWAYS = (
+    "Histories are annotated tracks, not a detector's: missed, late and false detections, and "
+    "noise of positions, are not in these numbers.",
+    "The evaluation is open-loop: nobody reacts to a car that acts on the predictions, and the "
+    "ego drives as it was recorded.",
+    "Who leaves the annotated area before the horizon is not scored; the counts by reason are "
+    "under Data and protocol. Those who stay in view may be easier to predict.",
+    "Slices and conflicts are made from the recorded future by fixed thresholds; they are no "
+    "annotation by a person. Weak labels come from free text about a whole scene.",
+    "Plans are braked versions of the ego's real path; steering and speeding up are not "
+    "among them, and each pedestrian is weighed alone.",
+    "Intervals speak of other scenes like these. They do not cover other cities, sensors, seasons "
+    "or annotators.",
+)
+
+
+def _of_these_data(result: EvaluationResult) -> list[str]:
+    rows, points = result.rows, []
+    scenes = len(np.unique(rows.scene_ids))
+    if scenes < MIN_SCENES:
+        points.append(
+            f"Only {scenes} scenes were scored: no interval is given, and any difference may be "
+            "chance."
+        )
+    unknown = [
+        slicing.title for name, slicing in SLICINGS.items() if (rows.labels[name] == UNKNOWN).all()
+    ]
+    if unknown:
+        points.append(f"Nothing is known here of: {', '.join(unknown)}.")
+    conflicts = int((rows.quantities["encroachment_s"] <= 3).sum())
+    if conflicts < 100:
+        points.append(
+            f"There are {conflicts} conflicts with the ego among {len(rows)} origins: too few to "
+            "judge how well conflicts are predicted."
+        )
+    return points

@@ -1,0 +1,124 @@
+"""The scores in every situation that can be told apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.evaluation.numbers import UNDEFINED, interval, number, signed
+from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.slices import SLICINGS, UNKNOWN, Slicing
+from forecast.evaluation.statistics import scene_means
+from forecast.report.floors import Match, matches, possible
+from forecast.report.section import Block, Cell, Section, Table, Text
+
+MIN_ROWS = 30
+"""Slices with fewer rows are counted but not scored."""
+
+
+def slices(result: EvaluationResult) -> Section:
+    """One table for each slicing; what cannot be told apart here is named at the end."""
+    blocks: list[Block] = [Text(_INTRODUCTION)]
+    idle = []
+    data: dict[str, Any] = {}
+    for name, slicing in SLICINGS.items():
+        found = _labels(result.rows.labels[name], slicing)
+        if len(found) < 2:
+            what = f"all of them {found[0]}" if found else "nothing known of anybody"
+            idle.append(f"{slicing.title} ({what})")
+        else:
+            blocks.append(_table(result, name, slicing, found))
+        data[name] = {label: _data(result, name, label) for label in found}
+    if idle:
+        blocks.append(Text(f"Not told apart in these data: {'; '.join(idle)}."))
+    return Section("slices", "Slices", tuple(blocks), data)
+
+
+_INTRODUCTION = (
+    "Situations are taken from the recording, the future included: they say when a prediction was "
+    f"asked for, no predictor sees them. Slices of fewer than {MIN_ROWS} origins are counted but "
+    "not scored. Small print: 95 % intervals from a bootstrap over scenes, where there are enough."
+)
+
+
+def _labels(column: NDArray[np.str_], slicing: Slicing) -> list[str]:
+    """The labels that occur, in the order of the report."""
+    there = set(np.unique(column).tolist()) - {UNKNOWN}
+    listed = [label for label in slicing.labels if label in there]
+    return listed + sorted(there - set(listed))
+
+
+def _table(result: EvaluationResult, name: str, slicing: Slicing, labels: list[str]) -> Table:
+    column = result.rows.labels[name]
+    held = [
+        match
+        for match in possible(result, matches(result.setting.samples))[:2]
+        if not np.isnan(result.values[match.metric]).all()
+    ]
+    metrics = _metrics(result)
+    header = [slicing.title, "origins", *metrics]
+    header += [f"{match.metric} less {match.floor}'s" for match in held]
+    rows = [_row(result, column == label, label, metrics, held) for label in labels]
+    unknown = int((column == UNKNOWN).sum())
+    if unknown:
+        rows.append((Cell("unknown"), Cell(str(unknown)), *_nothing(len(metrics) + len(held))))
+    weak = " Weak labels: free text about the whole scene." if slicing.weak else ""
+    caption = (
+        f"{slicing.title}. {slicing.definition}{weak} Good: low errors in every row, and below 0 "
+        "where a floor's is subtracted."
+    )
+    return Table(caption, tuple(header), tuple(rows))
+
+
+def _metrics(result: EvaluationResult) -> list[str]:
+    k = result.setting.samples
+    wanted = ("top1_fde_m", f"min_fde_{k}_m", "miss_rate_final_2m", "coverage_90")
+    known = (name for name in wanted if name in result.values)
+    return [name for name in known if not np.isnan(result.values[name]).all()]
+
+
+def _row(
+    result: EvaluationResult,
+    inside: NDArray[np.bool_],
+    label: str,
+    metrics: list[str],
+    held: list[Match],
+) -> tuple[Cell, ...]:
+    count = int(inside.sum())
+    if count < MIN_ROWS:
+        few = Cell(str(count), "too few")
+        return Cell(label), few, *_nothing(len(metrics) + len(held))
+    scenes = result.rows.scene_ids
+    found = scene_means({name: result.values[name] for name in metrics}, scenes, inside)
+    pairs = {
+        match.metric: result.values[match.metric]
+        - result.floors[match.floor].values[match.floor_metric]
+        for match in held
+    }
+    less = scene_means(pairs, scenes, inside)
+    return (
+        Cell(label),
+        Cell(str(count), f"{len(np.unique(scenes[inside]))} scenes"),
+        *(Cell(number(each.value), interval(each)) for each in found.values()),
+        *(Cell(signed(each.value), interval(each, signed=True)) for each in less.values()),
+    )
+
+
+def _nothing(count: int) -> list[Cell]:
+    return [Cell(UNDEFINED)] * count
+
+
+def _data(result: EvaluationResult, name: str, label: str) -> dict[str, Any]:
+    """All metrics of a slice, unless there are too few rows."""
+    inside = result.rows.labels[name] == label
+    count = int(inside.sum())
+    suppressed = count < MIN_ROWS
+    return {
+        "n": count,
+        "scenes": len(np.unique(result.rows.scene_ids[inside])),
+        "weak": SLICINGS[name].weak,
+        "suppressed": suppressed,
+        "metrics": {} if suppressed else result.estimates(inside),
+    }

@@ -1,0 +1,68 @@
+"""Triggering conditions in the sense of ISO 21448, held to acceptance criteria."""
+
+from __future__ import annotations
+
+from forecast.evaluation.acceptance import FAIL, Outcome
+from forecast.evaluation.numbers import interval, number
+from forecast.evaluation.result import EvaluationResult
+from forecast.report.section import Block, Cell, Section, Table, Text
+
+
+def triggering(result: EvaluationResult) -> Section:
+    """Condition, count, result, criterion, verdict."""
+    blocks: list[Block] = []
+    if not result.acceptance:
+        words = (
+            "These criteria are the package's example. Copy forecast/evaluation/acceptance.yaml, "
+            "set your own limits and pass it with --acceptance."
+        )
+        blocks.append(Text(words, "open"))
+    blocks.append(_table(result))
+    data = {
+        "source": result.acceptance,
+        "minimum_rows": result.minimum_rows,
+        "minimum_scenes": result.minimum_scenes,
+        "criteria": [_data(each) for each in result.outcomes],
+    }
+    return Section("triggering", "Triggering conditions", tuple(blocks), data)
+
+
+def _table(result: EvaluationResult) -> Table:
+    caption = (
+        "Conditions that may trigger a hazard, and what is demanded of the prediction in them "
+        "(ISO 21448). Pass: the whole 95 % interval meets the criterion. Fail: the mean does not. "
+        "Too few: neither, or fewer origins or scenes than the criteria ask for. Good is pass "
+        "everywhere. Euro NCAP's names are the nearest analogues: their tests were not run."
+    )
+    header = ("condition", "origins", "scenes", "found", "criterion", "verdict", "Euro NCAP")
+    ranked = sorted(result.outcomes, key=lambda outcome: outcome.verdict != FAIL)
+    return Table(caption, header, tuple(_row(outcome) for outcome in ranked))
+
+
+def _row(outcome: Outcome) -> tuple[Cell, ...]:
+    criterion, found = outcome.criterion, outcome.found
+    where = ", ".join(f"{name}: {label}" for name, label in criterion.where.items())
+    return (
+        Cell(criterion.condition, where or "all origins"),
+        Cell(str(found.n)),
+        Cell(str(found.scenes)),
+        Cell(number(found.value), interval(found)),
+        Cell(criterion.demand),
+        Cell(outcome.verdict, tone=outcome.verdict.replace(" ", "-")),
+        Cell(" ".join(criterion.euro_ncap)),
+    )
+
+
+def _data(outcome: Outcome) -> dict[str, object]:
+    criterion = outcome.criterion
+    return {
+        "id": criterion.id,
+        "condition": criterion.condition,
+        "where": criterion.where,
+        "metric": criterion.metric,
+        "at_most": criterion.at_most,
+        "at_least": criterion.at_least,
+        "euro_ncap": criterion.euro_ncap,
+        "found": outcome.found,
+        "verdict": outcome.verdict,
+    }
