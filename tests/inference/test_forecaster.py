@@ -6,7 +6,7 @@ import safetensors.torch
 import torch
 
 from forecast import ForecastError, Predictor, inference
-from forecast.inference import Forecaster, Training
+from forecast.inference import Forecaster, Training, weights
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.world_model import WorldModelConfig
 from forecast.scene import AgentKind, Scene
@@ -96,8 +96,8 @@ def test_a_checkpoint_is_called_after_its_run(forecaster: Forecaster, tmp_path) 
     folder.mkdir(parents=True)
     state = {"state_dict": {}, "forecast": {}}
     torch.save(state, folder / "last.ckpt")
-    assert inference._name(folder / "last.ckpt") == "monday"
-    assert inference._name(tmp_path / "best.safetensors") == "best"
+    assert weights._name(folder / "last.ckpt") == "monday"
+    assert weights._name(tmp_path / "best.safetensors") == "best"
 
 
 def test_provenance_names_the_weights_by_content(forecaster: Forecaster) -> None:
