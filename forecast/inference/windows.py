@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from forecast.graphs import window_graph
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import keyed_noise
 from forecast.models.observed import Observed
-from forecast.models.state import Plan
+from forecast.models.state import Context, Plan, State
 from forecast.scene import AgentKind, Prediction
 
 
@@ -23,6 +24,37 @@ def observed(cut: Window) -> Observed:
     history = cut.history_steps
     positions = cut.positions_m[:, :history].astype(np.float64)
     return Observed(positions, cut.valid[:, :history], cut.kinds, cut.dt_s)
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A window as the network has taken it in, to imagine from as often as wanted.
+
+    Attributes:
+        cut: The window.
+        context: What stays the same.
+        state: What is believed after its last observed step, seen with either hand.
+    """
+
+    cut: Window
+    context: Context
+    state: State
+
+
+def encode(
+    model: PedestrianForecaster, cut: Window, poses: NDArray[np.float32] | None = None
+) -> Encoded:
+    """Lets the network take in a window.
+
+    Args:
+        model: The network.
+        cut: The window; what follows its current step is not looked at.
+        poses: All poses ``[N, 3]`` the ego may be told to take; they widen what it can reach.
+    """
+    graph = window_graph(cut, model.config.graph, poses).to(next(model.parameters()).device)
+    with torch.inference_mode():
+        context = model.context(graph)
+        return Encoded(cut, context, model.observe(context, graph))
 
 
 def predict_window(

@@ -48,6 +48,22 @@ class Context:
     map: EncodedMap
     map_pairs: Tensor
 
+    def select(self, agents: Tensor) -> Context:
+        """The world of some agents alone, by mask ``[N]``."""
+        new_index = agents.cumsum(0) - 1
+        both = agents[self.pairs].all(0)
+        seen = agents[self.map_pairs[1]]
+        piece, agent = self.map_pairs[:, seen]
+        return Context(
+            self.kind[agents],
+            self.size[agents],
+            self.dt[agents],
+            new_index[self.pairs[:, both]],
+            self.radius[both],
+            self.map,
+            torch.stack([piece, new_index[agent]]),
+        )
+
     @property
     def drives(self) -> Tensor:
         """Agents that move like vehicles ``[N]``."""
@@ -97,19 +113,24 @@ class State:
     def seen_with(self, hand: Tensor) -> State:
         """Copies of a world observed with both hands (S = 2), one for each given hand ``[S]``."""
         copy = (hand < 0).long()
-        motion = self.motion
         return State(
             self.hidden[copy],
-            Motion(
-                motion.position[copy],
-                motion.velocity[copy],
-                motion.facing[copy],
-                motion.yaw_rate[copy],
-            ),
+            self.motion.map(lambda value: value[copy]),
             self.seen[copy],
             self.steady[copy],
             self.unseen_s[copy],
             self.hand[copy],
+        )
+
+    def select(self, agents: Tensor) -> State:
+        """What is believed of some agents, by mask ``[N]``."""
+        return State(
+            self.hidden[:, agents],
+            self.motion.map(lambda value: value[:, agents]),
+            self.seen[:, agents],
+            self.steady[:, agents],
+            self.unseen_s[:, agents],
+            self.hand,
         )
 
 
@@ -131,13 +152,29 @@ class Noise:
         """The same numbers on another device."""
         return Noise(self.intent.to(device), self.steps.to(device), self.hand.to(device))
 
+    def drawn(self) -> Noise:
+        """That of the samples alone, without the mode's two futures in front."""
+        return Noise(self.intent[2:], self.steps[:, 2:], self.hand[2:])
+
+    def select(self, agents: Tensor) -> Noise:
+        """That of some agents, by mask ``[N]``."""
+        return Noise(self.intent[:, agents], self.steps[:, :, agents], self.hand)
+
+    def repeated(self, times: int) -> Noise:
+        """The same futures several times over, one set after the other."""
+        return Noise(
+            self.intent.repeat(times, 1, 1),
+            self.steps.repeat(1, times, 1, 1),
+            self.hand.repeat(times),
+        )
+
 
 @dataclass(frozen=True)
 class Plan:
     """Poses some agents are known to take, revealed step by step.
 
     Attributes:
-        poses: x, y, heading ``[T, S or 1, N, 3]``.
+        poses: x, y, heading ``[T, S or 1, N or 1, 3]``.
         follows: Which agents follow theirs ``[N]``.
     """
 
