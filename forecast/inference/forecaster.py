@@ -20,6 +20,7 @@ from forecast.errors import ForecastError, require
 from forecast.inference.plans import PlanWorlds
 from forecast.inference.weights import Training, read_model, save_model
 from forecast.inference.windows import observed, predict_window
+from forecast.inference.world import World
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.guard import guarded
 from forecast.planning import ClearanceConfig, CostConfig, EgoState, Ranking
@@ -27,6 +28,8 @@ from forecast.scene import Prediction, Scene
 
 _STEP_TOLERANCE = 0.25
 """A scene's step may differ from one the model was trained with by this share."""
+HORIZON_S = 6.0
+"""How far to predict where nobody says."""
 
 
 class Forecaster:
@@ -46,7 +49,7 @@ class Forecaster:
         scene: Scene,
         at: int,
         *,
-        horizon_s: float = 6.0,
+        horizon_s: float = HORIZON_S,
         samples: int = 20,
         seed: int = 0,
         ego_plan: NDArray[Any] | None = None,
@@ -77,6 +80,22 @@ class Forecaster:
             self.model, cut, scene.origin_m, samples=drawn, seed=seed, ego_plan=ego_plan
         )
         return guarded(prediction, observed(cut), samples, calibration, familiarity)
+
+    def imagine(self, scene: Scene, at: int, *, samples: int = 64, seed: int = 0) -> World:
+        """Copies of the world at a step, to move on and to meddle with.
+
+        Args:
+            scene: The world so far.
+            at: Index of the current step.
+            samples: Number of joint futures K.
+            seed: Seed of the noise.
+
+        Raises:
+            ForecastError: ``samples`` is too small, or the scene's step length not one the model
+                knows.
+        """
+        steps = round(HORIZON_S / scene.dt_s)
+        return World(self.model, self.window(scene, at, steps), scene.origin_m, samples, seed)
 
     def rank_plans(
         self,

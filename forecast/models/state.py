@@ -133,6 +133,29 @@ class State:
             self.hand,
         )
 
+    def joined(self, position: Tensor, velocity: Tensor, facing: Tensor) -> State:
+        """With one more agent, last, the same ``[2]`` in all copies; its hidden state is empty."""
+        motion, none = self.motion, self.hidden.new_zeros(())
+        yes = self.seen.new_ones(())
+        return State(
+            with_agent(self.hidden, none),
+            Motion(
+                with_agent(motion.position, position),
+                with_agent(motion.velocity, velocity),
+                with_agent(motion.facing, facing),
+                with_agent(motion.yaw_rate, none),
+            ),
+            with_agent(self.seen, yes),
+            with_agent(self.steady, yes),
+            with_agent(self.unseen_s, none),
+            self.hand,
+        )
+
+
+def with_agent(values: Tensor, value: Tensor) -> Tensor:
+    """Values ``[S, N, ...]`` with one more agent, last, of which all copies have one value."""
+    return torch.cat([values, value.expand(len(values), 1, *values.shape[2:])], 1)
+
 
 @dataclass(frozen=True)
 class Noise:
