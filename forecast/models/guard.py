@@ -32,13 +32,12 @@ def guarded(
         calibration: Fitted tubes; None: none are added.
         familiarity: What is familiar; None: everybody is taken to be.
     """
-    odd = None if familiarity is None else seen.people & familiarity.is_odd(features(seen))
+    odd = unfamiliar(seen, familiarity)
     drawn = prediction.positions_m
     futures, mode = drawn[:samples], prediction.mode_m
     if odd is not None and odd.any():
-        path = seen.constant_velocity_m(prediction.steps).astype(np.float32)
-        futures = _replaced(futures, path, odd)
-        mode = None if mode is None else _replaced(mode, path, odd)
+        futures = at_constant_velocity(futures, seen, odd)
+        mode = None if mode is None else at_constant_velocity(mode, seen, odd)
     return replace(
         prediction,
         positions_m=futures,
@@ -49,8 +48,17 @@ def guarded(
     )
 
 
-def _replaced(
-    paths: NDArray[np.float32], others: NDArray[np.float32], whose: NDArray[np.bool_]
+def unfamiliar(seen: Observed, familiarity: Familiarity | None) -> NDArray[np.bool_] | None:
+    """Whose past is unlike anything the model knows ``[A]``; None where that is not judged."""
+    if familiarity is None:
+        return None
+    odd: NDArray[np.bool_] = seen.people & familiarity.is_odd(features(seen))
+    return odd
+
+
+def at_constant_velocity(
+    paths_m: NDArray[np.float32], seen: Observed, whose: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Paths ``[..., A, T, 2]`` with those of some agents replaced."""
-    return np.where(whose[:, None, None], others, paths)
+    """Paths ``[..., A, T, 2]`` with those of some agents replaced by their present velocity."""
+    straight = seen.constant_velocity_m(paths_m.shape[-2]).astype(np.float32)
+    return np.where(whose[:, None, None], straight, paths_m)

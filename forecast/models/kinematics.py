@@ -9,7 +9,7 @@ the world with the other hand sees it mirrored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +31,12 @@ class Motion:
     velocity: Tensor
     facing: Tensor
     yaw_rate: Tensor
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Motion:
+        """The same function of each of the four."""
+        return Motion(
+            change(self.position), change(self.velocity), change(self.facing), change(self.yaw_rate)
+        )
 
 
 def to_local(vector: Tensor, facing: Tensor, hand: Tensor) -> Tensor:

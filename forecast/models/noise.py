@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
+from torch import Tensor
 
 from forecast.models.state import Noise
 from forecast.models.world_model import WorldModelConfig
@@ -23,12 +25,57 @@ _WORLD = np.uint64(2**40)
 """Stands for the whole scene, beside the names (below 2**32) that stand for agents."""
 
 
-def keyed_noise(
-    config: WorldModelConfig, agent_ids: Iterable[str], samples: int, steps: int, seed: int
-) -> Noise:
+@dataclass(frozen=True)
+class KeyedNoise:
     """Noise of the mode (seen with either hand, no noise) and of S independent samples.
 
     More samples, more steps or more agents leave the numbers there were as they are.
+
+    Attributes:
+        config: Sizes.
+        samples: Number of samples S.
+        seed: Any integer.
+    """
+
+    config: WorldModelConfig
+    samples: int
+    seed: int
+
+    def hand(self) -> Tensor:
+        """With which hand each future is imagined, the mode's two in front ``[2 + S]``."""
+        world = _mix(_mix(np.array([_WORLD])) ^ np.uint64(self.seed % 2**64))
+        left = (_count_on(world, self.samples)[0] >> np.uint64(63)).astype(np.float32)
+        return torch.from_numpy(np.concatenate([[1, -1], 2 * left - 1]).astype(np.float32))
+
+    def intent(self, agent_ids: Iterable[str]) -> Tensor:
+        """Numbers of the intent ``[2 + S, N, I]``."""
+        numbers = _normal(_count_on(self._keys(agent_ids), self.config.intent))
+        return _with_mode(numbers.astype(np.float32).transpose(1, 0, 2), axis=0)
+
+    def steps(self, agent_ids: Iterable[str], first: int, count: int) -> Tensor:
+        """Numbers of some steps ``[count, 2 + S, N, J]``.
+
+        Args:
+            agent_ids: Names of the agents.
+            first: Index of the first step.
+            count: Number of steps.
+        """
+        keys, size = self._keys(agent_ids), self.config.noise
+        before = self.config.intent + first * size
+        numbers = _normal(_count_on(keys, count * size, before)).astype(np.float32)
+        small = numbers.reshape(*keys.shape, count, size)
+        return _with_mode(small.transpose(2, 1, 0, 3), axis=1)
+
+    def _keys(self, agent_ids: Iterable[str]) -> NDArray[np.uint64]:
+        """A key for each agent and sample ``[N, S]``."""
+        names = np.array([zlib.crc32(name.encode()) for name in agent_ids], np.uint64)
+        return _count_on(_mix(_mix(names) ^ np.uint64(self.seed % 2**64)), self.samples)
+
+
+def keyed_noise(
+    config: WorldModelConfig, agent_ids: Iterable[str], samples: int, steps: int, seed: int
+) -> Noise:
+    """The noise of T steps; see `KeyedNoise`.
 
     Args:
         config: Sizes.
@@ -40,30 +87,20 @@ def keyed_noise(
     Returns:
         Noise of ``2 + S`` futures, float32.
     """
-    names = np.array([zlib.crc32(name.encode()) for name in agent_ids], np.uint64)
-    agents = _mix(_mix(names) ^ np.uint64(seed % 2**64))
-    world = _mix(_mix(np.array([_WORLD])) ^ np.uint64(seed % 2**64))
-    keys = _count_on(agents, samples)  # [A, S]
-    numbers = _normal(_count_on(keys, config.intent + steps * config.noise))
-    intent, small = np.split(numbers.astype(np.float32), [config.intent], axis=-1)
-    small = small.reshape(*keys.shape, steps, config.noise)
-    left = (_count_on(world, samples)[0] >> np.uint64(63)).astype(np.float32)
-    return Noise(
-        _with_mode(intent.transpose(1, 0, 2), axis=0),
-        _with_mode(small.transpose(2, 1, 0, 3), axis=1),
-        torch.from_numpy(np.concatenate([[1, -1], 2 * left - 1]).astype(np.float32)),
-    )
+    noise, names = KeyedNoise(config, samples, seed), list(agent_ids)
+    return Noise(noise.intent(names), noise.steps(names, 0, steps), noise.hand())
 
 
-def _with_mode(values: NDArray[np.float32], axis: int) -> torch.Tensor:
+def _with_mode(values: NDArray[np.float32], axis: int) -> Tensor:
     """Puts two all-zero entries in front."""
     zero = np.zeros_like(np.take(values, [0, 0], axis=axis))
     return torch.from_numpy(np.concatenate([zero, values], axis=axis))
 
 
-def _count_on(keys: NDArray[np.uint64], count: int) -> NDArray[np.uint64]:
-    """``count`` further keys of each ``[..., count]``."""
-    return _mix(keys[..., None] + np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN)
+def _count_on(keys: NDArray[np.uint64], count: int, before: int = 0) -> NDArray[np.uint64]:
+    """``count`` further keys of each, after those ``before`` ``[..., count]``."""
+    order = np.arange(before + 1, before + count + 1, dtype=np.uint64)
+    return _mix(keys[..., None] + order * _GOLDEN)
 
 
 def _normal(keys: NDArray[np.uint64]) -> NDArray[np.float64]:

@@ -48,6 +48,22 @@ class Context:
     map: EncodedMap
     map_pairs: Tensor
 
+    def select(self, agents: Tensor) -> Context:
+        """The world of some agents alone, by mask ``[N]``."""
+        new_index = agents.cumsum(0) - 1
+        both = agents[self.pairs].all(0)
+        seen = agents[self.map_pairs[1]]
+        piece, agent = self.map_pairs[:, seen]
+        return Context(
+            self.kind[agents],
+            self.size[agents],
+            self.dt[agents],
+            new_index[self.pairs[:, both]],
+            self.radius[both],
+            self.map,
+            torch.stack([piece, new_index[agent]]),
+        )
+
     @property
     def drives(self) -> Tensor:
         """Agents that move like vehicles ``[N]``."""
@@ -97,20 +113,48 @@ class State:
     def seen_with(self, hand: Tensor) -> State:
         """Copies of a world observed with both hands (S = 2), one for each given hand ``[S]``."""
         copy = (hand < 0).long()
-        motion = self.motion
         return State(
             self.hidden[copy],
-            Motion(
-                motion.position[copy],
-                motion.velocity[copy],
-                motion.facing[copy],
-                motion.yaw_rate[copy],
-            ),
+            self.motion.map(lambda value: value[copy]),
             self.seen[copy],
             self.steady[copy],
             self.unseen_s[copy],
             self.hand[copy],
         )
+
+    def select(self, agents: Tensor) -> State:
+        """What is believed of some agents, by mask ``[N]``."""
+        return State(
+            self.hidden[:, agents],
+            self.motion.map(lambda value: value[:, agents]),
+            self.seen[:, agents],
+            self.steady[:, agents],
+            self.unseen_s[:, agents],
+            self.hand,
+        )
+
+    def joined(self, position: Tensor, velocity: Tensor, facing: Tensor) -> State:
+        """With one more agent, last, the same ``[2]`` in all copies; its hidden state is empty."""
+        motion, none = self.motion, self.hidden.new_zeros(())
+        yes = self.seen.new_ones(())
+        return State(
+            with_agent(self.hidden, none),
+            Motion(
+                with_agent(motion.position, position),
+                with_agent(motion.velocity, velocity),
+                with_agent(motion.facing, facing),
+                with_agent(motion.yaw_rate, none),
+            ),
+            with_agent(self.seen, yes),
+            with_agent(self.steady, yes),
+            with_agent(self.unseen_s, none),
+            self.hand,
+        )
+
+
+def with_agent(values: Tensor, value: Tensor) -> Tensor:
+    """Values ``[S, N, ...]`` with one more agent, last, of which all copies have one value."""
+    return torch.cat([values, value.expand(len(values), 1, *values.shape[2:])], 1)
 
 
 @dataclass(frozen=True)
@@ -131,13 +175,29 @@ class Noise:
         """The same numbers on another device."""
         return Noise(self.intent.to(device), self.steps.to(device), self.hand.to(device))
 
+    def drawn(self) -> Noise:
+        """That of the samples alone, without the mode's two futures in front."""
+        return Noise(self.intent[2:], self.steps[:, 2:], self.hand[2:])
+
+    def select(self, agents: Tensor) -> Noise:
+        """That of some agents, by mask ``[N]``."""
+        return Noise(self.intent[:, agents], self.steps[:, :, agents], self.hand)
+
+    def repeated(self, times: int) -> Noise:
+        """The same futures several times over, one set after the other."""
+        return Noise(
+            self.intent.repeat(times, 1, 1),
+            self.steps.repeat(1, times, 1, 1),
+            self.hand.repeat(times),
+        )
+
 
 @dataclass(frozen=True)
 class Plan:
     """Poses some agents are known to take, revealed step by step.
 
     Attributes:
-        poses: x, y, heading ``[T, S or 1, N, 3]``.
+        poses: x, y, heading ``[T, S or 1, N or 1, 3]``.
         follows: Which agents follow theirs ``[N]``.
     """
 

@@ -140,7 +140,7 @@ class WorldModel(nn.Module):
                 state = self.notice(context, state, before.velocity)
             before, motion = state.motion, self.move(context, state, noise.intent, small)
             if plan is not None:
-                planned = self._follow(context, before, plan.poses[step])
+                planned = self.follow(context, before, plan.poses[step])
                 motion = choose(plan.follows.expand_as(state.seen), planned, motion)
             state = replace(state, motion=motion)
             motions.append(motion)
@@ -164,8 +164,8 @@ class WorldModel(nn.Module):
         """Lets every agent take in its own motion and its surroundings as they are now."""
         return replace(state, hidden=self._recur(context, state, velocity_before, state.seen))
 
-    def _follow(self, context: Context, before: Motion, pose: Tensor) -> Motion:
-        """The motion of agents that step to given poses ``[S or 1, N, 3]``."""
+    def follow(self, context: Context, before: Motion, pose: Tensor) -> Motion:
+        """The motion of agents that step to given poses ``[S or 1, N or 1, 3]``."""
         facing = torch.stack([pose[..., 2].cos(), pose[..., 2].sin()], -1)
         facing = facing.expand_as(before.facing)
         return moved_to(before, pose[..., :2].expand_as(facing), facing, context.dt)

@@ -86,6 +86,15 @@ class Clearance:
         """Whether the bodies touch within the horizon ``[P, K]``."""
         return np.isfinite(self.contact_s)
 
+    def replaced(self, plans: NDArray[np.int64], others: Clearance) -> Clearance:
+        """The same with other values ``[len(plans), K]`` for some plans."""
+        old = (self.contact_s, self.distance_m, self.ttc_s, self.pet_s)
+        new = (others.contact_s, others.distance_m, others.ttc_s, others.pet_s)
+        arrays = [values.copy() for values in old]
+        for values, instead in zip(arrays, new, strict=True):
+            values[plans] = instead
+        return Clearance(*arrays)
+
 
 def clearance(
     plans: NDArray[np.float64],

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.errors import require
-from forecast.planning.clearance import Clearance, ClearanceConfig, check_plans, clearance
+from forecast.planning.clearance import Clearance, ClearanceConfig, clearance
 from forecast.planning.ego import EgoState
 from forecast.planning.futures import Futures
 from forecast.planning.risk import Lead, paired_interval, tail_mean
@@ -99,6 +99,8 @@ class Ranking:
         risk: Risk as `CostConfig` weighs mean and tail.
         cost: Risk plus what progress and comfort it gives up.
         config: The prices.
+        reactive: Whether the plan was measured against people who react to it. Such plans come
+            first in both orders: nothing is known of how people would take the others.
     """
 
     plans: NDArray[np.float64]
@@ -120,11 +122,12 @@ class Ranking:
     risk: NDArray[np.float64]
     cost: NDArray[np.float64]
     config: CostConfig
+    reactive: NDArray[np.bool_]
 
     @cached_property
     def order(self) -> NDArray[np.int64]:
         """Plans by cost, the best first; the earlier one of equals first."""
-        return np.argsort(self.cost, kind="stable")
+        return np.lexsort((self.cost, ~self.reactive))
 
     @property
     def best(self) -> int:
@@ -134,7 +137,7 @@ class Ranking:
     @cached_property
     def by_risk(self) -> NDArray[np.int64]:
         """Plans by risk alone, the safest first; the cheaper one of equals first."""
-        return np.lexsort((self.cost, self.risk))
+        return np.lexsort((self.cost, self.risk, ~self.reactive))
 
     @property
     def safest(self) -> int:
@@ -192,13 +195,37 @@ def rank(
     Raises:
         ForecastError: The shapes of plans and futures do not fit each other.
     """
-    cost, poses = cost or CostConfig(), np.asarray(plans, np.float64)
-    check_plans(poses, futures)
-    met, weights = clearance(poses, futures, ego, limits), futures.weights
+    poses = np.asarray(plans, np.float64)
+    met = clearance(poses, futures, ego, limits)
+    reactive = np.full(len(poses), futures.reactive)
+    return ranked(poses, met, futures.weights, reactive, ego, futures.dt_s, cost)
+
+
+def ranked(
+    poses: NDArray[np.float64],
+    met: Clearance,
+    weights: NDArray[np.float64],
+    reactive: NDArray[np.bool_],
+    ego: EgoState,
+    dt_s: float,
+    cost: CostConfig | None = None,
+) -> Ranking:
+    """The ranking of plans ``[P, T, 3]`` by what was measured of them ``[P, K]``.
+
+    Args:
+        poses: The plans.
+        met: What happens between each plan and the people of each sample.
+        weights: Probability of each sample ``[K]``.
+        reactive: Whose people reacted to the plan ``[P]``.
+        ego: The ego now.
+        dt_s: Step length.
+        cost: Prices; default `CostConfig`.
+    """
+    cost = cost or CostConfig()
     risk_samples = cost.risk(met)
     tail = tail_mean(risk_samples, weights, cost.tail_share)
     risk = (1 - cost.tail_weight) * (risk_samples @ weights) + cost.tail_weight * tail
-    progress, acceleration, jerk = comfort(poses, ego, futures.dt_s)
+    progress, acceleration, jerk = comfort(poses, ego, dt_s)
     total = risk + cost.acceleration * acceleration**2 + cost.jerk * jerk**2
     total += cost.progress_per_m * (progress.max() - progress)
     probability = met.collided @ weights
@@ -227,6 +254,7 @@ def rank(
         risk=risk,
         cost=total,
         config=cost,
+        reactive=reactive,
     )
 
 

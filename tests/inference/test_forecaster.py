@@ -6,24 +6,11 @@ import safetensors.torch
 import torch
 
 from forecast import ForecastError, Predictor, inference
-from forecast.inference import Forecaster, Training
-from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
-from forecast.models.world_model import WorldModelConfig
+from forecast.inference import Forecaster, weights
+from forecast.models.forecaster import PedestrianForecaster
 from forecast.scene import AgentKind, Scene
+from tests.inference.conftest import CONFIG
 from tests.scenes import street_scene
-
-CONFIG = ForecasterConfig(world_model=WorldModelConfig(hidden=16, messages=8, map=8))
-
-
-@pytest.fixture(scope="module")
-def forecaster() -> Forecaster:
-    torch.manual_seed(0)
-    model = PedestrianForecaster(CONFIG)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    return Forecaster(
-        model, Training(CONFIG, history_steps=5, horizon_steps=8, dts_s=[0.4, 0.5]), name="test"
-    )
 
 
 def test_a_prediction_is_for_everyone_present(forecaster: Forecaster) -> None:
@@ -96,8 +83,8 @@ def test_a_checkpoint_is_called_after_its_run(forecaster: Forecaster, tmp_path) 
     folder.mkdir(parents=True)
     state = {"state_dict": {}, "forecast": {}}
     torch.save(state, folder / "last.ckpt")
-    assert inference._name(folder / "last.ckpt") == "monday"
-    assert inference._name(tmp_path / "best.safetensors") == "best"
+    assert weights._name(folder / "last.ckpt") == "monday"
+    assert weights._name(tmp_path / "best.safetensors") == "best"
 
 
 def test_provenance_names_the_weights_by_content(forecaster: Forecaster) -> None:

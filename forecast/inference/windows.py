@@ -1,0 +1,118 @@
+"""Joint futures of the agents of a window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from forecast.datasets.windows import Window
+from forecast.errors import ForecastError
+from forecast.graphs import window_graph
+from forecast.models.forecaster import PedestrianForecaster
+from forecast.models.noise import keyed_noise
+from forecast.models.observed import Observed
+from forecast.models.state import Context, Plan, State
+from forecast.scene import AgentKind, Prediction
+
+
+def observed(cut: Window) -> Observed:
+    """The observed part of a window."""
+    history = cut.history_steps
+    positions = cut.positions_m[:, :history].astype(np.float64)
+    return Observed(positions, cut.valid[:, :history], cut.kinds, cut.dt_s)
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A window as the network has taken it in, to imagine from as often as wanted.
+
+    Attributes:
+        cut: The window.
+        context: What stays the same.
+        state: What is believed after its last observed step, seen with either hand.
+    """
+
+    cut: Window
+    context: Context
+    state: State
+
+
+def encode(
+    model: PedestrianForecaster, cut: Window, poses: NDArray[np.float32] | None = None
+) -> Encoded:
+    """Lets the network take in a window.
+
+    Args:
+        model: The network.
+        cut: The window; what follows its current step is not looked at.
+        poses: All poses ``[N, 3]`` the ego may be told to take; they widen what it can reach.
+    """
+    graph = window_graph(cut, model.config.graph, poses).to(next(model.parameters()).device)
+    with torch.inference_mode():
+        context = model.context(graph)
+        return Encoded(cut, context, model.observe(context, graph))
+
+
+def predict_window(
+    model: PedestrianForecaster,
+    cut: Window,
+    origin_m: NDArray[np.float64],
+    *,
+    samples: int,
+    seed: int,
+    ego_plan: NDArray[Any] | None = None,
+) -> Prediction:
+    """Imagines joint futures of the agents of a window, over the window's horizon.
+
+    Args:
+        model: The network, in any mode and on any device.
+        cut: The window; what follows its current step is not looked at.
+        origin_m: World position of the window's frame.
+        samples: Number of joint futures K.
+        seed: Seed of the noise.
+        ego_plan: Poses ``[T, 3]`` of the ego in the window's frame.
+    """
+    names = cut.agent_ids.tolist()
+    steps = cut.future_m.shape[1]
+    device = next(model.parameters()).device
+    poses = _checked_plan(ego_plan, cut, steps)
+    noise = keyed_noise(model.config.world_model, names, samples, steps, seed).to(device)
+    graph = window_graph(cut, model.config.graph, poses).to(device)
+    with torch.inference_mode():
+        futures = model(graph, noise, _plan(poses, graph["agent"].kind)).cpu().numpy()
+    return Prediction(
+        positions_m=futures[1:],
+        weights=np.full(samples, 1 / samples),
+        agent_ids=cut.agent_ids,
+        valid=np.ones(len(names), bool),
+        at_us=cut.at_us,
+        dt_s=cut.dt_s,
+        origin_m=origin_m,
+        mode_m=futures[0],
+    )
+
+
+def _checked_plan(
+    ego_plan: NDArray[Any] | None, cut: Window, steps: int
+) -> NDArray[np.float32] | None:
+    if ego_plan is None:
+        return None
+    poses = np.asarray(ego_plan, np.float32)
+    if poses.ndim != 2 or poses.shape[1] != 3 or len(poses) < steps or not np.isfinite(poses).all():
+        raise ForecastError(
+            f"ego_plan has shape {list(poses.shape)}; finite poses [T, 3] for at least {steps} "
+            "steps are needed"
+        )
+    if not (cut.kinds == AgentKind.EGO).any():
+        raise ForecastError("ego_plan is given but no agent of the scene is of kind EGO; add it")
+    return poses[:steps]
+
+
+def _plan(poses: NDArray[np.float32] | None, kind: torch.Tensor) -> Plan | None:
+    if poses is None:
+        return None
+    return Plan(torch.from_numpy(poses).to(kind.device)[:, None, None], kind == AgentKind.EGO)

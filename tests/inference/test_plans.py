@@ -1,0 +1,107 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from forecast import AgentKind, ForecastError, Scene
+from forecast.inference import Forecaster
+from forecast.inference.plans import PlanWorlds
+from forecast.planning import EgoState, Futures, candidates, rank
+from tests.scenes import street_scene
+
+AT, STEPS, SAMPLES = 2, 8, 3
+
+
+@pytest.fixture(scope="module")
+def plans() -> np.ndarray:
+    scene = street_scene()
+    ego = EgoState.of(scene, AT)
+    return candidates(ego, 12, scene.lane_map, horizon_s=STEPS * 0.5)
+
+
+def worlds(forecaster: Forecaster, scene: Scene, plans: np.ndarray) -> PlanWorlds:
+    cut = forecaster.window(scene, AT, plans.shape[1])
+    return PlanWorlds(forecaster.model, cut, plans, SAMPLES, seed=1)
+
+
+def predicted(forecaster: Forecaster, scene: Scene, plan: np.ndarray | None = None) -> Futures:
+    prediction = forecaster.predict(
+        scene, AT, horizon_s=STEPS * 0.5, samples=SAMPLES, seed=1, ego_plan=plan
+    )
+    return Futures.of(prediction, scene)
+
+
+def test_people_unaware_of_the_plans_are_those_of_predict(forecaster, plans) -> None:
+    scene = street_scene()
+    shared, expected = worlds(forecaster, scene, plans).unaware(), predicted(forecaster, scene)
+    np.testing.assert_allclose(shared.positions_m, expected.positions_m, atol=1e-5)
+    np.testing.assert_array_equal(shared.now_m, expected.now_m)
+    np.testing.assert_array_equal(shared.headings_rad, expected.headings_rad)
+    np.testing.assert_array_equal(shared.sizes_m, expected.sizes_m)
+    np.testing.assert_array_equal(shared.disc, expected.disc)
+
+
+def test_people_react_to_each_plan_as_if_it_were_the_only_one(forecaster, plans) -> None:
+    scene, chosen = street_scene(), np.array([1, 4, 11])
+    futures = worlds(forecaster, scene, plans).reacting(chosen).positions_m
+    for plan, met in zip(plans[chosen], futures, strict=True):
+        expected = predicted(forecaster, scene, plan).positions_m
+        np.testing.assert_allclose(met, expected, atol=1e-4)
+    assert np.abs(futures[0] - futures[1]).max() > 1e-3
+
+
+def test_who_is_out_of_reach_is_the_same_for_every_plan(forecaster, plans) -> None:
+    scene = street_scene()
+    tracks = scene.tracks
+    positions = tracks.positions_m.copy()
+    positions[2] += 500  # the second of those present
+    far = replace(scene, tracks=replace(tracks, positions_m=positions))
+    futures = worlds(forecaster, far, plans).reacting(np.arange(3)).positions_m
+    assert (futures[:, :, 1] == futures[:1, :, 1]).all()
+    expected = predicted(forecaster, far, plans[2]).positions_m
+    np.testing.assert_allclose(futures[2], expected, atol=1e-4)
+
+
+def test_plans_that_people_react_to_come_first(forecaster, plans) -> None:
+    scene = street_scene()
+    ranking = forecaster.rank_plans(scene, AT, plans, samples=SAMPLES, seed=1, react=4)
+    frozen = forecaster.rank_plans(scene, AT, plans, samples=SAMPLES, seed=1, react=0)
+    assert ranking.reactive.sum() == 4
+    assert set(ranking.order[:4]) == set(frozen.order[:4]) == set(np.flatnonzero(ranking.reactive))
+    assert set(ranking.by_risk[:4]) == set(ranking.order[:4])
+    others = ~ranking.reactive
+    np.testing.assert_array_equal(ranking.cost[others], frozen.cost[others])
+    assert not frozen.reactive.any()
+
+
+def test_the_two_ways_of_ranking_agree_with_plain_ranking(forecaster, plans) -> None:
+    scene = street_scene()
+    ego = EgoState.of(scene, AT)
+    frozen = forecaster.rank_plans(scene, AT, plans, samples=SAMPLES, seed=1, react=0)
+    expected = rank(plans, predicted(forecaster, scene), ego)
+    np.testing.assert_allclose(frozen.cost, expected.cost, rtol=1e-3)
+    aware = forecaster.rank_plans(scene, AT, plans, samples=SAMPLES, seed=1, react=len(plans))
+    assert aware.reactive.all()
+    alone = rank(plans[2:3], predicted(forecaster, scene, plans[2]), ego)
+    np.testing.assert_allclose(aware.met.distance_m[2], alone.met.distance_m[0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"plans": np.zeros((3, 8))}, r"shape of plans is \[3, 8\]"),
+        ({"plans": np.full((3, 8, 3), np.nan)}, "not finite"),
+        ({"samples": 0}, "samples is 0"),
+        ({"react": -1}, "react is -1"),
+    ],
+)
+def test_wrong_arguments(forecaster, plans, change, message) -> None:
+    with pytest.raises(ForecastError, match=message):
+        forecaster.rank_plans(street_scene(), AT, **{"plans": plans, **change})
+
+
+def test_plans_need_an_ego(forecaster, plans) -> None:
+    scene = street_scene()
+    without = replace(scene, tracks=scene.tracks.select(scene.tracks.kinds != AgentKind.EGO))
+    with pytest.raises(ForecastError, match="number of egos"):
+        forecaster.rank_plans(without, AT, plans)

@@ -1,0 +1,180 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from forecast import AgentKind, ForecastError
+from forecast.inference import Forecaster, World
+from tests.scenes import street_scene
+
+AT, STEPS = 2, 12
+
+
+@pytest.fixture
+def world(forecaster: Forecaster) -> World:
+    return forecaster.imagine(street_scene(), AT, samples=3, seed=1)
+
+
+def futures(world: World) -> np.ndarray:
+    return world.step(STEPS - round(world.time_s / world.dt_s)).prediction().positions_m
+
+
+def test_left_alone_it_is_the_prediction(forecaster, world) -> None:
+    expected = forecaster.predict(street_scene(), AT, samples=3, seed=1)
+    imagined = world.step(STEPS).prediction()
+    np.testing.assert_allclose(imagined.positions_m, expected.positions_m, atol=1e-5)
+    np.testing.assert_allclose(imagined.mode_m, expected.mode_m, atol=1e-5)
+    assert imagined.agent_ids.tolist() == expected.agent_ids.tolist()
+    assert imagined.at_us == expected.at_us
+    np.testing.assert_array_equal(world.positions_m, imagined.positions_m[:, :, -1])
+
+
+def test_told_a_plan_it_is_the_prediction_with_that_plan(forecaster, world) -> None:
+    plan = np.stack([np.arange(STEPS) * 1.0, np.sin(np.arange(STEPS)), np.zeros(STEPS)], -1)
+    expected = forecaster.predict(street_scene(), AT, samples=3, seed=1, ego_plan=plan)
+    world.follow(plan)
+    np.testing.assert_allclose(futures(world), expected.positions_m, atol=1e-5)
+
+
+def test_it_moves_on_beyond_any_horizon(world) -> None:
+    assert world.step(60).time_s == 30
+    assert np.isfinite(world.positions_m).all()
+
+
+def test_forks_share_their_luck_and_nothing_else(world) -> None:
+    world.step(3)
+    other = world.fork()
+    other.follow(np.array([[5.0, 5.0, 0.0]]))
+    other.remove("0")
+    untouched = world.fork()
+    other.step(2)
+    np.testing.assert_array_equal(futures(world), futures(untouched))
+    assert other.time_s == 2.5
+    assert "0" in world.agent_ids
+
+
+def test_meddling_with_one_leaves_who_cannot_know_alone(forecaster) -> None:
+    scene = street_scene()
+    positions = scene.tracks.positions_m.copy()
+    positions[2] += 500
+    scene = replace(scene, tracks=replace(scene.tracks, positions_m=positions))
+    world = forecaster.imagine(scene, AT, samples=3)
+    changed = world.fork()
+    changed.change("2", speed_mps=2.0)
+    before, after = futures(world), futures(changed)
+    others = [name != "2" for name in world.agent_ids]
+    np.testing.assert_allclose(before[:, others], after[:, others], atol=1e-5)
+    assert np.abs(before[:, 1] - after[:, 1]).max() > 5
+
+
+def test_a_change_takes_effect_at_once_and_others_see_it_later(world) -> None:
+    changed = world.fork()
+    changed.change("0", position_m=(1.0, 2.0))
+    assert (changed.positions_m[:, 0] == [1, 2]).all()
+    assert (world.positions_m[:, 0] != [1, 2]).any()
+    world.step(), changed.step()
+    np.testing.assert_array_equal(world.positions_m[:, 1:], changed.positions_m[:, 1:])
+    world.step(), changed.step()
+    assert np.abs(world.positions_m[:, 1:] - changed.positions_m[:, 1:]).max() > 1e-6
+
+
+def test_speed_and_heading(world) -> None:
+    before = world.velocities_mps[:, 0]
+    world.change("0", speed_mps=2.0)
+    pace = np.linalg.norm(before, axis=-1, keepdims=True)
+    np.testing.assert_allclose(world.velocities_mps[:, 0], before / pace * 2, atol=1e-5)
+    world.change("0", heading_rad=1.0)
+    np.testing.assert_allclose(world.headings_rad[:, 0], 1.0, atol=1e-6)
+    expected = [2 * np.cos(1.0), 2 * np.sin(1.0)]
+    np.testing.assert_allclose(world.velocities_mps[:, 0], np.tile(expected, (3, 1)), atol=1e-5)
+
+
+def test_who_is_sent_somewhere_gets_there_and_stays(world) -> None:
+    goal = world.positions_m[0, 0] + [3.0, 0.0]
+    world.go_to("0", goal, speed_mps=1.5)
+    arrived = [world.step().positions_m[:, 0] for _ in range(6)]
+    np.testing.assert_allclose(arrived[1][:, 0], goal[0] - 1.5, atol=1e-4)
+    np.testing.assert_allclose(arrived[3:], np.broadcast_to(goal, (3, 3, 2)), atol=1e-4)
+
+
+def test_the_ego_brakes_until_it_stands(world) -> None:
+    ego = world.agent_ids.index("5")
+    speed = np.linalg.norm(world.velocities_mps[0, ego])
+    world.act(-2.0)
+    paces = [np.linalg.norm(world.step().velocities_mps[:, ego], axis=-1) for _ in range(8)]
+    np.testing.assert_allclose(paces[0], speed - 1, atol=1e-4)
+    np.testing.assert_allclose(paces[7], 0, atol=1e-5)
+    world.release()
+    world.step(4)
+    assert np.linalg.norm(world.velocities_mps[:, ego], axis=-1).max() > 1e-4
+
+
+def test_a_car_turns_as_it_is_told(world) -> None:
+    ego = world.agent_ids.index("5")
+    before = world.headings_rad[:, ego]
+    world.act(0.0, yaw_rate_radps=0.2)
+    np.testing.assert_allclose(world.step(2).headings_rad[:, ego] - before, 0.2, atol=1e-3)
+
+
+def test_an_added_person_walks_and_is_noticed(world) -> None:
+    alone = world.fork()
+    place = world.positions_m[0, 0] + [1.0, 0.0]
+    world.step(2).add("new", AgentKind.PEDESTRIAN, place, heading_rad=0.5, speed_mps=1.0)
+    np.testing.assert_allclose(np.linalg.norm(world.velocities_mps[:, -1], axis=-1), 1, rtol=1e-5)
+    with_her, without = world.step(10).prediction(), alone.step(12).prediction()
+    assert with_her.valid.tolist() == [True] * 5 + [False]
+    assert np.isfinite(world.positions_m).all()
+    assert np.abs(with_her.positions_m[:, :5] - without.positions_m).max() > 1e-4
+    moved = np.linalg.norm(world.positions_m[:, -1] - place, axis=-1)
+    assert (moved > 0.1).all()
+
+
+def test_who_is_added_and_removed_again_leaves_no_trace(world) -> None:
+    alone = world.fork()
+    world.step(2).add("new", AgentKind.PEDESTRIAN, (0.0, 0.0))
+    world.remove("new")
+    np.testing.assert_allclose(futures(world), futures(alone), atol=1e-5)
+
+
+def test_without_an_agent_its_neighbours_go_another_way(world) -> None:
+    alone = world.fork()
+    alone.remove("0")
+    assert alone.agent_ids == world.agent_ids[1:]
+    assert np.abs(futures(alone) - futures(world)[:, 1:]).max() > 1e-4
+
+
+def test_an_obstacle_stays_and_is_noticed(world) -> None:
+    free = world.fork()
+    place = world.positions_m[0, 0] + [2.0, 0.0]
+    world.put_obstacle("crate", place, (2.0, 2.0, 1.0))
+    blocked = futures(world)
+    np.testing.assert_allclose(world.positions_m[:, -1], np.tile(place, (3, 1)), atol=1e-6)
+    assert np.abs(blocked[:, :5] - futures(free)).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("meddle", "message"),
+    [
+        (lambda w: w.change("nobody"), "agent 'nobody' is not in the world; one of 0, 2"),
+        (lambda w: w.follow(np.zeros(3)), r"shape of poses is \[3\]"),
+        (lambda w: w.follow(np.full((2, 3), np.nan)), "poses is not finite"),
+        (lambda w: w.act(-1.0, agent="0"), "PEDESTRIAN; one that drives"),
+        (lambda w: w.go_to("5", (0, 0)), "give a car a plan"),
+        (lambda w: w.go_to("0", (0, np.inf)), "goal_m is not finite"),
+        (lambda w: w.change("0", speed_mps=-1.0), "speed_mps is -1"),
+        (lambda w: w.add("0", AgentKind.PEDESTRIAN, (0, 0)), "not in use"),
+        (lambda w: w.add("x", AgentKind.STATIC, (0, 0)), "put_obstacle"),
+        (lambda w: w.add("x", AgentKind.PEDESTRIAN, (0, 0), size_m=(1, 1)), "3 lengths"),
+        (lambda w: w.step(0), "steps is 0"),
+        (lambda w: w.prediction(), "call step"),
+        (lambda w: (w.remove("5"), w.release()), "number of egos"),
+    ],
+)
+def test_wrong_arguments(world, meddle, message) -> None:
+    with pytest.raises(ForecastError, match=message):
+        meddle(world)
+
+
+def test_a_world_needs_a_sample(forecaster) -> None:
+    with pytest.raises(ForecastError, match="samples is 0"):
+        forecaster.imagine(street_scene(), AT, samples=0)
