@@ -65,7 +65,8 @@ def window_graph(
     Args:
         window: What was seen, and what then happened.
         config: Ranges.
-        ego_plan: Poses ``[T, 3]`` the ego will take; widens what it can reach.
+        ego_plan: Poses ``[T, 3]`` the ego will take, or of several plans ``[..., T, 3]``; widens
+            what it can reach.
 
     Returns:
         The graph, as follows.
@@ -92,8 +93,8 @@ def window_graph(
     agent.future_valid = torch.from_numpy(window.future_valid)
     agent.scored = torch.from_numpy(window.scored)
 
-    speed = _highest_speed(window, config, ego_plan)
-    position, reach = window.positions_m[:, history - 1], speed * _horizon_s(window)
+    position = window.positions_m[:, history - 1]
+    speed, reach = _speed_and_reach(window, config, ego_plan)
     pairs, radius = _agent_pairs(position, reach, speed, window.kinds, config)
     data["agent", "near", "agent"].edge_index = torch.from_numpy(pairs)
     data["agent", "near", "agent"].radius = torch.from_numpy(radius)
@@ -101,26 +102,49 @@ def window_graph(
     return data
 
 
-def _horizon_s(window: Window) -> float:
-    return (window.positions_m.shape[1] - window.history_steps) * window.dt_s
-
-
-def _highest_speed(
+def _speed_and_reach(
     window: Window, config: GraphConfig, ego_plan: NDArray[np.float32] | None
-) -> NDArray[np.float32]:
-    """The highest mean speed until the horizon to reckon with ``[A]``."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Speeds to reckon with, and how far each agent can get before the horizon ``[A]``."""
     history = window.history_steps
+    steps = window.positions_m.shape[1] - history
     past, valid = window.positions_m[:, :history], window.valid[:, :history]
     velocity, _ = geometry.backward_velocity(past, valid, window.dt_s)
     drives = window.kinds >= AgentKind.VEHICLE
     slack = np.where(drives, config.vehicle_slack_mps, config.slack_mps)
     speed = np.linalg.norm(velocity[:, -1], axis=-1) + slack
+    reach = speed * steps * window.dt_s
     if ego_plan is not None:
-        length = np.linalg.norm(ego_plan[0, :2] - past[:, -1], axis=-1)
-        length = length + np.linalg.norm(np.diff(ego_plan[:, :2], axis=0), axis=-1).sum()
-        planned = length / _horizon_s(window)
-        speed = np.where(window.kinds == AgentKind.EGO, np.maximum(speed, planned), speed)
-    return speed.astype(np.float32)
+        is_ego = window.kinds == AgentKind.EGO
+        fastest, farthest = _along(ego_plan[..., :2], past[is_ego, -1][0], window.dt_s)
+        speed[is_ego] = np.maximum(speed[is_ego], fastest)
+        reach[is_ego] = np.maximum(reach[is_ego], farthest)
+    return speed.astype(np.float32), reach.astype(np.float32)
+
+
+def _along(
+    paths: NDArray[np.float32], start: NDArray[np.float32], dt_s: float
+) -> tuple[float, float]:
+    """Highest speed on paths ``[..., T, 2]`` from a start ``[2]``, and how far away they lead."""
+    away = paths - start
+    steps = np.diff(np.concatenate([np.zeros_like(away[..., :1, :]), away], axis=-2), axis=-2)
+    fastest, farthest = (float(np.linalg.norm(each, axis=-1).max()) for each in (steps, away))
+    return fastest / dt_s, farthest
+
+
+def standing_ranges(
+    kinds_a: NDArray[np.int8], kinds_b: NDArray[np.int8], config: GraphConfig
+) -> NDArray[np.float32]:
+    """Interaction range of pairs of agents by their kinds, if vehicles stand, in metres."""
+    drives = (kinds_a >= AgentKind.VEHICLE) | (kinds_b >= AgentKind.VEHICLE)
+    return np.where(drives, config.vehicle_radius_m, config.agent_radius_m).astype(np.float32)
+
+
+def ways_ahead(
+    kinds: NDArray[np.int8], speeds_mps: NDArray[np.float32], config: GraphConfig
+) -> NDArray[np.float32]:
+    """By how much each agent's ranges grow with its speed ``[A]``; only those of vehicles do."""
+    return config.vehicle_ahead_s * np.where(kinds >= AgentKind.VEHICLE, speeds_mps, 0)
 
 
 def _agent_pairs(
@@ -135,11 +159,8 @@ def _agent_pairs(
     The ranges are those of standing vehicles; a pair is kept by its largest range.
     """
     distance = np.linalg.norm(position[:, None] - position[None], axis=-1)
-    drives = kinds >= AgentKind.VEHICLE
-    limit = np.where(
-        drives[:, None] | drives, config.vehicle_radius_m, config.agent_radius_m
-    ).astype(np.float32)
-    ahead = config.vehicle_ahead_s * np.where(drives, speed, 0)
+    limit = standing_ranges(kinds[:, None], kinds, config)
+    ahead = ways_ahead(kinds, speed, config)
     largest = limit + np.maximum(ahead[:, None], ahead)
     near = (distance < largest + reach[:, None] + reach) & ~np.eye(len(kinds), dtype=bool)
     return np.stack(np.nonzero(near)), limit[near]

@@ -54,7 +54,7 @@ class PlanWorlds:
             is_ego.sum() == 1, f"{cut.scene_id}: number of egos", int(is_ego.sum()), "exactly 1"
         )
         self.world, self.plans, self.samples = model.world, plans, samples
-        self.encoded = encode(model, cut, plans.reshape(-1, 3).astype(np.float32))
+        self.encoded = encode(model, cut, plans.astype(np.float32))
         names, steps = cut.agent_ids.tolist(), plans.shape[1]
         noise = keyed_noise(model.config.world_model, names, samples, steps, seed).drawn()
         self.noise = noise.to(self.encoded.context.dt.device)

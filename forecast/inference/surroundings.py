@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from forecast.graphs.hetero import radii
+from forecast.graphs.hetero import standing_ranges, ways_ahead
 from forecast.graphs.pieces import MapPieces, cut_map
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.state import Context, EncodedMap
@@ -45,6 +45,7 @@ class Surroundings:
         dt_s: float,
         positions_m: NDArray[np.float32],
         reach_m: NDArray[np.float32],
+        speeds_mps: NDArray[np.float32],
     ) -> Context:
         """What agents can see until they have moved by their reach; linear in their number.
 
@@ -54,8 +55,10 @@ class Surroundings:
             dt_s: Step length.
             positions_m: ``[A, 2]``.
             reach_m: How far each may be from there ``[A]``.
+            speeds_mps: How fast each may be until then ``[A]``.
         """
-        pairs, radius = self._agent_pairs(kinds, positions_m, reach_m)
+        ahead = ways_ahead(kinds, speeds_mps, self._config)
+        pairs, radius = self._agent_pairs(kinds, positions_m, reach_m, ahead)
         return Context(
             self._tensor(kinds.astype(np.int64)),
             self._tensor(sizes_m),
@@ -67,17 +70,22 @@ class Surroundings:
         )
 
     def _agent_pairs(
-        self, kinds: NDArray[np.int8], at: NDArray[np.float32], reach: NDArray[np.float32]
+        self,
+        kinds: NDArray[np.int8],
+        at: NDArray[np.float32],
+        reach: NDArray[np.float32],
+        ahead: NDArray[np.float32],
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         config = self._config
         widest = max(config.agent_radius_m, config.vehicle_radius_m)
         if len(at) < 2:
             return np.zeros((2, 0), np.int64), np.zeros(0, np.float32)
-        farthest = widest + 2 * float(reach.max()) + _SLACK_M
+        farthest = widest + float(ahead.max()) + 2 * float(reach.max()) + _SLACK_M
         one, other = cKDTree(at).query_pairs(farthest, output_type="ndarray").T
-        limit = radii(kinds[one], kinds[other], config)
+        limit = standing_ranges(kinds[one], kinds[other], config)
+        largest = limit + np.maximum(ahead[one], ahead[other])
         apart = np.linalg.norm(at[one] - at[other], axis=-1)
-        near = apart < limit + reach[one] + reach[other] + _SLACK_M
+        near = apart < largest + reach[one] + reach[other] + _SLACK_M
         both = np.concatenate([[one[near], other[near]], [other[near], one[near]]], axis=1)
         order = np.lexsort(both[::-1])
         return both[:, order].astype(np.int64), np.tile(limit[near], 2)[order]

@@ -49,7 +49,7 @@ def encode(
     Args:
         model: The network.
         cut: The window; what follows its current step is not looked at.
-        poses: All poses ``[N, 3]`` the ego may be told to take; they widen what it can reach.
+        poses: Plans ``[..., T, 3]`` the ego may be told to follow; they widen what it can reach.
     """
     graph = window_graph(cut, model.config.graph, poses).to(next(model.parameters()).device)
     with torch.inference_mode():

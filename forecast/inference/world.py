@@ -64,7 +64,7 @@ class World:
         self._orders: dict[str, Order] = {}
         self._path: list[Tensor] = []
         self._before: Tensor | None = None
-        self._searched: tuple[Context, Tensor, Tensor] | None = None
+        self._searched: tuple[Context, Tensor, Tensor, Tensor] | None = None
         with torch.inference_mode():
             seen = encode(model, cut).state
             self._intent = self._noise.intent(self._names).to(seen.hidden.device)
@@ -316,19 +316,20 @@ class World:
             self._state = replace(state, hidden=torch.cat([state.hidden[:, :-1], new.hidden], 1))
 
     def _context(self) -> Context:
-        """Neighbours to look at now; searched anew only when somebody has gone far."""
-        position = self._state.motion.position
+        """Neighbours to look at now; searched anew when somebody has gone far or got fast."""
+        position, speed = self._state.motion.position, self._state.motion.velocity.norm(dim=-1)
         if self._searched is not None:
-            context, centre, reach = self._searched
-            if not ((position - centre).norm(dim=-1) > reach).any():
+            context, centre, reach, pace = self._searched
+            far = (position - centre).norm(dim=-1) > reach
+            if not (far | (speed > pace)).any():
                 return context
         centre = (position.amin(0) + position.amax(0)) / 2
         spread = (position - centre).norm(dim=-1).amax(0)
-        pace = self._state.motion.velocity.norm(dim=-1).amax(0) + 1.0
+        pace = speed.amax(0) + 1.0
         reach = spread + pace * self.dt_s * _STEPS_BETWEEN_SEARCHES
-        places, reaches = _numpy(centre), _numpy(reach)
-        context = self._around.context(self._kinds, self._sizes, self.dt_s, places, reaches)
-        self._searched = (context, centre, reach)
+        limits = (_numpy(each) for each in (centre, reach, pace))
+        context = self._around.context(self._kinds, self._sizes, self.dt_s, *limits)
+        self._searched = (context, centre, reach, pace)
         return context
 
     def _tell(self, agent: str | None, order: Order) -> None:
