@@ -112,7 +112,7 @@ def draw_window(
         spine.set_color(palette.lane)
     if window.lane_map is not None:
         _draw_map(axes, window.lane_map, view, palette)
-    _draw_bodies(axes, window, palette)
+    _draw_bodies(axes, window, view, palette)
     shown = np.flatnonzero(window.scored) if focus is None else np.array([focus])
     _draw_history(axes, window, view, palette)
     _draw_futures(axes, window, prediction, shown, palette)
@@ -175,12 +175,14 @@ def _touches(points_m: NDArray[Any], view: View) -> bool:
     return bool(low[0] <= right and high[0] >= left and low[1] <= upper and high[1] >= lower)
 
 
-def _draw_bodies(axes: Axes, window: Window, palette: Palette) -> None:
+def _draw_bodies(axes: Axes, window: Window, view: View, palette: Palette) -> None:
     """Vehicles, cyclists and the ego as boxes where they are now."""
     now = window.history_steps - 1
     for agent in np.flatnonzero(window.kinds != AgentKind.PEDESTRIAN):
         length, width = window.sizes_m[agent, :2]
         x, y = window.positions_m[agent, now]
+        if max(abs(x - view.x_m), abs(y - view.y_m)) > view.reach_m + max(length, width):
+            continue
         ego = window.kinds[agent] == AgentKind.EGO
         box = Rectangle(
             (x - length / 2, y - width / 2),

@@ -12,6 +12,7 @@ from forecast.cli import main
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec
 from forecast.evaluation import EvaluationResult, evaluate
+from forecast.evaluation.audit import audit
 from forecast.evaluation.provenance import scenes_learnt_from
 from forecast.evaluation.result import TUBE_LEVELS
 from forecast.evaluation.writers import metrics_document
@@ -64,6 +65,11 @@ class TestCalibrated:
         assert fitted.training.calibrated_on == {str(store.path): source}
         assert fitted.training.calibration.scenes == 3
         assert fitted.training.calibration.times_s == [0.5, 1.0, 1.5, 2.0]
+
+    def test_keeps_what_a_predictor_must_keep_tubes_and_all(self, fitted, store):
+        findings = audit(fitted, store, ["street-3"], WindowSpec(5, 4), windows=2)
+        required = {each.guarantee.id: each.held for each in findings if each.guarantee.required}
+        assert set(required.values()) == {True}, findings
 
     def test_counts_every_pedestrian_with_what_is_known_of_the_future(self, fitted, store):
         """Someone seen at a step counts at each later time at which the scene still shows them."""

@@ -83,15 +83,19 @@ class TestDrawWindow:
         assert lines_of(axes, LIGHT.sample) == []
         assert len(lines_of(axes, LIGHT.mode)) == 3
 
-    def test_vehicles_are_boxes_of_their_size(self):
-        axes, cut, _ = drawn(street_scene())
-        boxes = {to_hex(box.get_facecolor()): box for box in axes.patches}
-        ego = boxes[LIGHT.ego]
-        index = cut.kinds.tolist().index(AgentKind.EGO)
-        assert (ego.get_width(), ego.get_height()) == pytest.approx(tuple(cut.sizes_m[index, :2]))
-        assert ego.get_center() == pytest.approx(tuple(cut.positions_m[index, 4]))
-        assert ego.get_angle() == pytest.approx(np.degrees(cut.headings_rad[index, 4]))
-        assert len(axes.patches) == (cut.kinds != AgentKind.PEDESTRIAN).sum() > 1
+    def test_vehicles_in_the_picture_are_boxes_of_their_size(self):
+        places = np.full((4, 20, 2), 2.0)
+        places[1:, :, 0] = [[5.0], [12.0], [40.0]]  # the last is out of the picture
+        kinds = [AgentKind.PEDESTRIAN, AgentKind.EGO, AgentKind.VEHICLE, AgentKind.VEHICLE]
+        headings = np.full((4, 20), 0.3)
+        axes, cut, _ = drawn(Scene.from_arrays(places, kinds, 0.5, headings_rad=headings))
+        assert axes.get_xlim()[1] == pytest.approx(10.0)  # within half a length of the third
+        assert [to_hex(box.get_facecolor()) for box in axes.patches] == [LIGHT.ego, LIGHT.body]
+        for agent, box in enumerate(axes.patches, start=1):
+            size = box.get_width(), box.get_height()
+            assert size == pytest.approx(tuple(cut.sizes_m[agent, :2]))
+            assert box.get_center() == pytest.approx(tuple(cut.positions_m[agent, 4]))
+            assert box.get_angle() == pytest.approx(np.degrees(0.3))
 
     def test_the_map_is_clipped_to_the_view_and_keeps_its_holes(self):
         big, hole = (

@@ -8,6 +8,7 @@ from forecast.datasets.windows import WindowSpec
 from forecast.evaluation.audit import CHECKS, audit, turned
 from forecast.evaluation.auditing import run, table
 from forecast.models.baselines import ConstantVelocity, Kalman, Stationary
+from forecast.scene import Tubes
 from tests.any_scene import assert_equal
 from tests.evaluation.test_filed import written
 from tests.scenes import moved, street_scene
@@ -79,6 +80,16 @@ class Foresees(Faulty):
         return replace(prediction, positions_m=prediction.positions_m + shift)
 
 
+class Hints(Faulty):
+    def changed(self, prediction, scene, at, arguments):
+        """The tubes alone know how many frames follow."""
+        paths = prediction.most_probable().astype(float)
+        shapes = np.broadcast_to((1.0 + scene.steps - at) * np.eye(2), (*paths.shape[:2], 2, 2))
+        scales = np.ones((*paths.shape[:2], 1))
+        tubes = Tubes(paths, shapes, scales, (0.9,), prediction.valid)
+        return replace(prediction, tubes=tubes)
+
+
 @pytest.mark.parametrize("predictor", [Stationary(), ConstantVelocity(), Kalman()])
 def test_the_floors_keep_all_guarantees(store, predictor):
     found = held(store, predictor)
@@ -96,6 +107,7 @@ def test_the_floors_keep_all_guarantees(store, predictor):
         (Compass(), {"frame"}),
         (Demands(), {"history"}),
         (Foresees(), {"plan"}),
+        (Hints(), {"cut"}),
     ],
 )
 def test_faults_are_found_by_what_they_break(store, predictor, broken):

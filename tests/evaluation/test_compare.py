@@ -95,6 +95,12 @@ def test_the_same_is_undecided(folders, capsys):
     assert "2, 0 changed" in said
 
 
+def test_a_smaller_tube_is_not_taken_for_a_better_one(folders):
+    old = read_evaluation(folders / "good")
+    assert "tube_area_90_m2" in old.columns
+    assert "tube_area_90_m2" not in old.metrics
+
+
 def test_changes_are_paired_means(folders):
     old, new = (read_evaluation(folders / name) for name in ("good", "bad"))
     changes = compare(old, new, paired(old, new))

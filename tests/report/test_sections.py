@@ -215,6 +215,9 @@ class TestCalibration:
         for name in stating:
             covered = np.nanmean(kalman.table[name].coverage[:, step, level])
             assert cells(table)[f"90% {name}"][1] == f"{covered:.3f}"
+            assert calibration(kalman).data[name]["all"]["coverage"]["90"][step] == pytest.approx(
+                covered
+            )
 
     def test_who_states_no_spread_is_told_so(self, constant):
         section = calibration(constant)
