@@ -69,7 +69,13 @@ class PedestrianForecaster(nn.Module):
             The mode, which is the mean of both hands', and the samples ``[1 + K, N, T, 2]``.
         """
         context = self.context(graph)
-        futures = self.world.imagine(context, self.observe(context, graph), noise, plan).position
+        return self.futures(context, self.observe(context, graph), noise, plan)
+
+    def futures(
+        self, context: Context, state: State, noise: Noise, plan: Plan | None = None
+    ) -> Tensor:
+        """Imagines joint futures of what was observed; arguments and result as in `forward`."""
+        futures = self.world.imagine(context, state, noise, plan).position
         return torch.cat([futures[:2].mean(0, keepdim=True), futures[2:]])
 
     def loss(
