@@ -10,13 +10,13 @@ new neighbour search.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
-from forecast import geometry
 from forecast.datasets.windows import Window
 from forecast.errors import require
 from forecast.graphs.pieces import MapPieces, cut_map
@@ -94,7 +94,9 @@ def window_graph(
     agent.scored = torch.from_numpy(window.scored)
 
     position = window.positions_m[:, history - 1]
-    speed, reach = _speed_and_reach(window, config, ego_plan)
+    past, valid = window.positions_m[:, :history], window.valid[:, :history]
+    steps = window.positions_m.shape[1] - history
+    speed, reach = speed_and_reach(past, valid, window.kinds, window.dt_s, steps, config, ego_plan)
     pairs, radius = _agent_pairs(position, reach, speed, window.kinds, config)
     data["agent", "near", "agent"].edge_index = torch.from_numpy(pairs)
     data["agent", "near", "agent"].radius = torch.from_numpy(radius)
@@ -102,29 +104,51 @@ def window_graph(
     return data
 
 
-def _speed_and_reach(
-    window: Window, config: GraphConfig, ego_plan: NDArray[np.float32] | None
+def speed_and_reach(
+    positions_m: NDArray[Any],
+    valid: NDArray[np.bool_],
+    kinds: NDArray[np.int8],
+    dt_s: float,
+    steps: int,
+    config: GraphConfig,
+    ego_plan: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Speeds to reckon with, and how far each agent can get before the horizon ``[A]``."""
-    history = window.history_steps
-    steps = window.positions_m.shape[1] - history
-    past, valid = window.positions_m[:, :history], window.valid[:, :history]
-    velocity, _ = geometry.backward_velocity(past, valid, window.dt_s)
-    drives = window.kinds >= AgentKind.VEHICLE
-    slack = np.where(drives, config.vehicle_slack_mps, config.slack_mps)
-    speed = np.linalg.norm(velocity[:, -1], axis=-1) + slack
-    reach = speed * steps * window.dt_s
+    """Speeds to reckon with, and how far agents can get in some steps.
+
+    Args:
+        positions_m: History ``[A, H, 2]``.
+        valid: Where it is known ``[A, H]``.
+        kinds: `AgentKind` values ``[A]``.
+        dt_s: Step length.
+        steps: Steps ahead.
+        config: How much faster than now agents may go.
+        ego_plan: Poses ``[..., T, 3]`` the ego may take.
+
+    Returns:
+        Speeds in m/s and distances in m ``[A]``.
+    """
+    slack = np.where(kinds >= AgentKind.VEHICLE, config.vehicle_slack_mps, config.slack_mps)
+    speed = _speed_since_last_seen(positions_m, valid, dt_s) + slack
+    reach = speed * steps * dt_s
     if ego_plan is not None:
-        is_ego = window.kinds == AgentKind.EGO
-        fastest, farthest = _along(ego_plan[..., :2], past[is_ego, -1][0], window.dt_s)
+        is_ego = kinds == AgentKind.EGO
+        fastest, farthest = _along(ego_plan[..., :2], positions_m[is_ego, -1][0], dt_s)
         speed[is_ego] = np.maximum(speed[is_ego], fastest)
         reach[is_ego] = np.maximum(reach[is_ego], farthest)
     return speed.astype(np.float32), reach.astype(np.float32)
 
 
-def _along(
-    paths: NDArray[np.float32], start: NDArray[np.float32], dt_s: float
-) -> tuple[float, float]:
+def _speed_since_last_seen(
+    positions_m: NDArray[Any], valid: NDArray[np.bool_], dt_s: float
+) -> NDArray[Any]:
+    """Mean speed from the last seen step to the current one ``[A]``; 0 where there is none."""
+    gone = 1 + valid[:, -2::-1].argmax(axis=1) if valid.shape[1] > 1 else np.ones(len(valid), int)
+    before = (np.arange(len(valid)), valid.shape[1] - 1 - gone)
+    way = np.linalg.norm(positions_m[:, -1] - positions_m[before], axis=-1)
+    return np.where(valid[:, -1] & valid[before], way / (gone * dt_s), 0)
+
+
+def _along(paths: NDArray[np.float32], start: NDArray[Any], dt_s: float) -> tuple[float, float]:
     """Highest speed on paths ``[..., T, 2]`` from a start ``[2]``, and how far away they lead."""
     away = paths - start
     steps = np.diff(np.concatenate([np.zeros_like(away[..., :1, :]), away], axis=-2), axis=-2)

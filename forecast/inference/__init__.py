@@ -1,6 +1,7 @@
-"""Trained weights at work: predict, imagine, rank plans."""
+"""Trained weights at work: predict, stream, imagine, rank plans."""
 
 from forecast.inference.forecaster import Forecaster, load
+from forecast.inference.stream import Frame, Stream, flicker
 from forecast.inference.weights import PACKAGED, Source, Training, read_weights
 from forecast.inference.windows import observed, predict_window
 from forecast.inference.world import World
@@ -8,9 +9,12 @@ from forecast.inference.world import World
 __all__ = [
     "PACKAGED",
     "Forecaster",
+    "Frame",
     "Source",
+    "Stream",
     "Training",
     "World",
+    "flicker",
     "load",
     "observed",
     "predict_window",

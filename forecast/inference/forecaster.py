@@ -13,18 +13,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from forecast.datasets.windows import Window, WindowSpec, window
 from forecast.errors import ForecastError, require
 from forecast.inference.plans import PlanWorlds
+from forecast.inference.stream import Stream
 from forecast.inference.weights import Training, read_model, save_model
 from forecast.inference.windows import observed, predict_window
 from forecast.inference.world import World
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.guard import guarded
 from forecast.planning import ClearanceConfig, CostConfig, EgoState, Ranking
-from forecast.scene import Prediction, Scene
+from forecast.scene import LaneMap, Prediction, Scene
 
 _STEP_TOLERANCE = 0.25
 """A scene's step may differ from one the model was trained with by this share."""
@@ -96,6 +97,31 @@ class Forecaster:
         """
         steps = round(HORIZON_S / scene.dt_s)
         return World(self.model, self.window(scene, at, steps), scene.origin_m, samples, seed)
+
+    def stream(
+        self,
+        lane_map: LaneMap | None = None,
+        *,
+        dt_s: float = 0.5,
+        origin_m: ArrayLike = (0.0, 0.0),
+        forget_s: float | None = None,
+    ) -> Stream:
+        """Takes in frame after frame of live traffic, and predicts at any time.
+
+        Args:
+            lane_map: The map relative to ``origin_m``.
+            dt_s: Time between frames.
+            origin_m: World position ``[2]`` of the frames' positions.
+            forget_s: Who was not seen for so long is forgotten; default: the length of the history
+                the model was trained with.
+
+        Raises:
+            ForecastError: The step length is not one the model knows.
+        """
+        self.check_step("stream", dt_s)
+        forget_s = self.training.history_steps * dt_s if forget_s is None else forget_s
+        origin = np.asarray(origin_m, np.float64)
+        return Stream(self.model, self.training, lane_map, dt_s, origin, forget_s)
 
     def rank_plans(
         self,

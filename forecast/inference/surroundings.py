@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -27,16 +29,24 @@ class Surroundings:
     """
 
     def __init__(self, model: PedestrianForecaster, lane_map: LaneMap | None) -> None:
-        self._config = model.config.graph
-        self._device = next(model.parameters()).device
-        pieces = MapPieces.none(self._config.piece_points)
+        self._model, self._config = model, model.config.graph
+        self.device = next(model.parameters()).device
+        self._cut = MapPieces.none(self._config.piece_points)
         if lane_map is not None and self._config.map_radius_m:
-            pieces = cut_map(lane_map, self._config.piece_m, self._config.piece_points)
-        arrays = (pieces.points_m, pieces.kinds, pieces.follows)
+            self._cut = cut_map(lane_map, self._config.piece_m, self._config.piece_points)
+
+    @cached_property
+    def map(self) -> EncodedMap:
+        """The map as the network sees it."""
+        arrays = (self._cut.points_m, self._cut.kinds, self._cut.follows)
         with torch.inference_mode():
-            self.map: EncodedMap = model.map(*(self._tensor(array) for array in arrays))
-        middle = pieces.points_m.mean(axis=1)
-        self._pieces = cKDTree(middle) if len(middle) else None
+            encoded: EncodedMap = self._model.map(*(self._tensor(array) for array in arrays))
+        return encoded
+
+    @cached_property
+    def _pieces(self) -> cKDTree | None:
+        middle = self._cut.points_m.mean(axis=1)
+        return cKDTree(middle) if len(middle) else None
 
     def context(
         self,
@@ -62,7 +72,7 @@ class Surroundings:
         return Context(
             self._tensor(kinds.astype(np.int64)),
             self._tensor(sizes_m),
-            torch.full((len(kinds),), dt_s, device=self._device),
+            torch.full((len(kinds),), dt_s, device=self.device),
             self._tensor(pairs),
             self._tensor(radius),
             self.map,
@@ -100,4 +110,4 @@ class Surroundings:
         return np.stack([piece[order], agent[order]])
 
     def _tensor(self, values: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)

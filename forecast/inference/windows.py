@@ -79,26 +79,45 @@ def predict_window(
     names = cut.agent_ids.tolist()
     steps = cut.future_m.shape[1]
     device = next(model.parameters()).device
-    poses = _checked_plan(ego_plan, cut, steps)
+    poses = checked_plan(ego_plan, cut.kinds, steps)
     noise = keyed_noise(model.config.world_model, names, samples, steps, seed).to(device)
     graph = window_graph(cut, model.config.graph, poses).to(device)
     with torch.inference_mode():
-        futures = model(graph, noise, _plan(poses, graph["agent"].kind)).cpu().numpy()
+        futures = model(graph, noise, plan_of(poses, graph["agent"].kind)).cpu().numpy()
+    return predicted(futures, cut.agent_ids, cut.at_us, cut.dt_s, origin_m)
+
+
+def predicted(
+    futures: NDArray[np.float32],
+    agent_ids: NDArray[np.str_],
+    at_us: int,
+    dt_s: float,
+    origin_m: NDArray[np.float64],
+) -> Prediction:
+    """The prediction of a mode and K equally likely samples ``[1 + K, A, T, 2]``."""
+    samples = len(futures) - 1
     return Prediction(
         positions_m=futures[1:],
         weights=np.full(samples, 1 / samples),
-        agent_ids=cut.agent_ids,
-        valid=np.ones(len(names), bool),
-        at_us=cut.at_us,
-        dt_s=cut.dt_s,
+        agent_ids=agent_ids,
+        valid=np.ones(len(agent_ids), bool),
+        at_us=at_us,
+        dt_s=dt_s,
         origin_m=origin_m,
         mode_m=futures[0],
     )
 
 
-def _checked_plan(
-    ego_plan: NDArray[Any] | None, cut: Window, steps: int
+def checked_plan(
+    ego_plan: NDArray[Any] | None, kinds: NDArray[np.int8], steps: int
 ) -> NDArray[np.float32] | None:
+    """The first steps of a plan of the ego; raises `ForecastError`.
+
+    Args:
+        ego_plan: Poses ``[T, 3]`` or None.
+        kinds: `AgentKind` values of those present ``[A]``.
+        steps: Steps needed.
+    """
     if ego_plan is None:
         return None
     poses = np.asarray(ego_plan, np.float32)
@@ -107,12 +126,13 @@ def _checked_plan(
             f"ego_plan has shape {list(poses.shape)}; finite poses [T, 3] for at least {steps} "
             "steps are needed"
         )
-    if not (cut.kinds == AgentKind.EGO).any():
+    if not (kinds == AgentKind.EGO).any():
         raise ForecastError("ego_plan is given but no agent of the scene is of kind EGO; add it")
     return poses[:steps]
 
 
-def _plan(poses: NDArray[np.float32] | None, kind: torch.Tensor) -> Plan | None:
+def plan_of(poses: NDArray[np.float32] | None, kind: torch.Tensor) -> Plan | None:
+    """Poses ``[T, 3]`` that the ego among agents of some kinds ``[A]`` follows."""
     if poses is None:
         return None
     return Plan(torch.from_numpy(poses).to(kind.device)[:, None, None], kind == AgentKind.EGO)

@@ -31,7 +31,7 @@ _STEPS_BETWEEN_SEARCHES = 3.0
 class World:
     """Copies of one world, imagined on from what was seen, each by its own random numbers.
 
-    Without interference its futures are those of `Forecaster.predict` with the same samples and
+    Left alone, its futures are bit for bit those of `Forecaster.predict` with the same samples and
     seed, but for people with an unfamiliar past, whom `predict` gives constant velocity. Random
     numbers belong to agents by name and to steps: two forks differ by what was done to them.
 
@@ -64,12 +64,16 @@ class World:
         self._orders: dict[str, Order] = {}
         self._path: list[Tensor] = []
         self._before: Tensor | None = None
-        self._searched: tuple[Context, Tensor, Tensor, Tensor] | None = None
+        encoded, device = encode(model, cut), self._around.device
         with torch.inference_mode():
-            seen = encode(model, cut).state
-            self._intent = self._noise.intent(self._names).to(seen.hidden.device)
-            state = seen.seen_with(self._noise.hand().to(seen.hidden.device))
+            self._intent = self._noise.intent(self._names).to(device)
+            state = encoded.state.seen_with(self._noise.hand().to(device))
             self._state: State = model.world.intend_to(state, self._intent)
+        # The neighbours of `predict`, good for everybody up to its horizon if nobody meddles.
+        everywhere = torch.full((len(self._names),), torch.inf, device=device)
+        self._horizon = cut.future_m.shape[1]
+        self._searched: tuple[Context, Tensor, Tensor, Tensor] | None
+        self._searched = (encoded.context, state.motion.position[0], everywhere, everywhere)
 
     @property
     def agent_ids(self) -> list[str]:
@@ -209,6 +213,7 @@ class World:
             moves = heading_rad is None
             way = torch.where(moves & (pace > 1e-3), old / pace.clamp(min=1e-3), facing[:, index])
             velocity[:, index] = way * (pace if speed_mps is None else _speed(speed_mps))
+        self._searched = None
         changed = Motion(position, velocity, facing, motion.yaw_rate)
         self._state = replace(self._state, motion=changed)
 
@@ -272,6 +277,8 @@ class World:
         self._searched = None
 
     def _step(self) -> None:
+        if self._steps == self._horizon:
+            self._searched = None
         world, context = self._model.world, self._context()
         if self._before is not None:
             self._state = world.notice(context, self._state, self._before)
@@ -334,6 +341,7 @@ class World:
 
     def _tell(self, agent: str | None, order: Order) -> None:
         self._orders[self._names[self._index(agent)]] = order
+        self._searched = None
 
     def _index(self, agent: str | None) -> int:
         """Place of an agent, of the ego if None; raises `ForecastError`."""

@@ -69,9 +69,12 @@ class PedestrianForecaster(nn.Module):
             The mode, which is the mean of both hands', and the samples ``[1 + K, N, T, 2]``.
         """
         context = self.context(graph)
-        return self._imagine(context, self.observe(context, graph), noise, plan)
+        return self.futures(context, self.observe(context, graph), noise, plan)
 
-    def _imagine(self, context: Context, state: State, noise: Noise, plan: Plan | None) -> Tensor:
+    def futures(
+        self, context: Context, state: State, noise: Noise, plan: Plan | None = None
+    ) -> Tensor:
+        """Imagines joint futures of what was observed; arguments and result as in `forward`."""
         futures = self.world.imagine(context, state, noise, plan).position
         return torch.cat([futures[:2].mean(0, keepdim=True), futures[2:]])
 
@@ -102,7 +105,7 @@ class PedestrianForecaster(nn.Module):
         noise = draw_noise(size, samples, agent.num_nodes, steps, like=agent.position)
         context = self.context(graph)
         state = self.observe(context, graph)
-        futures = self._imagine(context, state, noise, plan)
+        futures = self.futures(context, state, noise, plan)
         if plan is not None:
             counted = counted & ~plan.follows[:, None]
         near_traffic = self.world.interaction.near_traffic(context, state)

@@ -133,6 +133,23 @@ class State:
             self.hand,
         )
 
+    def beside(self, others: State) -> State:
+        """These agents and then others, in the same copies of the world."""
+        mine, theirs = self.motion, others.motion
+        return State(
+            torch.cat([self.hidden, others.hidden], 1),
+            Motion(
+                torch.cat([mine.position, theirs.position], 1),
+                torch.cat([mine.velocity, theirs.velocity], 1),
+                torch.cat([mine.facing, theirs.facing], 1),
+                torch.cat([mine.yaw_rate, theirs.yaw_rate], 1),
+            ),
+            torch.cat([self.seen, others.seen], 1),
+            torch.cat([self.steady, others.steady], 1),
+            torch.cat([self.unseen_s, others.unseen_s], 1),
+            self.hand,
+        )
+
     def joined(self, position: Tensor, velocity: Tensor, facing: Tensor) -> State:
         """With one more agent, last, the same ``[2]`` in all copies; its hidden state is empty."""
         motion, none = self.motion, self.hidden.new_zeros(())

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import GraphConfig, window_graph
+from forecast.graphs.hetero import speed_and_reach
 from forecast.scene import Scene
 from tests.scenes import street_scene
 
@@ -81,3 +82,15 @@ def test_a_plan_widens_what_the_ego_can_reach() -> None:
     for poses, edges in ((None, 0), (plan, 2)):
         graph = window_graph(cut, GraphConfig(), poses)
         assert graph["agent", "near", "agent"].edge_index.shape[1] == edges
+
+
+def test_speed_is_known_across_a_gap() -> None:
+    positions = np.array(
+        [[[0, 0], [0, 0], [9, 9], [6, 0]], [[0, 0], [0, 0], [0, 0], [3, 0]]], float
+    )
+    valid = np.array([[True, True, False, True], [False, False, False, True]])
+    config = GraphConfig(slack_mps=1.0)
+    kinds = np.zeros(2, np.int8)
+    speed, reach = speed_and_reach(positions, valid, kinds, 0.5, 4, config)
+    np.testing.assert_allclose(speed, [7, 1])  # 6 m in 1 s; seen for the first time
+    np.testing.assert_allclose(reach, [14, 2])

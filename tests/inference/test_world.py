@@ -22,8 +22,8 @@ def futures(world: World) -> np.ndarray:
 def test_left_alone_it_is_the_prediction(forecaster, world) -> None:
     expected = forecaster.predict(street_scene(), AT, samples=3, seed=1)
     imagined = world.step(STEPS).prediction()
-    np.testing.assert_allclose(imagined.positions_m, expected.positions_m, atol=1e-5)
-    np.testing.assert_allclose(imagined.mode_m, expected.mode_m, atol=1e-5)
+    np.testing.assert_array_equal(imagined.positions_m, expected.positions_m)
+    np.testing.assert_array_equal(imagined.mode_m, expected.mode_m)
     assert imagined.agent_ids.tolist() == expected.agent_ids.tolist()
     assert imagined.at_us == expected.at_us
     np.testing.assert_array_equal(world.positions_m, imagined.positions_m[:, :, -1])

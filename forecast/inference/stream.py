@@ -1,0 +1,333 @@
+"""`Stream`: live traffic, frame after frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from forecast.errors import ForecastError, require
+from forecast.graphs.hetero import speed_and_reach
+from forecast.inference.surroundings import Surroundings
+from forecast.inference.weights import Training
+from forecast.inference.windows import checked_plan, plan_of, predicted
+from forecast.models.forecaster import PedestrianForecaster
+from forecast.models.guard import guarded
+from forecast.models.noise import keyed_noise
+from forecast.models.observed import Observed
+from forecast.models.state import Context
+from forecast.models.state import Frame as SeenFrame
+from forecast.scene import AgentKind, LaneMap, Prediction
+from forecast.scene.agents import TYPICAL_SIZE_M
+
+_OFF_BEAT = 0.25
+"""A frame may come early or late by this share of a step."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """What is seen at one time, in plain arrays.
+
+    Attributes:
+        at_us: Time in microseconds.
+        agent_ids: Unique names ``[A]``; the same agent has the same name in every frame.
+        kinds: `AgentKind` values ``[A]``; who is STATIC is left out of account.
+        positions_m: Centres ``[A, 2]`` in the stream's frame.
+        headings_rad: Headings ``[A]``.
+        sizes_m: Length, width, height ``[A, 3]``; default: typical for the kind.
+    """
+
+    at_us: int
+    agent_ids: NDArray[np.str_]
+    kinds: NDArray[np.int8]
+    positions_m: NDArray[np.float32]
+    headings_rad: NDArray[np.float32]
+    sizes_m: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        """Takes lists too; checks shapes, finiteness and names; raises `ForecastError`."""
+        agents, kinds = len(self.agent_ids), np.asarray(self.kinds, np.int64)
+        known = bool(np.isin(kinds, list(AgentKind)).all())
+        require(known, "frame: kinds", kinds.tolist(), "values of AgentKind")
+        if self.sizes_m is None:
+            typical = [TYPICAL_SIZE_M[AgentKind(kind)] for kind in kinds.tolist()]
+            object.__setattr__(self, "sizes_m", typical)
+        for name, shape, dtype in (
+            ("agent_ids", (agents,), np.str_),
+            ("kinds", (agents,), np.int8),
+            ("positions_m", (agents, 2), np.float32),
+            ("headings_rad", (agents,), np.float32),
+            ("sizes_m", (agents, 3), np.float32),
+        ):
+            array = np.asarray(getattr(self, name), dtype)
+            array = array.reshape(shape) if agents == 0 else array
+            require(array.shape == shape, f"frame: shape of {name}", list(array.shape), f"{shape}")
+            object.__setattr__(self, name, array)
+        for name in ("positions_m", "headings_rad", "sizes_m"):
+            value = getattr(self, name)
+            finite = np.isfinite(value).all(axis=tuple(range(1, value.ndim)))
+            if not finite.all():
+                raise ForecastError(
+                    f"frame: {name} of agent '{self.agent_ids[~finite][0]}' is not finite; "
+                    "leave out who is not seen"
+                )
+        names, counts = np.unique(self.agent_ids, return_counts=True)
+        twice = names[counts > 1][:1].tolist()
+        require(not twice, "frame: agents named twice", twice, "unique agent_ids")
+
+
+@dataclass(frozen=True, eq=False)
+class _Roster:
+    """Everybody remembered, N of them, in the order of the state.
+
+    Attributes:
+        names: ``[N]``.
+        kinds: ``[N]``.
+        sizes_m: ``[N, 3]``.
+        positions_m: Last H positions ``[N, H, 2]``.
+        valid: When they were seen ``[N, H]``.
+        unseen: Steps since each was last seen ``[N]``.
+    """
+
+    names: NDArray[np.str_]
+    kinds: NDArray[np.int8]
+    sizes_m: NDArray[np.float32]
+    positions_m: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+    unseen: NDArray[np.int64]
+
+    @classmethod
+    def nobody(cls, steps: int) -> _Roster:
+        return cls(
+            np.zeros(0, np.str_),
+            np.zeros(0, np.int8),
+            np.zeros((0, 3), np.float32),
+            np.zeros((0, steps, 2)),
+            np.zeros((0, steps), bool),
+            np.zeros(0, np.int64),
+        )
+
+    def select(self, agents: NDArray[Any]) -> _Roster:
+        return _Roster(*(values[agents] for values in vars(self).values()))
+
+    def later(self, steps: int) -> _Roster:
+        """The same with nobody seen for some steps."""
+        kept = max(self.valid.shape[1] - steps, 0)
+        positions, valid = np.zeros_like(self.positions_m), np.zeros_like(self.valid)
+        positions[:, :kept] = self.positions_m[:, self.valid.shape[1] - kept :]
+        valid[:, :kept] = self.valid[:, self.valid.shape[1] - kept :]
+        return replace(self, positions_m=positions, valid=valid, unseen=self.unseen + steps)
+
+    def met(self, frame: Frame) -> tuple[_Roster, NDArray[np.int64]]:
+        """With those of a frame seen now, new ones last; and the frame's places ``[A]``."""
+        place = {name: row for row, name in enumerate(self.names.tolist())}
+        rows = [place.setdefault(name, len(place)) for name in frame.agent_ids.tolist()]
+        at, more = np.array(rows, np.int64), len(place) - len(self.names)
+        new = at >= len(self.names)
+        steps = self.valid.shape[1]
+        positions = np.concatenate([self.positions_m, np.zeros((more, steps, 2))])
+        valid = np.concatenate([self.valid, np.zeros((more, steps), bool)])
+        unseen = np.concatenate([self.unseen, np.zeros(more, np.int64)])
+        sizes = np.concatenate([self.sizes_m, frame.sizes_m[new]])  # type: ignore[index]
+        positions[at, -1], valid[at, -1], unseen[at] = frame.positions_m, True, 0
+        sizes[at] = frame.sizes_m
+        kinds = np.concatenate([self.kinds, frame.kinds[new]])
+        names = np.concatenate([self.names, frame.agent_ids[new]])
+        return _Roster(names, kinds, sizes, positions, valid, unseen), at
+
+
+class Stream:
+    """Filters frames as they come; a frame's cost is linear in its agents, however long it ran.
+
+    Everybody who was seen within ``forget_s`` is remembered, so memory does not grow. After as many
+    frames as the model's history has, predictions are those of `Forecaster.predict` on that
+    history; after more frames the stream remembers more than a window holds.
+
+    Args:
+        model: The network.
+        training: What it was trained on.
+        lane_map: The map or None.
+        dt_s: Time between frames.
+        origin_m: World position of the frames' positions.
+        forget_s: Who was not seen for so long is forgotten.
+    """
+
+    def __init__(
+        self,
+        model: PedestrianForecaster,
+        training: Training,
+        lane_map: LaneMap | None,
+        dt_s: float,
+        origin_m: NDArray[np.float64],
+        forget_s: float,
+    ) -> None:
+        require(forget_s >= dt_s, "forget_s", forget_s, f"at least one step ({dt_s} s)")
+        self.dt_s, self.origin_m = dt_s, origin_m
+        self._model, self._training = model, training
+        self._around = Surroundings(model, lane_map)
+        self._patience = round(forget_s / dt_s)
+        self._roster = _Roster.nobody(training.history_steps)
+        self._at_us: int | None = None
+        with torch.inference_mode():
+            nothing = np.zeros((0, 2), np.float32)
+            self._state = model.world.initial(self._context(self._roster, nothing, steps=0))
+        self._predictions: list[Prediction] = []
+
+    @property
+    def agent_ids(self) -> list[str]:
+        """Names of those remembered ``[N]``."""
+        return list(self._roster.names.tolist())
+
+    def observe(self, frame: Frame) -> None:
+        """Takes in a frame.
+
+        Args:
+            frame: Of a time one or more steps after the last one.
+
+        Raises:
+            ForecastError: It comes too early, or between two steps.
+        """
+        moving = frame.kinds != AgentKind.STATIC
+        if not moving.all():
+            arrays = ("agent_ids", "kinds", "positions_m", "headings_rad", "sizes_m")
+            frame = replace(frame, **{name: getattr(frame, name)[moving] for name in arrays})
+        steps = self._steps_until(frame.at_us)
+        self._forget(steps)
+        before = len(self._roster.names)
+        self._roster, at = self._roster.met(frame)
+        with torch.inference_mode():
+            self._take_in(frame, at, before, steps)
+        self._at_us = frame.at_us
+
+    def predict(
+        self,
+        *,
+        horizon_s: float = 6.0,
+        samples: int = 20,
+        seed: int = 0,
+        ego_plan: NDArray[Any] | None = None,
+    ) -> Prediction:
+        """Imagines joint futures of those seen in the last frame; see `Forecaster.predict`.
+
+        Raises:
+            ForecastError: Nothing was observed yet, or an argument is wrong.
+        """
+        if self._at_us is None:
+            raise ForecastError("the stream has seen no frame; observe() one first")
+        steps = round(horizon_s / self.dt_s) if np.isfinite(horizon_s) else 0
+        require(samples >= 1, "samples", samples, "at least 1")
+        require(steps >= 1, "horizon_s", horizon_s, f"at least one step of {self.dt_s} s")
+        present = self._roster.unseen == 0
+        seen = self._roster.select(present)
+        poses = checked_plan(ego_plan, seen.kinds, steps)
+        calibration, familiarity = self._training.calibration, self._training.familiarity
+        drawn = max(samples, calibration.samples if calibration else 0)
+        names = seen.names.tolist()
+        noise = keyed_noise(self._model.config.world_model, names, drawn, steps, seed)
+        with torch.inference_mode():
+            state = self._state.select(self._tensor(present))
+            now = seen.positions_m[:, -1].astype(np.float32)
+            context = self._context(seen, now, steps, poses)
+            plan = plan_of(poses, context.kind)
+            futures = self._model.futures(context, state, noise.to(self._around.device), plan)
+        prediction = predicted(
+            futures.cpu().numpy(), seen.names, self._at_us, self.dt_s, self.origin_m
+        )
+        past = Observed(seen.positions_m, seen.valid, seen.kinds, self.dt_s)
+        prediction = guarded(prediction, past, samples, calibration, familiarity)
+        self._predictions = [*self._predictions[-1:], prediction]
+        return prediction
+
+    def flicker(self) -> dict[str, float]:
+        """How far apart the last two predictions are, in metres for each agent; see `flicker`."""
+        require(len(self._predictions) == 2, "predictions", len(self._predictions), "at least 2")
+        return flicker(*self._predictions)
+
+    def _steps_until(self, at_us: int) -> int:
+        """Steps from the last frame to a time; raises `ForecastError`."""
+        if self._at_us is None:
+            return 1
+        steps = (at_us - self._at_us) / (self.dt_s * 1e6)
+        on_beat = round(steps) >= 1 and abs(steps - round(steps)) <= _OFF_BEAT
+        since = f"{steps:.2f} steps after the last frame"
+        require(on_beat, "frame: at_us", since, f"frames every {self.dt_s} s")
+        return round(steps)
+
+    def _forget(self, steps: int) -> None:
+        """Moves on by some steps and drops who was not seen for too long before them."""
+        later = self._roster.later(steps)
+        kept = later.unseen <= self._patience
+        self._roster = later if kept.all() else later.select(kept)
+        if not kept.all():
+            self._state = self._state.select(self._tensor(kept))
+
+    def _take_in(self, frame: Frame, at: NDArray[np.int64], remembered: int, steps: int) -> None:
+        """Filters a frame whose agents are at some places of the roster."""
+        world, roster = self._model.world, self._roster
+        position = np.zeros((len(roster.names), 2), np.float32)
+        heading = np.zeros(len(roster.names), np.float32)
+        position[:remembered] = self._state.motion.position[0].cpu().numpy()
+        position[at], heading[at] = frame.positions_m, frame.headings_rad
+        context = self._context(roster, position, steps=0)
+        new = self._tensor(np.arange(len(roster.names)) >= remembered)
+        state = self._state.beside(world.initial(context).select(new))
+        missed_s = (steps - 1) * self.dt_s
+        state = replace(state, unseen_s=state.unseen_s + missed_s * ~new)
+        seen = (position, heading, roster.valid[:, -1])
+        self._state = world.observe(context, state, SeenFrame(*map(self._tensor, seen)))
+
+    def _context(
+        self,
+        who: _Roster,
+        positions_m: NDArray[np.float32],
+        steps: int,
+        poses: NDArray[np.float32] | None = None,
+    ) -> Context:
+        """Who can notice whom within some steps of the places given ``[A, 2]``."""
+        speeds_mps, reach_m = speed_and_reach(
+            who.positions_m, who.valid, who.kinds, self.dt_s, steps, self._model.config.graph, poses
+        )
+        return self._around.context(
+            who.kinds, who.sizes_m, self.dt_s, positions_m, reach_m, speeds_mps
+        )
+
+    def _tensor(self, values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._around.device)
+
+
+def flicker(earlier: Prediction, later: Prediction) -> dict[str, float]:
+    """How far apart two predictions are on average where they tell of the same times.
+
+    What the best guesses (`Prediction.most_probable`) of an agent say of the same moment is
+    compared; a predictor that has learnt nothing new in between should say the same.
+
+    Args:
+        earlier: A prediction.
+        later: One of a later time with the same step.
+
+    Returns:
+        Metres for each agent that both tell of.
+
+    Raises:
+        ForecastError: They have no time in common, or different steps.
+    """
+    same = abs(earlier.dt_s - later.dt_s) < 1e-9
+    require(same, "dt_s of the later prediction", later.dt_s, f"{earlier.dt_s}")
+    passed = round((later.at_us - earlier.at_us) / (earlier.dt_s * 1e6))
+    common = min(earlier.steps - passed, later.steps)
+    require(passed >= 0 and common > 0, "steps in common", common, "at least 1")
+    rows = [
+        {name: row for row, name in enumerate(p.agent_ids.tolist()) if p.valid[row]}
+        for p in (earlier, later)
+    ]
+    names = [name for name in rows[0] if name in rows[1]]
+    before, after = (
+        p.most_probable()[[row[name] for name in names]] + p.origin_m
+        for p, row in zip((earlier, later), rows, strict=True)
+    )
+    apart = np.linalg.norm(before[:, passed : passed + common] - after[:, :common], axis=-1)
+    return dict(zip(names, apart.mean(axis=1).tolist(), strict=True))
