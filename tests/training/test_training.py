@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -153,12 +154,17 @@ def test_values_that_make_no_sense_are_refused(store, tmp_path, capsys, word, me
 def test_an_interrupt_is_one_line_and_code_130(store: SceneStore, tmp_path: Path) -> None:
     run, endless = tmp_path / "run", "--trainer.max_epochs=100000"
     command = [sys.executable, "-m", "forecast", "fit", *arguments(store, run, endless)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # A job started in the background is born deaf to interrupts, and so are its children.
+    heed = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
+    try:
         while not list(run.glob("checkpoints/last.ckpt")):
             assert process.poll() is None
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert said.splitlines()[-1] == "interrupted"
     assert weights(run)
