@@ -7,18 +7,25 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from forecast.datasets.nuscenes import NuScenesSource
-from forecast.datasets.store import prepare
+from forecast.datasets.store import SceneStore, prepare
 from forecast.datasets.town import VERSION, write_town
 from forecast.evaluation import run as evaluate
+from forecast.inference import load
+from forecast.planning import EgoState, candidates
 from forecast.report import render
+from forecast.scene import AgentKind, Scene
 from forecast.training.cli import main as train
 
 _CONFIG = Path(__file__).with_suffix(".yaml")
+_PLANS = 1000
+_DRIVES_MPS = 2.0
 
 
 def run(out: Path, *, scenes: int = 10, training: Sequence[str] = ()) -> None:
-    """Generates a town, prepares it, trains on from the packaged weights, evaluates, reports.
+    """Generates a town, prepares it, trains on, evaluates, reports, ranks plans.
 
     Args:
         out: Folder that gets ``town/``, ``store/``, ``model/`` (TensorBoard, checkpoints) and
@@ -38,11 +45,41 @@ def run(out: Path, *, scenes: int = 10, training: Sequence[str] = ()) -> None:
     _say(4, f"scored beside the floors, with a report -> {result}")
     weights = str(run / "checkpoints" / "last.ckpt")
     evaluate(store=store, split="town_val", predictor=weights, out=result, render=render)
+    _say(5, f"{_PLANS} plans of the car ranked, where it comes closest to somebody")
+    print(f"\n{_best_plan(weights, SceneStore.open(store))}")
     print(f"\nopen {result / 'report.html'}; training curves: tensorboard --logdir {run}")
 
 
 def _say(step: int, what: str) -> None:
-    print(f"\n[{step}/4] {what}", file=sys.stderr, flush=True)
+    print(f"\n[{step}/5] {what}", file=sys.stderr, flush=True)
+
+
+def _best_plan(weights: str, store: SceneStore) -> str:
+    """What the plan ranked first does in a scene of the validation split, in words."""
+    scene = store[store.scenes_of("town_val")[0]]
+    at = _closest_encounter(scene)
+    plans = candidates(EgoState.of(scene, at), _PLANS, scene.lane_map, dt_s=scene.dt_s)
+    ranking = load(weights).rank_plans(scene, at, plans)
+    best, lead = ranking.best, ranking.best_lead
+    surely = "surely" if lead is not None and lead.real else "not surely"
+    return (
+        f"{scene.id}, {at * scene.dt_s:g} s: the best of {len(plans)} plans drives "
+        f"{ranking.progress_m[best]:.0f} m in {plans.shape[1] * scene.dt_s:g} s; probability of a "
+        f"collision {ranking.collision_probability[best]:.0%}, at most "
+        f"{ranking.collision_high[best]:.0%}; {surely} better than the second"
+    )
+
+
+def _closest_encounter(scene: Scene) -> int:
+    """The step at which somebody is closest to the moving ego."""
+    tracks = scene.tracks
+    (ego,) = np.flatnonzero(tracks.kinds == AgentKind.EGO)
+    people = tracks.kinds == AgentKind.PEDESTRIAN
+    distance = np.linalg.norm(tracks.positions_m[people] - tracks.positions_m[ego], axis=-1)
+    distance[~tracks.valid[people]] = np.inf
+    way = np.linalg.norm(np.diff(tracks.positions_m[ego], axis=0, prepend=np.nan), axis=-1)
+    drives = way / scene.dt_s > _DRIVES_MPS
+    return int(np.where(drives, distance.min(axis=0, initial=np.inf), np.inf)[1:].argmin()) + 1
 
 
 def _training_arguments(store: Path, out: Path) -> list[str]:

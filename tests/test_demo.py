@@ -10,4 +10,5 @@ def test_the_demo_goes_all_the_way(tmp_path: Path, capsys) -> None:
     assert (tmp_path / "demo" / "evaluation" / "report.html").is_file()
     said = capsys.readouterr().out
     assert "constant_velocity" in said
+    assert "the best of 1000 plans drives" in said
     assert str(tmp_path / "demo" / "evaluation" / "report.html") in said
