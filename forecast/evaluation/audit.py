@@ -19,7 +19,8 @@ from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec, origins
 from forecast.errors import ForecastError
 from forecast.models.baselines import NamedPredictor
-from forecast.scene import AgentKind, LaneMap, Polygons, Polylines, Prediction, Scene
+from forecast.scene import AgentKind, Prediction, Scene
+from forecast.scene.turning import turned
 
 WINDOWS = 6
 """Windows that are looked at unless said otherwise."""
@@ -371,35 +372,4 @@ def _until(prediction: Prediction, steps: int) -> Prediction:
             shape_m2=tubes.shape_m2[:, :steps],
             scale=tubes.scale[:, :steps],
         ),
-    )
-
-
-def turned(scene: Scene, angle_rad: float) -> Scene:
-    """The scene turned about its origin, map and all."""
-    angle = np.asarray(angle_rad)
-    positions = geometry.rotate(scene.tracks.positions_m.astype(np.float64), angle)
-    tracks = replace(
-        scene.tracks,
-        positions_m=positions.astype(np.float32),
-        headings_rad=scene.tracks.headings_rad + np.float32(angle_rad),
-    )
-    lanes = scene.lane_map
-    return replace(scene, tracks=tracks, lane_map=lanes and _turned_map(lanes, angle))
-
-
-def _turned_map(lanes: LaneMap, angle: NDArray[np.float64]) -> LaneMap:
-    def lines(part: Polylines) -> Polylines:
-        points = geometry.rotate(part.points_m.astype(np.float64), angle)
-        return Polylines(points.astype(np.float32), part.offsets)
-
-    def areas(part: Polygons) -> Polygons:
-        return Polygons(lines(part.rings), part.offsets)
-
-    return replace(
-        lanes,
-        centerlines=lines(lanes.centerlines),
-        dividers=lines(lanes.dividers),
-        crosswalks=areas(lanes.crosswalks),
-        walkways=areas(lanes.walkways),
-        drivable_area=areas(lanes.drivable_area),
     )

@@ -5,13 +5,11 @@ import pytest
 
 from forecast import ForecastError
 from forecast.datasets.windows import WindowSpec
-from forecast.evaluation.audit import CHECKS, audit, turned
+from forecast.evaluation.audit import CHECKS, audit
 from forecast.evaluation.auditing import run, table
 from forecast.models.baselines import ConstantVelocity, Kalman, Stationary
 from forecast.scene import Tubes
-from tests.any_scene import assert_equal
 from tests.evaluation.test_filed import written
-from tests.scenes import moved, street_scene
 
 SPEC = WindowSpec(history_steps=5, horizon_steps=4)
 VAL = ["street-3", "street-4"]
@@ -123,16 +121,6 @@ def test_the_table_says_by_how_much_and_where(store):
     leak = table(audit(Leaks(), store, VAL, SPEC, windows=2)).splitlines()[0]
     assert leak.startswith("BROKEN     required  future")
     assert " m off, street-3 step " in leak
-
-
-def test_turning_turns_map_and_all():
-    scene = street_scene()
-    assert_equal(turned(scene, 0.0), scene)
-    one, two = turned(scene, 0.7), moved(scene, 0.7, (0.0, 0.0))
-    np.testing.assert_allclose(one.tracks.positions_m, two.tracks.positions_m, atol=1e-4)
-    np.testing.assert_allclose(
-        one.lane_map.centerlines.points_m, two.lane_map.centerlines.points_m, atol=1e-4
-    )
 
 
 def make() -> Kalman:
