@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from forecast import geometry
 from forecast.errors import require
-from forecast.models.selection import representatives
+from forecast.models.selection import cluster_centres
 from forecast.scene import AgentKind, Prediction, Scene
 
 
@@ -69,7 +69,7 @@ class Paths:
         kept = prediction.valid & (tracks.kinds[rows] != AgentKind.EGO)
         rows = rows[kept]
         samples = torch.from_numpy(prediction.positions_m[:, kept])
-        centres, weights = (value.numpy() for value in representatives(samples, count))
+        centres, weights = (value.numpy() for value in cluster_centres(samples, count))
         here = np.broadcast_to(tracks.positions_m[rows, at][:, None], (*centres.shape[:2], 1, 2))
         positions = np.concatenate([here, centres], axis=2)
         now_rad = np.broadcast_to(tracks.headings_rad[rows, at], centres.shape[:2])

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from forecast.models.metrics.displacement import min_ade, min_fde
-from forecast.models.selection import representatives
+from forecast.models.selection import cluster_centres
 from forecast.scene import Prediction
 
 OVERSAMPLING = 10
@@ -50,7 +50,7 @@ def scores(
     """
     truth = torch.as_tensor(truth_m, dtype=torch.float64)
     draws = torch.as_tensor(many.positions_m[:, agents], dtype=torch.float64)
-    centres, _ = representatives(draws, k)
+    centres, _ = cluster_centres(draws, k)
     values = (min_ade(centres, truth, k), min_fde(centres, truth, k))
     return {name: value.numpy() for name, value in zip(definitions(k), values, strict=True)}
 

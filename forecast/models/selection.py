@@ -11,7 +11,7 @@ _CANDIDATES = 128
 """Samples among which the first centres are looked for, so that their cost stays linear in M."""
 
 
-def representatives(samples_m: Tensor, k: int, iterations: int = 10) -> tuple[Tensor, Tensor]:
+def cluster_centres(samples_m: Tensor, k: int, iterations: int = 10) -> tuple[Tensor, Tensor]:
     """Clusters each agent's sampled trajectories by k-means (Lloyd) over all steps at once.
 
     Each agent is clustered on its own, so the results are marginal representatives: centre i of

@@ -112,21 +112,10 @@ class Scene:
         origin = np.asarray(origin_m, np.float64)
         local = _within_reach(id, np.where(seen[..., None], world - origin, 0.0))
         tracks = _tracks(id, local, seen, kinds, headings_rad, sizes_m, agent_ids, categories)
-        steps = grid[1]
-        stamps = start_us + np.round(np.arange(steps) * dt_s * 1e6).astype(np.int64)
-        frame_ids = np.full(steps, "", np.str_)
-        return cls(
-            id,
-            location,
-            description,
-            dt_s,
-            stamps,
-            tracks,
-            lane_map,
-            origin,
-            frame_ids,
-            headings_recorded=headings_rad is not None,
-        )
+        stamps = start_us + np.round(np.arange(grid[1]) * dt_s * 1e6).astype(np.int64)
+        named = np.full(grid[1], "", np.str_)
+        known = headings_rad is not None
+        return cls(id, location, description, dt_s, stamps, tracks, lane_map, origin, named, known)
 
     @property
     def steps(self) -> int:

@@ -12,7 +12,7 @@ from forecast.evaluation.result import CALIBRATION_LEVELS
 from forecast.evaluation.selected import OVERSAMPLING
 from forecast.models.baselines import ConstantVelocity, Kalman, KMeansResiduals, Stationary
 from forecast.models.metrics.registry import METRICS, TUBE_METRICS
-from forecast.models.selection import representatives
+from forecast.models.selection import cluster_centres
 from tests.streets import StreetSource
 
 SPEC = WindowSpec(history_steps=5, horizon_steps=4)
@@ -177,7 +177,7 @@ class TestSelected:
         for case, (few, seed), (many, same) in zip(windows, kept[::2], kept[1::2], strict=True):
             assert (few.samples, many.samples, seed) == (4, 4 * OVERSAMPLING, same)
             draws = torch.as_tensor(many.positions_m[:, case.window.scored]).double()
-            centres = representatives(draws, 4)[0].numpy()
+            centres = cluster_centres(draws, 4)[0].numpy()
             errors.append(np.linalg.norm(centres - case.truth_m, axis=-1))
         ade = np.concatenate([error.mean(-1).min(0) for error in errors])
         fde = np.concatenate([error[..., -1].min(0) for error in errors])

@@ -14,6 +14,7 @@ from torch_geometric.data import Batch
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import window_graph
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster, draw_noise
+from forecast.models.losses import LossConfig
 from forecast.models.noise import keyed_noise
 from forecast.models.state import Plan
 from forecast.models.world_model import WorldModelConfig
@@ -137,6 +138,27 @@ def test_people_do_not_react_to_a_plan_before_it_unfolds(model, change_at: int) 
     if change_at < 7:
         assert not torch.equal(before[:, others], after[:, others])
     torch.testing.assert_close(after[0, follows, :, 0], changed[:, 0, 0, 0][None])
+
+
+def test_people_near_moving_traffic_weigh_more() -> None:
+    # A car drives towards the first person, 15 m away; the other two are far from everybody.
+    ways = [[0.0, 0.1], [500.0, 0.7], [600.0, -0.4], [-15.0, 3.0]]
+    paths = [[[start + step * t, 3.0 * (start < 0)] for t in range(19)] for start, step in ways]
+    scene = Scene.from_arrays(paths, [0, 0, 0, AgentKind.VEHICLE], dt_s=0.5)
+    graph = window_graph(window(scene, 6, SPEC), CONFIG.graph)
+    graph["agent"].future += torch.tensor([1.0, 2.0, 3.0, 0.0])[:, None, None]  # errors to tell
+    counted = graph["agent"].future_valid
+    model = PedestrianForecaster(CONFIG)
+
+    def mode_error(traffic: float, who: list[bool]) -> float:
+        config, only = LossConfig(vehicles=0, traffic=traffic), torch.tensor(who)[:, None]
+        return float(model.loss(graph, 2, config, counted & only)[0]["mode"].detach())
+
+    everybody = [True, True, True, False]
+    alone = mode_error(1.0, [True, False, False, False])
+    others = mode_error(1.0, [False, True, True, False])
+    assert mode_error(1.0, everybody) == pytest.approx((alone + 2 * others) / 3, rel=1e-4)
+    assert mode_error(3.0, everybody) == pytest.approx((3 * alone + 2 * others) / 5, rel=1e-4)
 
 
 def test_every_weight_gets_a_gradient() -> None:
