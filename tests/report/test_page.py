@@ -11,7 +11,7 @@ from forecast.report.document import FORMAT
 from forecast.report.sections import SECTIONS
 from forecast.report.sections.slices import MIN_ROWS
 
-VOID = {"meta", "link", "br", "hr", "img", "input"}
+VOID = {"meta", "wbr", "link", "br", "hr", "img", "input"}
 
 
 class Checked(HTMLParser):

@@ -97,10 +97,10 @@ def _row(
         - result.floors[match.floor].values[match.floor_metric]
         for match in held
     }
-    less = scene_means(pairs, scenes, inside)
+    less, places = scene_means(pairs, scenes, inside), len(np.unique(scenes[inside]))
     return (
         Cell(label),
-        Cell(str(count), f"{len(np.unique(scenes[inside]))} scenes"),
+        Cell(str(count), "1 scene" if places == 1 else f"{places} scenes"),
         *(Cell(number(each.value), interval(each)) for each in found.values()),
         *(Cell(signed(each.value), interval(each, signed=True)) for each in less.values()),
     )
