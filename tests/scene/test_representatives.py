@@ -54,7 +54,7 @@ def assignment_cost(many: np.ndarray, few: np.ndarray) -> float:
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**16), k=st.integers(1, 12))
-def test_futures_stay_joint_and_beat_the_first_draws(seed, k):
+def test_futures_stay_joint(seed, k):
     rng = np.random.default_rng(seed)
     many = prediction(rng.normal(size=(12, 3, 4, 2)).cumsum(2))
     few = many.representatives(k)
@@ -62,8 +62,15 @@ def test_futures_stay_joint_and_beat_the_first_draws(seed, k):
     assert (np.diff(few.weights) <= 1e-12).all()
     rows = {future.tobytes() for future in many.positions_m}
     assert len({future.tobytes() for future in few.positions_m} & rows) == k
-    first = assignment_cost(many.positions_m, many.positions_m[:k])
-    assert assignment_cost(many.positions_m, few.positions_m) <= first + 1e-5
+
+
+def test_futures_stand_for_the_others_better_than_the_first_draws():
+    rng = np.random.default_rng(0)
+    walks = rng.normal(size=(40, 60, 3, 4, 2)).cumsum(3)
+    first = np.mean([assignment_cost(many, many[:6]) for many in walks])
+    chosen = [prediction(many).representatives(6).positions_m for many in walks]
+    costs = [assignment_cost(many, few) for many, few in zip(walks, chosen, strict=True)]
+    assert np.mean(costs) < 0.85 * first
 
 
 def test_refuses_more_than_there_are():
