@@ -16,6 +16,7 @@ from forecast.graphs.pieces import MapKind
 from forecast.scene import AgentKind
 
 _SOON_S = 3.0
+_BRAKING_S = (0.5, 3.0)
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class AugmentConfig:
     Attributes:
         scale: Distances and speeds grow or shrink by up to this share.
         reverse: Probability to play a window of pedestrians alone backwards.
+        slow_down: Probability that a pedestrian slows down or stops on its way; played backwards,
+            it sets out.
+        noise_m: Standard deviation of the noise of observed positions, at most; each window has a
+            level of its own below. What follows stays as recorded.
         short_history: Probability that an agent's first observed steps are hidden.
         drop_agents: Probability that an agent is left out, for windows of several.
         drop_map: Probability that a window has no map; and of the others, that one of its kinds
@@ -38,6 +43,8 @@ class AugmentConfig:
 
     scale: float = 0.15
     reverse: float = 0.5
+    slow_down: float = 0.0
+    noise_m: float = 0.0
     short_history: float = 0.2
     drop_agents: float = 0.1
     drop_map: float = 0.3
@@ -47,16 +54,25 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         """Checks the values; raises `ForecastError`."""
-        for name in ("reverse", "short_history", "drop_agents", "drop_map", "drop_pieces"):
+        for name in (
+            "reverse",
+            "slow_down",
+            "short_history",
+            "drop_agents",
+            "drop_map",
+            "drop_pieces",
+        ):
             value = getattr(self, name)
             require(0 <= value <= 1, f"augment.{name}", value, "a share between 0 and 1")
         require(0 <= self.scale < 1, "augment.scale", self.scale, "a share below 1")
-        require(self.shift_map_m >= 0, "augment.shift_map_m", self.shift_map_m, "0 or more")
+        for name in ("noise_m", "shift_map_m"):
+            require(getattr(self, name) >= 0, f"augment.{name}", getattr(self, name), "0 or more")
         require(self.far_m > 0, "augment.far_m", self.far_m, "a positive distance")
 
 
 def augment_window(window: Window, config: AugmentConfig, rng: np.random.Generator) -> Window:
-    """Plays backwards, leaves agents out and shortens histories, drawn from ``rng``."""
+    """Slows people down, plays backwards, leaves agents out, shortens histories, by ``rng``."""
+    window = _slow_down(window, config.slow_down, rng)
     if rng.random() < config.reverse:
         window = reverse(window)
     window = window.select(_near_people(window, config.far_m))
@@ -65,13 +81,14 @@ def augment_window(window: Window, config: AugmentConfig, rng: np.random.Generat
 
 
 def augment_graph(graph: HeteroData, config: AugmentConfig, rng: np.random.Generator) -> None:
-    """Scales a graph and varies its map in place, drawn from ``rng``.
+    """Scales a graph, adds noise and varies its map in place, drawn from ``rng``.
 
     Distances and speeds are scaled; agents keep their size.
     """
     stretch = 1 + rng.uniform(-config.scale, config.scale)
     agent = graph["agent"]
-    agent.position = agent.position * stretch
+    noise = rng.uniform(0, config.noise_m) * rng.standard_normal(agent.position.shape)
+    agent.position = agent.position * stretch + torch.from_numpy(noise.astype(np.float32))
     agent.future = agent.future * stretch
     shift = torch.from_numpy(rng.normal(0, config.shift_map_m, 2).astype(np.float32))
     graph["map"].points = graph["map"].points * stretch + shift
@@ -87,6 +104,30 @@ def _drop_pieces(graph: HeteroData, config: AugmentConfig, rng: np.random.Genera
     hidden |= rng.random(graph["map"].num_nodes) < config.drop_pieces
     near = graph["map", "near", "agent"]
     near.edge_index = near.edge_index[:, torch.from_numpy(~hidden)[near.edge_index[0]]]
+
+
+def _slow_down(window: Window, share: float, rng: np.random.Generator) -> Window:
+    """Lets some of the pedestrians seen throughout go their way more slowly from some step on.
+
+    Their pace falls evenly within `_BRAKING_S` to a share of what it was; stopping is as likely as
+    any other share.
+    """
+    agents, steps = window.valid.shape
+    chosen = window.valid.all(axis=1) & (window.kinds == AgentKind.PEDESTRIAN)
+    chosen &= rng.random(agents) < share
+    begin, pace = rng.uniform(0, steps - 2, (agents, 1)), rng.uniform(0, 1, (agents, 1))
+    done = (np.arange(steps - 1) - begin) * window.dt_s / rng.uniform(*_BRAKING_S, (agents, 1))
+    paces = 1 - (1 - pace) * done.clip(0, 1)
+    when = np.where(
+        chosen[:, None], np.insert(paces.cumsum(axis=1), 0, 0, axis=1), np.arange(steps)
+    )
+    before = when.astype(np.int64).clip(0, steps - 2)
+    rest = (when - before)[..., None].astype(np.float32)
+    rows = np.arange(agents)[:, None]
+    positions = window.positions_m[rows, before] * (1 - rest)
+    positions += window.positions_m[rows, before + 1] * rest
+    headings = window.headings_rad[rows, np.rint(when).astype(np.int64)]
+    return replace(window, positions_m=positions, headings_rad=headings)
 
 
 def reverse(window: Window) -> Window:

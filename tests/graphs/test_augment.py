@@ -7,7 +7,7 @@ from torch_geometric.data import HeteroData
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import GraphConfig, window_graph
 from forecast.graphs.augment import AugmentConfig, augment_graph, augment_window, reverse
-from forecast.scene import Scene
+from forecast.scene import AgentKind, Scene
 from tests.scenes import street_scene
 
 SPEC = WindowSpec(history_steps=3, horizon_steps=4)
@@ -59,6 +59,44 @@ def test_scale_moves_inputs_and_targets_together() -> None:
     for node, name in (("agent", "position"), ("agent", "future"), ("map", "points")):
         torch.testing.assert_close(changed[node][name], plain[node][name] * ratio)
     torch.testing.assert_close(changed["agent"].heading, plain["agent"].heading)
+
+
+def test_who_slows_down_stays_on_the_way_and_never_gets_faster() -> None:
+    cut = window(walkers(), 4, SPEC)
+    slowed = augment_window(cut, replace(NOTHING, slow_down=1), np.random.default_rng(0))
+    steps = np.diff(slowed.positions_m, axis=1)
+    pace = np.abs(steps[..., 0])
+    assert (steps[..., 1] == 0).all()
+    assert (np.diff(pace, axis=1) <= 1e-6).all()
+    assert (pace[:, -1] < 1).all()
+    np.testing.assert_array_equal(slowed.positions_m[:, 0], cut.positions_m[:, 0])
+    np.testing.assert_array_equal(slowed.headings_rad, cut.headings_rad)
+
+
+def test_half_of_the_people_slow_down() -> None:
+    cut, half = window(walkers(), 4, SPEC), replace(NOTHING, slow_down=0.5)
+    generator = np.random.default_rng(0)
+    ends = np.stack([augment_window(cut, half, generator).positions_m[:, -1] for _ in range(200)])
+    as_it_was = (ends == cut.positions_m[:, -1]).all(-1).mean()
+    assert 0.4 < as_it_was < 0.6
+
+
+def test_traffic_does_not_slow_down() -> None:
+    cut = window(street_scene(), 10, SPEC)
+    slowed = augment_window(cut, replace(NOTHING, slow_down=1), np.random.default_rng(0))
+    drives = cut.kinds != AgentKind.PEDESTRIAN
+    np.testing.assert_array_equal(slowed.positions_m[drives], cut.positions_m[drives])
+    assert not np.array_equal(slowed.positions_m, cut.positions_m)
+
+
+def test_noise_is_in_what_is_seen_alone() -> None:
+    cut = window(walkers(), 4, SPEC)
+    plain, noisy = (window_graph(cut, GraphConfig()) for _ in range(2))
+    augment_graph(noisy, replace(NOTHING, noise_m=0.1), np.random.default_rng(0))
+    off = (noisy["agent"].position - plain["agent"].position).abs()
+    assert (off > 0).all()
+    assert off.max() < 0.4
+    torch.testing.assert_close(noisy["agent"].future, plain["agent"].future)
 
 
 def test_a_shortened_history_is_masked_not_moved() -> None:
