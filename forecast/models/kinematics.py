@@ -84,18 +84,54 @@ def turn_towards(facing: Tensor, step_m: Tensor, eagerness: float = 4.0) -> Tens
     return torch.where(norm > 1e-3, turned / norm.clamp(min=1e-3), facing)
 
 
-def walk(motion: Motion, change_mps: Tensor, dt_s: Tensor) -> Motion:
-    """Moves free agents: constant velocity plus a change of velocity.
+def walk(motion: Motion, velocity: Tensor, dt_s: Tensor) -> Motion:
+    """Moves free agents with their new velocity.
 
     Args:
         motion: State.
-        change_mps: Change of velocity ``[..., 2]`` in the world's frame.
+        velocity: Velocity ``[..., 2]`` in m/s in the world's frame.
         dt_s: Step length that broadcasts against ``yaw_rate``.
     """
-    velocity = motion.velocity + change_mps
     step = velocity * dt_s[..., None]
     facing = turn_towards(motion.facing, step)
     return Motion(motion.position + step, velocity, facing, torch.zeros_like(motion.yaw_rate))
+
+
+def pass_by(
+    position: Tensor, velocity: Tensor, dt_s: Tensor, edges: Tensor, gap_m: float
+) -> Tensor:
+    """Velocities with which people pass one another instead of walking through each other.
+
+    Two who would come nearer than the gap within the step, or nearer than they are if that is less,
+    give way by half of what is missing each, to the side on which they would pass anyway.
+
+    Args:
+        position: ``[N, 2]``.
+        velocity: What they are up to ``[N, 2]``.
+        dt_s: Step length ``[N]``.
+        edges: Who may meet (other, oneself) in both orders ``[2, E]``.
+        gap_m: Least distance of two centres.
+
+    Returns:
+        ``[N, 2]``.
+    """
+    other, own = edges
+    offset = position[own] - position[other]
+    closing = (velocity[own] - velocity[other]) * dt_s[own, None]
+    share = -(offset * closing).sum(-1) / closing.square().sum(-1).clamp(min=_TINY)
+    share = share.clamp(0, 1)[:, None]
+    nearest = offset + share * closing
+    aside = nearest + _TINY * torch.stack([-closing[:, 1], closing[:, 0]], -1)  # if head on
+    distance = nearest.norm(dim=-1, keepdim=True)
+    missing = (offset.norm(dim=-1, keepdim=True).clamp(max=gap_m) - distance).clamp(min=0)
+    yielding = 0.5 * missing / share.clamp(min=_SOONEST) / dt_s[own, None]
+    away = yielding * aside / aside.norm(dim=-1, keepdim=True).clamp(min=_TINY)
+    return velocity.index_add(0, own, away)
+
+
+_TINY = 1e-6
+_SOONEST = 0.3
+"""Who meets earlier in a step than this share of it gives way as if at this share."""
 
 
 def drive(motion: Motion, change: Tensor, dt_s: Tensor) -> Motion:

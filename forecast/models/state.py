@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -63,6 +64,11 @@ class Context:
             self.map,
             torch.stack([piece, new_index[agent]]),
         )
+
+    @cached_property
+    def people_pairs(self) -> Tensor:
+        """The candidate pairs of two pedestrians ``[2, E']``."""
+        return self.pairs[:, (self.kind[self.pairs] == AgentKind.PEDESTRIAN).all(0)]
 
     @property
     def drives(self) -> Tensor:

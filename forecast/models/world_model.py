@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from forecast.errors import require
 from forecast.graphs import GraphConfig
-from forecast.models.encoder import AGENT_KINDS, Interaction, mlp
+from forecast.models.encoder import AGENT_KINDS, Interaction, edges_in_range, mlp
 from forecast.models.kinematics import (
     Motion,
     choose,
     drive,
     moved_to,
+    pass_by,
     stack,
     to_local,
     to_world,
@@ -155,10 +156,21 @@ class WorldModel(nn.Module):
         """Where every agent is one step later, by its state, intent and noise ``[S, N, J]``."""
         change = self.decide(torch.cat([state.hidden, intent, noise], -1)) * context.dt[:, None]
         motion = state.motion
-        walked = walk(motion, to_world(change, motion.facing, state.hand), context.dt)
+        wanted = motion.velocity + to_world(change, motion.facing, state.hand)
+        walked = walk(motion, self._pass_by(context, motion.position, wanted), context.dt)
         turned = torch.stack([change[..., 0], state.hand * change[..., 1]], -1)
         driven = drive(motion, turned, context.dt)
         return choose(context.drives.expand_as(state.seen), driven, walked)
+
+    def _pass_by(self, context: Context, position: Tensor, wanted: Tensor) -> Tensor:
+        """Velocities ``[S, N, 2]`` of people who do not walk through each other."""
+        pairs = context.people_pairs
+        reach = 2 * (wanted.detach().norm(dim=-1) * context.dt).max() if wanted.numel() else 0.0
+        radius = (_BODY_GAP_M + reach) * torch.ones_like(pairs[0], dtype=wanted.dtype)
+        edges, _ = edges_in_range(position, position, pairs, radius)
+        dt = context.dt.expand(position.shape[:2]).flatten()
+        passing = pass_by(position.flatten(0, 1), wanted.flatten(0, 1), dt, edges, _BODY_GAP_M)
+        return passing.view_as(wanted)
 
     def notice(self, context: Context, state: State, velocity_before: Tensor) -> State:
         """Lets every agent take in its own motion and its surroundings as they are now."""
@@ -181,6 +193,8 @@ class WorldModel(nn.Module):
 
 
 _MOTION_FEATURES = 11
+_BODY_GAP_M = 0.25
+"""Centres of two people do not come nearer than this; in recordings they hardly ever do."""
 
 
 def _motion_features(context: Context, state: State, velocity_before: Tensor) -> Tensor:

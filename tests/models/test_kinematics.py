@@ -1,10 +1,13 @@
 import numpy as np
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from forecast.models.kinematics import (
     Motion,
     drive,
     moved_to,
+    pass_by,
     to_local,
     to_world,
     turn_towards,
@@ -36,14 +39,61 @@ def test_the_left_is_positive_for_a_left_hand_and_negative_for_a_right_one() -> 
 
 
 def test_walking_without_a_change_is_constant_velocity() -> None:
-    after = walk(motion([1.0, 0.5], [0.0, 1.0]), torch.zeros(2), torch.tensor(0.5))
+    before = motion([1.0, 0.5], [0.0, 1.0])
+    after = walk(before, before.velocity, torch.tensor(0.5))
     torch.testing.assert_close(after.position, torch.tensor([0.5, 0.25]))
     torch.testing.assert_close(after.velocity, torch.tensor([1.0, 0.5]))
 
 
-def test_a_change_of_velocity_adds_to_it() -> None:
-    after = walk(motion([0.0, 1.0], [0.0, 1.0]), torch.tensor([0.0, 0.5]), torch.tensor(1.0))
-    torch.testing.assert_close(after.velocity, torch.tensor([0.0, 1.5]))
+BOTH = torch.tensor([[0, 1], [1, 0]])
+STEP = torch.tensor([0.5, 0.5])
+
+
+def nearest(position: torch.Tensor, velocity: torch.Tensor) -> float:
+    """The least distance of two people within a step."""
+    times = torch.linspace(0, 0.5, 201)[:, None, None]
+    path = position + times * velocity
+    return float((path[:, 0] - path[:, 1]).norm(dim=-1).min())
+
+
+def test_who_keeps_clear_goes_as_planned() -> None:
+    position = torch.tensor([[0.0, 0.0], [2.0, 0.5]])
+    velocity = torch.tensor([[1.5, 0.0], [-1.5, 0.0]])
+    torch.testing.assert_close(pass_by(position, velocity, STEP, BOTH, 0.25), velocity)
+
+
+def test_two_who_meet_give_way_by_half_each_to_their_own_side() -> None:
+    # They would pass at 0.1 m in the middle of the step; 0.15 m are missing, twice that at its end.
+    position = torch.tensor([[0.0, 0.0], [1.0, 0.1]])
+    velocity = torch.tensor([[2.0, 0.0], [-2.0, 0.0]])
+    passing = pass_by(position, velocity, STEP, BOTH, 0.25)
+    torch.testing.assert_close(passing, velocity + torch.tensor([[0.0, -0.3], [0.0, 0.3]]))
+
+
+def test_two_who_meet_head_on_pass() -> None:
+    position = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    velocity = torch.tensor([[1.5, 0.0], [-1.5, 0.0]])
+    assert nearest(position, velocity) < 0.01
+    assert nearest(position, pass_by(position, velocity, STEP, BOTH, 0.25)) > 0.2
+
+
+def test_two_who_are_near_come_no_nearer_and_may_stay() -> None:
+    position = torch.tensor([[0.0, 0.0], [0.1, 0.0]])
+    still = torch.zeros(2, 2)
+    torch.testing.assert_close(pass_by(position, still, STEP, BOTH, 0.25), still)
+    together = torch.tensor([[0.1, 0.0], [0.0, 0.0]])
+    passing = pass_by(position, together, STEP, BOTH, 0.25)
+    torch.testing.assert_close(passing, torch.tensor([[0.05, 0.0], [0.05, 0.0]]))
+
+
+@given(seed=st.integers(0, 2**16))
+def test_people_hardly_ever_walk_through_each_other(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    position = torch.rand(2, 2, generator=generator) * 2
+    velocity = torch.randn(2, 2, generator=generator)
+    passing = pass_by(position, velocity, STEP, BOTH, 0.25)
+    torch.testing.assert_close(passing.sum(0), velocity.sum(0))
+    assert nearest(position, passing) >= nearest(position, velocity) - 1e-5
 
 
 def test_driving_turns_along_an_arc() -> None:
