@@ -92,6 +92,21 @@ class Probe:
         """What is predicted in the scene as it is."""
         return self.ask()
 
+    @cached_property
+    def cut(self) -> Prediction:
+        """What is predicted where nothing is later."""
+        return self.ask(self.scene.between(0, self.at + 1))
+
+    @cached_property
+    def recent(self) -> Prediction:
+        """What is predicted where nothing is later, nor older than the protocol's history."""
+        return self.since(self.spec.history_steps)
+
+    def since(self, steps: int) -> Prediction:
+        """What is predicted from the last steps alone."""
+        first = max(0, self.at + 1 - steps)
+        return self.ask(self.scene.between(first, self.at + 1), self.at - first)
+
     def ask(
         self,
         scene: Scene | None = None,
@@ -128,7 +143,7 @@ def _future(probe: Probe) -> Answer:
 
 def _cut(probe: Probe) -> Answer:
     """Nothing later at all."""
-    return probe.usual, probe.ask(probe.scene.between(0, probe.at + 1))
+    return probe.usual, probe.cut
 
 
 def _repeat(probe: Probe) -> Answer:
@@ -155,19 +170,14 @@ def _frame(probe: Probe) -> Answer:
 
 def _history(probe: Probe) -> Answer:
     """Shorter and shorter histories: an answer must come, whatever it is."""
-    for steps in {probe.spec.history_steps, 2, 1}:
-        first = max(0, probe.at + 1 - steps)
-        probe.ask(probe.scene.between(first, probe.at + 1), probe.at - first)
-    return probe.usual, probe.usual
+    for steps in (2, 1):
+        probe.since(steps)
+    return probe.recent, probe.recent
 
 
 def _older(probe: Probe) -> Answer:
     """Nothing older than the protocol's history."""
-    first = max(0, probe.at + 1 - probe.spec.history_steps)
-    if first == 0:
-        return None
-    whole, short = (probe.scene.between(start, probe.at + 1) for start in (0, first))
-    return probe.ask(whole), probe.ask(short, probe.at - first)
+    return (probe.cut, probe.recent) if probe.at >= probe.spec.history_steps else None
 
 
 def _placebo(probe: Probe) -> Answer:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from forecast.datasets.windows import Window, WindowSpec, window, window_seed
 from forecast.errors import ForecastError
 from forecast.models.baselines import NamedPredictor
-from forecast.scene import AgentKind, Prediction, Scene
+from forecast.scene import AgentKind, IncrementalPredictor, Prediction, Scene
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,19 +72,33 @@ class Case:
         Raises:
             ForecastError: The prediction does not fit the window.
         """
+        return next(self.predict_rising(predictor, [samples], seed))
+
+    def predict_rising(
+        self, predictor: NamedPredictor, samples: Sequence[int], seed: int
+    ) -> Iterator[Prediction]:
+        """`predict` for rising numbers of samples, each when it is asked for.
+
+        A predictor that can go on drawing (`IncrementalPredictor`) does; others start anew.
+        """
         at = self.window.at
         past = self.scene.between(max(0, at + 1 - self.spec.history_steps), at + 1)
-        prediction = predictor.predict(
-            past,
-            past.steps - 1,
-            horizon_s=self.spec.horizon_steps * past.dt_s,
-            samples=samples,
-            seed=window_seed(seed, past.id, at),
-        )
-        problem = self._misfit(prediction)
-        if problem:
-            raise ForecastError(f"{predictor.name}: {past.id} step {at}: {problem}")
-        return prediction
+        options: dict[str, Any] = {
+            "horizon_s": self.spec.horizon_steps * past.dt_s,
+            "seed": window_seed(seed, past.id, at),
+        }
+        if isinstance(predictor, IncrementalPredictor):
+            found = predictor.predict_rising(past, past.steps - 1, samples=samples, **options)
+        else:
+            found = (
+                predictor.predict(past, past.steps - 1, samples=count, **options)
+                for count in samples
+            )
+        for prediction in found:
+            problem = self._misfit(prediction)
+            if problem:
+                raise ForecastError(f"{predictor.name}: {past.id} step {at}: {problem}")
+            yield prediction
 
     def _misfit(self, prediction: Prediction) -> str:
         """What keeps a prediction from being scored, in words; "" if nothing does."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -78,9 +78,26 @@ def read_predictions(
     return FiledPredictor(path.stem, _windows(rows, horizon_steps))
 
 
-def _from_parquet(path: Path, store: SceneStore) -> _Rows:
+def read_back(
+    path: Path, store: SceneStore, places: Collection[tuple[str, int]], horizon_steps: int
+) -> FiledPredictor:
+    """Reads some windows of what `PredictionsWriter` wrote.
+
+    Args:
+        path: A ``.parquet`` file.
+        store: The store it was predicted on.
+        places: Scene and time of each wanted window.
+        horizon_steps: Steps of every prediction.
+    """
+    scenes, times = ({place[part] for place in places} for part in (0, 1))
+    rows = _from_parquet(path, store, [("scene_id", "in", scenes), ("at_us", "in", times)])
+    return FiledPredictor(path.stem, _windows(rows, horizon_steps))
+
+
+def _from_parquet(path: Path, store: SceneStore, only: list[Any] | None = None) -> _Rows:
+    """All rows, or those that meet conditions; see `pyarrow.parquet.read_table`."""
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, filters=only)
     except (pa.ArrowException, OSError) as error:
         line = str(error).splitlines()[0]
         raise ForecastError(f"{path}: not a Parquet file that can be read: {line}") from error

@@ -81,7 +81,7 @@ def run(
             results[name],
             floors={each: results[each] for each in floors},
             left_out=left_out,
-            pictures=pictures(results[name], subject, opened, spec),
+            pictures=pictures(results[name], opened, spec, folder / PREDICTIONS_FILE),
             command=_command(results[name], store, predictor, out),
             environment=Environment.of(opened, setting.scenes),
             findings=_findings(subject, opened, setting, spec),

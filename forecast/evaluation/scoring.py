@@ -123,15 +123,16 @@ def _scores(
     parts: list[Scores] = []
     before: dict[str, tuple[Case, Prediction]] = {}
     for case, asked, agent in _questions(cases, predictor):
+        rising = case.predict_rising(asked, [samples, samples * selected.OVERSAMPLING], seed)
         start = time.perf_counter()
-        prediction = case.predict(asked, samples, seed)
+        prediction = next(rising)
         seconds = time.perf_counter() - start
         if sink is not None:
             sink(case, prediction)
         scored = scored_of(case, prediction)
         values = (
             _arrays(per_agent(scored))
-            | _selected(case, prediction, asked, samples, seed)
+            | _selected(case, prediction, rising, samples)
             | stability.flicker(before.get(agent), case, prediction)
         )
         if agent:
@@ -169,11 +170,12 @@ def _questions(
 
 
 def _selected(
-    case: Case, prediction: Prediction, predictor: NamedPredictor, samples: int, seed: int
+    case: Case, prediction: Prediction, further: Iterator[Prediction], samples: int
 ) -> dict[str, NDArray[np.float64]]:
+    """Scores of futures selected from the next prediction, which has more samples."""
     if not selected.are_equal_draws(prediction):
         return selected.undefined(len(case.truth_m), samples)
-    many = case.predict(predictor, samples * selected.OVERSAMPLING, seed)
+    many = next(further)
     if many.samples != samples * selected.OVERSAMPLING:  # a file has no more to give
         return selected.undefined(len(case.truth_m), samples)
     return selected.scores(many, case.window.scored, case.truth_m, samples)

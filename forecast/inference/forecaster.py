@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from forecast.errors import ForecastError, require
 from forecast.inference.plans import PlanWorlds
 from forecast.inference.stream import Stream
 from forecast.inference.weights import Training, read_model, save_model
-from forecast.inference.windows import observed, predict_window
+from forecast.inference.windows import observed, rising_predictions
 from forecast.inference.world import World
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.guard import guarded
@@ -68,19 +69,35 @@ class Forecaster:
                 tubes are calibrated for, ``ego_plan`` too short, or the scene's step length not
                 one the model knows.
         """
+        options: dict[str, Any] = {"horizon_s": horizon_s, "seed": seed, "ego_plan": ego_plan}
+        return next(self.predict_rising(scene, at, samples=[samples], **options))
+
+    def predict_rising(
+        self,
+        scene: Scene,
+        at: int,
+        *,
+        horizon_s: float = HORIZON_S,
+        samples: Sequence[int],
+        seed: int = 0,
+        ego_plan: NDArray[Any] | None = None,
+    ) -> Iterator[Prediction]:
+        """`predict` for rising numbers of samples; see `IncrementalPredictor`."""
         steps = round(horizon_s / scene.dt_s) if math.isfinite(horizon_s) else 0
-        if samples < 1 or steps < 1:
+        if min(samples) < 1 or steps < 1:
             raise ForecastError(
-                f"samples is {samples} and horizon_s {horizon_s}; at least 1 sample and one step "
-                f"of {scene.dt_s} s are needed"
+                f"samples is {min(samples)} and horizon_s {horizon_s}; at least 1 sample and one "
+                f"step of {scene.dt_s} s are needed"
             )
         cut = self.window(scene, at, steps)
         calibration, familiarity = self.training.calibration, self.training.familiarity
-        drawn = max(samples, calibration.samples if calibration else 0)
-        prediction = predict_window(
+        least = calibration.samples if calibration else 0
+        drawn = [max(count, least) for count in samples]
+        rising = rising_predictions(
             self.model, cut, scene.origin_m, samples=drawn, seed=seed, ego_plan=ego_plan
         )
-        return guarded(prediction, observed(cut), samples, calibration, familiarity)
+        for count, prediction in zip(samples, rising, strict=True):
+            yield guarded(prediction, observed(cut), count, calibration, familiarity)
 
     def imagine(self, scene: Scene, at: int, *, samples: int = 64, seed: int = 0) -> World:
         """Copies of the world at a step, to move on and to meddle with.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,11 @@ from forecast.graphs import window_graph
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import keyed_noise
 from forecast.models.observed import Observed
-from forecast.models.state import Context, Plan, State
+from forecast.models.state import Context, Noise, Plan, State
 from forecast.scene import AgentKind, Prediction
+
+_NODES = 4096
+"""Agents of all copies that a processor imagines at once: about what its caches hold."""
 
 
 def observed(cut: Window) -> Observed:
@@ -76,15 +80,51 @@ def predict_window(
         seed: Seed of the noise.
         ego_plan: Poses ``[T, 3]`` of the ego in the window's frame.
     """
-    names = cut.agent_ids.tolist()
-    steps = cut.future_m.shape[1]
-    device = next(model.parameters()).device
+    options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan}
+    return next(rising_predictions(model, cut, origin_m, samples=[samples], **options))
+
+
+def rising_predictions(
+    model: PedestrianForecaster,
+    cut: Window,
+    origin_m: NDArray[np.float64],
+    *,
+    samples: Sequence[int],
+    seed: int,
+    ego_plan: NDArray[Any] | None = None,
+) -> Iterator[Prediction]:
+    """`predict_window` for numbers of samples that do not fall; each keeps the samples before.
+
+    Only what a number has more than the one before is imagined.
+    """
+    names, steps = cut.agent_ids.tolist(), cut.future_m.shape[1]
     poses = checked_plan(ego_plan, cut.kinds, steps)
-    noise = keyed_noise(model.config.world_model, names, samples, steps, seed).to(device)
-    graph = window_graph(cut, model.config.graph, poses).to(device)
+    encoded = encode(model, cut, poses)
+    plan = plan_of(poses, encoded.context.kind)
+    futures = np.zeros((0, len(names), steps, 2), np.float32)
+    for count in samples:
+        if len(futures) < 2 + count:
+            noise = keyed_noise(model.config.world_model, names, count, steps, seed)
+            more = _imagined(model, encoded, noise, len(futures), plan)
+            futures = np.concatenate([futures, more])
+        mode = futures[:2].mean(axis=0, keepdims=True)
+        drawn = np.concatenate([mode, futures[2:]])
+        yield predicted(drawn, cut.agent_ids, cut.at_us, cut.dt_s, origin_m)
+
+
+def _imagined(
+    model: PedestrianForecaster, encoded: Encoded, noise: Noise, first: int, plan: Plan | None
+) -> NDArray[np.float32]:
+    """Positions ``[S, A, T, 2]`` of the futures from ``first`` on, a few at a time."""
+    context, state = encoded.context, encoded.state
+    noise = noise.to(context.dt.device)
+    at_once = max(1, _NODES // len(context.kind)) if context.dt.is_cpu else len(noise.hand)
     with torch.inference_mode():
-        futures = model(graph, noise, plan_of(poses, graph["agent"].kind)).cpu().numpy()
-    return predicted(futures, cut.agent_ids, cut.at_us, cut.dt_s, origin_m)
+        parts = [
+            model.world.imagine(context, state, part, plan).position
+            for part in noise.split(first, at_once)
+        ]
+        return np.asarray(torch.cat(parts).cpu().numpy())
 
 
 def predicted(

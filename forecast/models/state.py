@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -205,6 +206,12 @@ class Noise:
     def select(self, agents: Tensor) -> Noise:
         """That of some agents, by mask ``[N]``."""
         return Noise(self.intent[:, agents], self.steps[:, :, agents], self.hand)
+
+    def split(self, first: int, at_once: int) -> Iterator[Noise]:
+        """That of the futures from ``first`` on, at most so many at once."""
+        for start in range(first, len(self.hand), at_once):
+            part = slice(start, start + at_once)
+            yield Noise(self.intent[part], self.steps[:, part], self.hand[part])
 
     def repeated(self, times: int) -> Noise:
         """The same futures several times over, one set after the other."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -294,5 +295,27 @@ class Predictor(Protocol):
 
         Returns:
             Futures of the agents ``scene.present(at)``, in that order.
+        """
+        ...
+
+
+@runtime_checkable
+class IncrementalPredictor(Predictor, Protocol):
+    """A predictor that can go on drawing where it stopped, at the cost of the further samples."""
+
+    def predict_rising(
+        self,
+        scene: Scene,
+        at: int,
+        *,
+        horizon_s: float = 6.0,
+        samples: Sequence[int],
+        seed: int = 0,
+        ego_plan: NDArray[Any] | None = None,
+    ) -> Iterator[Prediction]:
+        """What `predict` gives for rising numbers of samples, one prediction for each.
+
+        Every prediction begins with the samples of the one before, and is made when it is asked
+        for.
         """
         ...

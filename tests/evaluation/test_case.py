@@ -6,7 +6,7 @@ import pytest
 from forecast import AgentKind, ForecastError, Scene
 from forecast.datasets.windows import WindowSpec, origins, window_seed
 from forecast.evaluation.case import Case
-from forecast.models.baselines import ConstantVelocity
+from forecast.models.baselines import ConstantVelocity, Kalman
 from tests.scenes import street_scene
 
 SPEC = WindowSpec(history_steps=3, horizon_steps=4)
@@ -29,6 +29,19 @@ class Spy(ConstantVelocity):
         return replace(super().predict(scene, at, **arguments), **self.changes)
 
 
+class GoesOn(Spy):
+    """Draws more and more samples, and tells how many it was asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.drawn = []
+
+    def predict_rising(self, scene, at, *, samples, **arguments):
+        for count in samples:
+            self.drawn.append(count)
+            yield Kalman().predict(scene, at, samples=count, **arguments)
+
+
 class TestPredict:
     def test_shows_the_last_history_steps_and_nothing_else(self):
         spy = Spy()
@@ -39,6 +52,19 @@ class TestPredict:
         np.testing.assert_array_equal(scene.timestamps_us, whole.timestamps_us[8:11])
         np.testing.assert_array_equal(scene.tracks.positions_m, whole.tracks.positions_m[:, 8:11])
         assert arguments == {"horizon_s": 2.0, "samples": 7, "seed": window_seed(5, "street", 10)}
+
+    def test_who_can_go_on_drawing_is_asked_once(self):
+        spy = GoesOn()
+        found = case(at=10).predict_rising(spy, [2, 20], seed=5)
+        assert next(found).samples == 2
+        assert spy.drawn == [2]
+        assert next(found).samples == 20
+        assert (spy.drawn, spy.seen) == ([2, 20], [])
+
+    def test_others_are_asked_for_each_number_of_samples(self):
+        spy = Spy()
+        list(case(at=10).predict_rising(spy, [2, 20], seed=5))
+        assert [arguments["samples"] for _, _, arguments in spy.seen] == [2, 20]
 
     def test_shows_what_there_is_near_the_start(self):
         spy = Spy()

@@ -4,20 +4,24 @@ import pytest
 from forecast.datasets.windows import WindowSpec
 from forecast.evaluation import evaluate
 from forecast.evaluation.pictures import TYPICAL, WORST, pictures
+from forecast.evaluation.writers import PredictionsWriter, predictions_table
 from forecast.models.baselines import Kalman
 
 SPEC = WindowSpec(history_steps=5, horizon_steps=4)
 
 
 @pytest.fixture(scope="module")
-def shown(store):
+def shown(store, tmp_path_factory):
     seen = {}
+    path = tmp_path_factory.mktemp("pictures") / "predictions.parquet"
 
     def keep(case, prediction):
         seen[case.scene.id, case.window.at] = prediction
+        writer.write_tables([predictions_table(case, prediction)])
 
-    result = evaluate(Kalman(), store, store.splits["val"], SPEC, 6, 3, sink=keep)
-    return result, pictures(result, Kalman(), store, SPEC), seen
+    with PredictionsWriter(path) as writer:
+        result = evaluate(Kalman(), store, store.splits["val"], SPEC, 6, 3, sink=keep)
+    return result, pictures(result, store, SPEC, path), seen
 
 
 def test_the_worst_come_first_and_each_pedestrian_once(shown):
@@ -45,6 +49,9 @@ def test_they_show_the_very_prediction_that_was_scored(shown):
     for picture in chosen:
         window = picture.window
         scored = seen[window.scene_id, window.at]
-        np.testing.assert_array_equal(picture.prediction.positions_m, scored.positions_m)
+        shown_m = picture.prediction.positions_m[:, picture.agent]
+        np.testing.assert_array_equal(shown_m, scored.positions_m[:, picture.agent])
+        mode = picture.prediction.most_probable()[picture.agent]
+        np.testing.assert_array_equal(mode, scored.most_probable()[picture.agent])
         assert window.agent_ids[picture.agent] == result.rows.agent_ids[picture.row]
         assert window.scored[picture.agent]

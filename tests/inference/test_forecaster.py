@@ -8,7 +8,7 @@ import torch
 from forecast import ForecastError, Predictor, inference
 from forecast.inference import Forecaster, weights
 from forecast.models.forecaster import PedestrianForecaster
-from forecast.scene import AgentKind, Scene
+from forecast.scene import AgentKind, IncrementalPredictor, Scene
 from tests.inference.conftest import CONFIG
 from tests.scenes import street_scene
 
@@ -36,6 +36,27 @@ def test_same_seed_same_bits(forecaster: Forecaster) -> None:
     one, two, other = (forecaster.predict(street_scene(), 10, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one.positions_m, two.positions_m)
     assert not np.array_equal(one.positions_m, other.positions_m)
+
+
+def test_more_samples_go_on_where_fewer_stopped(forecaster: Forecaster) -> None:
+    scene, counts = street_scene(), [3, 40]
+    assert isinstance(forecaster, IncrementalPredictor)
+    rising = list(forecaster.predict_rising(scene, 10, samples=counts, seed=4))
+    for count, prediction in zip(counts, rising, strict=True):
+        alone = forecaster.predict(scene, 10, samples=count, seed=4)
+        for name in ("positions_m", "weights", "mode_m"):  # the same but for rounding
+            one, two = (getattr(each, name) for each in (prediction, alone))
+            np.testing.assert_allclose(one, two, atol=1e-5)
+    np.testing.assert_array_equal(rising[1].positions_m[:3], rising[0].positions_m)
+
+
+def test_more_samples_than_the_caches_hold_are_the_same_samples(forecaster: Forecaster) -> None:
+    scene = street_scene()
+    agents = len(scene.present(10))
+    few = forecaster.predict(scene, 10, horizon_s=1.0, samples=100)
+    many = forecaster.predict(scene, 10, horizon_s=1.0, samples=2 * 4096 // agents)
+    np.testing.assert_allclose(many.positions_m[:100], few.positions_m, atol=1e-5)
+    assert len(np.unique(many.positions_m[:, 0, -1], axis=0)) == many.samples
 
 
 def test_the_ego_follows_its_plan(forecaster: Forecaster) -> None:
