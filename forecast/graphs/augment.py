@@ -24,7 +24,8 @@ class AugmentConfig:
     """How training windows are varied. The model itself does not see position, rotation or hand.
 
     Attributes:
-        scale: Distances and speeds grow or shrink by up to this share.
+        scale: Distances and speeds grow by up to this share, or shrink as much the other way: 1
+            doubles or halves them at most.
         reverse: Probability to play a window of pedestrians alone backwards.
         slow_down: Probability that a pedestrian slows down or stops on its way; played backwards,
             it sets out.
@@ -64,8 +65,7 @@ class AugmentConfig:
         ):
             value = getattr(self, name)
             require(0 <= value <= 1, f"augment.{name}", value, "a share between 0 and 1")
-        require(0 <= self.scale < 1, "augment.scale", self.scale, "a share below 1")
-        for name in ("noise_m", "shift_map_m"):
+        for name in ("scale", "noise_m", "shift_map_m"):
             require(getattr(self, name) >= 0, f"augment.{name}", getattr(self, name), "0 or more")
         require(self.far_m > 0, "augment.far_m", self.far_m, "a positive distance")
 
@@ -85,7 +85,7 @@ def augment_graph(graph: HeteroData, config: AugmentConfig, rng: np.random.Gener
 
     Distances and speeds are scaled; agents keep their size.
     """
-    stretch = 1 + rng.uniform(-config.scale, config.scale)
+    stretch = (1 + config.scale) ** rng.uniform(-1, 1)
     agent = graph["agent"]
     noise = rng.uniform(0, config.noise_m) * rng.standard_normal(agent.position.shape)
     agent.position = agent.position * stretch + torch.from_numpy(noise.astype(np.float32))
