@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from forecast.cli import main
 from forecast.errors import ForecastError
 
+LEVELS = ("50", "80", "90", "95")
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -30,6 +32,23 @@ def pair(means: dict[str, float | None], stem: str) -> str:
     """An ADE/FDE pair; a dash where a predictor has none."""
     ade, fde = (means.get(stem.format(name)) for name in ("ade", "fde"))
     return "-" if ade is None or fde is None else f"{ade:.3f}/{fde:.3f}"
+
+
+def coverage(scores: dict[str, Any]) -> str:
+    """Share of truths in the samples' 50, 80, 90 and 95 % regions: the mean of the steps.
+
+    In brackets, how far the step that is farthest from nominal is from it, in points.
+    """
+    found = scores["per_step"]["all"]["coverage"]
+    shares = " / ".join(f"{100 * statistics.mean(found[level]):.0f}" for level in LEVELS)
+    gaps = [100 * step - int(level) for level in LEVELS for step in found[level]]
+    return f"{shares} ({max(gaps, key=abs):+.0f})"
+
+
+def collisions(scores: dict[str, Any]) -> str:
+    """Share of predicted futures in which a pedestrian walks into another, and of recorded ones."""
+    rate = "collision_rate_pedestrians"
+    return f"{100 * scores['all'][rate]:.1f} ({100 * scores['recorded']['all'][rate]:.1f})"
 
 
 def write(path: Path, name: str, text: str) -> None:
