@@ -35,14 +35,17 @@ def pair(means: dict[str, float | None], stem: str) -> str:
 
 
 def coverage(scores: dict[str, Any]) -> str:
-    """Share of truths in the samples' 50, 80, 90 and 95 % regions: the mean of the steps.
+    """Share of truths in the samples' 50, 80, 90 and 95 % regions: the mean of the whole seconds.
 
-    In brackets, how far the step that is farthest from nominal is from it, in points.
+    In brackets, how far the second that is farthest from nominal is from it, in points. A second is
+    the step nearest to it.
     """
-    found = scores["per_step"]["all"]["coverage"]
-    shares = " / ".join(f"{100 * statistics.mean(found[level]):.0f}" for level in LEVELS)
-    gaps = [100 * step - int(level) for level in LEVELS for step in found[level]]
-    return f"{shares} ({max(gaps, key=abs):+.0f})"
+    times_s, found = scores["per_step"]["times_s"], scores["per_step"]["all"]["coverage"]
+    steps = sorted({round(second / times_s[0]) - 1 for second in range(1, int(times_s[-1]) + 1)})
+    shares = {level: [100 * found[level][step] for step in steps] for level in LEVELS}
+    gaps = [share - int(level) for level in LEVELS for share in shares[level]]
+    means = " / ".join(f"{statistics.mean(each):.0f}" for each in shares.values())
+    return f"{means} ({max(gaps, key=abs):+.1f})"
 
 
 def collisions(scores: dict[str, Any]) -> str:
