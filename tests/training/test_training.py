@@ -138,7 +138,7 @@ def test_a_folder_that_cannot_be_made_is_refused(store: SceneStore, tmp_path: Pa
         ("--model.forecaster.graph.piece_points=1", "graph.piece_points is 1; 2 or more"),
         ("--model.forecaster.graph.piece_m=0", "graph.piece_m is 0.0; a positive"),
         ("--model.forecaster.world_model.intent=0", "world_model.intent is 0; 1 or more"),
-        ("--data.augment.scale=2", "augment.scale is 2.0; a share below 1"),
+        ("--data.augment.scale=-1", "augment.scale is -1.0; 0 or more"),
         ("--data.augment.reverse=1.5", "augment.reverse is 1.5; a share between 0 and 1"),
         ("--data.history_steps=1", "history_steps is 1; 2 or more"),
         ("--data.windows_per_epoch=3", "windows_per_epoch is 3; at least one batch of 4"),
