@@ -3,7 +3,7 @@
 The edges here are candidates: all pairs that can come within interaction range before the horizon
 ends, if nobody goes faster on average than now plus a stated slack. The model keeps, at every
 observed or imagined step, those that are within range at that step
-(`forecast.models.encoder.edges_in_range`), so the graph follows the imagined positions without a
+(`forecast.models.edges.edges_in_range`), so the graph follows the imagined positions without a
 new neighbour search.
 """
 
@@ -75,7 +75,7 @@ def window_graph(
     ``size [A, 3]``, ``dt [A]``; and as targets ``future [A, T, 2]``, ``future_heading [A, T]``,
     ``future_valid [A, T]``, ``scored [A]``. Nodes ``map``: ``points [M, P, 2]``, ``kind [M]``
     (`MapKind`). Edges ``agent near agent`` with ``radius [E]`` and ``map near agent`` (candidates),
-    ``map next map`` (pieces that follow each other).
+    ``map next map`` (pieces that follow each other). Candidates are sorted by their second agent.
     Only ``future*`` and ``scored`` depend on what follows the current step.
     """
     history = window.history_steps
@@ -187,7 +187,8 @@ def _agent_pairs(
     ahead = ways_ahead(kinds, speed, config)
     largest = limit + np.maximum(ahead[:, None], ahead)
     near = (distance < largest + reach[:, None] + reach) & ~np.eye(len(kinds), dtype=bool)
-    return np.stack(np.nonzero(near)), limit[near]
+    target, source = np.nonzero(near)  # both are symmetric
+    return np.stack([source, target]), limit[near]
 
 
 def _add_map(
@@ -209,4 +210,5 @@ def _add_map(
     data["map"].points = torch.from_numpy(pieces.points_m)
     data["map"].kind = torch.from_numpy(pieces.kinds)
     data["map", "next", "map"].edge_index = torch.from_numpy(pieces.follows)
-    data["map", "near", "agent"].edge_index = torch.from_numpy(np.stack(np.nonzero(near[seen])))
+    agent, piece = np.nonzero(near[seen].T)
+    data["map", "near", "agent"].edge_index = torch.from_numpy(np.stack([piece, agent]))

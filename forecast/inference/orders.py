@@ -64,7 +64,7 @@ class Act:
         speed = before.velocity.norm(dim=-1)
         faster = torch.maximum(self.acceleration_mps2 * dt_s, -speed)
         turning = self.yaw_rate_radps - before.yaw_rate
-        return drive(before, torch.stack([faster, turning], -1), dt_s)
+        return drive(before, faster, turning, dt_s)
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,7 @@ class Surroundings:
         """The map as the network sees it."""
         arrays = (self._cut.points_m, self._cut.kinds, self._cut.follows)
         with torch.inference_mode():
-            encoded: EncodedMap = self._model.map(*(self._tensor(array) for array in arrays))
-        return encoded
+            return self._model.encode(*(self._tensor(array) for array in arrays))
 
     @cached_property
     def _pieces(self) -> cKDTree | None:
@@ -97,7 +96,7 @@ class Surroundings:
         apart = np.linalg.norm(at[one] - at[other], axis=-1)
         near = apart < largest + reach[one] + reach[other] + _SLACK_M
         both = np.concatenate([[one[near], other[near]], [other[near], one[near]]], axis=1)
-        order = np.lexsort(both[::-1])
+        order = np.lexsort(both)  # by target
         return both[:, order].astype(np.int64), np.tile(limit[near], 2)[order]
 
     def _map_pairs(self, at: NDArray[np.float32], reach: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -106,7 +105,7 @@ class Surroundings:
         found = self._pieces.query_ball_point(at, self._config.map_radius_m + reach + _SLACK_M)
         agent = np.repeat(np.arange(len(at)), [len(pieces) for pieces in found])
         piece = np.concatenate([np.asarray(pieces, np.int64) for pieces in found])
-        order = np.lexsort((agent, piece))
+        order = np.lexsort((piece, agent))
         return np.stack([piece[order], agent[order]])
 
     def _tensor(self, values: NDArray[np.generic]) -> Tensor:

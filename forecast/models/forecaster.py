@@ -11,7 +11,7 @@ from torch_geometric.data import HeteroData
 from forecast.graphs import GraphConfig
 from forecast.models.encoder import MapEncoder
 from forecast.models.losses import LossConfig, rollout_loss
-from forecast.models.state import Context, Frame, Noise, Plan, State
+from forecast.models.state import Context, EncodedMap, Frame, Noise, Plan, State
 from forecast.models.world_model import WorldModel, WorldModelConfig
 from forecast.scene import AgentKind
 
@@ -42,11 +42,17 @@ class PedestrianForecaster(nn.Module):
         """The world's constants of a graph (or batch) of `forecast.graphs.window_graph`."""
         agent, pieces = graph["agent"], graph["map"]
         near = graph["agent", "near", "agent"]
-        encoded = self.map(pieces.points, pieces.kind, graph["map", "next", "map"].edge_index)
+        seen = self.encode(pieces.points, pieces.kind, graph["map", "next", "map"].edge_index)
         map_pairs = graph["map", "near", "agent"].edge_index
         return Context(
-            agent.kind, agent.size, agent.dt, near.edge_index, near.radius, encoded, map_pairs
+            agent.kind, agent.size, agent.dt, near.edge_index, near.radius, seen, map_pairs
         )
+
+    def encode(self, points: Tensor, kind: Tensor, follows: Tensor) -> EncodedMap:
+        """Map pieces as agents see them; arguments as of `MapEncoder.forward`."""
+        embedding, middle, direction = self.map(points, kind, follows)
+        told = self.world.interaction.map.source(embedding).flatten(0, 1)
+        return EncodedMap(told, torch.cat([middle, direction], -1).t().contiguous())
 
     def observe(self, context: Context, graph: HeteroData) -> State:
         """The state after the history of a graph, seen with either hand."""

@@ -41,31 +41,36 @@ class Motion:
 
 def to_local(vector: Tensor, facing: Tensor, hand: Tensor) -> Tensor:
     """Expresses vectors ``[..., 2]`` in frames with x axis ``facing`` and a hand ``[...]``."""
-    return torch.stack(
-        [
-            facing[..., 0] * vector[..., 0] + facing[..., 1] * vector[..., 1],
-            hand * (facing[..., 0] * vector[..., 1] - facing[..., 1] * vector[..., 0]),
-        ],
-        -1,
-    )
+    return torch.stack(seen_from(vector.unbind(-1), facing.unbind(-1), hand), -1)
+
+
+def seen_from(
+    vector: Sequence[Tensor], facing: Sequence[Tensor], hand: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As `to_local`, of vectors ``(x, y)`` as two tensors ``[...]`` each."""
+    (x, y), (facing_x, facing_y) = vector, facing
+    along = torch.addcmul(facing_x * x, facing_y, y)
+    across = torch.addcmul(facing_x * y, facing_y, x, value=-1)
+    return along, hand * across
 
 
 def to_world(vector: Tensor, facing: Tensor, hand: Tensor) -> Tensor:
     """Inverse of `to_local`."""
-    along, across = vector[..., 0], hand * vector[..., 1]
-    return torch.stack(
-        [
-            facing[..., 0] * along - facing[..., 1] * across,
-            facing[..., 1] * along + facing[..., 0] * across,
-        ],
-        -1,
-    )
+    along, across = vector.unbind(-1)
+    return torch.stack(_turned(facing.unbind(-1), along, hand * across), -1)
+
+
+def _turned(vector: Sequence[Tensor], cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors ``(x, y)`` turned counter-clockwise."""
+    x, y = vector
+    return torch.addcmul(x * cos, y, sin, value=-1), torch.addcmul(y * cos, x, sin)
 
 
 def angle_between(facing: Tensor, other: Tensor) -> Tensor:
     """Signed angle from ``facing`` to ``other`` ``[..., 2]``, counter-clockwise ``[...]``."""
-    cross = facing[..., 0] * other[..., 1] - facing[..., 1] * other[..., 0]
-    return torch.atan2(cross, (facing * other).sum(-1))
+    (x, y), (u, v) = facing.unbind(-1), other.unbind(-1)
+    cos, sin = _turned((u, v), x, -y)
+    return torch.atan2(sin, cos)
 
 
 def turn_towards(facing: Tensor, step_m: Tensor, eagerness: float = 4.0) -> Tensor:
@@ -79,9 +84,14 @@ def turn_towards(facing: Tensor, step_m: Tensor, eagerness: float = 4.0) -> Tens
         step_m: Displacements ``[..., 2]``.
         eagerness: Weight of one metre walked against the old direction.
     """
-    turned = facing + eagerness * step_m
+    turned = torch.add(facing, step_m, alpha=eagerness)
     norm = turned.norm(dim=-1, keepdim=True)
     return torch.where(norm > 1e-3, turned / norm.clamp(min=1e-3), facing)
+
+
+def length(x: Tensor, y: Tensor) -> Tensor:
+    """Length of vectors; its gradient is 0 at 0."""
+    return torch.addcmul(x * x, y, y).clamp(min=_TINY**2).sqrt()
 
 
 def walk(motion: Motion, velocity: Tensor, dt_s: Tensor) -> Motion:
@@ -98,7 +108,7 @@ def walk(motion: Motion, velocity: Tensor, dt_s: Tensor) -> Motion:
 
 
 def pass_by(
-    position: Tensor, velocity: Tensor, dt_s: Tensor, edges: Tensor, gap_m: float
+    position: Tensor, velocity: Tensor, dt_s: Tensor, pairs: tuple[Tensor, Tensor], gap_m: float
 ) -> Tensor:
     """Velocities with which people pass one another instead of walking through each other.
 
@@ -109,24 +119,24 @@ def pass_by(
         position: ``[N, 2]``.
         velocity: What they are up to ``[N, 2]``.
         dt_s: Step length ``[N]``.
-        edges: Who may meet (other, oneself) in both orders ``[2, E]``.
+        pairs: Who may meet: one and the other, each pair once ``[E]``.
         gap_m: Least distance of two centres.
 
     Returns:
         ``[N, 2]``.
     """
-    other, own = edges
-    offset = position[own] - position[other]
-    closing = (velocity[own] - velocity[other]) * dt_s[own, None]
-    share = -(offset * closing).sum(-1) / closing.square().sum(-1).clamp(min=_TINY)
-    share = share.clamp(0, 1)[:, None]
-    nearest = offset + share * closing
-    aside = nearest + _TINY * torch.stack([-closing[:, 1], closing[:, 0]], -1)  # if head on
-    distance = nearest.norm(dim=-1, keepdim=True)
-    missing = (offset.norm(dim=-1, keepdim=True).clamp(max=gap_m) - distance).clamp(min=0)
-    yielding = 0.5 * missing / share.clamp(min=_SOONEST) / dt_s[own, None]
-    away = yielding * aside / aside.norm(dim=-1, keepdim=True).clamp(min=_TINY)
-    return velocity.index_add(0, own, away)
+    one, other = pairs
+    ways = torch.cat([position, velocity * dt_s[:, None]], -1).t().contiguous()
+    x, y, step_x, step_y = ways.index_select(1, one) - ways.index_select(1, other)
+    approach = torch.addcmul(x * step_x, y, step_y)
+    way2 = torch.addcmul(step_x * step_x, step_y, step_y).clamp(min=_TINY)
+    share = (-approach / way2).clamp(0, 1)
+    near_x, near_y = torch.addcmul(x, share, step_x), torch.addcmul(y, share, step_y)
+    missing = (length(x, y).clamp(max=gap_m) - length(near_x, near_y)).clamp(min=0)
+    aside = near_x - _TINY * step_y, near_y + _TINY * step_x  # also if head on
+    yielding = 0.5 * missing / (share.clamp(min=_SOONEST) * dt_s.index_select(0, one))
+    away = torch.stack(aside, -1) * (yielding / length(*aside))[:, None]
+    return velocity.index_add(0, one, away).index_add(0, other, away, alpha=-1)
 
 
 _TINY = 1e-6
@@ -134,28 +144,26 @@ _SOONEST = 0.3
 """Who meets earlier in a step than this share of it gives way as if at this share."""
 
 
-def drive(motion: Motion, change: Tensor, dt_s: Tensor) -> Motion:
+def drive(motion: Motion, faster: Tensor, turning: Tensor, dt_s: Tensor) -> Motion:
     """Moves vehicles as a unicycle with constant speed and yaw rate plus changes of both.
 
     Args:
         motion: State.
-        change: Change of speed in m/s and of yaw rate in rad/s ``[..., 2]``.
+        faster: Change of speed in m/s ``[...]``.
+        turning: Change of yaw rate in rad/s ``[...]``.
         dt_s: Step length that broadcasts against ``yaw_rate``.
     """
-    forward = (motion.velocity * motion.facing).sum(-1) >= 0
+    forward = (motion.velocity * motion.facing).sum(-1)
     pace = motion.velocity.norm(dim=-1)  # of the chord; its direction lags behind the heading
-    speed = torch.where(forward, pace, -pace) + change[..., 0]
-    yaw_rate = motion.yaw_rate + change[..., 1]
-    half = 0.5 * yaw_rate * dt_s * torch.tanh(speed.abs())  # a vehicle at rest does not turn
-    middle = _turned(motion.facing, half)
-    facing = _turned(middle, half)
-    velocity = speed[..., None] * middle
-    return Motion(motion.position + velocity * dt_s[..., None], velocity, facing, yaw_rate)
-
-
-def _turned(facing: Tensor, angle: Tensor) -> Tensor:
-    """Unit vectors ``[..., 2]`` turned counter-clockwise by ``angle [...]``."""
-    return to_world(torch.stack([angle.cos(), angle.sin()], -1), facing, torch.ones_like(angle))
+    speed = torch.copysign(pace, forward) + faster
+    yaw_rate = motion.yaw_rate + turning
+    half = 0.5 * dt_s * yaw_rate * speed.abs().tanh()  # a vehicle at rest does not turn
+    cos, sin = half.cos(), half.sin()
+    middle = _turned(motion.facing.unbind(-1), cos, sin)
+    facing = torch.stack(_turned(middle, cos, sin), -1)
+    velocity = speed[..., None] * torch.stack(middle, -1)
+    position = torch.addcmul(motion.position, velocity, dt_s[..., None])
+    return Motion(position, velocity, facing, yaw_rate)
 
 
 def choose(use_first: Tensor, first: Motion, second: Motion) -> Motion:

@@ -7,25 +7,31 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from forecast.models.kinematics import Motion
 from forecast.scene import AgentKind
 
+AGENT_KINDS = 4
+"""Pedestrian, cyclist, vehicle, ego: the values of `AgentKind` that move."""
+
+TRAITS = 3 + AGENT_KINDS
+"""Numbers that describe an agent whatever it does."""
+
 
 @dataclass(frozen=True)
 class EncodedMap:
-    """Map pieces as the network sees them, with either hand (`forecast.models.kinematics`).
+    """Map pieces as agents see them; the same at every step.
 
     Attributes:
-        embedding: Seen left-handed and right-handed ``[2, M, D]``.
-        middle: Middle point ``[M, 2]``.
-        direction: Unit vector ``[M, 2]``: of traffic flow, or towards the inside of an area.
+        told: What the pieces tell who looks with the left hand, then who looks with the right one
+            (`forecast.models.kinematics`) ``[2 * M, D]``.
+        poses: Middle points, and unit vectors of traffic flow, or towards the inside of an area:
+            four numbers each ``[4, M]``.
     """
 
-    embedding: Tensor
-    middle: Tensor
-    direction: Tensor
+    told: Tensor
+    poses: Tensor
 
 
 @dataclass(frozen=True)
@@ -36,10 +42,10 @@ class Context:
         kind: `AgentKind` values ``[N]``.
         size: Length, width, height in metres ``[N, 3]``.
         dt: Step length in seconds ``[N]``.
-        pairs: Candidate agent pairs (source, target) ``[2, E]``.
+        pairs: Candidate agent pairs (source, target) ``[2, E]``, sorted by target.
         radius: Their ranges in metres ``[E]``.
         map: Encoded map pieces.
-        map_pairs: Candidate (piece, agent) pairs ``[2, E]``.
+        map_pairs: Candidate (piece, agent) pairs ``[2, E]``, sorted by agent.
     """
 
     kind: Tensor
@@ -68,18 +74,26 @@ class Context:
 
     @cached_property
     def people_pairs(self) -> Tensor:
-        """The candidate pairs of two pedestrians ``[2, E']``."""
-        return self.pairs[:, (self.kind[self.pairs] == AgentKind.PEDESTRIAN).all(0)]
+        """The candidate pairs of two pedestrians, each once ``[2, E']``."""
+        people = (self.kind[self.pairs] == AgentKind.PEDESTRIAN).all(0)
+        return self.pairs[:, people & (self.pairs[0] < self.pairs[1])]
 
-    @property
+    @cached_property
     def drives(self) -> Tensor:
         """Agents that move like vehicles ``[N]``."""
         return self.kind >= AgentKind.VEHICLE
 
-    @property
+    @cached_property
     def reach_m(self) -> Tensor:
         """Radius of a disc about each agent's size ``[N]``."""
         return 0.5 * self.size[:, :2].mean(-1)
+
+    @cached_property
+    def traits(self) -> Tensor:
+        """Step length, size and kind of each agent as features ``[TRAITS, N]``."""
+        kinds = nn.functional.one_hot(self.kind, AGENT_KINDS)
+        size = torch.log1p(self.size[:, :2])
+        return torch.cat([self.dt[None], size.t(), kinds.t().to(size.dtype)])
 
 
 @dataclass(frozen=True)

@@ -15,20 +15,21 @@ from torch import Tensor, nn
 
 from forecast.errors import require
 from forecast.graphs import GraphConfig
-from forecast.models.encoder import AGENT_KINDS, Interaction, edges_in_range, mlp
+from forecast.models.edges import Places, edges_in_range
+from forecast.models.encoder import Interaction, mlp
 from forecast.models.kinematics import (
     Motion,
     choose,
     drive,
     moved_to,
     pass_by,
+    seen_from,
     stack,
-    to_local,
     to_world,
     turn_towards,
     walk,
 )
-from forecast.models.state import Context, Frame, Noise, Plan, State
+from forecast.models.state import TRAITS, Context, Frame, Noise, Plan, State
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class WorldModel(nn.Module):
         super().__init__()
         self.config = config
         self.interaction = Interaction(config.hidden, config.messages, config.map, graph)
-        self.describe = mlp(_MOTION_FEATURES + AGENT_KINDS, config.hidden, config.hidden)
+        self.describe = mlp(_MOTION_FEATURES + TRAITS, config.hidden, config.hidden)
         self.recur = nn.GRUCell(config.hidden + 2 * config.messages, config.hidden)
         self.intend = mlp(config.hidden + config.intent, config.hidden, config.hidden)
         self.decide = mlp(config.hidden + config.intent + config.noise, config.hidden, 2)
@@ -158,18 +159,20 @@ class WorldModel(nn.Module):
         motion = state.motion
         wanted = motion.velocity + to_world(change, motion.facing, state.hand)
         walked = walk(motion, self._pass_by(context, motion.position, wanted), context.dt)
-        turned = torch.stack([change[..., 0], state.hand * change[..., 1]], -1)
-        driven = drive(motion, turned, context.dt)
+        faster, turning = change.unbind(-1)
+        driven = drive(motion, faster, state.hand * turning, context.dt)
         return choose(context.drives.expand_as(state.seen), driven, walked)
 
     def _pass_by(self, context: Context, position: Tensor, wanted: Tensor) -> Tensor:
         """Velocities ``[S, N, 2]`` of people who do not walk through each other."""
-        pairs = context.people_pairs
-        reach = 2 * (wanted.detach().norm(dim=-1) * context.dt).max() if wanted.numel() else 0.0
-        radius = (_BODY_GAP_M + reach) * torch.ones_like(pairs[0], dtype=wanted.dtype)
-        edges, _ = edges_in_range(position, position, pairs, radius)
+        pairs, steps = context.people_pairs, wanted.detach().norm(dim=-1) * context.dt
+        x, y = position.detach().unbind(-1)
+        places = Places(x, y, spread=steps)
+        gap = steps.new_full(pairs.shape[1:], _BODY_GAP_M)
+        edges = edges_in_range(places, places, pairs, gap)
+        meeting = edges.source.node, edges.target.node
         dt = context.dt.expand(position.shape[:2]).flatten()
-        passing = pass_by(position.flatten(0, 1), wanted.flatten(0, 1), dt, edges, _BODY_GAP_M)
+        passing = pass_by(position.flatten(0, 1), wanted.flatten(0, 1), dt, meeting, _BODY_GAP_M)
         return passing.view_as(wanted)
 
     def notice(self, context: Context, state: State, velocity_before: Tensor) -> State:
@@ -187,33 +190,28 @@ class WorldModel(nn.Module):
     ) -> Tensor:
         """The next hidden state ``[S, N, D]`` from the motion and the surroundings."""
         described = self.describe(_motion_features(context, state, velocity_before))
-        around = self.interaction(context, state, state.hidden + described, present)
-        inputs = torch.cat([described, around], -1).flatten(0, 1)
-        return self.recur(inputs, state.hidden.flatten(0, 1)).view_as(state.hidden)
+        before = state.hidden.flatten(0, 1)
+        around = self.interaction(context, state, before + described, present)
+        after = self.recur(torch.cat([described, *around], -1), before)
+        return after.view_as(state.hidden)
 
 
-_MOTION_FEATURES = 11
+_MOTION_FEATURES = 8
 _BODY_GAP_M = 0.25
 """Centres of two people do not come nearer than this; in recordings they hardly ever do."""
 
 
 def _motion_features(context: Context, state: State, velocity_before: Tensor) -> Tensor:
-    """Each agent's own motion in its own frame ``[S, N, _MOTION_FEATURES + AGENT_KINDS]``."""
-    motion = state.motion
-    velocity = to_local(motion.velocity, motion.facing, state.hand)
-    change = to_local(motion.velocity - velocity_before, motion.facing, state.hand)
-    shape = (*state.seen.shape, -1)
-    return torch.cat(
-        [
-            velocity,
-            change,
-            velocity.norm(dim=-1, keepdim=True),
-            (state.hand * motion.yaw_rate)[..., None],
-            state.steady[..., None].to(velocity.dtype),
-            state.unseen_s[..., None],
-            context.dt[:, None].expand(shape),
-            torch.log1p(context.size[:, :2]).expand(shape),
-            nn.functional.one_hot(context.kind, AGENT_KINDS).to(velocity.dtype).expand(shape),
-        ],
-        -1,
-    )
+    """Each agent's own motion in its own frame, and its traits ``[S * N, features]``."""
+    motion, shape = state.motion, state.seen.shape
+    facing, change = motion.facing.unbind(-1), motion.velocity - velocity_before
+    features = [
+        *seen_from(motion.velocity.unbind(-1), facing, state.hand),
+        *seen_from(change.unbind(-1), facing, state.hand),
+        motion.velocity.norm(dim=-1),
+        state.hand * motion.yaw_rate,
+        state.steady.to(change.dtype),
+        state.unseen_s,
+    ]
+    traits = context.traits[:, None].expand(-1, *shape)
+    return torch.cat([torch.stack(features), traits]).flatten(1).t().contiguous()

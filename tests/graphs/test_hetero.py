@@ -49,6 +49,14 @@ def test_candidates_are_all_pairs_that_can_meet() -> None:
     assert sorted(map(tuple, pairs.T.tolist())) == [(0, 1), (1, 0), (1, 2), (2, 1)]
 
 
+def test_candidates_are_sorted_by_who_notices() -> None:
+    graph = graph_of(street_scene())
+    for kind in ("agent", "map"):
+        pairs = graph[kind, "near", "agent"].edge_index
+        assert pairs.shape[1] > 3
+        assert (pairs[1].diff() >= 0).all()
+
+
 def test_a_scene_without_a_map_has_no_lanes() -> None:
     scene = Scene.from_arrays([[[0, 0]] * 12], [0], dt_s=0.5)
     graph = graph_of(scene, at=6)

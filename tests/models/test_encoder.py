@@ -40,16 +40,16 @@ def test_a_vehicle_is_noticed_from_as_far_as_it_goes_in_three_seconds(
     state = model.observe(context, graph)
     near = model.world.interaction.near_traffic(context, state)
     assert near.tolist() == [noticed and speed_mps > 0, False]
-    hidden = torch.ones(2, 2, 64)
-    seen = model.world.interaction(context, state, hidden, state.seen)
-    alone = model.world.interaction(context, state, hidden, torch.zeros_like(state.seen))
-    assert torch.equal(seen[:, 0], alone[:, 0]) is not noticed
+    hidden = torch.ones(4, 64)
+    seen, _ = model.world.interaction(context, state, hidden, state.seen)
+    alone, _ = model.world.interaction(context, state, hidden, torch.zeros_like(state.seen))
+    assert torch.equal(seen[::2], alone[::2]) is not noticed
 
 
 def test_encounters_by_hand():
-    offset = torch.tensor([[4.0, 3.0], [4.0, 3.0], [4.0, 3.0]])
-    closing = torch.tensor([[-2.0, 0.0], [2.0, 0.0], [0.0, 0.0]])  # towards, away, at rest
-    now, nearest, soon = encounter_features(offset, closing, torch.full((3,), 1.0)).T
+    x, y, distance, still, bodies = (torch.full((3,), v) for v in (4.0, 3.0, 5.0, 0.0, 1.0))
+    closing = torch.tensor([-2.0, 2.0, 0.0])  # towards, away, at rest
+    now, nearest, soon = encounter_features(x, y, distance, closing, still, bodies)
     assert now.tolist() == pytest.approx([math.exp(-4)] * 3, rel=1e-5)
     assert nearest[0].item() == pytest.approx(math.exp(-2), rel=1e-2)  # 3 m aside, after 2 s
     assert nearest[1:].tolist() == pytest.approx([math.exp(-4)] * 2, rel=1e-5)

@@ -45,7 +45,7 @@ def test_walking_without_a_change_is_constant_velocity() -> None:
     torch.testing.assert_close(after.velocity, torch.tensor([1.0, 0.5]))
 
 
-BOTH = torch.tensor([[0, 1], [1, 0]])
+PAIR = torch.tensor([0]), torch.tensor([1])
 STEP = torch.tensor([0.5, 0.5])
 
 
@@ -59,14 +59,14 @@ def nearest(position: torch.Tensor, velocity: torch.Tensor) -> float:
 def test_who_keeps_clear_goes_as_planned() -> None:
     position = torch.tensor([[0.0, 0.0], [2.0, 0.5]])
     velocity = torch.tensor([[1.5, 0.0], [-1.5, 0.0]])
-    torch.testing.assert_close(pass_by(position, velocity, STEP, BOTH, 0.25), velocity)
+    torch.testing.assert_close(pass_by(position, velocity, STEP, PAIR, 0.25), velocity)
 
 
 def test_two_who_meet_give_way_by_half_each_to_their_own_side() -> None:
     # They would pass at 0.1 m in the middle of the step; 0.15 m are missing, twice that at its end.
     position = torch.tensor([[0.0, 0.0], [1.0, 0.1]])
     velocity = torch.tensor([[2.0, 0.0], [-2.0, 0.0]])
-    passing = pass_by(position, velocity, STEP, BOTH, 0.25)
+    passing = pass_by(position, velocity, STEP, PAIR, 0.25)
     torch.testing.assert_close(passing, velocity + torch.tensor([[0.0, -0.3], [0.0, 0.3]]))
 
 
@@ -74,15 +74,15 @@ def test_two_who_meet_head_on_pass() -> None:
     position = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
     velocity = torch.tensor([[1.5, 0.0], [-1.5, 0.0]])
     assert nearest(position, velocity) < 0.01
-    assert nearest(position, pass_by(position, velocity, STEP, BOTH, 0.25)) > 0.2
+    assert nearest(position, pass_by(position, velocity, STEP, PAIR, 0.25)) > 0.2
 
 
 def test_two_who_are_near_come_no_nearer_and_may_stay() -> None:
     position = torch.tensor([[0.0, 0.0], [0.1, 0.0]])
     still = torch.zeros(2, 2)
-    torch.testing.assert_close(pass_by(position, still, STEP, BOTH, 0.25), still)
+    torch.testing.assert_close(pass_by(position, still, STEP, PAIR, 0.25), still)
     together = torch.tensor([[0.1, 0.0], [0.0, 0.0]])
-    passing = pass_by(position, together, STEP, BOTH, 0.25)
+    passing = pass_by(position, together, STEP, PAIR, 0.25)
     torch.testing.assert_close(passing, torch.tensor([[0.05, 0.0], [0.05, 0.0]]))
 
 
@@ -91,7 +91,7 @@ def test_people_hardly_ever_walk_through_each_other(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     position = torch.rand(2, 2, generator=generator) * 2
     velocity = torch.randn(2, 2, generator=generator)
-    passing = pass_by(position, velocity, STEP, BOTH, 0.25)
+    passing = pass_by(position, velocity, STEP, PAIR, 0.25)
     torch.testing.assert_close(passing.sum(0), velocity.sum(0))
     assert nearest(position, passing) >= nearest(position, velocity) - 1e-5
 
@@ -100,14 +100,15 @@ def test_driving_turns_along_an_arc() -> None:
     # 1.5 rad of a circle of radius 10 m at 5 m/s, in 30 steps of 0.1 s.
     state = motion([5.0, 0.0], [1.0, 0.0], yaw_rate=0.5)
     for _ in range(30):
-        state = drive(state, torch.zeros(2), torch.tensor(0.1))
+        state = drive(state, torch.zeros(()), torch.zeros(()), torch.tensor(0.1))
     expected = torch.tensor([10 * np.sin(1.5), 10 * (1 - np.cos(1.5))], dtype=torch.float32)
     torch.testing.assert_close(state.position, expected, atol=0.02, rtol=0)
     torch.testing.assert_close(state.velocity.norm(), torch.tensor(5.0), atol=1e-3, rtol=0)
 
 
 def test_a_vehicle_at_rest_does_not_turn() -> None:
-    after = drive(motion([0.0, 0.0], [1.0, 0.0], 0.7), torch.zeros(2), torch.tensor(0.5))
+    still = motion([0.0, 0.0], [1.0, 0.0], 0.7)
+    after = drive(still, torch.zeros(()), torch.zeros(()), torch.tensor(0.5))
     torch.testing.assert_close(after.facing, EAST)
     torch.testing.assert_close(after.position, torch.zeros(2))
 
