@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from forecast import __version__
 from forecast.errors import ForecastError
+from forecast.parallel import Workers
 from forecast.scene import AgentKind
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _add_prepare(commands: _Commands) -> None:
     parser.add_argument("--dataroot", required=True, type=Path, help="folder of the dataset")
     parser.add_argument("--out", required=True, type=Path, help="folder of the store")
     parser.add_argument("--version", help="nuScenes: version folder, such as v1.0-mini")
-    _add_option(parser, "--workers", 1, "processes that read scenes")
+    _add_workers(parser, "read")
     parser.add_argument("--no-map", action="store_true", help="nuScenes: leave the maps out")
 
 
@@ -94,7 +95,7 @@ def _add_town(commands: _Commands) -> None:
     parser.add_argument("--out", required=True, type=Path, help="folder of the dataset")
     _add_option(parser, "--scenes", 10, "number of scenes")
     _add_option(parser, "--seed", 0, "seed of the simulation")
-    _add_option(parser, "--workers", 1, "processes that simulate")
+    _add_workers(parser, "simulate")
     parser.add_argument(
         "--counterfactual",
         action="store_true",
@@ -124,7 +125,7 @@ def _add_evaluate(commands: _Commands) -> None:
     for name, verb in (("--horizon-s", "predict"), ("--history-s", "observe")):
         parser.add_argument(name, type=float, help=f"seconds to {verb} (default: the protocol's)")
     _add_option(parser, "--seed", 0, "seed of the predictor")
-    _add_option(parser, "--workers", 1, "processes that score scenes")
+    _add_workers(parser, "score")
     parser.add_argument("--acceptance", type=Path, help="YAML file of acceptance criteria")
 
 
@@ -141,6 +142,7 @@ def _add_compare(commands: _Commands) -> None:
     parser = _add_command(commands, "compare", _compare, "say whether B may replace A")
     parser.add_argument("a", type=Path, metavar="A", help="folder of an evaluation")
     parser.add_argument("b", type=Path, metavar="B", help="folder of another on the same windows")
+    parser.add_argument("--out", type=Path, help="folder for compare.html and compare.json")
 
 
 def _add_calibrate(commands: _Commands) -> None:
@@ -177,10 +179,28 @@ def _add_option(parser: argparse.ArgumentParser, name: str, default: Any, text: 
     )
 
 
+def _add_workers(parser: argparse.ArgumentParser, verb: str) -> None:
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help=f"processes that {verb} scenes (default: 1; with --ray one for each core)",
+    )
+    parser.add_argument(
+        "--ray",
+        default="",
+        metavar="ADDRESS",
+        help="address of a Ray cluster that sees the same files, or 'local' (needs forecast[ray])",
+    )
+
+
+def _workers(args: argparse.Namespace) -> Workers:
+    return Workers(args.workers, args.ray)
+
+
 def _prepare(args: argparse.Namespace) -> None:
     from forecast.datasets.store import prepare
 
-    _print_summary(prepare(_source(args), args.out, workers=args.workers))
+    _print_summary(prepare(_source(args), args.out, workers=_workers(args)))
 
 
 def _source(args: argparse.Namespace) -> SceneSource:
@@ -223,7 +243,7 @@ def _town(args: argparse.Namespace) -> None:
         scenes=args.scenes,
         seed=args.seed,
         counterfactual=args.counterfactual,
-        workers=args.workers,
+        workers=_workers(args),
         full_rate=args.full_rate,
     )
 
@@ -253,7 +273,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         horizon_s=args.horizon_s,
         history_s=args.history_s,
         seed=args.seed,
-        workers=args.workers,
+        workers=_workers(args),
         acceptance=args.acceptance,
     )
 
@@ -278,8 +298,9 @@ def _audit(args: argparse.Namespace) -> None:
 
 def _compare(args: argparse.Namespace) -> None:
     from forecast.evaluation.compare import run
+    from forecast.report import render_comparison
 
-    run(args.a, args.b)
+    run(args.a, args.b, out=args.out, render=render_comparison)
 
 
 def _demo(args: argparse.Namespace) -> None:

@@ -1,9 +1,12 @@
-"""Where the real data is, for the tests that read it."""
+"""Where the real data is, and what several folders of tests use."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from forecast.parallel import Workers
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +17,22 @@ def nuscenes_root() -> Path:
 @pytest.fixture(scope="session")
 def eth_ucy_root() -> Path:
     return _data_folder("FORECAST_ETH_UCY", "the ETH/UCY folder that holds all/, train/ and val/")
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory) -> Path:
+    from tests.comparisons import evaluate_both
+
+    return evaluate_both(tmp_path_factory.mktemp("compare"))
+
+
+@pytest.fixture(scope="session")
+def ray_workers() -> Iterator[Workers]:
+    ray = pytest.importorskip("ray", reason="Ray is not installed (extra 'ray')")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield Workers(2, "local")
+    ray.shutdown()
 
 
 def _data_folder(variable: str, what: str) -> Path:

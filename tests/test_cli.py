@@ -10,7 +10,8 @@ from forecast import ForecastError, __version__
 from forecast.cli import main
 from forecast.datasets.eth_ucy import RECORDINGS
 from forecast.datasets.store import SceneStore
-from forecast.report import render
+from forecast.parallel import Workers
+from forecast.report import render, render_comparison
 
 ROOT = Path(__file__).parents[1]
 
@@ -120,8 +121,8 @@ def test_town(asked):
     assert main(["town", "--out", "city"]) == 0
     words = ["--scenes", "3", "--seed", "7", "--workers", "2", "--counterfactual", "--full-rate"]
     assert main(["town", "--out", "city", *words]) == 0
-    plain = {"counterfactual": False, "workers": 1, "full_rate": False}
-    asked_for = {"counterfactual": True, "workers": 2, "full_rate": True}
+    plain = {"counterfactual": False, "workers": Workers(), "full_rate": False}
+    asked_for = {"counterfactual": True, "workers": Workers(2), "full_rate": True}
     assert notes == [
         ((Path("city"),), {"scenes": 10, "seed": 0, **plain}),
         ((Path("city"),), {"scenes": 3, "seed": 7, **asked_for}),
@@ -149,14 +150,15 @@ def test_evaluate(asked):
         "horizon_s": None,
         "history_s": None,
         "seed": 0,
-        "workers": 1,
+        "workers": Workers(),
         "acceptance": None,
     }
     assert main(words) == 0
     more = ["--samples", "5", "--horizon-s", "3", "--history-s", "1.5", "--seed", "9"]
-    assert main([*words, *more, "--workers", "2", "--acceptance", "ours.yaml"]) == 0
+    where = ["--workers", "2", "--ray", "10.0.0.1:6379"]
+    assert main([*words, *more, *where, "--acceptance", "ours.yaml"]) == 0
     changed = {"samples": 5, "horizon_s": 3.0, "history_s": 1.5, "seed": 9}
-    changed |= {"workers": 2, "acceptance": Path("ours.yaml")}
+    changed |= {"workers": Workers(2, "10.0.0.1:6379"), "acceptance": Path("ours.yaml")}
     assert notes == [((), given), ((), given | changed)]
 
 
@@ -184,7 +186,9 @@ def test_audit(asked):
 def test_compare(asked):
     notes = asked("forecast.evaluation.compare", "run")
     assert main(["compare", "old", "new"]) == 0
-    assert notes == [((Path("old"), Path("new")), {})]
+    assert main(["compare", "old", "new", "--out", "page"]) == 0
+    folders, given = (Path("old"), Path("new")), {"render": render_comparison}
+    assert notes == [(folders, given | {"out": None}), (folders, given | {"out": Path("page")})]
 
 
 def test_demo(asked):

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"errors", "geometry"},
+    {"errors", "geometry", "parallel"},
     {"scene"},
     {"datasets"},
     {"graphs", "drawing"},
@@ -25,6 +25,7 @@ LAYERS = [
 FORBIDDEN = {
     "errors": {"numpy", "torch"},
     "geometry": {"torch", "pytorch_lightning", "torch_geometric", "nuscenes"},
+    "parallel": {"numpy", "torch", "pyarrow"},
     "scene": {"torch", "pytorch_lightning", "torch_geometric", "nuscenes", "pyarrow"},
     "datasets": {"torch", "pytorch_lightning", "torch_geometric"},
     "graphs": {"nuscenes"},
@@ -125,6 +126,7 @@ def loaded_after(statement: str) -> set[str]:
     ("statement", "absent"),
     [
         ("import forecast.cli", {"torch", "pyarrow", "nuscenes", "pytorch_lightning", "scipy"}),
+        ("import forecast.parallel, forecast.datasets.store", {"ray"}),
         ("import forecast.scene", {"torch", "pyarrow", "nuscenes", "pytorch_lightning"}),
         ("import forecast.datasets.store", {"torch", "nuscenes", "pytorch_lightning"}),
         ("import forecast.datasets.eth_ucy", {"torch", "nuscenes", "pyarrow"}),

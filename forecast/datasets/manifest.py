@@ -48,8 +48,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         protocol: The evaluation protocol of the dataset.
         dt_s: Step length of every scene.
         fingerprint: Hash of what the scenes were made from.
-        splits: Names of the scenes of each split.
+        splits: Names of the scenes of each split, failed ones among them.
         scenes: All scenes by name, in the source's order.
+        failed: Why scenes of the source are not among them, by name.
     """
 
     schema_version: int
@@ -59,6 +60,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
     splits: dict[str, list[str]]
     scenes: dict[str, SceneEntry]
+    failed: dict[str, str] = {}
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -12,13 +12,9 @@ scene file carries the fingerprint of its source: a `prepare` that was stopped g
 from __future__ import annotations
 
 import difflib
-import multiprocessing
-import signal
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +36,7 @@ from forecast.datasets.progress import with_progress
 from forecast.datasets.scene_file import SCHEMA_VERSION, SceneFile, decode, encode
 from forecast.datasets.source import SceneSource
 from forecast.errors import ForecastError
+from forecast.parallel import Done, Workers, named
 from forecast.scene import Scene
 
 _PART_SUFFIXES = ("_train", "_val")
@@ -138,7 +135,20 @@ class SceneStore:
     @property
     def splits(self) -> dict[str, list[str]]:
         """Names of the scenes of each split."""
-        return {split: list(names) for split, names in self._manifest.splits.items()}
+        return {
+            split: [name for name in names if name in self]
+            for split, names in self._manifest.splits.items()
+        }
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Scenes of the source that could not be prepared, with the reason."""
+        return dict(self._manifest.failed)
+
+    def failed_of(self, split: str) -> dict[str, str]:
+        """Those of them that belong to a split; none of a file of scene names."""
+        belong = {**self._manifest.splits, "all": self._manifest.failed}.get(split, ())
+        return {name: why for name, why in self.failed.items() if name in belong}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -160,8 +170,8 @@ class SceneStore:
         Raises:
             ForecastError: The split, or a name in the file, is unknown.
         """
-        if split in self._manifest.splits:
-            return list(self._manifest.splits[split])
+        if split in self.splits:
+            return self.splits[split]
         if split == "all":
             return [name for name in self if self.recording_of(name) == name]
         if Path(split).is_file():
@@ -180,8 +190,8 @@ class SceneStore:
         scored = self.scenes_of(split)
         head, _, last = split.rpartition("_")
         partner = f"{head}_train" if head else "train"
-        if last in ("val", "test") and {split, partner} <= self._manifest.splits.keys():
-            return [name for name in self._manifest.splits[partner] if name not in scored]
+        if last in ("val", "test") and {split, partner} <= self.splits.keys():
+            return [name for name in self.splits[partner] if name not in scored]
         recordings = {self.recording_of(name) for name in scored}
         return [name for name in self.scenes_of("all") if name not in recordings]
 
@@ -215,39 +225,48 @@ class SceneStore:
         return list(dict.fromkeys(filter(None, names)))
 
 
-def prepare(source: SceneSource, out: Path | str, *, workers: int = 1) -> SceneStore:
+def prepare(
+    source: SceneSource,
+    out: Path | str,
+    *,
+    workers: Workers = Workers(),  # noqa: B008 (frozen)
+) -> SceneStore:
     """Writes every scene of a source into a store, or brings a store up to date.
 
     Scenes that are there already from the same source are kept; those the source no longer has are
-    removed. The result does not depend on ``workers``.
+    removed. The result does not depend on ``workers``. A scene that cannot be read does not keep
+    the others from the store; it is named in it and tried again the next time.
 
     Args:
         source: Where the scenes come from.
         out: Folder of the store: new, empty, or a store.
-        workers: Processes that read scenes.
+        workers: Where scenes are read.
 
     Raises:
-        ForecastError: ``out`` is no place for a store, the disk fails, or the source does.
+        ForecastError: ``out`` is no place for a store, the disk fails, or the source does; also,
+            once the store is there, if a scene could not be read.
     """
     out = Path(out)
-    if workers < 1:
-        raise ForecastError(f"workers is {workers}; at least 1 is needed")
     try:
         _check_splits(source)
         _claim(out)
         fingerprint = source.fingerprint()
         entries = _kept_scenes(source, out, fingerprint)
         missing = [name for name in source.scene_names() if name not in entries]
-        if missing:
-            (out / MANIFEST).unlink(missing_ok=True)
-            written = _write_scenes(source, out, fingerprint, missing, workers)
-            entries.update(zip(missing, written, strict=True))
-        _finish(source, out, fingerprint, entries)
+        written, failed = _write_scenes(source, out, fingerprint, missing, workers)
+        entries |= written
+        if entries or not failed:
+            _finish(source, out, fingerprint, entries, failed)
     except OSError as error:
         raise ForecastError(
             f"{error.filename or out}: {error.strerror or error}; "
             "check the path, its permissions and the free space"
         ) from error
+    if failed:
+        raise ForecastError(
+            f"{out}: {len(failed)} of {len(source.scene_names())} scenes could not be prepared: "
+            f"{named(failed)}; mend them and run prepare again (the others are there)"
+        )
     return SceneStore.open(out)
 
 
@@ -299,36 +318,20 @@ def _kept(path: Path, fingerprint: str, known: SceneEntry | None) -> SceneEntry 
 
 
 def _write_scenes(
-    source: SceneSource, out: Path, fingerprint: str, names: list[str], workers: int
-) -> list[SceneEntry]:
-    if workers == 1:
-        entries = (_write_scene(source, out, fingerprint, name) for name in names)
-        return list(with_progress(entries, len(names), "prepare"))
-    # Forked workers share what the source holds in memory; elsewhere it is pickled once for each.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-    job = (source, out, fingerprint)
-    try:
-        with ProcessPoolExecutor(workers, context, _start_worker, job) as pool:
-            return list(with_progress(pool.map(_work, names), len(names), "prepare"))
-    except BrokenProcessPool as error:
-        raise ForecastError(
-            f"{out}: a worker was killed, perhaps for want of memory; run prepare again with fewer "
-            f"than {workers} workers (finished scenes are kept)"
-        ) from error
-
-
-_job: tuple[SceneSource, Path, str]
-"""What a worker process works on; set by `_start_worker`."""
-
-
-def _start_worker(source: SceneSource, out: Path, fingerprint: str) -> None:
-    global _job
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent stops the workers.
-    _job = (source, out, fingerprint)
-
-
-def _work(name: str) -> SceneEntry:
-    return _write_scene(*_job, name)
+    source: SceneSource, out: Path, fingerprint: str, names: list[str], workers: Workers
+) -> tuple[dict[str, SceneEntry], dict[str, str]]:
+    """What was written, and why the rest was not, by name."""
+    written: dict[str, SceneEntry] = {}
+    failed: dict[str, str] = {}
+    if names:
+        (out / MANIFEST).unlink(missing_ok=True)
+    write = partial(_write_scene, source, out, fingerprint)
+    for each in with_progress(workers.map(write, names, forked=True), len(names), "prepare"):
+        if isinstance(each, Done):
+            written[each.item] = each.value
+        else:
+            failed[each.item] = str(each.why)
+    return written, failed
 
 
 def _write_scene(source: SceneSource, out: Path, fingerprint: str, name: str) -> SceneEntry:
@@ -345,7 +348,11 @@ def _write_scene(source: SceneSource, out: Path, fingerprint: str, name: str) ->
 
 
 def _finish(
-    source: SceneSource, out: Path, fingerprint: str, entries: dict[str, SceneEntry]
+    source: SceneSource,
+    out: Path,
+    fingerprint: str,
+    entries: dict[str, SceneEntry],
+    failed: dict[str, str],
 ) -> None:
     """Writes the manifest, then removes what no longer belongs."""
     manifest = Manifest(
@@ -355,7 +362,8 @@ def _finish(
         dt_s=source.dt_s,
         fingerprint=fingerprint,
         splits=source.splits(),
-        scenes={name: entries[name] for name in source.scene_names()},
+        scenes={name: entries[name] for name in source.scene_names() if name in entries},
+        failed=failed,
     )
     replace_file(out / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
     belongs = {entry.file for entry in entries.values()}

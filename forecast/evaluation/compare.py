@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from forecast.errors import ForecastError
 from forecast.evaluation.acceptance import FAIL, PASS, Acceptance, Criterion, Outcome, judge
 from forecast.evaluation.numbers import interval, number, signed
-from forecast.evaluation.output import DOCUMENT_FILE, ROWS_FILE
+from forecast.evaluation.output import COMPARISON, DOCUMENT_FILE, ROWS_FILE, whole_folder
+from forecast.evaluation.recorded import RECORDED_METRICS
 from forecast.evaluation.slices import SLICINGS, UNKNOWN
 from forecast.evaluation.statistics import Estimate, scene_means
 from forecast.models.metrics.registry import METRICS, TUBE_METRICS
@@ -45,6 +46,8 @@ class Evaluated:
         setting: What was evaluated on what.
         acceptance: The criteria it was held to.
         columns: Every column of its rows ``[N]``.
+        command: The command that made it; "" if there is none.
+        model: What the predictor was made from, if it says so.
     """
 
     path: Path
@@ -52,12 +55,18 @@ class Evaluated:
     setting: Mapping[str, Any]
     acceptance: Acceptance
     columns: Mapping[str, NDArray[Any]]
+    command: str
+    model: Mapping[str, Any] | None
 
     @property
     def metrics(self) -> list[str]:
-        """Metrics of the rows for which less is better; a tube's area alone is not better small."""
+        """Metrics of the rows for which less is better.
+
+        Those are not a tube's area alone, nor what should be as frequent as in the recorded world.
+        """
         numbers = [name for name, column in self.columns.items() if column.dtype.kind == "f"]
-        listed = {name for name, spec in METRICS.items() if spec.lower_is_better} - {*TUBE_METRICS}
+        listed = {name for name, spec in METRICS.items() if spec.lower_is_better}
+        listed -= {*TUBE_METRICS, *RECORDED_METRICS}
         return [name for name in numbers if name in listed or name.startswith("selected_")]
 
 
@@ -88,38 +97,91 @@ class Change:
         return WORSE if found.value > 0 else BETTER
 
 
-def run(a: Path, b: Path) -> None:
-    """Compares B with A and prints what changed.
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What changes if B takes the place of A.
+
+    Attributes:
+        old: A.
+        new: B.
+        origins: Number of paired rows.
+        scenes: Scenes they are from.
+        changes: Every change, regressions first.
+        before: How A stands to its acceptance criteria.
+        after: How B stands to the same.
+    """
+
+    old: Evaluated
+    new: Evaluated
+    origins: int
+    scenes: int
+    changes: list[Change]
+    before: tuple[Outcome, ...]
+    after: tuple[Outcome, ...]
+
+    @classmethod
+    def of(cls, old: Evaluated, new: Evaluated) -> Comparison:
+        """Compares two evaluations; raises `ForecastError` if they are not of the same windows."""
+        pairs = paired(old, new)
+        return cls(
+            old=old,
+            new=new,
+            origins=len(pairs[0]),
+            scenes=len(np.unique(old.columns["scene_id"])),
+            changes=compare(old, new, pairs),
+            before=_outcomes(old.acceptance, old, pairs[0]),
+            after=_outcomes(old.acceptance, new, pairs[1]),
+        )
+
+    @property
+    def broken(self) -> list[str]:
+        """The criteria that A meets and B fails."""
+        return [
+            one.criterion.id
+            for one, two in zip(self.before, self.after, strict=True)
+            if one.verdict == PASS and two.verdict == FAIL
+        ]
+
+    def of_verdict(self, verdict: str) -> list[Change]:
+        """The changes of one verdict, in their order."""
+        return [change for change in self.changes if change.verdict == verdict]
+
+
+Render = Callable[[Comparison], Mapping[str, str]]
+"""Makes the texts of the page, by the name of their file."""
+
+
+def run(a: Path, b: Path, *, out: Path | None = None, render: Render) -> Comparison:
+    """Compares B with A, prints what changed and writes it as a page.
 
     Args:
         a: Folder of the evaluation of the old predictor.
         b: That of the new one, on the same windows.
+        out: New or empty folder for the page, or a comparison to be replaced; None: no page.
+        render: Makes the page (`forecast.report.render_comparison`).
 
     Raises:
         ForecastError: A criterion that A met fails in B, or the two cannot be compared.
     """
-    old, new = read_evaluation(a), read_evaluation(b)
-    pairs = paired(old, new)
-    changes = compare(old, new, pairs)
-    before = _outcomes(old.acceptance, old, pairs[0])
-    after = _outcomes(old.acceptance, new, pairs[1])
-    print(_summary(old, new, pairs))
-    print(table(changes))
-    print(_criteria(before, after))
-    broken = [
-        one.criterion.id
-        for one, two in zip(before, after, strict=True)
-        if one.verdict == PASS and two.verdict == FAIL
-    ]
-    if broken:
-        raise ForecastError(f"{b}: fails criteria that {a} meets: {', '.join(broken)}")
+    found = Comparison.of(read_evaluation(a), read_evaluation(b))
+    if out is not None:
+        with whole_folder(out, COMPARISON) as folder:
+            for file, text in render(found).items():
+                (folder / file).write_text(text, encoding="utf-8")
+    print(_summary(found))
+    print(table(found))
+    print(_criteria(found))
+    if found.broken:
+        raise ForecastError(f"{b}: fails criteria that {a} meets: {', '.join(found.broken)}")
+    return found
 
 
 def read_evaluation(folder: Path) -> Evaluated:
     """Reads what ``forecast evaluate`` wrote; raises `ForecastError` if it is not there."""
     try:
         sections = json.loads((folder / DOCUMENT_FILE).read_text(encoding="utf-8"))["sections"]
-        rows = pq.read_table(folder / ROWS_FILE)
+        name = sections["verdict"]["data"]["predictor"]
+        rows = pq.read_table(folder / ROWS_FILE, filters=[("predictor", "=", name)])
         source = sections["triggering"]["data"]
         known = {field.name for field in fields(Criterion)}
         criteria = [
@@ -128,10 +190,12 @@ def read_evaluation(folder: Path) -> Evaluated:
         ]
         return Evaluated(
             path=folder,
-            name=sections["verdict"]["data"]["predictor"],
+            name=name,
             setting=sections["protocol"]["data"]["setting"],
             acceptance=Acceptance(criteria, source["minimum_rows"], source["minimum_scenes"]),
             columns={name: _column(rows[name]) for name in rows.column_names},
+            command=sections["provenance"]["data"]["command"],
+            model=sections["provenance"]["data"]["model"],
         )
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise ForecastError(
@@ -233,19 +297,19 @@ def _outcomes(
     return judge(acceptance, columns["scene_id"], labels, columns)
 
 
-def _summary(old: Evaluated, new: Evaluated, pairs: Pairs) -> str:
-    scenes = len(np.unique(old.columns["scene_id"]))
+def _summary(found: Comparison) -> str:
+    old, new = found.old, found.new
     return (
-        f"B {new.name} ({new.path}) less A {old.name} ({old.path}): {len(pairs[0])} paired origins "
-        f"in {scenes} scenes; less is better, 95 % intervals over scenes"
+        f"B {new.name} ({new.path}) less A {old.name} ({old.path}): {found.origins} paired origins "
+        f"in {found.scenes} scenes; less is better, 95 % intervals over scenes"
     )
 
 
-def table(changes: list[Change]) -> str:
+def table(found: Comparison) -> str:
     """What is surely worse, then what is surely better; the undecided are counted."""
     lines = []
     for verdict in (WORSE, BETTER):
-        shown = [change for change in changes if change.verdict == verdict]
+        shown = found.of_verdict(verdict)
         lines.append(f"\n{verdict} ({len(shown)})")
         lines += [
             f"  {change.where:<32} {change.metric:<24} {number(change.before):>8} -> "
@@ -253,16 +317,17 @@ def table(changes: list[Change]) -> str:
             f"({interval(change.difference, signed=True)}), n = {change.difference.n}"
             for change in shown
         ]
-    undecided = sum(change.verdict == OPEN for change in changes)
+    undecided = len(found.of_verdict(OPEN))
     return "\n".join([*lines, f"\n{OPEN} ({undecided}): the interval holds 0, or too few scenes"])
 
 
-def _criteria(before: tuple[Outcome, ...], after: tuple[Outcome, ...]) -> str:
+def _criteria(found: Comparison) -> str:
     """Criteria whose verdict changed."""
     lines = [
         f"  {one.criterion.id}: {one.verdict} -> {two.verdict} ({one.criterion.demand}; "
         f"{number(one.found.value)} -> {number(two.found.value)}, n = {one.found.n})"
-        for one, two in zip(before, after, strict=True)
+        for one, two in zip(found.before, found.after, strict=True)
         if one.verdict != two.verdict
     ]
-    return "\n".join([f"\nacceptance criteria of A: {len(before)}, {len(lines)} changed", *lines])
+    head = f"\nacceptance criteria of A: {len(found.before)}, {len(lines)} changed"
+    return "\n".join([head, *lines])

@@ -9,7 +9,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from forecast.evaluation.numbers import UNDEFINED, number
-from forecast.evaluation.provenance import learnt_by_heart
+from forecast.evaluation.provenance import learnt_by_heart, not_scored
 from forecast.evaluation.result import EvaluationResult, Mean
 
 _NAME_WIDTH = 19
@@ -43,7 +43,7 @@ def table(result: EvaluationResult) -> str:
     dropped = ", ".join(f"{count} {reason}" for reason, count in result.dropped.items())
     lines += ["", f"not scored: {dropped}" if dropped else "not scored: nobody"]
     lines += [f"left out: {name}: {reason}" for name, reason in result.left_out.items()]
-    lines += [f"red flag: {flag}" for flag in [learnt_by_heart(result)] if flag]
+    lines += [f"red flag: {flag}" for flag in (learnt_by_heart(result), not_scored(result)) if flag]
     return "\n".join(lines)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec, protocol_of
-from forecast.errors import ForecastError
+from forecast.errors import ForecastError, require
 from forecast.evaluation.acceptance import EXAMPLE, Acceptance, judge, read_acceptance
 from forecast.evaluation.audit import Finding, audit
 from forecast.evaluation.console import table
@@ -21,10 +21,13 @@ from forecast.evaluation.output import METRICS_FILE, PREDICTIONS_FILE, ROWS_FILE
 from forecast.evaluation.passes import Task, passes
 from forecast.evaluation.pictures import pictures
 from forecast.evaluation.predictors import build, build_floors, training_examples
+from forecast.evaluation.provenance import not_scored
 from forecast.evaluation.recorded import RECORDED
-from forecast.evaluation.result import EvaluationResult, Setting
+from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.scoring import SceneScores
 from forecast.evaluation.writers import PredictionsWriter, write_metrics, write_rows
 from forecast.models.baselines import FLOORS, NamedPredictor
+from forecast.parallel import Done, Workers, named
 
 Render = Callable[[EvaluationResult], Mapping[str, str]]
 """Makes the texts of the report, by the name of their file."""
@@ -41,13 +44,14 @@ def run(
     horizon_s: float | None = None,
     history_s: float | None = None,
     seed: int = 0,
-    workers: int = 1,
+    workers: Workers = Workers(),  # noqa: B008 (frozen)
     acceptance: Path | None = None,
 ) -> EvaluationResult:
     """Evaluates a predictor and all floors, writes the results and prints the table.
 
     ``out`` gets ``metrics.json``, ``predictions.parquet``, ``rows.parquet`` and what ``render``
-    makes, all or none of them. The numbers do not depend on ``workers``.
+    makes, all or none of them. The numbers do not depend on ``workers``. A scene that cannot be
+    scored is left out and named in all of them, unless the predictor is a file: that must be whole.
 
     Args:
         store: A store that ``forecast prepare`` wrote.
@@ -59,55 +63,63 @@ def run(
         horizon_s: Time to predict; None: that of the store's protocol.
         history_s: Time from the first observed step to the current one; None: the protocol's.
         seed: Seed of everything random.
-        workers: Processes that score scenes.
+        workers: Where scenes are scored.
         acceptance: A YAML file of acceptance criteria; None: the package's example.
 
     Raises:
-        ForecastError: Something the caller can mend; nothing is written then.
+        ForecastError: Something the caller can mend; nothing is written then. Also, once the
+            results are written, if a scene could not be scored.
     """
-    _check_counts(samples=samples, workers=workers)
+    require(samples >= 1, "samples", samples, "at least 1")
     criteria = read_acceptance(acceptance or EXAMPLE, definitions(samples))
     opened = SceneStore.open(store)
     spec = _spec(opened, history_s, horizon_s)
-    setting = setting_of(opened, split, tuple(opened.scenes_of(split)), spec, samples, seed)
     floors, left_out = build_floors(training_examples(opened, split, spec), samples, seed)
     subject = floors.get(f"kmeans_{samples}" if predictor == "kmeans" else predictor)
     subject = subject or build(predictor, opened, split, spec, samples, seed)
     name = _listed_name(subject, predictor in FLOORS, {*floors, *left_out, RECORDED})
     predictors = {name: subject} | {each: f for each, f in floors.items() if each != name}
+    task = Task(opened, predictors, spec, samples, seed)
     with whole_folder(out) as folder:
-        results = _scored(Task(opened, predictors, spec, samples, seed), setting, workers, folder)
+        results = _scored(task, split, workers, folder)
+        scenes = results[name].setting.scenes
         result = replace(
             results[name],
             floors={each: results[each] for each in floors},
             left_out=left_out,
             pictures=pictures(results[name], opened, spec, folder / PREDICTIONS_FILE),
             command=_command(results[name], store, predictor, out),
-            environment=Environment.of(opened, setting.scenes),
-            findings=_findings(subject, opened, setting, spec),
+            environment=Environment.of(opened, scenes),
+            findings=_findings(subject, opened, scenes, spec, seed),
         )
         result = _held_to(criteria, result, str(acceptance or ""))
         _write(result, render, folder)
     print(table(result))
+    if result.failed:
+        raise ForecastError(f"{not_scored(result)}; {out} is about the others")
     return result
 
 
-def _check_counts(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ForecastError(f"{name} is {count}; at least 1 is needed")
-
-
-def _scored(
-    task: Task, setting: Setting, workers: int, folder: Path
-) -> dict[str, EvaluationResult]:
+def _scored(task: Task, split: str, workers: Workers, folder: Path) -> dict[str, EvaluationResult]:
     """Scores every predictor in one pass, and writes the first one's predictions."""
-    parts = []
+    parts: list[SceneScores] = []
+    failed = task.store.failed_of(split)
+    scenes = task.store.scenes_of(split)
     with PredictionsWriter(folder / PREDICTIONS_FILE) as writer:
-        for part, predictions in passes(task, setting.scenes, workers):
-            parts.append(part)
-            writer.write_tables(predictions)
-    return merge(parts, task.predictors, setting, task.store)
+        for each in passes(task, scenes, workers):
+            if isinstance(each, Done):
+                part, predictions = each.value
+                parts.append(part)
+                writer.write_tables(predictions)
+            elif isinstance(next(iter(task.predictors.values())), FiledPredictor):
+                raise each.why
+            else:
+                failed[each.item] = str(each.why)
+    if not parts:
+        raise ForecastError(f"{task.store.path}: no scene can be scored: {named(failed)}")
+    there = tuple(scene for scene in scenes if scene not in failed)
+    setting = setting_of(task.store, split, there, task.spec, task.samples, task.seed)
+    return merge(parts, task.predictors, setting, task.store, failed)
 
 
 def _held_to(criteria: Acceptance, result: EvaluationResult, source: str) -> EvaluationResult:
@@ -129,12 +141,12 @@ def _write(result: EvaluationResult, render: Render, folder: Path) -> None:
 
 
 def _findings(
-    subject: NamedPredictor, store: SceneStore, setting: Setting, spec: WindowSpec
+    subject: NamedPredictor, store: SceneStore, scenes: Sequence[str], spec: WindowSpec, seed: int
 ) -> tuple[Finding, ...]:
     """What an audit finds; nothing where predictions come from a file."""
     if isinstance(subject, FiledPredictor):
         return ()
-    return audit(subject, store, setting.scenes, spec, setting.seed)
+    return audit(subject, store, scenes, spec, seed)
 
 
 def _listed_name(subject: NamedPredictor, is_floor: bool, taken: Collection[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec
@@ -65,6 +66,7 @@ def merge(
     predictors: Mapping[str, NamedPredictor],
     setting: Setting,
     store: SceneStore,
+    failed: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, EvaluationResult]:
     """Joins the scores of scenes into one result per predictor.
 
@@ -73,6 +75,7 @@ def merge(
         predictors: What was scored, by the name it is listed under.
         setting: What was scored on what; its scenes set the order of the rows.
         store: Where the scenes are.
+        failed: Scenes that were asked for and could not be scored, with the reason.
 
     Raises:
         ForecastError: A scene is missing or there twice, or nobody is scored in any.
@@ -103,6 +106,7 @@ def merge(
             tube_area_m2=scores.tube_area_m2,
             timing=scores.timing,
             dropped=dict(dropped),
+            failed=dict(failed),
             model=model,
             scenes_learnt_from=scenes_learnt_from(store, setting.scenes, model),
         )

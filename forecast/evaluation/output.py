@@ -1,4 +1,4 @@
-"""The folder an evaluation is written to: there whole or not at all."""
+"""The folder that results are written to: there whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from forecast.errors import ForecastError
@@ -15,19 +16,44 @@ PREDICTIONS_FILE = "predictions.parquet"
 ROWS_FILE = "rows.parquet"
 REPORT_FILE = "report.html"
 DOCUMENT_FILE = "report.json"
-_FILES = {METRICS_FILE, PREDICTIONS_FILE, ROWS_FILE, REPORT_FILE, DOCUMENT_FILE}
+COMPARISON_FILE = "compare.html"
+COMPARISON_DOCUMENT_FILE = "compare.json"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a folder holds.
+
+    Attributes:
+        name: What it is called in messages, with its article.
+        files: The only files it may hold.
+    """
+
+    name: str
+    files: frozenset[str]
+
+
+EVALUATION = Kind(
+    "an evaluation",
+    frozenset({METRICS_FILE, PREDICTIONS_FILE, ROWS_FILE, REPORT_FILE, DOCUMENT_FILE}),
+)
+COMPARISON = Kind("a comparison", frozenset({COMPARISON_FILE, COMPARISON_DOCUMENT_FILE}))
 
 
 @contextmanager
-def whole_folder(out: Path) -> Iterator[Path]:
+def whole_folder(out: Path, kind: Kind = EVALUATION) -> Iterator[Path]:
     """Gives a folder to write into, which becomes ``out`` when the block ends without an error.
 
-    An evaluation that is already there is replaced then; after an error it is as it was.
+    Another of its kind that is already there is replaced then; after an error it is as it was.
+
+    Args:
+        out: The folder: new, empty, or one of its kind.
+        kind: What is written.
 
     Raises:
-        ForecastError: ``out`` is a file or holds anything but an evaluation, or cannot be written.
+        ForecastError: ``out`` is a file or holds anything else, or cannot be written.
     """
-    _refuse_other_things(out)
+    _refuse_other_things(out, kind)
     new = out.with_name(f".{out.name}.{os.getpid()}.new")
     try:
         new.mkdir(parents=True)
@@ -42,15 +68,15 @@ def whole_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _refuse_other_things(out: Path) -> None:
+def _refuse_other_things(out: Path, kind: Kind) -> None:
     if not out.exists():
         return
     if not out.is_dir():
-        raise ForecastError(f"{out}: is a file; give a folder for the evaluation")
-    strange = sorted(path.name for path in out.iterdir() if path.name not in _FILES)
+        raise ForecastError(f"{out}: is a file; give a folder for {kind.name}")
+    strange = sorted(path.name for path in out.iterdir() if path.name not in kind.files)
     if strange:
         raise ForecastError(
-            f"{out}: holds '{strange[0]}', which is no part of an evaluation; "
+            f"{out}: holds '{strange[0]}', which is no part of {kind.name}; "
             "give a new or empty folder"
         )
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from forecast.datasets.store import SceneStore
 from forecast.evaluation.result import EvaluationResult
+from forecast.parallel import named
 from forecast.scene import Predictor
 
 _NAMES_SHOWN = 5
@@ -60,6 +61,15 @@ def scenes_learnt_from(
         for name in known["scenes"]
     ]
     return tuple(store.known_from(scenes, learnt))
+
+
+def not_scored(result: EvaluationResult) -> str:
+    """Says which of the scenes asked for are not in the numbers; "" if all are."""
+    failed = result.failed
+    if not failed:
+        return ""
+    asked = len(failed) + len(result.setting.scenes)
+    return f"{len(failed)} of {asked} scenes could not be scored: {named(failed)}"
 
 
 def learnt_by_heart(result: EvaluationResult) -> str:

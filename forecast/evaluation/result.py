@@ -173,6 +173,8 @@ class EvaluationResult:
         tube_area_m2: Areas of these tubes ``[N, T, 4]``.
         timing: What the predictions cost.
         dropped: Pedestrian steps that are seen but not scored, by reason.
+        failed: Scenes that were asked for and could not be scored, with the reason; they are not
+            among ``setting.scenes``.
         floors: Results of the floors by name.
         left_out: Floors that could not be evaluated, and why.
         pictures: Windows to look at.
@@ -200,6 +202,7 @@ class EvaluationResult:
     tube_area_m2: NDArray[np.float32]
     timing: Timing
     dropped: Mapping[str, int]
+    failed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     floors: Mapping[str, EvaluationResult] = field(default_factory=lambda: MappingProxyType({}))
     left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     pictures: tuple[Picture, ...] = ()

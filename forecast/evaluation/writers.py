@@ -74,6 +74,7 @@ def metrics_document(result: EvaluationResult) -> dict[str, Any]:
             "origins": len(result.rows),
             "movers": int(result.rows.movers.sum()),
             "dropped": dict(result.dropped),
+            "failed_scenes": dict(result.failed),
         },
         **_scores(result.means, result.rows.movers),
         "per_step": per_step(result),
@@ -143,19 +144,24 @@ def _counts(means: Mapping[str, Mean]) -> dict[str, int]:
 
 
 def write_rows(result: EvaluationResult, path: Path) -> None:
-    """Writes ``rows.parquet``: one row for every pedestrian scored at every origin."""
-    pq.write_table(rows_table(result), path, compression="zstd")
+    """Writes ``rows.parquet``: for the predictor and every floor, what `rows_table` says."""
+    first, *others = (rows_table(each) for each in result.table.values())
+    with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
+        for table in (first, *others):
+            writer.write_table(table)
 
 
 def rows_table(result: EvaluationResult) -> pa.Table:
-    """All that is known of each row, in the order of the scenes, windows and agents.
+    """A row for every pedestrian scored at every origin, by scene, window and agent.
 
-    Columns: ``scene_id, sample_token, at, at_us, agent_id, category, mover``; the quantities of
-    `QUANTITIES`; ``slice.<name>`` for each slicing ("" where unknown); every metric of the
-    predictor by its own name; ``error_top1_<t>s_m`` at each predicted step. NaN: not defined.
+    Columns: ``predictor, scene_id, sample_token, at, at_us, agent_id, category, mover``; the
+    quantities of `QUANTITIES`; ``slice.<name>`` for each slicing ("" where unknown); every metric
+    of the predictor by its own name; ``error_top1_<t>s_m`` at each predicted step. NaN: not
+    defined.
     """
     rows = result.rows
     names = {
+        "predictor": np.full(len(rows), result.predictor),
         "scene_id": rows.scene_ids,
         "sample_token": rows.frame_ids,
         "agent_id": rows.agent_ids,

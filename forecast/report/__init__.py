@@ -1,5 +1,6 @@
-"""An evaluation as a page that a person can read, print and sign."""
+"""An evaluation, and a comparison of two, as a page that a person can read, print and sign."""
 
+from forecast.report.comparison import render_comparison
 from forecast.report.page import render
 
-__all__ = ["render"]
+__all__ = ["render", "render_comparison"]

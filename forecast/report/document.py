@@ -11,16 +11,17 @@ from forecast.evaluation.statistics import Estimate
 from forecast.report.section import Block, Facts, Folded, Gallery, Section, Table, Text
 
 FORMAT = "forecast-report-1"
-"""Raised whenever a name in the document changes its meaning."""
+COMPARISON_FORMAT = "forecast-compare-1"
+"""Raised whenever a name in such a document changes its meaning."""
 
 
-def document(title: str, sections: Sequence[Section]) -> str:
+def document(title: str, sections: Sequence[Section], form: str = FORMAT) -> str:
     """The content of ``report.json``; ``sections.<id>.data`` holds exact numbers.
 
     NaN (not defined) is null; infinity, which only times can be, is the string ``"inf"``.
     """
     content = {
-        "format": FORMAT,
+        "format": form,
         "title": title,
         "sections": {
             section.id: {

@@ -15,6 +15,7 @@ class LineSource:
     names: list[str] = field(default_factory=lambda: ["scene-1", "scene-2", "scène/3"])
     version: str = "1"
     stop_at: str | None = None
+    interrupt_at: str | None = None
     given_splits: dict[str, list[str]] | None = None
     reads: list[str] = field(default_factory=list)
 
@@ -36,6 +37,8 @@ class LineSource:
     def read(self, name: str) -> tuple[Scene, dict[str, int]]:
         if name == self.stop_at:
             raise ForecastError(f"{name}: cannot be read")
+        if name == self.interrupt_at:
+            raise KeyboardInterrupt
         self.reads.append(name)
         people = len(name)
         walk = np.arange(5.0)[:, None] * [1.0, 0.5]

@@ -9,6 +9,7 @@ import pytest
 
 from forecast import ForecastError
 from forecast.datasets.store import SceneStore, prepare
+from forecast.parallel import Workers
 from tests.any_scene import assert_equal
 from tests.datasets.line_source import LineSource
 
@@ -186,7 +187,12 @@ def test_only_a_damaged_scene_is_written_again(store):
 
 
 def test_the_number_of_workers_changes_nothing(store, tmp_path):
-    parallel = prepare(LineSource(), tmp_path / "parallel", workers=2)
+    parallel = prepare(LineSource(), tmp_path / "parallel", workers=Workers(2))
+    assert files_of(parallel.path) == files_of(store.path)
+
+
+def test_ray_changes_nothing(store, tmp_path, ray_workers):
+    parallel = prepare(LineSource(), tmp_path / "parallel", workers=ray_workers)
     assert files_of(parallel.path) == files_of(store.path)
 
 
@@ -198,10 +204,10 @@ def test_plain_lines_tell_the_progress(tmp_path, capfd):
 # --- being stopped
 
 
-def test_a_failing_source_leaves_a_half_store_that_resumes(tmp_path):
+def test_an_interrupted_prepare_leaves_a_half_store_that_resumes(tmp_path):
     out = tmp_path / "store"
-    with pytest.raises(ForecastError, match="scène/3: cannot be read"):
-        prepare(LineSource(stop_at="scène/3"), out)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(LineSource(interrupt_at="scène/3"), out)
     assert sorted(files_of(out)) == ["scenes/scene-1.arrow", "scenes/scene-2.arrow"]
     with pytest.raises(ForecastError, match="prepare did not finish; run it again to resume"):
         SceneStore.open(out)
@@ -211,20 +217,54 @@ def test_a_failing_source_leaves_a_half_store_that_resumes(tmp_path):
     assert store.dropped == {"too short": 21, "no box": 3}
 
 
-def test_a_failure_in_a_worker_is_told_like_any_other(tmp_path):
-    with pytest.raises(ForecastError, match="scene-2: cannot be read"):
-        prepare(LineSource(stop_at="scene-2"), tmp_path / "store", workers=2)
-    assert not (tmp_path / "store" / "store.json").exists()
-
-
-def test_a_store_killed_while_it_is_renewed_is_no_longer_a_store(store):
-    with pytest.raises(ForecastError, match="cannot be read"):
-        prepare(LineSource(version="2", stop_at="scene-2"), store.path)
+def test_a_store_interrupted_while_it_is_renewed_is_no_longer_a_store(store):
+    with pytest.raises(KeyboardInterrupt):
+        prepare(LineSource(version="2", interrupt_at="scene-2"), store.path)
     with pytest.raises(ForecastError, match="prepare did not finish"):
         SceneStore.open(store.path)
     source = LineSource(version="2")
     prepare(source, store.path)
     assert source.reads == ["scene-2", "scène/3"]
+
+
+# --- scenes that cannot be read
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_bad_scene_is_named_and_does_not_keep_the_others_out(tmp_path, workers):
+    out = tmp_path / "store"
+    said = r"1 of 3 scenes could not be prepared: scene-2 \(scene-2: cannot be read\); mend them"
+    with pytest.raises(ForecastError, match=said):
+        prepare(LineSource(stop_at="scene-2"), out, workers=Workers(workers))
+    store = SceneStore.open(out)
+    assert store.scene_names == ["scene-1", "scène/3"]
+    assert store.splits == {"train": ["scene-1"], "val": ["scène/3"]}
+    assert store.scenes_of("train") == ["scene-1"]
+    assert store.failed == store.failed_of("train") == {"scene-2": "scene-2: cannot be read"}
+    assert store.failed_of("all") == store.failed
+    assert store.failed_of("val") == {}
+    source = LineSource()
+    mended = prepare(source, out)
+    assert source.reads == ["scene-2"]
+    assert mended.failed == {}
+    assert mended.splits["train"] == ["scene-1", "scene-2"]
+
+
+def test_a_bad_scene_of_a_renewed_store_does_not_stay_as_it_was(store):
+    with pytest.raises(ForecastError, match="1 of 3 scenes"):
+        prepare(LineSource(version="2", stop_at="scene-2"), store.path)
+    assert "scene-2" not in SceneStore.open(store.path)
+    assert not scene_file(store, "scene-2").exists()
+
+
+def test_without_a_single_good_scene_there_is_no_store(tmp_path):
+    with pytest.raises(ForecastError, match="1 of 1 scenes could not be prepared"):
+        prepare(LineSource(["scene-1"], stop_at="scene-1"), tmp_path / "store")
+    with pytest.raises(ForecastError, match="prepare did not finish"):
+        SceneStore.open(tmp_path / "store")
+
+
+# --- being killed
 
 
 KILLED_WHILE_READING = """
@@ -251,17 +291,23 @@ Path.write_bytes = dying_write
 
 @pytest.mark.parametrize(
     ("killed", "workers", "code"),
-    [(KILLED_WHILE_READING, 1, 9), (KILLED_WHILE_READING, 2, 1), (KILLED_WHILE_WRITING, 1, 9)],
+    [
+        (KILLED_WHILE_READING, 1, 9),
+        (KILLED_WHILE_READING, 2, 1),
+        (KILLED_WHILE_WRITING, 1, 9),
+        (KILLED_WHILE_WRITING, 2, 1),
+    ],
 )
 def test_a_killed_prepare_leaves_no_half_scene_and_resumes(tmp_path, killed, workers, code):
     out = tmp_path / "store"
     script = [
         "import os; from pathlib import Path",
         "from forecast.datasets.store import prepare",
+        "from forecast.parallel import Workers",
         "from tests.datasets.line_source import LineSource",
         f"out = Path({str(out)!r})",
         killed,
-        f"prepare(Killed(), out, workers={workers})",
+        f"prepare(Killed(), out, workers=Workers({workers}))",
     ]
     root = Path(__file__).parents[2]
     run = subprocess.run(
@@ -272,8 +318,8 @@ def test_a_killed_prepare_leaves_no_half_scene_and_resumes(tmp_path, killed, wor
         timeout=60,
     )
     assert run.returncode == code, run.stderr
-    assert ("a worker was killed" in run.stderr) == (workers > 1)
-    assert not (out / "store.json").exists()
+    assert ("scene-2 (its worker was killed 3 times" in run.stderr) == (workers > 1)
+    assert (out / "store.json").exists() == (workers > 1)  # without them the others are lost
     finished = {path.name for path in out.rglob("*.arrow")}
     assert "scene-1.arrow" in finished
     assert "scene-2.arrow" not in finished
@@ -373,8 +419,3 @@ def test_a_source_that_returns_another_scene_is_refused(tmp_path):
 
     with pytest.raises(ForecastError, match=r"'scene-2' was read as 'scene-1' with dt_s 0.5"):
         prepare(Wrong(), tmp_path / "store")
-
-
-def test_no_workers_are_refused(tmp_path):
-    with pytest.raises(ForecastError, match="workers is 0; at least 1 is needed"):
-        prepare(LineSource(), tmp_path / "store", workers=0)

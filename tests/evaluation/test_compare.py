@@ -1,6 +1,6 @@
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -8,68 +8,7 @@ import pytest
 
 from forecast import ForecastError
 from forecast.cli import main
-from forecast.datasets.store import prepare
-from forecast.evaluation import run
 from forecast.evaluation.compare import BETTER, WORSE, compare, paired, read_evaluation
-from forecast.models.baselines import ConstantVelocity
-from forecast.report import render
-from tests.scenes import street_scene
-from tests.streets import StreetSource
-
-CRITERIA = """minimum_rows: 10
-minimum_scenes: 5
-criteria:
-  - {id: reach, condition: any, metric: top1_fde_m, at_most: 1.0}
-  - {id: never, condition: any, metric: top1_fde_m, at_most: 0.0001}
-"""
-
-
-@dataclass(frozen=True)
-class Off:
-    """The truth's constant velocity, off by some metres for some people."""
-
-    off_m: float = 0.0
-    name: str = "off"
-
-    def predict(self, scene, at, **arguments):
-        prediction = ConstantVelocity().predict(scene, at, **arguments)
-        return replace(prediction, positions_m=prediction.positions_m + np.float32(self.off_m))
-
-
-good = Off()
-bad = Off(3.0, "bad")
-
-
-class Many(StreetSource):
-    """Six short streets to score."""
-
-    def scene_names(self):
-        return [f"street-{number}" for number in range(7)]
-
-    def splits(self):
-        return {"train": self.scene_names()[:1], "val": self.scene_names()[1:]}
-
-    def read(self, name):
-        return replace(street_scene(seed=int(name[-1]), steps=12), id=name), {}
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    base = tmp_path_factory.mktemp("compare")
-    store = prepare(Many(), base / "store")
-    (base / "ours.yaml").write_text(CRITERIA)
-    for name in ("good", "bad"):
-        run(
-            store=store.path,
-            split="val",
-            predictor=f"tests.evaluation.test_compare:{name}",
-            out=base / name,
-            render=render,
-            samples=2,
-            horizon_s=2.0,
-            acceptance=base / "ours.yaml",
-        )
-    return base
 
 
 def test_a_regression_comes_first_and_fails(folders, capsys):
@@ -81,6 +20,34 @@ def test_a_regression_comes_first_and_fails(folders, capsys):
     assert lines[2].startswith("worse (")
     assert any("all" in line and "top1_fde_m" in line for line in lines)
     assert "  reach: pass -> fail (top1_fde_m at most 1; " in said.out
+
+
+def test_the_page_is_written_where_it_is_wanted_even_if_a_criterion_breaks(folders, tmp_path):
+    words = [
+        "compare",
+        str(folders / "good"),
+        str(folders / "bad"),
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    assert main(words) == 1
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [
+        "compare.html",
+        "compare.json",
+    ]
+
+
+def test_an_evaluation_is_not_overwritten_by_a_page(folders, capsys):
+    words = [
+        "compare",
+        str(folders / "good"),
+        str(folders / "bad"),
+        "--out",
+        str(folders / "bad"),
+    ]
+    assert main(words) == 1
+    assert "holds 'metrics.json', which is no part of a comparison" in capsys.readouterr().err
+    assert (folders / "bad" / "metrics.json").is_file()
 
 
 def test_an_improvement_passes(folders, capsys):
@@ -95,10 +62,11 @@ def test_the_same_is_undecided(folders, capsys):
     assert "2, 0 changed" in said
 
 
-def test_a_smaller_tube_is_not_taken_for_a_better_one(folders):
+def test_what_is_not_better_when_it_is_less_is_not_compared(folders):
     old = read_evaluation(folders / "good")
-    assert "tube_area_90_m2" in old.columns
-    assert "tube_area_90_m2" not in old.metrics
+    for name in ("tube_area_90_m2", "on_road_share"):
+        assert name in old.columns
+        assert name not in old.metrics
 
 
 def test_changes_are_paired_means(folders):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -17,8 +18,9 @@ from forecast.evaluation.slices import SLICINGS
 from forecast.evaluation.writers import MODE_SAMPLE
 from forecast.inference import Forecaster, Training, load
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
+from forecast.parallel import Workers
 from tests.scenes import street_scene
-from tests.streets import StreetSource
+from tests.streets import StreetSource, street_store
 
 
 def page(result: EvaluationResult) -> dict[str, str]:
@@ -60,6 +62,17 @@ def recomputed(path: Path) -> dict[str, float]:
             values[f"min_ade_{k}_m"] = error[:, :k].mean(-1).min(1)
             values[f"min_fde_{k}_m"] = error[:, :k, -1].min(1)
     return {name: float(value.mean()) for name, value in values.items()}
+
+
+def assert_same_files(one: Path, other: Path) -> None:
+    for file in ("metrics.json", "rows.parquet", "predictions.parquet"):
+        assert (one / file).read_bytes() == (other / file).read_bytes(), file
+
+
+def rows_of(table: pa.Table, predictor: str) -> dict[str, np.ndarray]:
+    """The columns of ``rows.parquet`` of one predictor."""
+    mine = table.filter(pc.equal(table["predictor"].cast(pa.string()), predictor))
+    return {name: np.array(column) for name, column in mine.to_pydict().items()}
 
 
 def weights(path: Path, **training) -> Path:
@@ -129,17 +142,23 @@ class TestFiles:
         assert metrics["floors_left_out"] == {}
         assert metrics["store"]["fingerprint"] == store.fingerprint
 
-    def test_two_runs_are_equal_byte_for_byte(self, store, tmp_path):
+    def test_the_same_bytes_come_again_and_from_several_processes(self, store, tmp_path):
+        path = str(weights(tmp_path / "walker.safetensors"))
         for name, workers in (("one", 1), ("two", 1), ("three", 2)):
-            evaluated(store, tmp_path / name, workers=workers)
-        for file in ("metrics.json", "rows.parquet", "predictions.parquet"):
-            one, *others = (tmp_path / name / file for name in ("one", "two", "three"))
-            assert all(one.read_bytes() == other.read_bytes() for other in others), file
+            evaluated(store, tmp_path / name, path, samples=5, workers=Workers(workers))
+        for name in ("two", "three"):
+            assert_same_files(tmp_path / "one", tmp_path / name)
+
+    def test_ray_scores_the_same_bytes(self, store, tmp_path, ray_workers):
+        path = str(weights(tmp_path / "walker.safetensors"))
+        for name, workers in (("here", Workers()), ("ray", ray_workers)):
+            evaluated(store, tmp_path / name, path, samples=5, workers=workers)
+        assert_same_files(tmp_path / "here", tmp_path / "ray")
 
     def test_rows_hold_what_the_means_are_of(self, store, tmp_path):
         metrics = evaluated(store, tmp_path / "out")
-        table = pq.read_table(tmp_path / "out" / "rows.parquet").to_pydict()
-        rows = {name: np.array(column) for name, column in table.items()}
+        table = pq.read_table(tmp_path / "out" / "rows.parquet")
+        rows = rows_of(table, "kalman")
         assert len(rows["at"]) == metrics["counts"]["origins"]
         assert rows["mover"].sum() == metrics["counts"]["movers"]
         for name in ("top1_fde_m", "energy_score_m", "plan_regret_m"):
@@ -148,6 +167,20 @@ class TestFiles:
         assert {f"slice.{name}" for name in SLICINGS} | {*QUANTITIES} < {*rows}
         scene = store[rows["scene_id"][0]]
         assert scene.timestamps_us[rows["at"][0]] == rows["at_us"][0]
+
+    def test_the_floors_have_rows_too(self, store, tmp_path):
+        metrics = evaluated(store, tmp_path / "out", "constant_velocity")
+        table = pq.read_table(tmp_path / "out" / "rows.parquet")
+        names = {"constant_velocity", *metrics["floors"]}
+        assert len(table) == len(names) * metrics["counts"]["origins"]
+        ours = rows_of(table, "constant_velocity")
+        for name in names:
+            rows = rows_of(table, name)
+            for metric in ("top1_fde_m", "energy_score_m", "flicker_top1_m"):
+                mean = metrics["floors"][name]["all"][metric]
+                assert np.nanmean(rows[metric]) == pytest.approx(mean), (name, metric)
+            for column in ("agent_id", "at_us", "slice.speed"):
+                np.testing.assert_array_equal(rows[column], ours[column])
 
     def test_the_report_is_what_is_rendered_from_the_whole_result(self, store, tmp_path):
         results = []
@@ -265,7 +298,6 @@ class TestRun:
             ({"split": "test"}, "split 'test' is unknown"),
             ({"predictor": "lstm"}, "predictor 'lstm' is unknown"),
             ({"samples": 0}, "samples is 0; at least 1 is needed"),
-            ({"workers": 0}, "workers is 0; at least 1 is needed"),
             ({"horizon_s": 2.2}, "horizon_s is 2.2; a multiple of the store's step of 0.5 s"),
             ({"horizon_s": 60.0}, "no pedestrian is seen for all of the 60 s"),
             ({"horizon_s": float("nan")}, "horizon_s is nan; a multiple of the store's step"),
@@ -294,6 +326,32 @@ class TestRun:
         pq.write_table(pa.table(columns), path)
         with pytest.raises(ForecastError, match=r"theirs\.parquet: row 7 \(street-3, "):
             evaluated(store, tmp_path / "out", str(path))
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_a_scene_that_cannot_be_scored_is_left_out_and_named(self, tmp_path, capsys, workers):
+        store = street_store(tmp_path / "store")
+        (store.path / "scenes" / "street-3.arrow").write_bytes(b"damaged")
+        with pytest.raises(ForecastError) as error:
+            evaluated(store, tmp_path / "out", "stationary", workers=Workers(workers))
+        said = "1 of 2 scenes could not be scored: street-3 ("
+        assert str(error.value).startswith(said)
+        assert str(error.value).endswith(f"; {tmp_path / 'out'} is about the others")
+        assert f"red flag: {said}" in capsys.readouterr().out
+        metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+        assert list(metrics["counts"]["failed_scenes"]) == ["street-3"]
+        assert metrics["counts"]["scenes"] == 1
+        (tmp_path / "ours.txt").write_text("street-4\n")
+        whole, split = street_store(tmp_path / "whole"), str(tmp_path / "ours.txt")
+        alone = evaluated(whole, tmp_path / "alone", "stationary", split=split)
+        assert metrics["all"] == alone["all"]
+
+    def test_without_a_single_good_scene_nothing_is_written(self, tmp_path):
+        store = street_store(tmp_path / "store")
+        for scene in store.splits["val"]:
+            (store.path / "scenes" / f"{scene}.arrow").write_bytes(b"damaged")
+        with pytest.raises(ForecastError, match="no scene can be scored: street-3 "):
+            evaluated(store, tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
     def test_an_error_in_the_report_leaves_nothing_behind(self, store, tmp_path):

@@ -62,7 +62,7 @@ def test_refuses_a_folder_that_holds_something_else(tmp_path):
 def test_refuses_a_file(tmp_path):
     out = tmp_path / "out"
     out.touch()
-    with pytest.raises(ForecastError, match="is a file; give a folder for the evaluation"):
+    with pytest.raises(ForecastError, match="is a file; give a folder for an evaluation"):
         enter(out)
 
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
-import signal
-import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +32,7 @@ from forecast.datasets.town.simulate import (
 )
 from forecast.datasets.town.streets import District, build_district
 from forecast.errors import ForecastError
+from forecast.parallel import Failed, Workers
 
 VERSION = "v1.0-town"
 FACTUAL, COUNTERFACTUAL, PAIRS = "factual", "counterfactual", "counterfactual.json"
@@ -67,7 +63,7 @@ def write_town(
     scenes: int = 10,
     seed: int = 0,
     counterfactual: bool = False,
-    workers: int = 1,
+    workers: Workers = Workers(),  # noqa: B008 (frozen)
     full_rate: bool = False,
     noise_m: float = 0.0,
     gap_share: float = 0.0,
@@ -88,7 +84,7 @@ def write_town(
         scenes: Number of scenes of 20 s.
         seed: Seed of everything.
         counterfactual: Whether to write the pair.
-        workers: Processes that simulate.
+        workers: Where scenes are simulated.
         full_rate: Whether to write sample_data and ego poses of all of nuScenes' sensors at their
             own rates, not only the lidar's keyframes.
         noise_m: Standard deviation of the error of annotated coordinates; 0 for the truth.
@@ -98,7 +94,7 @@ def write_town(
         ForecastError: ``out`` holds something else, or a number makes no sense.
     """
     out = Path(out)
-    for name, value, least in (("scenes", scenes, 1), ("seed", seed, 0), ("workers", workers, 1)):
+    for name, value, least in (("scenes", scenes, 1), ("seed", seed, 0)):
         if value < least:
             raise ForecastError(f"{name} is {value}; at least {least} is needed")
     if not noise_m >= 0 or not 0 <= gap_share < 1:
@@ -217,7 +213,7 @@ def _whole_or_not(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write(folder: Path, job: _Job, scenes: int, workers: int) -> None:
+def _write(folder: Path, job: _Job, scenes: int, workers: Workers) -> None:
     """Simulates the scenes and writes each as soon as it and all before it are done."""
     roots = [folder / FACTUAL, folder / COUNTERFACTUAL] if job.counterfactual else [folder]
     for root in roots:
@@ -236,28 +232,13 @@ def _write(folder: Path, job: _Job, scenes: int, workers: int) -> None:
 
 
 def _all_scenes(
-    job: _Job, scenes: int, workers: int
+    job: _Job, scenes: int, workers: Workers
 ) -> Iterator[tuple[list[_Blobs], dict[str, Any] | None]]:
     """What `_encoded_scene` gives for each scene, in order."""
-    if workers == 1:
-        for scene in range(scenes):
-            yield _encoded_scene(job, scene)
-        return
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-    try:
-        with ProcessPoolExecutor(workers, context, _start_worker) as pool:
-            # A few scenes at a time: results that wait for an earlier scene stay in memory.
-            for start in range(0, scenes, 16 * workers):
-                batch = range(start, min(start + 16 * workers, scenes))
-                yield from pool.map(_encoded_scene, [job] * len(batch), batch)
-    except BrokenProcessPool as error:
-        raise ForecastError(
-            f"a worker was killed, perhaps for want of memory; use fewer than {workers} workers"
-        ) from error
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent stops the workers.
+    for each in workers.map(partial(_encoded_scene, job), range(scenes), forked=True):
+        if isinstance(each, Failed):
+            raise ForecastError(f"scene {each.item}: {each.why}")
+        yield each.value
 
 
 def _write_maps(root: Path, scenes: int, seed: int) -> None:

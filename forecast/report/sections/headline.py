@@ -9,7 +9,7 @@ import numpy as np
 
 from forecast.evaluation.acceptance import FAIL, PASS, TOO_FEW
 from forecast.evaluation.numbers import difference, interval, number
-from forecast.evaluation.provenance import learnt_by_heart
+from forecast.evaluation.provenance import learnt_by_heart, not_scored
 from forecast.evaluation.result import EvaluationResult, mean
 from forecast.evaluation.statistics import LEVEL, scene_means
 from forecast.report.floors import Match, matches, possible
@@ -40,6 +40,8 @@ def headline(result: EvaluationResult) -> Section:
 def _flags(result: EvaluationResult) -> list[Text]:
     """What makes the numbers say less than they seem to."""
     setting, flags = result.setting, []
+    if result.failed:
+        flags.append(f"{not_scored(result)}. The numbers are of the others.")
     if result.scenes_learnt_from:
         flags.append(f"{learnt_by_heart(result)}.")
     if setting.off_protocol:

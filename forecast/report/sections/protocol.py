@@ -40,12 +40,14 @@ def protocol(result: EvaluationResult) -> Section:
         _origins(result, rows.categories, "category"),
         scenes if len(scenes.rows) <= _MOST_SCENES else _folded(scenes),
         _dropped(result),
+        *_failed(result),
     )
     data = {
         "setting": asdict(setting),
         "origins": len(rows),
         "movers": int(rows.movers.sum()),
         "dropped": dict(result.dropped),
+        "failed_scenes": dict(result.failed),
     }
     return Section("protocol", "Data and protocol", blocks, data)
 
@@ -77,3 +79,12 @@ def _dropped(result: EvaluationResult) -> Table:
     )
     caption = "Pedestrians seen at a step but not scored there. Nothing else is left out."
     return Table(caption, ("reason", "count"), rows)
+
+
+def _failed(result: EvaluationResult) -> tuple[Table, ...]:
+    """Whole scenes that are not in the numbers."""
+    if not result.failed:
+        return ()
+    caption = "Scenes that were asked for and could not be scored. Good is none."
+    rows = tuple((Cell(scene), Cell(why)) for scene, why in result.failed.items())
+    return (Table(caption, ("scene", "reason"), rows),)

@@ -48,8 +48,9 @@ _ROWS = (
     "predictions.parquet beside this page holds the raw futures of the predictor for the scored "
     "pedestrians, and the truth: its top-1, mean, best-of-K, joint and distribution scores can be "
     "computed again from it. Rows with sample = -1 and weight 0 are its single best guess where "
-    "that is not among the samples; leave them out of minima. rows.parquet holds one row for every "
-    "pedestrian and origin, with its slices and every metric. The floors' futures, the draws "
+    "that is not among the samples; leave them out of minima. rows.parquet holds, for the "
+    "predictor and every floor, one row for every pedestrian and origin, with its slices and every "
+    "metric. The floors' futures, the draws "
     "behind the selected scores, the ego and the map are in neither."
 )
 

@@ -1,6 +1,5 @@
 import json
 import os
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from forecast.datasets.store import prepare
 from forecast.datasets.town import simulate, tables, write, write_town
 from forecast.datasets.town.recording import degrade, record
 from forecast.errors import ForecastError
+from forecast.parallel import Workers
 from forecast.scene import AgentKind
 from tests.datasets.source_contract import assert_keeps_contract
 from tests.datasets.town.conftest import SCENES, SEED
@@ -78,7 +78,7 @@ def test_a_folder_with_only_maps_is_not_taken_for_a_town(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "number", [{"scenes": 0}, {"seed": -1}, {"workers": 0}, {"noise_m": -1.0}, {"gap_share": 1.0}]
+    "number", [{"scenes": 0}, {"seed": -1}, {"noise_m": -1.0}, {"gap_share": 1.0}]
 )
 def test_senseless_numbers_are_refused(tmp_path, number):
     with pytest.raises(ForecastError, match=rf"{next(iter(number))}.* need"):
@@ -91,13 +91,13 @@ def test_nothing_is_left_behind_when_the_work_fails(tmp_path, monkeypatch):
         raise RuntimeError("disk is full")
 
     monkeypatch.setattr(write, "_encoded_scene", fail)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ForecastError, match=r"^scene 0: RuntimeError: disk is full \(test_write"):
         write_town(tmp_path / "town", scenes=1)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_workers(town, tmp_path):
-    write_town(tmp_path / "town", scenes=SCENES, seed=SEED, workers=2)
+    write_town(tmp_path / "town", scenes=SCENES, seed=SEED, workers=Workers(2))
     assert contents(tmp_path / "town") == contents(town)
 
 
@@ -194,8 +194,12 @@ def test_noise_and_gaps_are_as_set(tmp_path):
     assert 0.6 < len(rows) / truth.seen.sum() < 0.9
 
 
-def test_a_killed_worker_is_one_clear_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(write, "_start_worker", partial(os._exit, 9))
-    with pytest.raises(ForecastError, match=r"a worker was killed.*fewer than 2 workers"):
-        write_town(tmp_path / "town", scenes=2, workers=2)
+def test_a_scene_whose_worker_is_killed_is_one_clear_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "_encoded_scene", _dies)
+    with pytest.raises(ForecastError, match=r"^scene 0: its worker was killed 3 times"):
+        write_town(tmp_path / "town", scenes=2, workers=Workers(2))
     assert list(tmp_path.iterdir()) == []
+
+
+def _dies(*_: object) -> None:
+    os._exit(9)

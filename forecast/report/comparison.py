@@ -1,0 +1,208 @@
+"""A `Comparison` as one self-contained HTML page, and as JSON of the same content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from forecast.drawing import LIGHT
+from forecast.evaluation.acceptance import FAIL, PASS, Outcome
+from forecast.evaluation.compare import BETTER, OPEN, WORSE, Change, Comparison, Evaluated
+from forecast.evaluation.numbers import interval, number, signed
+from forecast.evaluation.output import COMPARISON_DOCUMENT_FILE, COMPARISON_FILE
+from forecast.evaluation.statistics import MIN_SCENES
+from forecast.report.document import COMPARISON_FORMAT, document
+from forecast.report.page import page
+from forecast.report.section import Block, Cell, Facts, Figure, Folded, Section, Table, Text
+from forecast.report.style import svg
+
+_TONES = {WORSE: "fail", OPEN: "too-few", BETTER: "pass"}
+_MARKS = {WORSE: ("^", LIGHT.mode), OPEN: ("o", LIGHT.muted), BETTER: ("v", LIGHT.truth)}
+_WHOLE = ("all", "movers")
+_LEAST = 1e-3
+_DRAWN = (
+    *("top1_fde_m", "mean_fde_m", "min_fde_", "selected_min_fde_", "joint_fde_m", "energy_score_m"),
+    *("miss_rate_final_2m", "conflict_missed", "plan_regret_m"),
+)
+
+
+def render_comparison(found: Comparison) -> dict[str, str]:
+    """The files of the comparison: ``compare.html`` and ``compare.json``, by name."""
+    sections = [_verdict(found), _criteria(found), _overall(found), _slices(found), _origin(found)]
+    title = f"{found.new.name} in place of {found.old.name}"
+    return {
+        COMPARISON_FILE: page(title, sections),
+        COMPARISON_DOCUMENT_FILE: document(title, sections, COMPARISON_FORMAT),
+    }
+
+
+def _verdict(found: Comparison) -> Section:
+    """Whether B may take A's place, on one screen."""
+    setting = found.old.setting
+    facts = (
+        ("A, the old", found.old.name),
+        ("B, the new", found.new.name),
+        ("Data", f"{setting['source']}, {setting['split']}: {found.scenes} scenes"),
+        ("Paired", f"{found.origins} origins, {setting['horizon_s']:g} s ahead"),
+    )
+    counts = {verdict: len(found.of_verdict(verdict)) for verdict in _TONES}
+    words: list[Block] = [Facts(facts), _gate(found)]
+    if found.scenes < MIN_SCENES:
+        few = f"{found.scenes} scenes are too few for intervals: nothing is surely worse or better."
+        words.append(Text(few, "open"))
+    for verdict, tone in ((WORSE, "bad"), (BETTER, "good")):
+        if counts[verdict]:
+            many = f"{counts[verdict]} of {sum(counts.values())} means"
+            words.append(Text(f"B is surely {verdict} in {many}.", tone))
+    data = {"a": found.old.name, "b": found.new.name, "counts": counts, "broken": found.broken}
+    return Section("verdict", "Verdict", tuple(words), data)
+
+
+def _gate(found: Comparison) -> Text:
+    if found.broken:
+        return Text(f"B fails criteria that A meets: {', '.join(found.broken)}.", "bad")
+    met = sum(outcome.verdict == PASS for outcome in found.before)
+    if not met:
+        return Text("A meets none of its acceptance criteria, so B can break none.", "open")
+    return Text(f"B fails none of the {met} acceptance criteria that A meets.", "good")
+
+
+def _criteria(found: Comparison) -> Section:
+    """The criteria of A, those that B breaks first."""
+    pairs = list(zip(found.before, found.after, strict=True))
+    pairs.sort(key=lambda pair: (pair[0].criterion.id not in found.broken, pair[1].verdict != FAIL))
+    rows = tuple(
+        (
+            Cell(before.criterion.id, before.criterion.condition),
+            Cell(before.criterion.demand),
+            Cell(str(before.found.n)),
+            *(cell for outcome in (before, after) for cell in _outcome(outcome)),
+        )
+        for before, after in pairs
+    )
+    caption = (
+        "A's acceptance criteria, held against both on the paired origins. Good: nothing that A "
+        "passes is failed by B."
+    )
+    header = ("criterion", "demand", "origins", "A", "A's verdict", "B", "B's verdict")
+    data = {
+        before.criterion.id: {
+            "a": {"found": before.found, "verdict": before.verdict},
+            "b": {"found": after.found, "verdict": after.verdict},
+        }
+        for before, after in pairs
+    }
+    return Section("criteria", "Acceptance criteria", (Table(caption, header, rows),), data)
+
+
+def _outcome(outcome: Outcome) -> tuple[Cell, Cell]:
+    found = Cell(number(outcome.found.value), interval(outcome.found))
+    return found, Cell(outcome.verdict, tone=outcome.verdict.replace(" ", "-"))
+
+
+def _overall(found: Comparison) -> Section:
+    """All metrics of everybody and of movers."""
+    whole = [change for change in found.changes if change.where in _WHOLE]
+    drawn = [change for change in whole if _is_drawn(change)]
+    blocks: tuple[Block, ...] = (_table(whole, "Every metric of all origins and of movers."),)
+    if drawn:
+        blocks = (_figure(drawn), *blocks)
+    return Section("overall", "Everybody and movers", blocks, {"changes": _data(whole)})
+
+
+def _is_drawn(change: Change) -> bool:
+    """Whether a change is in the figure; nothing is a share of 0."""
+    main = change.where == "movers" and change.metric.startswith(_DRAWN)
+    return main and abs(change.before) > _LEAST
+
+
+def _slices(found: Comparison) -> Section:
+    """What is surely worse or better in a slice."""
+    inside = [change for change in found.changes if change.where not in _WHOLE]
+    decided = [change for change in inside if change.verdict != OPEN]
+    blocks: list[Block] = []
+    if decided:
+        blocks.append(_table(decided, "The slices in which B is surely worse or better."))
+    undecided = len(inside) - len(decided)
+    blocks.append(Text(f"Undecided in slices: {undecided}; compare.json holds them."))
+    return Section("slices", "Slices", tuple(blocks), {"changes": _data(inside)})
+
+
+def _table(changes: Sequence[Change], whom: str) -> Table:
+    rows = tuple(
+        (
+            Cell(change.metric, change.where),
+            Cell(number(change.before)),
+            Cell(number(change.after)),
+            Cell(signed(change.difference.value), interval(change.difference, signed=True)),
+            Cell(str(change.difference.n)),
+            Cell(change.verdict, tone=_TONES[change.verdict]),
+        )
+        for change in changes
+    )
+    caption = (
+        f"{whom} Regressions first. B less A is paired origin by origin, with 95 % intervals from "
+        "a bootstrap over scenes; less is better in every row. Good is below 0, interval and all."
+    )
+    return Table(caption, ("metric", "A", "B", "B less A", "origins", "verdict"), rows)
+
+
+def _figure(changes: Sequence[Change]) -> Figure:
+    """Differences in per cent of A's mean, with their intervals."""
+
+    def draw(axes: Axes) -> None:
+        axes.axvline(0, color=LIGHT.muted, linewidth=1)
+        for place, change in enumerate(changes):
+            found, unit = change.difference, 100 / abs(change.before)
+            mark, colour = _MARKS[change.verdict]
+            axes.plot(found.value * unit, place, mark, color=colour, markersize=6)
+            ends = np.array([found.low, found.high]) * unit
+            axes.plot(ends, [place, place], color=colour, linewidth=1.6)
+        axes.set_yticks(range(len(changes)), [change.metric for change in changes])
+        axes.set(xlabel="B less A, % of A", ylim=(len(changes) - 0.5, -0.5))
+
+    caption = (
+        "How much B differs from A on movers, in per cent of A's mean, with 95 % intervals. Good "
+        "is left of the line, interval and all (triangles that point down); right of it B is worse."
+    )
+    height = 0.9 + 0.26 * len(changes)
+    return Figure(caption, svg(draw, width_in=5.2, height_in=height, label="B less A on movers"))
+
+
+def _data(changes: Sequence[Change]) -> list[dict[str, object]]:
+    return [
+        {
+            "where": change.where,
+            "metric": change.metric,
+            "a": change.before,
+            "b": change.after,
+            "difference": change.difference,
+            "verdict": change.verdict,
+        }
+        for change in changes
+    ]
+
+
+def _origin(found: Comparison) -> Section:
+    """Where both come from."""
+    blocks = [block for name, each in _named(found) for block in _of(name, each)]
+    data = {name: {"setting": each.setting, "model": each.model} for name, each in _named(found)}
+    criteria = [asdict(criterion) for criterion in found.old.acceptance.criteria]
+    return Section("provenance", "Provenance", tuple(blocks), {**data, "criteria": criteria})
+
+
+def _named(found: Comparison) -> tuple[tuple[str, Evaluated], ...]:
+    return ("a", found.old), ("b", found.new)
+
+
+def _of(name: str, each: Evaluated) -> tuple[Block, ...]:
+    weights = each.model["weights_sha256"] if each.model else "none"
+    facts = (
+        (f"{name.upper()}: evaluation", str(each.path)),
+        ("Store", f"{each.setting['source']}, {each.setting['fingerprint']}"),
+        ("Weights (SHA-256)", str(weights)),
+    )
+    return Facts(facts), Folded(f"Command of {name.upper()}", each.command)

@@ -1,0 +1,77 @@
+import json
+
+import pytest
+
+from forecast.evaluation.compare import BETTER, WORSE, Comparison, read_evaluation
+from forecast.report import render_comparison
+from forecast.report.document import COMPARISON_FORMAT
+from tests.browser import opened
+from tests.report.test_page import Checked
+
+
+@pytest.fixture(scope="module")
+def found(folders):
+    old, new = (read_evaluation(folders / name) for name in ("good", "bad"))
+    return Comparison.of(old, new)
+
+
+@pytest.fixture(scope="module")
+def files(found):
+    return render_comparison(found)
+
+
+@pytest.fixture(scope="module")
+def document(files):
+    document = json.loads(files["compare.json"])
+    assert document["format"] == COMPARISON_FORMAT
+    return document["sections"]
+
+
+def rows(section, block=-1):
+    tables = [block for block in section["blocks"] if block["kind"] == "table"]
+    return tables[block]["rows"]
+
+
+def test_the_verdict_names_the_broken_criterion(files, document):
+    page = Checked(files["compare.html"])
+    assert "bad in place of off" in page.text
+    assert "B fails criteria that A meets: reach." in page.text
+    assert document["verdict"]["data"]["broken"] == ["reach"]
+    assert rows(document["criteria"])[0][0] == "reach"
+    assert document["criteria"]["data"]["reach"]["a"]["verdict"] == "pass"
+    assert document["criteria"]["data"]["reach"]["b"]["verdict"] == "fail"
+
+
+def test_regressions_come_first_with_their_intervals(found, document):
+    listed = rows(document["overall"])
+    verdicts = [row[-1] for row in listed]
+    assert verdicts == sorted(verdicts, key=[WORSE, "undecided", BETTER].index)
+    assert verdicts[0] == WORSE
+    changes = document["overall"]["data"]["changes"]
+    assert [change["metric"] for change in changes] == [row[0] for row in listed]
+    first = found.changes[0]
+    everywhere = changes + document["slices"]["data"]["changes"]
+    assert len(everywhere) == len(found.changes)
+    (same,) = (c for c in everywhere if (c["where"], c["metric"]) == (first.where, first.metric))
+    assert same["difference"]["low"] == pytest.approx(first.difference.low)
+    assert (same["a"], same["b"]) == pytest.approx((first.before, first.after))
+
+
+def test_an_improvement_is_said_and_drawn(found):
+    back = Comparison.of(found.new, found.old)
+    page = Checked(render_comparison(back)["compare.html"])
+    assert "B is surely better in" in page.text
+    assert "B fails criteria" not in page.text
+    assert page.tags.count("svg") == 1
+
+
+def test_is_whole_without_a_network_on_a_phone(files, tmp_path):
+    path = tmp_path / "compare.html"
+    path.write_text(files["compare.html"], encoding="utf-8")
+    with opened(tmp_path / "profile") as browser:
+        for width in (390, 1200):
+            browser.open(path.as_uri(), width)
+            events = [event.get("method") for event in browser.events]
+            assert "Runtime.exceptionThrown" not in events
+            assert "Log.entryAdded" not in events
+            assert browser.evaluate("document.documentElement.scrollWidth") <= width
