@@ -15,7 +15,14 @@ from torch_geometric.data import HeteroData
 from torch_geometric.loader import DataLoader
 
 from forecast.datasets.store import SceneStore
-from forecast.datasets.windows import Window, WindowSpec, min_history_steps, origins, window
+from forecast.datasets.windows import (
+    Window,
+    WindowSpec,
+    min_history_steps,
+    origins,
+    window,
+    window_seed,
+)
 from forecast.errors import ForecastError, require
 from forecast.graphs.augment import AugmentConfig, augment_graph, augment_window
 from forecast.graphs.hetero import GraphConfig, window_graph
@@ -68,7 +75,8 @@ class WindowDataset(Dataset[HeteroData]):
         return len(self.index)
 
     def __getitem__(self, item: int) -> HeteroData:
-        return window_graph(self.window(item), self.graph)
+        name, at = self.index[item]
+        return _seeded(window_graph(self.window(item), self.graph), window_seed(0, name, at))
 
     def window(self, item: int) -> Window:
         """A window as it is, not varied."""
@@ -80,7 +88,13 @@ class WindowDataset(Dataset[HeteroData]):
         rng = np.random.default_rng(seed)
         graph = window_graph(augment_window(self.window(item), config, rng), self.graph)
         augment_graph(graph, config, rng)
-        return graph
+        return _seeded(graph, seed)
+
+
+def _seeded(graph: HeteroData, seed: int) -> HeteroData:
+    """A graph that carries the seed of the noise it is imagined with, ``seed [1]``."""
+    graph.seed = torch.tensor([seed])
+    return graph
 
 
 class TrainingWindows(Dataset[HeteroData]):
@@ -100,30 +114,66 @@ class TrainingWindows(Dataset[HeteroData]):
         return self.sources[source].varied(item, self.augment, seed)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Which of several processes that train together this one is.
+
+    Attributes:
+        rank: From 0 on.
+        processes: Their number.
+    """
+
+    rank: int = 0
+    processes: int = 1
+
+
 class Draws(Sampler[tuple[int, int]]):
     """Draws (window, seed) with replacement; a function of the run's seed and the epoch alone.
 
+    Processes take turns, so that their batches of one step together are the batch that a single
+    process would have.
+
     Args:
         weights: Relative frequency of each window.
-        count: Draws per epoch.
+        count: Draws per epoch of all processes together; what does not divide is left out.
         seed: Seed of the run.
         epoch: Gives the number of the epoch that starts.
+        place: This process.
     """
 
     def __init__(
-        self, weights: NDArray[np.float64], count: int, seed: int, epoch: Callable[[], int]
+        self,
+        weights: NDArray[np.float64],
+        count: int,
+        seed: int,
+        epoch: Callable[[], int],
+        place: Place = Place(),
     ) -> None:
         self.share = weights / weights.sum()
-        self.count, self.seed, self.epoch = count, seed, epoch
+        self.count, self.seed, self.epoch, self.place = count, seed, epoch, place
 
     def __len__(self) -> int:
-        return self.count
+        return self.count // self.place.processes
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         rng = np.random.default_rng([self.seed, self.epoch()])
         windows = rng.choice(len(self.share), size=self.count, p=self.share)
         seeds = rng.integers(2**63, size=self.count)
-        return zip(windows.tolist(), seeds.tolist(), strict=True)
+        mine = slice(self.place.rank, len(self) * self.place.processes, self.place.processes)
+        return zip(windows[mine].tolist(), seeds[mine].tolist(), strict=True)
+
+
+class Share(Sampler[int]):
+    """A process's share of windows that are scored once each, never padded to equal shares."""
+
+    def __init__(self, count: int, place: Place) -> None:
+        self.mine = range(place.rank, count, place.processes)
+
+    def __len__(self) -> int:
+        return len(self.mine)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.mine)
 
 
 class ForecastDataModule(pl.LightningDataModule):
@@ -136,8 +186,8 @@ class ForecastDataModule(pl.LightningDataModule):
         augment: How training windows are varied.
         history_steps: Observed steps, the current one included.
         horizon_steps: Imagined steps.
-        batch_size: Windows per batch.
-        windows_per_epoch: Training windows drawn per epoch.
+        batch_size: Windows per batch, in each process.
+        windows_per_epoch: Training windows drawn per epoch, by all processes together.
         num_workers: Loader processes; 0 loads in the training process.
     """
 
@@ -203,21 +253,30 @@ class ForecastDataModule(pl.LightningDataModule):
             self.windows_per_epoch,
             seed=self.seed,
             epoch=lambda: self.trainer.current_epoch if self.trainer else 0,
+            place=self._place(),
         )
-        return self._loader(self.train_set, sampler=draws, drop_last=True)
+        least = f"at least a batch of {self.batch_size} for each process"
+        require(len(draws) >= self.batch_size, "windows per epoch and process", len(draws), least)
+        return self._loader(self.train_set, draws, drop_last=True)
 
     def val_dataloader(self) -> DataLoader:
-        """All scored windows, in order."""
-        return self._loader(self.val_set)
+        """All scored windows, in order; of several processes each has its share."""
+        place, count = self._place(), len(self.val_set)
+        require(count >= place.processes, "validation windows", count, "one for each process")
+        return self._loader(self.val_set, Share(count, place))
 
     def test_dataloader(self) -> DataLoader:
         """The validation windows: what ``forecast test`` scores."""
         return self.val_dataloader()
 
+    def _place(self) -> Place:
+        trainer = self.trainer
+        return Place(trainer.global_rank, trainer.world_size) if trainer else Place()
+
     def _loader(
         self,
         windows: Dataset[HeteroData],
-        sampler: Draws | None = None,
+        sampler: Draws | Share,
         drop_last: bool = False,
     ) -> DataLoader:
         return DataLoader(

@@ -68,7 +68,7 @@ class PedestrianForecaster(nn.Module):
 
         Args:
             graph: What was seen.
-            noise: Of the mode with either hand and of K samples (`draw_noise`).
+            noise: Of the mode with either hand and of K samples (`forecast.models.noise`).
             plan: Poses that some agents follow.
 
         Returns:
@@ -87,7 +87,7 @@ class PedestrianForecaster(nn.Module):
     def loss(
         self,
         graph: HeteroData,
-        samples: int,
+        noise: Noise,
         config: LossConfig,
         counted: Tensor,
         plan: Plan | None = None,
@@ -96,7 +96,7 @@ class PedestrianForecaster(nn.Module):
 
         Args:
             graph: A graph (or batch) with its targets.
-            samples: Number of sampled futures S.
+            noise: Of the mode with either hand and of S samples (`window_noise`).
             config: Weights of the terms.
             counted: Agents and steps that count ``[N, T]``; those that follow a plan do not.
             plan: Poses that some agents follow.
@@ -106,9 +106,6 @@ class PedestrianForecaster(nn.Module):
             ``[1 + S, N, T, 2]``.
         """
         agent = graph["agent"]
-        steps = agent.future.shape[1]
-        size = self.config.world_model
-        noise = draw_noise(size, samples, agent.num_nodes, steps, like=agent.position)
         context = self.context(graph)
         state = self.observe(context, graph)
         futures = self.futures(context, state, noise, plan)
@@ -119,33 +116,3 @@ class PedestrianForecaster(nn.Module):
         weight = torch.where(agent.kind == AgentKind.PEDESTRIAN, weight, config.vehicles)
         parts = rollout_loss(futures[1:], futures[0], agent.future, counted, weight, config)
         return parts, futures
-
-
-def draw_noise(
-    config: WorldModelConfig, samples: int, agents: int, steps: int, like: Tensor
-) -> Noise:
-    """Random numbers for a mode and K samples.
-
-    The first two futures have no noise and differ in their hand: their mean is the mode. Every
-    sample has a hand of its own, drawn like the rest.
-
-    Args:
-        config: Sizes.
-        samples: Number of samples K.
-        agents: N.
-        steps: T.
-        like: A tensor with the wanted dtype and device.
-
-    Returns:
-        Noise of ``2 + K`` futures.
-    """
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, dtype=like.dtype, device=like.device)
-
-    intent = normal(2 + samples, agents, config.intent)
-    noise = normal(steps, 2 + samples, agents, config.noise)
-    hand = normal(2 + samples).sign()
-    intent[:2], noise[:, :2] = 0, 0
-    hand[0], hand[1] = 1, -1
-    return Noise(intent, noise, hand)

@@ -110,14 +110,16 @@ def rollout_loss(
         config: Weights of the terms.
 
     Returns:
-        Scalars ``loss``, ``energy_score``, ``best_of``, ``mode``.
+        Scalars ``loss``, ``energy_score``, ``best_of``, ``mode``: means over the agents by their
+        weights; and ``weight``, the sum of these.
     """
     share = weight * mask.any(-1)
-    share = share / share.sum().clamp(min=1e-6)
+    total = share.sum()
+    share = share / total.clamp(min=1e-6)
     parts = {
         "energy_score": (energy_score(samples, truth, mask) * share).sum(),
         "best_of": (displacement_loss(samples, truth, mask).min(0).values * share).sum(),
         "mode": (displacement_loss(mode, truth, mask) * share).sum(),
     }
     loss = parts["energy_score"] + config.best_of * parts["best_of"] + config.mode * parts["mode"]
-    return {"loss": loss, **parts}
+    return {"loss": loss, **parts, "weight": total}

@@ -1,4 +1,4 @@
-"""Random numbers that belong to an agent, not to its place in a list.
+"""Random numbers that belong to an agent or a window, not to its place in a list.
 
 Each agent's numbers depend on the seed and its name alone. Leaving another agent out, or listing
 the agents in another order, leaves them as they are, so a difference between two forecasts is the
@@ -89,6 +89,44 @@ def keyed_noise(
     """
     noise, names = KeyedNoise(config, samples, seed), list(agent_ids)
     return Noise(noise.intent(names), noise.steps(names, 0, steps), noise.hand())
+
+
+def window_noise(
+    config: WorldModelConfig, seeds: Iterable[int], agents: Iterable[int], samples: int, steps: int
+) -> Noise:
+    """The noise of windows side by side in a batch; each window's depends on its seed alone.
+
+    Which other windows are in the batch, and which process works on it, changes nothing.
+
+    Args:
+        config: Sizes.
+        seeds: A seed of each window ``[B]``.
+        agents: The number of agents of each ``[B]``, N together.
+        samples: Number of samples S.
+        steps: T.
+
+    Returns:
+        Noise of ``2 + S`` futures, float32, with a hand for each agent.
+    """
+    parts = [
+        _of_window(config, seed, count, samples, steps)
+        for seed, count in zip(seeds, agents, strict=True)
+    ]
+    intents, smalls, hands = zip(*parts, strict=True)
+    return Noise(torch.cat(intents, 1), torch.cat(smalls, 2), torch.cat(hands, 1))
+
+
+def _of_window(
+    config: WorldModelConfig, seed: int, agents: int, samples: int, steps: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Intent, small numbers and hands of the mode (no noise, either hand) and the samples."""
+    generator = torch.Generator().manual_seed(seed)
+    intent = torch.randn(2 + samples, agents, config.intent, generator=generator)
+    small = torch.randn(steps, 2 + samples, agents, config.noise, generator=generator)
+    hand = torch.randint(2, (2 + samples,), generator=generator) * 2.0 - 1
+    intent[:2], small[:, :2] = 0, 0
+    hand[0], hand[1] = 1, -1
+    return intent, small, hand[:, None].expand(-1, agents)
 
 
 def _with_mode(values: NDArray[np.float32], axis: int) -> Tensor:

@@ -121,7 +121,8 @@ class State:
         seen: Whether the agent was ever seen ``[S, N]``.
         steady: Whether its velocity is known ``[S, N]``.
         unseen_s: Time since it was last seen ``[S, N]``.
-        hand: With which hand the network looks at each copy, 1 or -1 ``[S, 1]``.
+        hand: With which hand the network looks at each copy, 1 or -1 ``[S, 1]``; where there are
+            several worlds side by side, at each of its agents ``[S, N]``.
     """
 
     hidden: Tensor
@@ -132,15 +133,21 @@ class State:
     hand: Tensor
 
     def seen_with(self, hand: Tensor) -> State:
-        """Copies of a world observed with both hands (S = 2), one for each given hand ``[S]``."""
-        copy = (hand < 0).long()
+        """Copies of a world observed with both hands (S = 2), one for each given hand.
+
+        Args:
+            hand: 1 or -1 ``[S]``, or for each agent ``[S, N]``.
+        """
+        by_agent = hand if hand.ndim == 2 else hand[:, None]
+        copy = (by_agent < 0).long().expand(-1, self.seen.shape[1])
+        agent = torch.arange(self.seen.shape[1], device=hand.device)
         return State(
-            self.hidden[copy],
-            self.motion.map(lambda value: value[copy]),
-            self.seen[copy],
-            self.steady[copy],
-            self.unseen_s[copy],
-            self.hand[copy],
+            self.hidden[copy, agent],
+            self.motion.map(lambda value: value[copy, agent]),
+            self.seen[copy, agent],
+            self.steady[copy, agent],
+            self.unseen_s[copy, agent],
+            by_agent,
         )
 
     def select(self, agents: Tensor) -> State:
@@ -202,7 +209,8 @@ class Noise:
     Attributes:
         intent: Standard normal ``[S, N, I]``.
         steps: Standard normal ``[T, S, N, J]``.
-        hand: With which hand each future is imagined: 1 or -1, equally likely ``[S]``.
+        hand: With which hand each future is imagined: 1 or -1, equally likely ``[S]``; of several
+            worlds side by side ``[S, N]``, the same for all agents of one.
     """
 
     intent: Tensor

@@ -47,6 +47,7 @@ class ForecastCLI(LightningCLI):
             Path(run).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ForecastError(f"--run {run}: {error.strerror}; give a folder to write") from None
+        kwargs["use_distributed_sampler"] = False  # the data module shares its windows out itself
         kwargs["default_root_dir"] = self._get(self.config, "trainer.default_root_dir") or run
         if self._get(self.config, "trainer.logger") is None:
             kwargs["logger"] = TensorBoardLogger(run, name="", version="")

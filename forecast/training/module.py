@@ -20,7 +20,8 @@ from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.losses import LossConfig
 from forecast.models.metrics.classes import collection
 from forecast.models.metrics.scored import Scored
-from forecast.models.state import Plan
+from forecast.models.noise import window_noise
+from forecast.models.state import Noise, Plan
 from forecast.scene import AgentKind
 
 CHECKPOINT_KEY = "forecast"
@@ -110,8 +111,11 @@ class ForecastModule(pl.LightningModule):
         self._seed = torch.initial_seed()
 
     def on_train_batch_start(self, batch: HeteroData, batch_index: int) -> None:
-        """Seeds every step by itself, so that a resumed run goes on as the unbroken one."""
-        place = [self._seed, self.current_epoch, batch_index, self.global_rank]
+        """Seeds every step by itself, so that a resumed run goes on as the unbroken one.
+
+        The same in all processes: what is drawn here is of the step; noise belongs to windows.
+        """
+        place = [self._seed, self.current_epoch, batch_index]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def training_step(self, batch: HeteroData, batch_index: int) -> Tensor:
@@ -130,21 +134,45 @@ class ForecastModule(pl.LightningModule):
         agent, training = batch["agent"], stage == "train"
         plan = _true_ego_plan(batch) if training and torch.rand(()) < self.plan_share else None
         counted = agent.future_valid if training else agent.future_valid & agent.scored[:, None]
-        samples = self.samples if training else self.val_samples
-        parts, futures = self.forecaster.loss(batch, samples, self.loss_config, counted, plan)
-        self._log(stage, parts, batch, futures)
+        noise = self._noise(batch, self.samples if training else self.val_samples)
+        parts, futures = self.forecaster.loss(batch, noise, self.loss_config, counted, plan)
+        weight = parts.pop("weight").detach()
+        if training:
+            share = self._share(weight)
+            parts = {name: value * share for name, value in parts.items()}
+        self._log(stage, parts, weight, batch, futures)
         return parts["loss"]
 
+    def _noise(self, batch: HeteroData, samples: int) -> Noise:
+        agent, size = batch["agent"], self.config.world_model
+        seeds, agents = batch.seed.tolist(), agent.ptr.diff().tolist()
+        noise = window_noise(size, seeds, agents, samples, agent.future.shape[1])
+        return noise.to(agent.position.device)
+
+    def _share(self, weight: Tensor) -> Tensor:
+        """What turns this process's mean into its part of the mean over all processes' agents.
+
+        Gradients are averaged over processes, whose batches do not weigh the same.
+        """
+        weights: Any = self.all_gather(weight)
+        share: Tensor = weight * weights.numel() / weights.sum().clamp(min=1e-6)
+        return share
+
     def _log(
-        self, stage: str, parts: dict[str, Tensor], batch: HeteroData, futures: Tensor
+        self,
+        stage: str,
+        parts: dict[str, Tensor],
+        weight: Tensor,
+        batch: HeteroData,
+        futures: Tensor,
     ) -> None:
-        scored = batch["agent"].scored
-        size = batch.num_graphs if stage == "train" else int(scored.sum())
         losses = {f"{stage}/{name}": value.detach() for name, value in parts.items()}
+        # A float: Lightning rounds whole numbers down when it brings those of processes together.
+        size: Any = float(batch.num_graphs if stage == "train" else weight)
         self.log_dict(losses, batch_size=size, on_epoch=True, on_step=False, sync_dist=True)
         if stage != "train":
             metrics = self.val_metrics if stage == "val" else self.test_metrics
-            metrics.update(_scored(batch, futures[:, scored]))
+            metrics.update(_scored(batch, futures[:, batch["agent"].scored]))
             self.log_dict(metrics, on_epoch=True, batch_size=size)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

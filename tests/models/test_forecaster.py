@@ -13,9 +13,9 @@ from torch_geometric.data import Batch
 
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import window_graph
-from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster, draw_noise
+from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.losses import LossConfig
-from forecast.models.noise import keyed_noise
+from forecast.models.noise import keyed_noise, window_noise
 from forecast.models.state import Plan
 from forecast.models.world_model import WorldModelConfig
 from forecast.scene import AgentKind, Scene
@@ -149,10 +149,11 @@ def test_people_near_moving_traffic_weigh_more() -> None:
     graph["agent"].future += torch.tensor([1.0, 2.0, 3.0, 0.0])[:, None, None]  # errors to tell
     counted = graph["agent"].future_valid
     model = PedestrianForecaster(CONFIG)
+    noise = window_noise(CONFIG.world_model, [0], [4], samples=2, steps=8)
 
     def mode_error(traffic: float, who: list[bool]) -> float:
         config, only = LossConfig(vehicles=0, traffic=traffic), torch.tensor(who)[:, None]
-        return float(model.loss(graph, 2, config, counted & only)[0]["mode"].detach())
+        return float(model.loss(graph, noise, config, counted & only)[0]["mode"].detach())
 
     everybody = [True, True, True, False]
     alone = mode_error(1.0, [True, False, False, False])
@@ -167,7 +168,7 @@ def test_every_weight_gets_a_gradient() -> None:
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     graph = window_graph(window(street_scene(), 10, SPEC), CONFIG.graph)
-    noise = draw_noise(CONFIG.world_model, 2, graph["agent"].num_nodes, 8, like=torch.zeros(1))
+    noise = window_noise(CONFIG.world_model, [0], [graph["agent"].num_nodes], samples=2, steps=8)
     model(graph, noise).square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
@@ -175,12 +176,13 @@ def test_every_weight_gets_a_gradient() -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_the_first_noise_is_the_mode() -> None:
-    noise = draw_noise(CONFIG.world_model, 3, 5, 4, like=torch.zeros(1))
-    assert noise.intent.shape == (5, 5, 4)
-    assert noise.steps.shape == (4, 5, 5, 2)
-    assert noise.intent[:2].eq(0).all()
-    assert noise.steps[:, :2].eq(0).all()
-    assert noise.steps[:, 2:].ne(0).all()
-    assert noise.hand[:2].tolist() == [1, -1]
-    assert noise.hand.abs().eq(1).all()
+def test_windows_side_by_side_are_imagined_as_if_alone(model) -> None:
+    scenes = [street_scene(seed) for seed in range(3)]
+    graphs = [window_graph(window(scene, 10, SPEC), CONFIG.graph) for scene in scenes]
+    sizes = [graph["agent"].num_nodes for graph in graphs]
+    with torch.inference_mode():
+        noise = window_noise(CONFIG.world_model, [5, 6, 7], sizes, samples=6, steps=8)
+        together = model(Batch.from_data_list(graphs), noise).split(sizes, dim=1)
+        for seed, graph, size, beside in zip([5, 6, 7], graphs, sizes, together, strict=True):
+            alone = model(graph, window_noise(CONFIG.world_model, [seed], [size], 6, 8))
+            torch.testing.assert_close(beside, alone, atol=1e-4, rtol=0)

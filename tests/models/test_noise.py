@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from forecast.models.noise import keyed_noise
+from forecast.models.noise import keyed_noise, window_noise
 from forecast.models.world_model import WorldModelConfig
 
 CONFIG = WorldModelConfig(intent=3, noise=2)
@@ -59,3 +59,26 @@ def test_noise_is_standard_normal_and_independent() -> None:
     between_numbers = np.corrcoef(intent.transpose(2, 1, 0).reshape(1200, 20)[::7])
     assert abs(between_samples).max() < 5 / np.sqrt(flat.shape[1])
     assert abs(between_numbers[np.triu_indices(len(between_numbers), 1)].mean()) < 0.01
+
+
+def test_the_noise_of_a_window_depends_on_its_seed_alone() -> None:
+    one = window_noise(CONFIG, [7, 8], [2, 3], samples=40, steps=4)
+    other = window_noise(CONFIG, [9, 8], [4, 3], samples=40, steps=4)
+    assert torch.equal(one.intent[:, 2:], other.intent[:, 4:])
+    assert torch.equal(one.steps[:, :, 2:], other.steps[:, :, 4:])
+    assert torch.equal(one.hand[:, 2:], other.hand[:, 4:])
+    assert not torch.equal(one.intent[2:, :2], other.intent[2:, :2])
+
+
+def test_the_noise_of_a_window_begins_with_the_mode_and_has_one_hand_at_a_time() -> None:
+    noise = window_noise(CONFIG, [7, 8], [2, 3], samples=40, steps=4)
+    assert noise.intent.shape == (42, 5, 3)
+    assert noise.steps.shape == (4, 42, 5, 2)
+    assert noise.intent[:2].eq(0).all()
+    assert noise.steps[:, :2].eq(0).all()
+    assert noise.steps[:, 2:].ne(0).all()
+    assert noise.hand[:2].T.tolist() == [[1, -1]] * 5
+    for mine in (noise.hand[2:, :2], noise.hand[2:, 2:]):
+        assert mine.eq(mine[:, :1]).all()
+        assert 10 < mine[:, 0].eq(1).sum() < 30
+    assert not torch.equal(noise.hand[:, 0], noise.hand[:, 2])
