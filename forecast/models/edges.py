@@ -148,9 +148,11 @@ def edges_in_range(source: Places, target: Places, pairs: Tensor, radius: Tensor
         radius: Range of each pair of nodes that do not extend it ``[P]``.
     """
     if len(target.x) * len(radius) >= _WORTH_PRUNING:
-        (near,) = _within(source.around(), target.around(), pairs, radius)[0].nonzero(as_tuple=True)
+        (near,) = within_range(source.around(), target.around(), pairs, radius)[0].nonzero(
+            as_tuple=True
+        )
         pairs, radius = pairs.index_select(1, near), radius.index_select(0, near)
-    copy, pair = _within(source, target, pairs, radius).nonzero(as_tuple=True)
+    copy, pair = within_range(source, target, pairs, radius).nonzero(as_tuple=True)
 
     def ends(places: Places, nodes: Tensor, *, ascending: bool) -> Ends:
         node, (copies, count) = nodes.index_select(0, pair), places.x.shape
@@ -164,7 +166,7 @@ def edges_in_range(source: Places, target: Places, pairs: Tensor, radius: Tensor
     )
 
 
-def _within(source: Places, target: Places, pairs: Tensor, radius: Tensor) -> Tensor:
+def within_range(source: Places, target: Places, pairs: Tensor, radius: Tensor) -> Tensor:
     """Which pairs are within range ``[S, P]``."""
     one, other = pairs
     x, y = (

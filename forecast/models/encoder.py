@@ -162,7 +162,8 @@ class _Frame(NamedTuple):
         return seen_from((x, y), (self.facing_x, self.facing_y), self.hand)
 
 
-_FRAME = len(_Frame._fields)
+FRAME = len(_Frame._fields)
+"""Rows of `Interaction.looks` that say where agents are and how they face."""
 
 
 class _Body(NamedTuple):
@@ -179,7 +180,7 @@ class _Body(NamedTuple):
     def of(cls, table: Tensor, ends: Ends) -> _Body:
         """Those at the ends of edges; of a table of all agents, a row per value ``[10, N]``."""
         values = table.index_select(1, ends.node)
-        return cls(_Frame(*values[:_FRAME]), *values[_FRAME:])
+        return cls(_Frame(*values[:FRAME]), *values[FRAME:])
 
 
 class Interaction(nn.Module):
@@ -205,23 +206,35 @@ class Interaction(nn.Module):
         Returns:
             From agents and from the map, each ``[S * N, messages]``.
         """
+        table = self.looks(context, state, present)
+        places = Places(table[0], table[1], table[AHEAD])
+        near = edges_in_range(places, places, context.pairs, context.radius)
+        told = self.agents.source(hidden)
+        from_agents = self.from_agents(table.flatten(1), near, told, hidden)
+        return from_agents, self.from_map(
+            context, table[:FRAME], self.map_edges(context, table), hidden
+        )
+
+    def looks(self, context: Context, state: State, present: Tensor) -> Tensor:
+        """What is seen of agents: pose, hand, velocity, ranges and presence ``[10, S, N]``."""
         motion, shape = state.motion, present.shape
         frames = (*motion.position.unbind(-1), *motion.facing.unbind(-1), state.hand.expand(shape))
         ahead, reach = self._ahead(context, motion.velocity), context.reach_m.expand(shape)
-        table = torch.stack([*frames, *motion.velocity.unbind(-1), ahead, reach, present])
-        from_agents = self._from_agents(context, table, ahead, hidden)
-        return from_agents, self._from_map(context, table[:_FRAME], hidden)
+        return torch.stack([*frames, *motion.velocity.unbind(-1), ahead, reach, present])
 
     def _ahead(self, context: Context, velocity: Tensor) -> Tensor:
         """By how much ranges grow: a fast vehicle is noticed, and looks, farther ahead."""
         return velocity.norm(dim=-1) * (self.ahead_s * context.drives)
 
-    def _from_agents(
-        self, context: Context, table: Tensor, ahead: Tensor, hidden: Tensor
-    ) -> Tensor:
-        places = Places(table[0], table[1], ahead)
-        edges = edges_in_range(places, places, context.pairs, context.radius)
-        table = table.flatten(1)
+    def from_agents(self, table: Tensor, edges: Edges, told: Tensor, hidden: Tensor) -> Tensor:
+        """What agents take from agents ``[R, messages]``.
+
+        Args:
+            table: What is seen of M agents ``[10, M]``, see `looks`; the first R are the targets.
+            edges: From all agents to the targets.
+            told: What all agents tell ``[M, messages]``.
+            hidden: What the targets know ``[R, D]``.
+        """
         other, own = _Body.of(table, edges.source), _Body.of(table, edges.target)
         x, y = own.frame.sees(other.frame.x - own.frame.x, other.frame.y - own.frame.y)
         distance = length(x, y)
@@ -236,7 +249,6 @@ class Interaction(nn.Module):
         ]
         radius = edges.radius + torch.maximum(other.ahead_m, own.ahead_m)
         fade = fade_out(distance, radius) * other.present
-        told = self.agents.source(hidden)
         gathered: Tensor = self.agents(told, hidden, edges, torch.stack(features), fade)
         return gathered
 
@@ -253,23 +265,38 @@ class Interaction(nn.Module):
         near[target[moves[source] & (distance < radius)]] = True
         return near
 
-    def _from_map(self, context: Context, table: Tensor, hidden: Tensor) -> Tensor:
+    def map_edges(self, context: Context, table: Tensor) -> Edges:
+        """Edges from the map pieces in range to agents as seen ``[10, S, N]``, see `looks`."""
         pieces, pairs = context.map, context.map_pairs
         radius = table.new_full(pairs.shape[1:], self.map_radius_m)
         middles = Places(pieces.poses[:1], pieces.poses[1:2])
-        edges = edges_in_range(middles, Places(table[0], table[1]), pairs, radius)
-        piece, pieces_in_all = edges.source.node, edges.source.nodes
-        own = _Frame(*table.flatten(1).index_select(1, edges.target.node))
+        return edges_in_range(middles, Places(table[0], table[1]), pairs, radius)
+
+    def from_map(self, context: Context, frames: Tensor, edges: Edges, hidden: Tensor) -> Tensor:
+        """What agents take from the map ``[R, messages]``.
+
+        Args:
+            context: The world's constants.
+            frames: Frames of the agents ``[5, ...]``, R of them: the first rows of `looks`.
+            edges: From map pieces to them.
+            hidden: What they know ``[R, D]``.
+        """
+        pieces, piece = context.map, edges.source.node
+        own = _Frame(*frames.flatten(1).index_select(1, edges.target.node))
         middle_x, middle_y, *direction = pieces.poses.index_select(1, piece)
         x, y = own.sees(middle_x - own.x, middle_y - own.y)
         distance = length(x, y)
         features = torch.stack(_pose_features(x, y, distance, *own.sees(*direction)))
-        seen = Ends(piece + pieces_in_all * (own.hand < 0), len(pieces.told))
+        count = pieces.poses.shape[1]
+        seen = Ends(piece + count * (own.hand < 0), len(pieces.told))
         fade = fade_out(distance, edges.radius)
         edges = replace(edges, source=seen)
         gathered: Tensor = self.map(pieces.told, hidden, edges, features, fade)
         return gathered
 
+
+AHEAD = FRAME + _Body._fields.index("ahead_m") - 1
+"""Row of `Interaction.looks` that says by how much an agent extends ranges."""
 
 _MAP_SCALE_M = 10.0
 _POSE_FEATURES = 5

@@ -72,6 +72,12 @@ class Context:
             torch.stack([piece, new_index[agent]]),
         )
 
+    def rows(self, agents: Tensor) -> Context:
+        """Rows ``[R]`` that stand for agents, an agent as often as wanted; nobody near them."""
+        nothing = self.pairs[:, :0]
+        of = self.kind[agents], self.size[agents], self.dt[agents]
+        return Context(*of, nothing, self.radius[:0], self.map, nothing)
+
     @cached_property
     def people_pairs(self) -> Tensor:
         """The candidate pairs of two pedestrians, each once ``[2, E']``."""
@@ -159,6 +165,21 @@ class State:
             self.steady[:, agents],
             self.unseen_s[:, agents],
             self.hand,
+        )
+
+    def rows(self, at: Tensor) -> State:
+        """What is believed of some agents of some copies, by index ``[R]`` in ``[S * N]``."""
+
+        def of(values: Tensor) -> Tensor:
+            return values.flatten(0, 1)[at][None]
+
+        return State(
+            of(self.hidden),
+            self.motion.map(of),
+            of(self.seen),
+            of(self.steady),
+            of(self.unseen_s),
+            of(self.hand.expand_as(self.seen)),
         )
 
     def beside(self, others: State) -> State:

@@ -8,6 +8,7 @@ models (Hafner et al. 2019, 2023): `initial`, `observe`, `imagine`, and a loss o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -134,19 +135,28 @@ class WorldModel(nn.Module):
         Returns:
             Kinematic states of all steps, shapes ``[S, N, T, ...]``.
         """
+        _, *states = self.unfold(context, state, noise, plan)
+        return stack([state.motion for state in states])
+
+    def unfold(
+        self, context: Context, state: State, noise: Noise, plan: Plan | None = None
+    ) -> Iterator[State]:
+        """The T + 1 states that `imagine` goes through, the present one first.
+
+        Each later one has the motion after its step, and what was believed when taking the step.
+        """
         state = self.intend_to(state.seen_with(noise.hand), noise.intent)
-        motions: list[Motion] = []
+        yield state
         before = state.motion
         for step, small in enumerate(noise.steps):
-            if motions:
+            if step > 0:
                 state = self.notice(context, state, before.velocity)
             before, motion = state.motion, self.move(context, state, noise.intent, small)
             if plan is not None:
                 planned = self.follow(context, before, plan.poses[step])
                 motion = choose(plan.follows.expand_as(state.seen), planned, motion)
             state = replace(state, motion=motion)
-            motions.append(motion)
-        return stack(motions)
+            yield state
 
     def intend_to(self, state: State, intent: Tensor) -> State:
         """Gives every agent of S worlds its intent ``[S, N, I]``."""
@@ -155,25 +165,37 @@ class WorldModel(nn.Module):
 
     def move(self, context: Context, state: State, intent: Tensor, noise: Tensor) -> Motion:
         """Where every agent is one step later, by its state, intent and noise ``[S, N, J]``."""
+        change, wanted = self.decides(context, state, intent, noise)
+        return self.moved(context, state, change, self._pass_by(context, state, wanted))
+
+    def decides(
+        self, context: Context, state: State, intent: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """How all change their speed and direction, and the velocities they are up to ``[.., 2]``.
+
+        Changes are along each agent's facing and across, in m/s; a vehicle's across in rad/s.
+        """
         change = self.decide(torch.cat([state.hidden, intent, noise], -1)) * context.dt[:, None]
-        motion = state.motion
-        wanted = motion.velocity + to_world(change, motion.facing, state.hand)
-        walked = walk(motion, self._pass_by(context, motion.position, wanted), context.dt)
+        return change, state.motion.velocity + to_world(change, state.motion.facing, state.hand)
+
+    def moved(self, context: Context, state: State, change: Tensor, passing: Tensor) -> Motion:
+        """The motions after a step with these changes, people with these velocities."""
+        walked = walk(state.motion, passing, context.dt)
         faster, turning = change.unbind(-1)
-        driven = drive(motion, faster, state.hand * turning, context.dt)
+        driven = drive(state.motion, faster, state.hand * turning, context.dt)
         return choose(context.drives.expand_as(state.seen), driven, walked)
 
-    def _pass_by(self, context: Context, position: Tensor, wanted: Tensor) -> Tensor:
+    def _pass_by(self, context: Context, state: State, wanted: Tensor) -> Tensor:
         """Velocities ``[S, N, 2]`` of people who do not walk through each other."""
+        position, dt = state.motion.position, context.dt.expand(wanted.shape[:2])
         pairs, steps = context.people_pairs, wanted.detach().norm(dim=-1) * context.dt
         x, y = position.detach().unbind(-1)
         places = Places(x, y, spread=steps)
-        gap = steps.new_full(pairs.shape[1:], _BODY_GAP_M)
+        gap = steps.new_full(pairs.shape[1:], BODY_GAP_M)
         edges = edges_in_range(places, places, pairs, gap)
         meeting = edges.source.node, edges.target.node
-        dt = context.dt.expand(position.shape[:2]).flatten()
-        passing = pass_by(position.flatten(0, 1), wanted.flatten(0, 1), dt, meeting, _BODY_GAP_M)
-        return passing.view_as(wanted)
+        flat = (position.flatten(0, 1), wanted.flatten(0, 1), dt.flatten())
+        return pass_by(*flat, meeting, BODY_GAP_M).view_as(wanted)
 
     def notice(self, context: Context, state: State, velocity_before: Tensor) -> State:
         """Lets every agent take in its own motion and its surroundings as they are now."""
@@ -189,7 +211,7 @@ class WorldModel(nn.Module):
         self, context: Context, state: State, velocity_before: Tensor, present: Tensor
     ) -> Tensor:
         """The next hidden state ``[S, N, D]`` from the motion and the surroundings."""
-        described = self.describe(_motion_features(context, state, velocity_before))
+        described = self.describe(motion_features(context, state, velocity_before))
         before = state.hidden.flatten(0, 1)
         around = self.interaction(context, state, before + described, present)
         after = self.recur(torch.cat([described, *around], -1), before)
@@ -197,11 +219,11 @@ class WorldModel(nn.Module):
 
 
 _MOTION_FEATURES = 8
-_BODY_GAP_M = 0.25
+BODY_GAP_M = 0.25
 """Centres of two people do not come nearer than this; in recordings they hardly ever do."""
 
 
-def _motion_features(context: Context, state: State, velocity_before: Tensor) -> Tensor:
+def motion_features(context: Context, state: State, velocity_before: Tensor) -> Tensor:
     """Each agent's own motion in its own frame, and its traits ``[S * N, features]``."""
     motion, shape = state.motion, state.seen.shape
     facing, change = motion.facing.unbind(-1), motion.velocity - velocity_before

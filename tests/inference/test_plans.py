@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -6,10 +7,12 @@ import pytest
 from forecast import AgentKind, ForecastError, Scene
 from forecast.inference import Forecaster
 from forecast.inference.plans import PlanWorlds
+from forecast.models.reactions import ReactionConfig
 from forecast.planning import EgoState, Futures, candidates, rank
 from tests.scenes import street_scene
 
 AT, STEPS, SAMPLES = 2, 8, 3
+EVERYBODY = ReactionConfig(math.inf, math.inf, math.inf)
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +22,14 @@ def plans() -> np.ndarray:
     return candidates(ego, 12, scene.lane_map, horizon_s=STEPS * 0.5)
 
 
-def worlds(forecaster: Forecaster, scene: Scene, plans: np.ndarray) -> PlanWorlds:
+def worlds(
+    forecaster: Forecaster,
+    scene: Scene,
+    plans: np.ndarray,
+    reactions: ReactionConfig = EVERYBODY,
+) -> PlanWorlds:
     cut = forecaster.window(scene, AT, plans.shape[1])
-    return PlanWorlds(forecaster.model, cut, plans, SAMPLES, seed=1)
+    return PlanWorlds(forecaster.model, cut, plans, SAMPLES, seed=1, reactions=reactions)
 
 
 def predicted(forecaster: Forecaster, scene: Scene, plan: np.ndarray | None = None) -> Futures:
@@ -50,16 +58,27 @@ def test_people_react_to_each_plan_as_if_it_were_the_only_one(forecaster, plans)
     assert np.abs(futures[0] - futures[1]).max() > 1e-3
 
 
-def test_who_is_out_of_reach_is_the_same_for_every_plan(forecaster, plans) -> None:
-    scene = street_scene()
-    tracks = scene.tracks
-    positions = tracks.positions_m.copy()
-    positions[2] += 500  # the second of those present
-    far = replace(scene, tracks=replace(tracks, positions_m=positions))
-    futures = worlds(forecaster, far, plans).reacting(np.arange(3)).positions_m
-    assert (futures[:, :, 1] == futures[:1, :, 1]).all()
-    expected = predicted(forecaster, far, plans[2]).positions_m
-    np.testing.assert_allclose(futures[2], expected, atol=1e-4)
+def test_whom_plans_do_not_come_near_are_replayed(forecaster, plans) -> None:
+    scene, chosen = street_scene(), np.array([1, 4, 11])
+    asked = worlds(forecaster, scene, plans, ReactionConfig(reach_m=0.0))
+    shared, futures = asked.unaware().positions_m, asked.reacting(chosen).positions_m
+    way = np.linalg.norm(np.diff(plans[chosen, :, :2], axis=1, prepend=0), axis=-1)
+    gap = np.linalg.norm(plans[chosen][:, None, None, :, :2] - shared, axis=-1)
+    never = (gap > way[:, None, None] / 2 + 1e-3).all(-1)
+    assert never.any()
+    np.testing.assert_array_equal(futures[never], np.broadcast_to(shared, futures.shape)[never])
+
+
+def test_few_imagined_anew_come_close_to_all_imagined_anew(forecaster, plans) -> None:
+    scene, chosen = street_scene(), np.arange(len(plans))
+    some = ReactionConfig(reach_m=10.0, after_s=2.0)
+    usual, full = worlds(forecaster, scene, plans, some), worlds(forecaster, scene, plans)
+    futures, exact = (w.reacting(chosen).positions_m for w in (usual, full))
+    shared = np.broadcast_to(full.unaware().positions_m, exact.shape)
+    met = (futures != shared).any((-1, -2))
+    assert 0 < met.sum() < met.size
+    error, effect = (np.linalg.norm(x - exact, axis=-1)[met] for x in (futures, shared))
+    assert error.mean() < 0.2 * effect.mean()
 
 
 def test_plans_that_people_react_to_come_first(forecaster, plans) -> None:
