@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 _WORTH_PRUNING = 100_000
-"""From so many candidates of all copies on, a look at all copies at once pays."""
+"""From so many candidates of all copies on, a look at all copies at once pays. A compiled program,
+which has one form for all sizes, does without."""
 
 _SLACK_M = 1e-2
 """More than float32 loses on distances of some kilometres."""
@@ -52,7 +53,7 @@ class Ends:
     @cached_property
     def runs(self) -> tuple[Tensor, Tensor]:
         """Edges in the order of their nodes ``[E]``, and where the run of each begins ``[N]``."""
-        node, order = self.node, torch.arange(len(self.node), device=self.node.device)
+        node, order = self.node, torch.arange(self.node.shape[0], device=self.node.device)
         if not self.ascending:
             node, order = node.sort(stable=True)
         return order, torch.searchsorted(node, torch.arange(self.nodes, device=node.device))
@@ -104,6 +105,9 @@ class _Sums(torch.autograd.Function):
 
 
 def _summed(rows: Tensor, weight: Tensor | None, ends: Ends) -> Tensor:
+    if torch.onnx.is_in_onnx_export():  # which knows no sums of runs
+        faded = rows if weight is None else rows * weight[:, None]
+        return rows.new_zeros(ends.nodes, rows.shape[1]).index_add(0, ends.node, faded)
     order, starts = ends.runs
     if weight is not None:
         weight = weight.to(rows.dtype)
@@ -147,10 +151,9 @@ def edges_in_range(source: Places, target: Places, pairs: Tensor, radius: Tensor
         pairs: Candidate pairs (source, target) ``[2, P]``, sorted by target.
         radius: Range of each pair of nodes that do not extend it ``[P]``.
     """
-    if len(target.x) * len(radius) >= _WORTH_PRUNING:
-        (near,) = within_range(source.around(), target.around(), pairs, radius)[0].nonzero(
-            as_tuple=True
-        )
+    if not torch.compiler.is_compiling() and len(target.x) * len(radius) >= _WORTH_PRUNING:
+        around = source.around(), target.around()
+        (near,) = within_range(*around, pairs, radius)[0].nonzero(as_tuple=True)
         pairs, radius = pairs.index_select(1, near), radius.index_select(0, near)
     copy, pair = within_range(source, target, pairs, radius).nonzero(as_tuple=True)
 

@@ -111,7 +111,7 @@ class MapEncoder(nn.Module):
         inwards = torch.stack([-along[:, 1], along[:, 0]], -1)
         direction = torch.where((kind == MapKind.LANE)[:, None], along, inwards)
         middle = points.mean(dim=1)
-        links = _both_ways(follows, len(points))
+        links = _both_ways(follows, points.shape[0])
         seen = [self._embed(points, kind, links, middle, direction, hand) for hand in (1.0, -1.0)]
         return torch.stack(seen), middle, direction
 
@@ -142,10 +142,9 @@ class MapEncoder(nn.Module):
 
 def _both_ways(follows: Tensor, nodes: int) -> Edges:
     """Links ``[2, E]`` forwards and backwards: upstream tells as much as downstream."""
-    both = torch.cat([follows, follows.flip(0)], dim=1)
-    source, target = both[:, both[1].argsort(stable=True)]
+    source, target = torch.cat([follows, follows.flip(0)], dim=1)
     anywhere = torch.full_like(target, torch.inf, dtype=torch.float32)
-    return Edges(Ends(source, nodes), Ends(target, nodes, ascending=True), anywhere)
+    return Edges(Ends(source, nodes), Ends(target, nodes), anywhere)
 
 
 class _Frame(NamedTuple):
@@ -287,8 +286,8 @@ class Interaction(nn.Module):
         x, y = own.sees(middle_x - own.x, middle_y - own.y)
         distance = length(x, y)
         features = torch.stack(_pose_features(x, y, distance, *own.sees(*direction)))
-        count = pieces.poses.shape[1]
-        seen = Ends(piece + count * (own.hand < 0), len(pieces.told))
+        other_hand = piece + pieces.poses.shape[1]
+        seen = Ends(torch.where(own.hand < 0, other_hand, piece), pieces.told.shape[0])
         fade = fade_out(distance, edges.radius)
         edges = replace(edges, source=seen)
         gathered: Tensor = self.map(pieces.told, hidden, edges, features, fade)
@@ -320,7 +319,7 @@ def encounter_features(
     """
     approach = torch.addcmul(x * closing_x, y, closing_y)
     speed2 = torch.addcmul(closing_x * closing_x, closing_y, closing_y)
-    wait = (approach / -(speed2 + _STILL_MPS**2)).clamp(0, _LONGEST_WAIT_S)
+    wait = (approach / -(speed2 + _STILL_MPS**2)).clamp(0.0, _LONGEST_WAIT_S)
     nearest = length(x + closing_x * wait, y + closing_y * wait)
     now, then = ((bodies - gap).clamp(max=1).exp() for gap in (distance, nearest))
     return [now, then, 1 / (1 + wait)]

@@ -155,7 +155,7 @@ def drive(motion: Motion, faster: Tensor, turning: Tensor, dt_s: Tensor) -> Moti
     """
     forward = (motion.velocity * motion.facing).sum(-1)
     pace = motion.velocity.norm(dim=-1)  # of the chord; its direction lags behind the heading
-    speed = torch.copysign(pace, forward) + faster
+    speed = torch.where(forward < 0, -pace, pace) + faster
     yaw_rate = motion.yaw_rate + turning
     half = 0.5 * dt_s * yaw_rate * speed.abs().tanh()  # a vehicle at rest does not turn
     cos, sin = half.cos(), half.sin()
