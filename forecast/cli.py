@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_calibrate(commands)
     _add_audit(commands)
     _add_compare(commands)
+    _add_export(commands)
     _add_demo(commands)
     return parser
 
@@ -156,6 +157,22 @@ def _add_calibrate(commands: _Commands) -> None:
     )
     parser.add_argument("--out", required=True, type=Path, help="safetensors file to write")
     _add_option(parser, "--seed", 0, "seed of the samples")
+
+
+def _add_export(commands: _Commands) -> None:
+    parser = _add_command(
+        commands, "export", _export, "write a model as programs of AOTInductor or ONNX Runtime"
+    )
+    parser.add_argument(
+        "--weights", required=True, type=Path, help="weights file, or town (packaged weights)"
+    )
+    parser.add_argument("--out", required=True, type=Path, help="folder of the programs")
+    parser.add_argument(
+        "--format",
+        choices=["aoti", "onnx"],
+        default="aoti",
+        help="aoti: for this machine's processor, onnx: for any (default: aoti)",
+    )
 
 
 def _add_demo(commands: _Commands) -> None:
@@ -282,6 +299,12 @@ def _calibrate(args: argparse.Namespace) -> None:
     from forecast.calibrating import run
 
     run(weights=args.weights, store=args.store, split=args.split, out=args.out, seed=args.seed)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from forecast.export import run
+
+    run(weights=args.weights, out=args.out, form=args.format)
 
 
 def _audit(args: argparse.Namespace) -> None:

@@ -171,6 +171,16 @@ def test_calibrate(asked):
     assert notes == [((), given), ((), {**given, "seed": 3})]
 
 
+def test_export(asked, capsys):
+    notes = asked("forecast.export", "run")
+    words = ["export", "--weights", "town", "--out", "o"]
+    assert main(words) == 0
+    assert main([*words, "--format", "onnx"]) == 0
+    given = {"weights": Path("town"), "out": Path("o")}
+    assert notes == [((), {**given, "form": "aoti"}), ((), {**given, "form": "onnx"})]
+    assert "invalid choice: 'tflite'" in usage_error(capsys, *words, "--format", "tflite")
+
+
 def test_audit(asked):
     notes = asked("forecast.evaluation.auditing", "run")
     words = ["audit", "--predictor", "kalman", "--store", "s"]
@@ -241,7 +251,7 @@ def test_help_names_every_command_and_answers_at_once():
     assert time.perf_counter() - start < 5, "a heavy import has crept in"
     assert run.returncode == 0
     commands = ("prepare", "town", "fit", "validate", "test", "evaluate", "calibrate", "audit")
-    for command in (*commands, "compare", "demo"):
+    for command in (*commands, "compare", "export", "demo"):
         assert f"\n    {command} " in run.stdout
 
 

@@ -15,7 +15,7 @@ LAYERS = [
     {"datasets"},
     {"graphs", "drawing"},
     {"models"},
-    {"training", "inference", "calibrating", "planning", "adapters"},
+    {"training", "inference", "calibrating", "export", "planning", "adapters"},
     {"evaluation"},
     {"report", "viewer"},
     {"demo", "cli", "__main__", "__init__"},
@@ -31,6 +31,7 @@ FORBIDDEN = {
     "graphs": {"nuscenes"},
     "models": {"pytorch_lightning", "lightning", "nuscenes", "pyarrow"},
     "inference": {"pytorch_lightning", "lightning", "nuscenes", "pyarrow"},
+    "export": {"pytorch_lightning", "lightning", "nuscenes", "pyarrow"},
     "planning": {"pytorch_lightning", "lightning", "torch_geometric", "nuscenes", "pyarrow"},
     "adapters": {"pytorch_lightning", "lightning", "torch_geometric", "nuscenes", "pyarrow"},
 }
@@ -133,6 +134,10 @@ def loaded_after(statement: str) -> set[str]:
         ("import forecast.datasets.stanford", {"torch", "nuscenes", "pyarrow"}),
         ("import forecast.graphs.datamodule, forecast.training.module", {"nuscenes"}),
         ("import forecast.inference", {"nuscenes", "pytorch_lightning", "pyarrow"}),
+        (
+            "import forecast.export",
+            {"onnx", "onnxscript", "onnxruntime", "nuscenes", "pytorch_lightning", "pyarrow"},
+        ),
         (
             "import forecast.planning, forecast.adapters.autoware, forecast.adapters.commonroad, "
             "forecast.adapters.nuplan, forecast.adapters.nuscenes",

@@ -230,11 +230,17 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Forecaster:
 
     Args:
         path: A name of `PACKAGED`, a ``.safetensors`` file of `Forecaster.save`, or a ``.ckpt``
-            of ``forecast fit``. Loading never runs code from the file.
-        device: Where to imagine.
+            of ``forecast fit``; loading one never runs code from the file. Or a folder of
+            ``forecast export``, whose programs then do the work.
+        device: Where to imagine; the programs of a folder run on the processor.
 
     Raises:
         ForecastError: The file is missing, unreadable, or not of this package.
     """
+    if Path(path).is_dir():
+        from forecast import export  # its compilers are needed for this alone
+
+        require(str(device) == "cpu", f"{path}: device", device, "cpu")
+        return Forecaster(*export.read(Path(path)))
     model, training, name = read_model(path)
     return Forecaster(model.to(device), training, name)

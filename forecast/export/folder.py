@@ -1,0 +1,86 @@
+"""An exported model is a folder: the programs, the weights, and what each program takes.
+
+``interface.json`` names, for whoever calls the programs from another language, their inputs and
+outputs in order, with shapes and types.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import torch
+
+from forecast.errors import ForecastError, require
+from forecast.export.formats import FORMATS
+from forecast.export.model import ExportedModel
+from forecast.export.programs import AXES, programs
+from forecast.inference.weights import Training, read_model, save_model
+
+_WEIGHTS, _INTERFACE = "weights.safetensors", "interface.json"
+
+
+def run(*, weights: str | Path, out: Path, form: str) -> None:
+    """Writes the programs of a model.
+
+    Args:
+        weights: A weights file, or a name of `PACKAGED`.
+        out: The folder; created.
+        form: A key of `FORMATS`.
+
+    Raises:
+        ForecastError: The weights cannot be read, or what the format needs is not installed.
+    """
+    model, training, _ = read_model(weights)
+    model = model.eval().requires_grad_(False)
+    out.mkdir(parents=True, exist_ok=True)
+    described = {}
+    for name, program in programs(model).items():
+        file = out / f"{name}{FORMATS[form].suffix}"
+        FORMATS[form].write(program, file)
+        print(f"{file}: {len(program.inputs)} inputs, {len(program.outputs)} outputs", flush=True)
+        inputs, outputs = ([v.described() for v in of] for of in (program.inputs, program.outputs))
+        described[name] = {"file": file.name, "inputs": inputs, "outputs": outputs}
+    save_model(out / _WEIGHTS, model, training)
+    interface = {"format": form, "torch": torch.__version__, "axes": AXES, "programs": described}
+    (out / _INTERFACE).write_text(json.dumps(interface, indent=2) + "\n", encoding="utf-8")
+
+
+class _File(msgspec.Struct):
+    file: str
+
+
+class _Interface(msgspec.Struct):
+    format: str
+    torch: str
+    programs: dict[str, _File]
+
+
+def read(folder: Path) -> tuple[ExportedModel, Training, str]:
+    """The network of an exported folder, what it was trained on, and its name.
+
+    Raises:
+        ForecastError: It is no such folder, or was made for another version of torch.
+    """
+    interface = _read_interface(folder)
+    made, here = interface.torch, torch.__version__
+    require(
+        interface.format != "aoti" or made == here,
+        f"{folder}: its torch",
+        made,
+        f"{here}; export again, this version of torch",
+    )
+    model, training, _ = read_model(folder / _WEIGHTS)
+    form = FORMATS[interface.format]
+    runs = {name: form.read(folder / program.file) for name, program in interface.programs.items()}
+    return ExportedModel(model, runs), training, folder.resolve().name
+
+
+def _read_interface(folder: Path) -> _Interface:
+    try:
+        return msgspec.json.decode((folder / _INTERFACE).read_bytes(), type=_Interface)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ForecastError(
+            f"{folder}: not a folder of 'forecast export' ({error}); give one, or a weights file"
+        ) from None
