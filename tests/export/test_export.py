@@ -22,8 +22,9 @@ from forecast.export.formats import Onnx
 from forecast.export.programs import AXES, programs
 from forecast.graphs import MapKind
 from forecast.inference import Forecaster, Training
-from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster, draw_noise
+from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.kinematics import Motion
+from forecast.models.noise import keyed_noise
 from forecast.models.state import Context, Frame, Noise, Plan, State
 from forecast.models.world_model import WorldModelConfig
 from forecast.scene import AgentKind
@@ -96,7 +97,8 @@ def observed(model: PedestrianForecaster, context: Context, frames: Iterable[Fra
 
 
 def drawn(agents: int, samples: int) -> Noise:
-    noise = draw_noise(CONFIG.world_model, samples, agents, STEPS, like=torch.zeros(1))
+    names = [str(agent) for agent in range(agents)]
+    noise = keyed_noise(CONFIG.world_model, names, samples, STEPS, seed=0)
     return noise if samples > 1 else noise.drawn()
 
 
