@@ -53,26 +53,33 @@ class Rows(NamedTuple):
         ego: Ego,
         people: People,
         values: int,
-        *of_plans: Tensor,
+        asked: Tensor | None = None,
     ) -> Rows:
         """The pairs that a function finds, called with some plans at a time.
 
         Args:
-            near: Of plans, people and parts of ``of_plans``; gives a mask ``[T, P, K * A]``.
+            near: Of plans and people; gives a mask ``[T, P, K * A]``.
             ego: All plans.
             people: All people.
             values: About how many values a mask may hold, so that it stays in a core's cache.
-            of_plans: More arguments, each with a first axis of plans.
+            asked: Plans and samples to look at ``[P, K]``; default: all.
         """
         size = max(1, values // max(people.steps * people.count, 1))
+        plans = torch.arange(ego.plans)
+        if asked is not None:
+            plans = plans[asked.any(-1)]
         parts = []
-        for start in range(0, ego.plans, size):
-            chunk = slice(start, start + size)
-            mask = near(ego.rows(chunk), people.rows(chunk), *(x[chunk] for x in of_plans))
+        for chunk in torch.split(plans, size):
+            mask = near(ego.rows(chunk), people.rows(chunk))
+            if asked is not None:
+                mask &= asked[chunk].repeat_interleave(people.agents, -1)
             found = torch.from_numpy(np.flatnonzero(mask.numpy()))  # half of torch's time
             cell = found.div(people.count, rounding_mode="floor")
             step = cell.div(mask.shape[1], rounding_mode="floor")
-            parts.append((step, cell - step * mask.shape[1] + start, found - cell * people.count))
+            plan = chunk[cell - step * mask.shape[1]]
+            parts.append((step, plan, found - cell * people.count))
+        if not parts:
+            return cls(*torch.zeros(3, 0, dtype=torch.int64))
         return cls(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
     def chosen(self, chosen: Tensor) -> Rows:
@@ -118,7 +125,7 @@ class Ego:
         turned = torch.from_numpy(np.float32(heading.T)).contiguous()
         return cls(x, y, turned, (ego.length_m / 2, ego.width_m / 2))
 
-    def rows(self, plans: slice) -> Ego:
+    def rows(self, plans: Tensor) -> Ego:
         """Some of the plans."""
         x, y, heading = (v[:, plans].contiguous() for v in (self.x, self.y, self.heading))
         return Ego(x, y, heading, self.half)
@@ -243,7 +250,7 @@ class People:
             agents=agents,
         )
 
-    def rows(self, plans: slice) -> People:
+    def rows(self, plans: Tensor) -> People:
         """Those that some of the plans meet."""
         if self.x.shape[1] == 1:
             return self

@@ -203,10 +203,13 @@ def _near(ego: Ego, people: People, values: int) -> Rows:
 def _near_by_circles(ego: Ego, people: People) -> Tensor:
     """What circles around the bodies leave ``[T, P, K * A]``; see `_near`."""
     gap2 = people.grouped(ego.middle_gap2(people))
-    above = gap2.amin(0).amin(-1).clamp_min(0).sqrt() - min(ego.half)  # [P, K]
+    nearest = gap2.amin(-1)  # [T, P, K]
+    above = nearest.amin(0).clamp_min(0).sqrt() - min(ego.half)  # [P, K]
     outer = ego.reach + people.reach + _SLACK_M
     travel = ego.half_step[..., None] + people.longest_half_step
     limit = above.clamp_min(0) + outer + travel  # [T, P, K]
+    hit = nearest <= (min(ego.half) - _SLACK_M) ** 2  # somebody's centre is within the ego's body
+    limit[hit.cumsum(0) > hit] = 0
     return (gap2 <= limit.square()[..., None]).flatten(-2)
 
 
@@ -268,7 +271,7 @@ def _time_to_collision(
     return smallest.view(ego.plans, people.samples)
 
 
-def _on_course(ego: Ego, people: People, asked: Tensor) -> Tensor:
+def _on_course(ego: Ego, people: People) -> Tensor:
     """Where circles around the bodies meet if both keep their velocity ``[T, P, K * A]``.
 
     With gap d and relative velocity v, circles of radii that sum to r meet, now or later, exactly
@@ -276,8 +279,7 @@ def _on_course(ego: Ego, people: People, asked: Tensor) -> Tensor:
     """
     outer = ego.reach + people.reach + _SLACK_M
     cross, along, speed2 = (bilinear(*pair) for pair in ego.courses(people, outer))
-    meet = speed2.addcmul_(cross, cross, value=-1).addcmul_(along.relu_(), along, value=-1) >= 0
-    return meet & asked.repeat_interleave(people.agents, -1)
+    return speed2.addcmul_(cross, cross, value=-1).addcmul_(along.relu_(), along, value=-1) >= 0
 
 
 def _soonest(ego: Ego, people: People, cells: Tensor, move: Motion, limit_steps: float) -> Tensor:

@@ -47,7 +47,7 @@ def _span(steps: int, lag_steps: int) -> tuple[Tensor, Tensor]:
     return (step - lag_steps).clamp_min(0), (step + lag_steps + 1).clamp_max(steps)
 
 
-def _in_range(ego: Ego, people: People, asked: Tensor, *, lag_steps: int) -> Tensor:
+def _in_range(ego: Ego, people: People, lag_steps: int) -> Tensor:
     """Whether the way of a person can touch the ego's circle at all ``[T, P, K * A]``.
 
     It can if the centres are half way through the step no farther apart than both go from there:
@@ -62,8 +62,7 @@ def _in_range(ego: Ego, people: People, asked: Tensor, *, lag_steps: int) -> Ten
     b = travel + people.radius.repeat(people.samples)
     ours = [-2 * x, -2 * y, -2 * a, x * x + y * y - a * a, torch.ones_like(x)]
     theirs = [p, q, b, torch.ones_like(p), p * p + q * q - b * b]
-    near = bilinear(torch.stack(ours, -1), torch.stack(theirs, 1)) <= 0
-    return near & asked.repeat_interleave(people.agents, -1)
+    return bilinear(torch.stack(ours, -1), torch.stack(theirs, 1)) <= 0
 
 
 def _crosses(ego: Ego, people: People, rows: Rows, lag_steps: int) -> Tensor:
