@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -36,6 +37,28 @@ def test_same_seed_same_bits(forecaster: Forecaster) -> None:
     one, two, other = (forecaster.predict(street_scene(), 10, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one.positions_m, two.positions_m)
     assert not np.array_equal(one.positions_m, other.positions_m)
+
+
+def test_threads_may_share_a_model(forecaster: Forecaster) -> None:
+    scene, seeds = street_scene(), list(range(8))
+    alone = [forecaster.predict(scene, 10, samples=3, seed=seed).positions_m for seed in seeds]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(
+            pool.map(lambda seed: forecaster.predict(scene, 10, samples=3, seed=seed), seeds)
+        )
+    for expected, found in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(found.positions_m, expected)
+
+
+def test_inputs_stay_as_they_are(forecaster: Forecaster) -> None:
+    scene = street_scene()
+    plans = np.stack([np.linspace([12, y, 0], [30, y, 0], 8) for y in (-5.0, 0.0)])
+    given = (scene.tracks.positions_m, scene.tracks.headings_rad, scene.tracks.valid, plans)
+    before = [values.copy() for values in given]
+    forecaster.predict(scene, 10, horizon_s=4.0, samples=3, ego_plan=plans[0])
+    forecaster.rank_plans(scene, 10, plans, samples=3)
+    for old, new in zip(before, given, strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 def test_more_samples_go_on_where_fewer_stopped(forecaster: Forecaster) -> None:
