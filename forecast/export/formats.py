@@ -48,7 +48,8 @@ class AotInductor:
                 f"{path}: there is no C++ compiler; install g++, or export to ONNX"
             ) from None
         varies = tuple(dict.fromkeys(value.varying, _ANY) for value in program.inputs)
-        with torch.no_grad(), export_config.patch(backed_size_oblivious=True):  # 0 and 1 too
+        any_size = export_config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
+        with torch.no_grad(), any_size:  # of 0 and 1 as well
             exported = torch.export.export(
                 program.verb, program.examples(), dynamic_shapes=(varies,)
             )
@@ -71,7 +72,7 @@ class Onnx:
         varies = tuple(value.varying for value in program.inputs)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of axes that have one letter
-            written = torch.onnx.export(
+            written: Any = torch.onnx.export(
                 program.verb.eval(),
                 program.examples(),
                 dynamo=True,

@@ -103,8 +103,9 @@ def context_tensors(context: Context) -> Tensors:
 
 def context_of(values: Tensors) -> Context:
     """Inverse of `context_tensors`."""
-    *agents, told, poses, map_pairs = values
-    return Context(*agents, EncodedMap(told.flatten(0, 1), poses), map_pairs)
+    kind, size, dt, pairs, radius, told, poses, map_pairs = values
+    pieces = EncodedMap(told.flatten(0, 1), poses)
+    return Context(kind, size, dt, pairs, radius, pieces, map_pairs)
 
 
 def state_tensors(state: State) -> Tensors:
@@ -116,8 +117,9 @@ def state_tensors(state: State) -> Tensors:
 
 def state_of(values: Tensors, hand: Tensor) -> State:
     """Inverse of `state_tensors`, with a hand ``[S]``."""
-    hidden, position, velocity, facing, yaw_rate, *rest = values
-    return State(hidden, Motion(position, velocity, facing, yaw_rate), *rest, hand[:, None])
+    hidden, position, velocity, facing, yaw_rate, seen, steady, unseen_s = values
+    motion = Motion(position, velocity, facing, yaw_rate)
+    return State(hidden, motion, seen, steady, unseen_s, hand[:, None])
 
 
 MOVING = 5
