@@ -219,7 +219,7 @@ class Interaction(nn.Module):
         motion, shape = state.motion, present.shape
         frames = (*motion.position.unbind(-1), *motion.facing.unbind(-1), state.hand.expand(shape))
         ahead, reach = self._ahead(context, motion.velocity), context.reach_m.expand(shape)
-        return torch.stack([*frames, *motion.velocity.unbind(-1), ahead, reach, present])
+        return torch.stack([*frames, *motion.velocity.unbind(-1), ahead, reach, present.to(ahead)])
 
     def _ahead(self, context: Context, velocity: Tensor) -> Tensor:
         """By how much ranges grow: a fast vehicle is noticed, and looks, farther ahead."""

@@ -113,7 +113,7 @@ class WorldModel(nn.Module):
             state,
             motion=motion,
             seen=state.seen | valid,
-            steady=torch.where(valid, state.seen, state.steady),
+            steady=(valid & state.seen) | (~valid & state.steady),
             unseen_s=torch.where(valid, 0.0, elapsed),
         )
         # Without a velocity before this one there is no change of velocity to speak of.

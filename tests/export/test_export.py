@@ -145,7 +145,7 @@ def assert_same_prediction(one: Forecaster, other: Forecaster) -> None:
             each.predict(given, 10, horizon_s=4.0, samples=3, ego_plan=plan)
             for each in (one, other)
         )
-        np.testing.assert_allclose(before.positions_m, after.positions_m, atol=CLOSE, rtol=0)
+        np.testing.assert_allclose(before.positions_m, after.positions_m, atol=CLOSE, rtol=1e-6)
 
 
 @pytest.mark.parametrize("form", export.FORMATS)
