@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -60,11 +62,13 @@ class Acceptance:
         criteria: What is demanded.
         minimum_rows: Rows below which nothing is decided.
         minimum_scenes: Scenes below which nothing is decided.
+        sha256: Hash of the file they are from; "" where there is none.
     """
 
     criteria: list[Criterion]
     minimum_rows: int
     minimum_scenes: int
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,15 @@ def read_acceptance(path: Path, metrics: Collection[str]) -> Acceptance:
         ForecastError: The file is not there, or says something that is not understood.
     """
     try:
-        acceptance = msgspec.yaml.decode(path.read_bytes(), type=_Strict)
+        content = path.read_bytes()
+        acceptance = msgspec.yaml.decode(content, type=_Strict).plain()
     except OSError as error:
         raise ForecastError(f"{path}: {error.strerror}; give a file of criteria") from error
     except (msgspec.DecodeError, ValueError) as error:
         line = " ".join(str(error).split())
         raise ForecastError(f"{path}: {line}; see acceptance.yaml of the package") from None
-    return checked(acceptance.plain(), str(path), metrics)
+    known = replace(acceptance, sha256=hashlib.sha256(content).hexdigest())
+    return checked(known, str(path), metrics)
 
 
 class _StrictCriterion(msgspec.Struct, forbid_unknown_fields=True):
@@ -130,6 +136,9 @@ def checked(acceptance: Acceptance, source: str, metrics: Collection[str]) -> Ac
         source: Where they are from.
         metrics: Names that a criterion may speak of.
     """
+    for name in ("minimum_rows", "minimum_scenes"):
+        if getattr(acceptance, name) < 0:
+            raise ForecastError(f"{source}: {name} is {getattr(acceptance, name)}; 0 or more")
     names = [criterion.id for criterion in acceptance.criteria]
     for criterion in acceptance.criteria:
         problem = _problem(criterion, metrics)
@@ -146,6 +155,9 @@ def _problem(criterion: Criterion, metrics: Collection[str]) -> str:
         return f"metric '{criterion.metric}' is unknown; one of the report's metrics is needed"
     if (criterion.at_most is None) == (criterion.at_least is None):
         return "exactly one of at_most and at_least is needed"
+    limit = criterion.at_least if criterion.at_most is None else criterion.at_most
+    if limit is None or not math.isfinite(limit):
+        return f"the limit is {limit}; a finite number is needed"
     for name, label in criterion.where.items():
         if name not in SLICINGS:
             return f"slicing '{name}' is unknown; one of {', '.join(SLICINGS)} is needed"

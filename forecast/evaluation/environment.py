@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ class Environment:
         commit: Git commit of the code; "" where it is not a checkout.
         dirty: Whether the code differed from that commit.
         python: Version of Python.
-        machine: Kind of machine.
+        machine: System, processor and the cores that this process may use.
         lock: Installed packages, ``name==version`` each.
         tables_sha256: Hash of all that the scored scenes hold but their maps.
         maps_sha256: Hash of their maps.
@@ -55,7 +56,7 @@ class Environment:
             commit=commit,
             dirty=dirty,
             python=platform.python_version(),
-            machine=f"{platform.system()} {platform.machine()}",
+            machine=_machine(),
             lock=_lock(),
             tables_sha256=tables,
             maps_sha256=maps,
@@ -84,6 +85,23 @@ def _git(folder: Path, *words: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
+
+
+def _machine() -> str:
+    processor = _processor() or "processor not known"
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    cores = len(affinity(0)) if affinity else os.cpu_count()
+    return f"{platform.system()} {platform.machine()}, {processor}, {cores} cores"
+
+
+def _processor() -> str:
+    """The processor's name; Linux has it in a file alone."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
 
 
 def _lock() -> tuple[str, ...]:

@@ -88,7 +88,7 @@ def run(
             floors={each: results[each] for each in floors},
             left_out=left_out,
             pictures=pictures(results[name], opened, spec, folder / PREDICTIONS_FILE),
-            command=_command(results[name], store, predictor, out),
+            command=_command(results[name], store, predictor, out, acceptance),
             environment=Environment.of(opened, scenes),
             findings=_findings(subject, opened, scenes, spec, seed),
         )
@@ -128,6 +128,7 @@ def _held_to(criteria: Acceptance, result: EvaluationResult, source: str) -> Eva
         result,
         outcomes=judge(criteria, result.rows.scene_ids, result.rows.labels, result.values),
         acceptance=source,
+        acceptance_sha256=criteria.sha256,
         minimum_rows=criteria.minimum_rows,
         minimum_scenes=criteria.minimum_scenes,
     )
@@ -169,7 +170,9 @@ def _spec(store: SceneStore, history_s: float | None, horizon_s: float | None) -
     return WindowSpec.of_protocol(store.protocol, store.dt_s, history_s, horizon_s)
 
 
-def _command(result: EvaluationResult, store: Path, predictor: str, out: Path) -> str:
+def _command(
+    result: EvaluationResult, store: Path, predictor: str, out: Path, acceptance: Path | None
+) -> str:
     """The command line that makes the same result."""
     setting = result.setting
     words = {
@@ -181,6 +184,7 @@ def _command(result: EvaluationResult, store: Path, predictor: str, out: Path) -
         "horizon-s": setting.horizon_s,
         "history-s": setting.history_s,
         "seed": setting.seed,
+        **({} if acceptance is None else {"acceptance": acceptance}),
     }
     options = [word for name, value in words.items() for word in (f"--{name}", f"{value}")]
     return shlex.join(["forecast", "evaluate", *options])

@@ -102,6 +102,7 @@ def merge(
             recorded=recorded,
             errors_m=scores.errors_m,
             coverage=scores.coverage,
+            spread_m=scores.spread_m,
             tube_coverage=scores.tube_coverage,
             tube_area_m2=scores.tube_area_m2,
             timing=scores.timing,

@@ -145,11 +145,13 @@ class Timing:
         seconds: Wall-clock time of each prediction ``[W]``.
         agents: Agents predicted in it ``[W]``.
         peak_memory_mb: Most memory any process of the evaluation held, NaN where unknown.
+        threads: Threads that a prediction could use.
     """
 
     seconds: NDArray[np.float64]
     agents: NDArray[np.int64]
     peak_memory_mb: float
+    threads: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +170,8 @@ class EvaluationResult:
             (the nearest of all samples at that step).
         coverage: Share of the truth inside the predicted region at each step and each of
             `CALIBRATION_LEVELS` ``[N, T, Q]``; NaN where the samples have no density.
+        spread_m: Root mean square distance of the samples from their mean at each step
+            ``[N, T]``; NaN for a single sample.
         tube_coverage: Whether the truth is inside the calibrated tube at each step and each of
             `TUBE_LEVELS` ``[N, T, 4]``; NaN where there is none.
         tube_area_m2: Areas of these tubes ``[N, T, 4]``.
@@ -186,6 +190,7 @@ class EvaluationResult:
         findings: Which guarantees the predictor gives, as far as they were audited.
         outcomes: How the predictor stands to the acceptance criteria.
         acceptance: Where those criteria are from; "": the package's example.
+        acceptance_sha256: Hash of the file they are from.
         minimum_rows: Rows below which a criterion is not decided.
         minimum_scenes: Scenes below which a criterion is not decided.
     """
@@ -198,6 +203,7 @@ class EvaluationResult:
     recorded: Mapping[str, NDArray[np.float64]]
     errors_m: Mapping[str, NDArray[np.float32]]
     coverage: NDArray[np.float32]
+    spread_m: NDArray[np.float32]
     tube_coverage: NDArray[np.float32]
     tube_area_m2: NDArray[np.float32]
     timing: Timing
@@ -213,6 +219,7 @@ class EvaluationResult:
     findings: tuple[Finding, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     acceptance: str = ""
+    acceptance_sha256: str = ""
     minimum_rows: int = 0
     minimum_scenes: int = 0
 

@@ -31,8 +31,8 @@ from forecast.evaluation.surroundings import Surroundings
 from forecast.models.baselines import NamedPredictor
 from forecast.models.metrics.criticality import planner_weight
 from forecast.models.metrics.displacement import displacement, sample_mean
-from forecast.models.metrics.distribution import coverage
-from forecast.models.metrics.registry import per_agent
+from forecast.models.metrics.distribution import coverage, spread
+from forecast.models.metrics.registry import METRICS, per_agent
 from forecast.models.metrics.scored import Scored
 from forecast.models.metrics.tubes import tube_areas, tube_coverage
 from forecast.scene import Prediction, Scene, Tubes
@@ -43,7 +43,9 @@ Sink = Callable[[Case, Prediction], None]
 """Takes every window with its prediction, to write or to keep."""
 
 
-JOINT_METRICS = ("joint_ade_m", "joint_fde_m", "collision_rate_pedestrians")
+JOINT_METRICS = tuple(
+    name for name in METRICS if name.startswith("joint_") or name == "collision_rate_pedestrians"
+)
 """What cannot be said of pedestrians that are predicted one by one."""
 
 
@@ -54,6 +56,7 @@ class Scores:
     values: Mapping[str, NDArray[np.float64]]
     errors_m: Mapping[str, NDArray[np.float32]]
     coverage: NDArray[np.float32]
+    spread_m: NDArray[np.float32]
     tube_coverage: NDArray[np.float32]
     tube_area_m2: NDArray[np.float32]
     timing: Timing
@@ -142,10 +145,14 @@ def _scores(
                 values=values,
                 errors_m=_errors(scored),
                 coverage=_coverage(scored),
+                spread_m=spread(scored.samples_m, scored.weights).float().numpy(),
                 tube_coverage=_of_tubes(scored, tube_coverage),
                 tube_area_m2=_of_tubes(scored, tube_areas),
                 timing=Timing(
-                    np.array([seconds]), np.array([len(prediction.valid)]), peak_memory_mb()
+                    np.array([seconds]),
+                    np.array([len(prediction.valid)]),
+                    peak_memory_mb(),
+                    torch.get_num_threads(),
                 ),
             )
         )
@@ -286,12 +293,14 @@ def joined_scores(parts: list[Scores]) -> Scores:
         values=joined([part.values for part in parts]),
         errors_m=joined([part.errors_m for part in parts]),
         coverage=np.concatenate([part.coverage for part in parts]),
+        spread_m=np.concatenate([part.spread_m for part in parts]),
         tube_coverage=np.concatenate([part.tube_coverage for part in parts]),
         tube_area_m2=np.concatenate([part.tube_area_m2 for part in parts]),
         timing=Timing(
             np.concatenate([part.timing.seconds for part in parts]),
             np.concatenate([part.timing.agents for part in parts]),
             max(part.timing.peak_memory_mb for part in parts),
+            max(part.timing.threads for part in parts),
         ),
     )
 

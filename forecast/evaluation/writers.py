@@ -54,7 +54,8 @@ def metrics_document(result: EvaluationResult) -> dict[str, Any]:
     """The content of ``metrics.json``; a metric that is not defined is None.
 
     ``per_step`` holds, for each predicted time, the coverage of the samples' regions, and the
-    coverage and area of the calibrated tubes, by their level in per cent.
+    coverage and area of the calibrated tubes, by their level in per cent; and, root mean square,
+    the spread of the samples about their mean (sharpness) and the error of that mean.
 
     ``n`` beside the means holds the number of values behind each. ``model`` says what the
     predictor was made from (None if it does not know), and ``scenes_learnt_from`` which of the
@@ -115,7 +116,11 @@ def per_step(result: EvaluationResult) -> dict[str, Any]:
     return {
         "times_s": [round(float(time), 6) for time in result.times_s],
         **{
-            which: {name: _by_level(values[subset]) for name, values in tables.items()}
+            which: {
+                **{name: _by_level(values[subset]) for name, values in tables.items()},
+                "spread_rms_m": _rms(result.spread_m[subset]),
+                "mean_error_rms_m": _rms(result.errors_m["mean"][subset]),
+            }
             for which, subset in rows.items()
         },
     }
@@ -133,6 +138,15 @@ def _by_level(values: NDArray[np.float32]) -> dict[str, list[float | None]]:
         ]
         for place, level in enumerate(TUBE_LEVELS)
     }
+
+
+def _rms(values: NDArray[np.float32]) -> list[float | None]:
+    """Root mean square over the rows of ``[N, T]``; None where there is no value."""
+    squares = np.square(values, dtype=np.float64)
+    known = ~np.isnan(squares)
+    total = np.where(known, squares, 0).sum(axis=0)
+    pairs = zip(total.tolist(), known.sum(axis=0).tolist(), strict=True)
+    return [math.sqrt(part / count) if count else None for part, count in pairs]
 
 
 def _values(means: Mapping[str, Mean]) -> dict[str, float | None]:

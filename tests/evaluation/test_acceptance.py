@@ -59,6 +59,7 @@ def test_reads_what_is_written(tmp_path):
             "light has no label 'dusk'; one of night, day is needed",
         ),
         ("metric: top1_fde_m, at_most: 1, euro_ncap: [AEB]", "euro_ncap 'AEB' is unknown"),
+        ("metric: top1_fde_m, at_most: .nan", "the limit is nan; a finite number is needed"),
         ("metric: top1_fde_m, at_most: much", "Expected `float | null`, got `str`"),
         ("metric: top1_fde_m, atmost: 1", "unknown field `atmost`"),
     ],
@@ -69,6 +70,17 @@ def test_says_what_is_wrong(tmp_path, criterion, message):
     assert message in str(error.value)
     assert str(error.value).startswith(f"{tmp_path}/ours.yaml: ")
     assert "\n" not in str(error.value)
+
+
+def test_says_which_file_it_was(tmp_path):
+    one, two = (read(tmp_path, HEAD + GOOD + end) for end in ("", "# another\n"))
+    assert len(one.sha256) == 64
+    assert one.sha256 != two.sha256
+
+
+def test_minima_are_counts(tmp_path):
+    with pytest.raises(ForecastError, match="minimum_rows is -3; 0 or more"):
+        read(tmp_path, "minimum_rows: -3\nminimum_scenes: 1\ncriteria: []\n")
 
 
 def test_an_id_names_one_criterion(tmp_path):

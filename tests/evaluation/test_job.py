@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from forecast import ForecastError, Scene
 from forecast.datasets.store import SceneStore, prepare
 from forecast.datasets.windows import WindowSpec, origins
 from forecast.evaluation import EvaluationResult, run
+from forecast.evaluation.acceptance import EXAMPLE
 from forecast.evaluation.provenance import provenance_of
 from forecast.evaluation.result import QUANTITIES
 from forecast.evaluation.slices import SLICINGS
@@ -181,6 +183,25 @@ class TestFiles:
                 assert np.nanmean(rows[metric]) == pytest.approx(mean), (name, metric)
             for column in ("agent_id", "at_us", "slice.speed"):
                 np.testing.assert_array_equal(rows[column], ours[column])
+
+    def test_the_command_names_the_teams_criteria(self, store, tmp_path):
+        ours = tmp_path / "ours.yaml"
+        ours.write_bytes(EXAMPLE.read_bytes() + b"# ours\n")
+        results = {
+            file: run(
+                store=store.path,
+                split="val",
+                predictor="stationary",
+                out=tmp_path / "out",
+                render=page,
+                horizon_s=2.0,
+                acceptance=file,
+            )
+            for file in (None, ours)
+        }
+        assert results[ours].command == f"{results[None].command} --acceptance {ours}"
+        hashes = {file: result.acceptance_sha256 for file, result in results.items()}
+        assert hashes[ours] == hashlib.sha256(ours.read_bytes()).hexdigest() != hashes[None]
 
     def test_the_report_is_what_is_rendered_from_the_whole_result(self, store, tmp_path):
         results = []

@@ -46,7 +46,7 @@ def test_is_whole_and_readable(browser, address, kalman, width, dark):
     assert asked == [address]
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     sizes = browser.evaluate(_FIGURES)
-    assert len(sizes) >= 3 + len(kalman.pictures)
+    assert len(sizes) >= 4 + len(kalman.pictures)
     assert min(sizes) > 20
     assert browser.evaluate(_CONTRAST) >= 4.5
 

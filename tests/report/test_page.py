@@ -65,8 +65,17 @@ def page(text) -> Checked:
 def test_every_section_is_there_and_linked(page, kalman):
     sections = [section(kalman) for section in SECTIONS]
     assert [section.id for section in sections] == [
-        *("verdict", "triggering", "protocol", "scores", "horizon", "slices", "criticality"),
-        *("calibration", "stability", "causality", "cost", "gallery", "limitations", "provenance"),
+        *("verdict", "triggering", "protocol", "scores", "horizon", "slices", "collisions"),
+        *(
+            "criticality",
+            "calibration",
+            "stability",
+            "causality",
+            "cost",
+            "gallery",
+            "limitations",
+            "provenance",
+        ),
     ]
     for section in sections:
         assert section.id in page.ids
@@ -86,7 +95,7 @@ def test_references_inside_the_drawings_are_there(text, page):
 
 
 def test_every_drawing_and_table_has_a_caption(page, kalman):
-    assert page.tags.count("svg") == 3 + len(kalman.pictures)
+    assert page.tags.count("svg") == 4 + len(kalman.pictures)
     assert page.tags.count("figcaption") == page.tags.count("figure")
 
 

@@ -28,6 +28,7 @@ from forecast.models.metrics.distribution import (
     credibility,
     energy_score,
     kde_nll,
+    spread,
 )
 from forecast.models.metrics.joint import jade, jfde
 from forecast.models.metrics.map_compliance import on_road, on_road_share
@@ -70,6 +71,7 @@ __all__ = [
     "post_encroachment_time",
     "sample_mean",
     "spec",
+    "spread",
     "time_to_collision",
     "tube_areas",
     "tube_coverage",

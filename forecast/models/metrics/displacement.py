@@ -55,7 +55,7 @@ def min_ade(samples_m: Tensor, truth_m: Tensor, k: int, weights: Tensor | None =
     Returns:
         Metres ``[N]``; NaN if there are fewer than k samples.
     """
-    return _best(ade(samples_m, truth_m), k, weights)
+    return best_of(ade(samples_m, truth_m), k, weights)
 
 
 def min_fde(samples_m: Tensor, truth_m: Tensor, k: int, weights: Tensor | None = None) -> Tensor:
@@ -63,11 +63,14 @@ def min_fde(samples_m: Tensor, truth_m: Tensor, k: int, weights: Tensor | None =
 
     It is minimised on its own: the sample with the lowest FDE need not have the lowest ADE.
     """
-    return _best(fde(samples_m, truth_m), k, weights)
+    return best_of(fde(samples_m, truth_m), k, weights)
 
 
-def _best(error: Tensor, k: int, weights: Tensor | None) -> Tensor:
-    """Minimum ``[N]`` of errors ``[K, N]`` over the k samples of highest weight."""
+def best_of(error: Tensor, k: int, weights: Tensor | None) -> Tensor:
+    """Minimum ``[...]`` of errors ``[K, ...]`` over the k samples of highest weight.
+
+    NaN if there are fewer than k; of equal weights, the first count.
+    """
     if len(error) < k:
         return torch.full_like(error[0], NAN)
     if weights is None:

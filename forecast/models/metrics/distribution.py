@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from forecast.models.metrics.chunks import map_rows
-from forecast.models.metrics.displacement import NAN, displacement
+from forecast.models.metrics.displacement import NAN, displacement, sample_mean
 
 LOG_DENSITY_FLOOR_NATS = -20.0
 """Log-densities are clipped here, as in Trajectron++ (Salzmann et al., ECCV 2020)."""
@@ -40,11 +40,34 @@ def energy_score(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor:
     return (error - _pair_distance(samples_m, weights) / 2).mean(-1)
 
 
+def spread(samples_m: Tensor, weights: Tensor) -> Tensor:
+    """Sharpness: root mean square distance of the samples from their mean, at each step.
+
+    Equally weighted samples are taken as draws and get the unbiased form, as in `energy_score`.
+    If they are drawn from the distribution of the truth, the error of their mean is as large, root
+    mean square over many predictions, but for a factor ``sqrt(1 + 1 / K)`` (Fortin et al., "Why
+    Should Ensemble Spread Match the RMSE of the Ensemble Mean?", J. Hydrometeorology 2014).
+
+    Returns:
+        Metres ``[N, T]``; NaN for a single sample.
+    """
+    if len(samples_m) < 2:
+        return torch.full_like(samples_m[0, ..., 0], NAN)
+    weights = weights.to(samples_m)
+    squares = displacement(samples_m, sample_mean(samples_m, weights)).square()
+    return (torch.einsum("k,knt->nt", weights, squares) / _different(weights)).sqrt()
+
+
+def _different(weights: Tensor) -> float:
+    """Chance that two of K equal draws are different ones; 1 for samples of unequal weights."""
+    draws = len(weights) > 1 and bool((weights - weights.mean()).abs().max() < 1e-6)
+    return 1 - 1 / len(weights) if draws else 1.0
+
+
 def _pair_distance(samples_m: Tensor, weights: Tensor) -> Tensor:
     """Mean distance of two samples ``[N, T]``, of two different ones if their weights are equal."""
     pairs = torch.outer(weights, weights)
-    draws = len(weights) > 1 and bool((weights - weights.mean()).abs().max() < 1e-6)
-    different = 1 - 1 / len(weights) if draws else 1.0
+    different = _different(weights)
 
     def mean(points: Tensor) -> Tensor:  # [R, K, 2] -> [R]
         exact = "donot_use_mm_for_euclid_dist"

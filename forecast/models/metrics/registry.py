@@ -31,6 +31,9 @@ from forecast.models.metrics.tubes import tube_areas, tube_coverage
 _PERCENT = (50, 80, 90, 95)
 """Levels of the regions and tubes whose coverage is a metric."""
 
+_BEST_OF = (5, 10, 20)
+"""How many samples the best is looked for among."""
+
 _EGO_CHECK_S = 0.1
 """Collisions with the ego vehicle are looked for at least this often."""
 
@@ -63,6 +66,14 @@ def _min_ade(scored: Scored, k: int) -> Tensor:
 
 def _min_fde(scored: Scored, k: int) -> Tensor:
     return d.min_fde(scored.samples_m, scored.truth_m, k, scored.weights)
+
+
+def _joint_ade(scored: Scored, k: int | None = None) -> Tensor:
+    return _to_each_agent(scored, jade(scored.samples_m, scored.truth_m, k, scored.weights))
+
+
+def _joint_fde(scored: Scored, k: int | None = None) -> Tensor:
+    return _to_each_agent(scored, jfde(scored.samples_m, scored.truth_m, k, scored.weights))
 
 
 def _mean_path(scored: Scored) -> Tensor:
@@ -152,27 +163,32 @@ def _single() -> dict[str, MetricSpec]:
 def _best_of_k() -> dict[str, MetricSpec]:
     specs = {}
     for name, function in (("ADE", _min_ade), ("FDE", _min_fde)):
-        for k in (5, 10, 20):
+        for k in _BEST_OF:
             specs[f"min_{name.lower()}_{k}_m"] = MetricSpec(
                 partial(function, k=k),
                 "m",
                 f"lowest {name} of the {k} most probable samples, for each agent on its own",
             )
+    for name, function in (("ADE", _joint_ade), ("FDE", _joint_fde)):
+        words = "one joint sample, the best of the"
+        for k in _BEST_OF:
+            specs[f"joint_{name.lower()}_{k}_m"] = MetricSpec(
+                partial(function, k=k),
+                "m",
+                f"mean {name} of a scene's agents in {words} {k} most probable, "
+                "counted once per agent",
+            )
+        specs[f"joint_{name.lower()}_m"] = MetricSpec(
+            function,
+            "m",
+            f"mean {name} of a scene's agents in {words} samples, all of them, "
+            "counted once per agent",
+        )
     return specs
 
 
 def _of_all_samples() -> dict[str, MetricSpec]:
     return {
-        "joint_ade_m": MetricSpec(
-            lambda s: _to_each_agent(s, jade(s.samples_m, s.truth_m)),
-            "m",
-            "lowest mean ADE of a scene's agents in one joint sample, counted once per agent",
-        ),
-        "joint_fde_m": MetricSpec(
-            lambda s: _to_each_agent(s, jfde(s.samples_m, s.truth_m)),
-            "m",
-            "lowest mean FDE of a scene's agents in one joint sample, counted once per agent",
-        ),
         "miss_rate_final_2m": MetricSpec(
             lambda s: d.miss_rate_final(s.samples_m, s.truth_m, threshold_m=2.0),
             "1",

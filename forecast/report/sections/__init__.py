@@ -6,6 +6,7 @@ from forecast.evaluation.result import EvaluationResult
 from forecast.report.section import Section
 from forecast.report.sections.calibration import calibration
 from forecast.report.sections.causality import causality
+from forecast.report.sections.collisions import collisions
 from forecast.report.sections.cost import cost
 from forecast.report.sections.criticality import criticality
 from forecast.report.sections.gallery import gallery
@@ -26,6 +27,7 @@ SECTIONS: tuple[Callable[[EvaluationResult], Section], ...] = (
     scores,
     horizon,
     slices,
+    collisions,
     criticality,
     calibration,
     stability,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
@@ -18,20 +21,21 @@ _SHOWN = [CALIBRATION_LEVELS.index(level) for level in TUBE_LEVELS]
 
 
 def calibration(result: EvaluationResult) -> Section:
-    """Reliability over all steps, coverage second by second, and the calibrated tubes beside it."""
+    """Reliability over all steps, sharpness, coverage by the second, and the calibrated tubes."""
     stating = {
         name: scores for name, scores in result.table.items() if not np.isnan(scores.coverage).all()
     }
     blocks: list[Text | Figure | Table] = []
+    data = {name: per_step(scores) for name, scores in result.table.items()}
     if stating:
-        blocks += [_reliability(stating, result), _by_second(stating, result.times_s)]
+        blocks += [_reliability(stating, result), _sharpness(result, stating, data)]
+        blocks += [_by_second(stating, result.times_s), _spread_and_error(result, stating, data)]
     if not np.isnan(result.tube_coverage).all():
         blocks.append(_tubes(result))
     if result.predictor not in stating:
         blocks.append(
             Text(f"{result.predictor} gives no spread of futures, so nothing can be said of it.")
         )
-    data = {name: per_step(scores) for name, scores in result.table.items()}
     return Section("calibration", "Calibration", tuple(blocks), data)
 
 
@@ -50,6 +54,47 @@ def _reliability(stating: dict[str, EvaluationResult], result: EvaluationResult)
         "above it too vague."
     )
     return Figure(caption, svg(draw, width_in=4.2, height_in=4.0, label="Reliability"))
+
+
+def _sharpness(result: EvaluationResult, stating: Iterable[str], data: Mapping[str, Any]) -> Figure:
+    """Spread against time, and for the predictor the error that it should be like."""
+    kinds = {name: data[name]["all"] for name in stating}
+    spreads = {name: np.array(kind["spread_rms_m"], float) for name, kind in kinds.items()}
+
+    def draw(axes: Axes) -> None:
+        if result.predictor in kinds:
+            error = np.array(kinds[result.predictor]["mean_error_rms_m"], float)
+            label = f"error of {result.predictor}'s mean"
+            axes.plot(result.times_s, error, color=LIGHT.ink, linewidth=1, label=label)
+        draw_series(axes, result.times_s, spreads, result.table)
+        axes.set(xlabel="seconds ahead", ylabel="spread in m")
+        axes.set(xlim=(0, result.times_s[-1]), ylim=(0, None))
+
+    caption = (
+        "Sharpness: root mean square distance of the samples from their mean, all origins. Low is "
+        "good as long as it is no lower than the error of that mean (thin line): below it the "
+        "samples claim more than is known."
+    )
+    return Figure(caption, svg(draw, width_in=4.6, height_in=4.0, label="Sharpness"))
+
+
+def _spread_and_error(
+    result: EvaluationResult, stating: Iterable[str], data: Mapping[str, Any]
+) -> Table:
+    """Spread and error of the mean at each second."""
+    steps, times = shown_steps(result.times_s)
+    words = {"spread_rms_m": "spread", "mean_error_rms_m": "error of the mean"}
+    rows = tuple(
+        (Cell(f"{name}, {what}"), *(Cell(number(data[name]["all"][key][step])) for step in steps))
+        for name in stating
+        for key, what in words.items()
+    )
+    caption = (
+        "Spread of the samples about their mean and error of that mean, in metres, root mean "
+        "square, at each second, all origins. Good: both low, and the spread no smaller than the "
+        "error."
+    )
+    return Table(caption, ("", *times), rows)
 
 
 def _by_second(stating: dict[str, EvaluationResult], times_s: NDArray[np.float64]) -> Table:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-
 import numpy as np
 
 from forecast.evaluation.result import EvaluationResult, Timing
@@ -28,7 +26,8 @@ def cost(result: EvaluationResult) -> Section:
     facts = Facts(
         (
             ("Peak memory of a process, scoring included", f"{memory:.0f} MB"),
-            ("Machine", f"{platform.system()} {platform.machine()}"),
+            ("Threads of a prediction", str(result.timing.threads)),
+            ("Machine", result.environment.machine if result.environment else "not known"),
         )
     )
     data = {
@@ -38,6 +37,7 @@ def cost(result: EvaluationResult) -> Section:
             for name, timing in timings.items()
         },
         "peak_memory_mb": memory,
+        "threads": result.timing.threads,
     }
     header = ("", "median", "95 %", "largest")
     return Section("cost", "Latency and memory", (Table(caption, header, rows), facts), data)

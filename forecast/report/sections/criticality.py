@@ -28,32 +28,39 @@ def criticality(result: EvaluationResult) -> Section:
         return Section("criticality", "Criticality", (Text("There is no ego in these data."),))
     columns = {name: _columns(scores) for name, scores in result.table.items()}
     blocks: tuple[Block, ...] = (
-        _conflicts(result.rows.quantities["encroachment_s"]),
+        _conflicts(result),
         _table(columns),
     )
     data = {name: dict(column) for name, column in columns.items()}
     return Section("criticality", "Criticality", blocks, data)
 
 
-def _conflicts(encroachment_s: NDArray[np.float64]) -> Table:
+def _conflicts(result: EvaluationResult) -> Table:
     """How often pedestrian and ego came near, in time."""
-    rows = [
-        (Cell(f"{low:g} to {high:g} s"), Cell(str(_between(encroachment_s, low, high))))
-        for low, high in pairwise(_BINS_S)
-    ]
-    later = int((np.isfinite(encroachment_s) & (encroachment_s >= _BINS_S[-1])).sum())
-    rows.append((Cell(f"{_BINS_S[-1]:g} s or more"), Cell(str(later))))
-    rows.append((Cell("paths do not meet"), Cell(str(int(np.isinf(encroachment_s).sum())))))
+    names = ("time_to_collision_s", "encroachment_s")
+    counts = [_counts(result.rows.quantities[name]) for name in names]
+    rows = tuple((Cell(time), *(Cell(str(count[time])) for count in counts)) for time in counts[0])
     caption = (
-        "Post-encroachment times in the recording: the least time between pedestrian and ego "
-        "being at the same place on their real paths within the horizon. There is no good or "
-        "bad here: it says how many conflicts the numbers below rest on."
+        "Origins by their time to collision (TTC), when pedestrian and ego would touch if both "
+        "kept their velocity, and by their post-encroachment time (PET), the least time between "
+        "both being at the same place on their real paths within the horizon. There is no good or "
+        "bad here: it says how many conflicts the numbers below rest on. Scores by TTC are under "
+        "Slices."
     )
-    return Table(caption, ("time", "origins"), tuple(rows))
+    return Table(caption, ("time", "TTC", "PET"), rows)
 
 
-def _between(values: NDArray[np.float64], low: float, high: float) -> int:
-    return int(((values >= low) & (values < high)).sum())
+def _counts(times_s: NDArray[np.float64]) -> dict[str, int]:
+    """Origins by time; each counts once."""
+    edges = [*_BINS_S, np.inf]
+    found = {
+        f"{low:g} to {high:g} s" if high < np.inf else f"{low:g} s or more": int(
+            ((times_s >= low) & (times_s < high)).sum()
+        )
+        for low, high in pairwise(edges)
+    }
+    unknown = int(np.isnan(times_s).sum())
+    return {**found, "never": int(np.isinf(times_s).sum()), "not known": unknown}
 
 
 _ROWS = {

@@ -77,7 +77,9 @@ def _verdict(result: EvaluationResult, match: Match) -> Text | None:
         f"{match.title}: {number(value)} m on movers, {difference(value, other)} than "
         f"{match.floor} ({number(other)} m); lower in {sum(wins)} of {len(wins)} scenes; {known}."
     ).replace("the same than", "the same as")
-    if not math.isnan(found.low) and found.low <= 0 <= found.high:
+    if math.isnan(found.low):
+        return Text(words, "open")
+    if found.low <= 0 <= found.high:
         return Text(f"{words} That may be chance.", "open")
     return Text(words, "good" if value < other else "bad")
 

@@ -22,6 +22,7 @@ def provenance(result: EvaluationResult) -> Section:
         ("History", f"at most {setting.history_s:g} s, shorter ones masked"),
         ("Seed", str(setting.seed)),
         ("Command", result.command),
+        ("Acceptance criteria (SHA-256)", result.acceptance_sha256),
     )
     blocks = (
         Facts(facts),

@@ -20,6 +20,7 @@ def triggering(result: EvaluationResult) -> Section:
     blocks.append(_table(result))
     data = {
         "source": result.acceptance,
+        "sha256": result.acceptance_sha256,
         "minimum_rows": result.minimum_rows,
         "minimum_scenes": result.minimum_scenes,
         "criteria": [_data(each) for each in result.outcomes],

@@ -17,6 +17,8 @@ from forecast.models.metrics import (
     credibility,
     energy_score,
     kde_nll,
+    sample_mean,
+    spread,
 )
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
@@ -39,6 +41,25 @@ def _equal(count, dtype=torch.float64):
 def _at(*points):
     """One agent, one step: ``[K, 1, 1, 2]``."""
     return torch.tensor(points, dtype=torch.float64)[:, None, None]
+
+
+# Spread
+
+
+def test_spread_by_hand():
+    samples = _at((0, 0), (4, 0))
+    assert spread(samples, _equal(2)).item() == pytest.approx(math.sqrt(8))  # draws: unbiased
+    weights = torch.tensor([0.75, 0.25], dtype=torch.float64)  # the distribution itself
+    assert spread(samples, weights).item() == pytest.approx(math.sqrt(0.75 * 1 + 0.25 * 9))
+    assert spread(samples[:1], _equal(1)).isnan().all()
+
+
+def test_spread_is_the_error_of_the_mean_where_the_truth_is_one_more_draw():
+    samples, truth, _ = _random(0, samples=5, agents=4000)
+    weights = _equal(5)
+    error = (sample_mean(samples, weights) - truth).square().sum(-1).mean()
+    found = spread(samples, weights).square().mean()
+    assert error.item() == pytest.approx(found.item() * (1 + 1 / 5), rel=0.03)
 
 
 # Energy score

@@ -20,6 +20,19 @@ def test_one_sample_serves_all_agents():
     assert jade(samples[:2], truth).item() == 5
 
 
+def test_the_k_most_probable_samples_count():
+    truth = torch.zeros(2, 1, 2)
+    samples = torch.tensor([1.0, 2.0, 3.0])[:, None, None, None] * torch.tensor([1.0, 0.0])
+    samples = samples.expand(3, 2, 1, 2)
+    weights = torch.tensor([0.2, 0.3, 0.5])
+    for function in (jade, jfde):
+        assert function(samples, truth, 2).item() == 1
+        assert function(samples, truth, 1, weights).item() == 3
+        assert function(samples, truth, 2, weights).item() == 2
+        assert function(samples, truth, 3, weights) == function(samples, truth)
+        assert function(samples, truth, 4).isnan()
+
+
 @given(seed=st.integers(0, 99))
 @settings(max_examples=20, deadline=None)
 def test_agrees_with_a_loop_and_is_never_below_the_marginal_score(seed):

@@ -14,7 +14,9 @@ NAMES = [
     *("top1_ade_m", "top1_fde_m", "mean_ade_m", "mean_fde_m"),
     *("min_ade_5_m", "min_ade_10_m", "min_ade_20_m"),
     *("min_fde_5_m", "min_fde_10_m", "min_fde_20_m"),
-    *("joint_ade_m", "joint_fde_m", "miss_rate_final_2m", "brier_min_fde_m"),
+    *("joint_ade_5_m", "joint_ade_10_m", "joint_ade_20_m", "joint_ade_m"),
+    *("joint_fde_5_m", "joint_fde_10_m", "joint_fde_20_m", "joint_fde_m"),
+    *("miss_rate_final_2m", "brier_min_fde_m"),
     *("kde_nll_nats", "energy_score_m"),
     *("coverage_50", "coverage_80", "coverage_90", "coverage_95"),
     *("tube_coverage_50", "tube_coverage_80", "tube_coverage_90", "tube_coverage_95"),
@@ -82,6 +84,8 @@ def test_values_are_those_of_the_functions(scored):
         "mean_fde_m": metrics.fde(mean, y),
         **{f"min_ade_{k}_m": metrics.min_ade(x, y, k, w) for k in (5, 10, 20)},
         **{f"min_fde_{k}_m": metrics.min_fde(x, y, k, w) for k in (5, 10, 20)},
+        **{f"joint_ade_{k}_m": metrics.jade(x, y, k, w).repeat(6) for k in (5, 10, 20)},
+        **{f"joint_fde_{k}_m": metrics.jfde(x, y, k, w).repeat(6) for k in (5, 10, 20)},
         "joint_ade_m": metrics.jade(x, y).repeat(6),
         "joint_fde_m": metrics.jfde(x, y).repeat(6),
         "miss_rate_final_2m": metrics.miss_rate_final(x, y, 2.0),
@@ -133,7 +137,7 @@ def _missing(scored):
 
 
 def test_what_a_deterministic_predictor_cannot_have(scored):
-    best_of = {name for name in NAMES if name.startswith("min_")}
+    best_of = {name for name in NAMES if name.endswith(("_5_m", "_10_m", "_20_m"))}
     coverages = {name for name in NAMES if name.startswith("coverage")}
     assert _missing(_first(scored, 1)) == best_of | coverages | {"kde_nll_nats"}
 
@@ -148,7 +152,8 @@ def test_one_sample_scores_as_its_own_mode(scored):
 
 
 def test_too_few_samples_for_a_best_of_k(scored):
-    assert _missing(_first(scored, 12)) == {"min_ade_20_m", "min_fde_20_m"}
+    kinds = ("min_ade", "min_fde", "joint_ade", "joint_fde")
+    assert _missing(_first(scored, 12)) == {f"{kind}_20_m" for kind in kinds}
 
 
 def test_no_ego_and_no_map(scored):
