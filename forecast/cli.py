@@ -126,6 +126,12 @@ def _add_evaluate(commands: _Commands) -> None:
     for name, verb in (("--horizon-s", "predict"), ("--history-s", "observe")):
         parser.add_argument(name, type=float, help=f"seconds to {verb} (default: the protocol's)")
     _add_option(parser, "--seed", 0, "seed of the predictor")
+    parser.epilog = (
+        "A .parquet file of predictions has a row for every pedestrian, sample and step: scene_id, "
+        "agent_id, at_us, sample (from 0), weight (summing to 1 over a pedestrian's samples), step "
+        "(from 1), x_m, y_m (in the world's frame). A .json file is a submission to the nuScenes "
+        "prediction challenge."
+    )
     _add_workers(parser, "score")
     parser.add_argument("--acceptance", type=Path, help="YAML file of acceptance criteria")
 

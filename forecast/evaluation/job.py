@@ -71,6 +71,7 @@ def run(
             results are written, if a scene could not be scored.
     """
     require(samples >= 1, "samples", samples, "at least 1")
+    require(0 <= seed < 2**32, "seed", seed, "a whole number from 0 to 4294967295")
     criteria = read_acceptance(acceptance or EXAMPLE, definitions(samples))
     opened = SceneStore.open(store)
     spec = _spec(opened, history_s, horizon_s)

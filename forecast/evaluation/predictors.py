@@ -76,7 +76,9 @@ def build(
         return read_predictions(Path(name), store, store.scenes_of(split), spec.horizon_steps)
     from forecast import inference  # the model's packages take seconds that floors need not wait
 
-    if name not in inference.PACKAGED and not Path(name).exists():
+    if name not in inference.PACKAGED and not Path(name).is_file():
+        if Path(name).suffix or len(Path(name).parts) > 1:
+            raise ForecastError(f"{name}: no such file; give weights or predictions that are there")
         names = ", ".join([*inference.PACKAGED, *FLOORS])
         raise ForecastError(
             f"predictor '{name}' is unknown; a file of weights or predictions, module:name or one "
@@ -92,7 +94,13 @@ def _imported(name: str) -> NamedPredictor:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ForecastError(f"predictor '{name}' cannot be imported: {error}") from error
-    made = found if not isinstance(found, type) and isinstance(found, Predictor) else found()
+    made = found
+    if isinstance(found, type) or not isinstance(found, Predictor):
+        try:
+            made = found()
+        except Exception as error:  # anybody's code
+            words = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ForecastError(f"predictor '{name}' cannot be made: {words}") from error
     if not isinstance(made, Predictor):
         raise ForecastError(f"predictor '{name}' has no predict; see forecast.scene.Predictor")
     if not hasattr(made, "name"):

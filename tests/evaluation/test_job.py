@@ -319,6 +319,7 @@ class TestRun:
             ({"split": "test"}, "split 'test' is unknown"),
             ({"predictor": "lstm"}, "predictor 'lstm' is unknown"),
             ({"samples": 0}, "samples is 0; at least 1 is needed"),
+            ({"seed": -1}, "seed is -1; a whole number from 0 to 4294967295 is needed"),
             ({"horizon_s": 2.2}, "horizon_s is 2.2; a multiple of the store's step of 0.5 s"),
             ({"horizon_s": 60.0}, "no pedestrian is seen for all of the 60 s"),
             ({"horizon_s": float("nan")}, "horizon_s is nan; a multiple of the store's step"),

@@ -58,6 +58,15 @@ class TestBuild:
             "one of town, stationary, constant_velocity, kalman, kmeans is needed"
         )
 
+    def test_what_cannot_be_made_is_one_line(self, store):
+        with pytest.raises(ForecastError, match="'json:loads' cannot be made: TypeError: loads"):
+            build("json:loads", store, "val", SPEC, 20, 0)
+
+    @pytest.mark.parametrize("name", ["runs/last", "last.ckpt", "theirs.parquet"])
+    def test_a_file_that_is_not_there_is_called_that(self, store, name):
+        with pytest.raises(ForecastError, match=f"{name}: no such file; give weights"):
+            build(name, store, "val", SPEC, 20, 0)
+
     def test_refuses_an_unreadable_file_in_one_line(self, store, tmp_path):
         path = tmp_path / "broken.ckpt"
         path.write_bytes(b"not weights")

@@ -99,6 +99,13 @@ def test_every_drawing_and_table_has_a_caption(page, kalman):
     assert page.tags.count("figcaption") == page.tags.count("figure")
 
 
+def test_every_caption_says_what_good_looks_like(kalman):
+    blocks = [block for section in SECTIONS for block in section(kalman).blocks]
+    captions = [block.caption for block in blocks if hasattr(block, "caption")]
+    assert len(captions) > 20
+    assert [caption for caption in captions if "good" not in caption.lower()] == []
+
+
 def test_tables_scroll_in_a_box_of_their_own(text):
     assert text.count('<div class="scroll"') == text.count("<table>")
     assert "width=device-width" in text

@@ -73,7 +73,7 @@ def _table(result: EvaluationResult, key: str, words: str) -> Table:
         (Cell(name), *(Cell(number(each.value), interval(each)) for each in _at(scores, key)))
         for name, scores in result.table.items()
     )
-    caption = f"Mean error in metres of {words}, all origins. Lower is better."
+    caption = f"Mean error in metres of {words}, all origins. Low is good."
     return Table(caption, ("all origins", *times), rows)
 
 

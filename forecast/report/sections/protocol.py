@@ -56,7 +56,7 @@ def _origins(result: EvaluationResult, column: NDArray[np.str_], what: str) -> T
     movers = result.rows.movers
     lines = [_counted("all", np.ones(len(movers), bool), movers)]
     lines += [_counted(str(name), column == name, movers) for name in np.unique(column)]
-    caption = f"Origins by {what}. A mean over few origins says little."
+    caption = f"Origins by {what}. Good is many: a mean over few origins says little."
     return Table(caption, (what, "origins", "movers"), tuple(lines))
 
 
@@ -77,7 +77,9 @@ def _dropped(result: EvaluationResult) -> Table:
         (Cell(reason, _REASONS.get(reason, "")), Cell(str(count)))
         for reason, count in result.dropped.items()
     )
-    caption = "Pedestrians seen at a step but not scored there. Nothing else is left out."
+    caption = (
+        "Pedestrians seen at a step but not scored there. Good is few; nothing else is left out."
+    )
     return Table(caption, ("reason", "count"), rows)
 
 
