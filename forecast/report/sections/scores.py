@@ -85,7 +85,8 @@ def _table(result: EvaluationResult, subset: NDArray[np.bool_] | None, whom: str
         if metric not in TUBE_METRICS or any(column[metric].n for column in columns)
     )
     caption = (
-        f"{whom} The best of each row is bold: the lowest, for coverage the nearest to its level. "
+        f"{whom} Good is to beat every floor; the best of each row is bold: the lowest, for "
+        "coverage the nearest to its level. "
         "Collisions and time on the road have no best: they should be as frequent as in the "
         "recorded world, whose own rates are in the last column. All were measured in this run on "
         "the same windows. Raw samples are as drawn; selected ones are chosen from many and say "
