@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -226,9 +227,18 @@ _function: Callable[[Any], Any]
 def _begin(function: Callable[[Any], Any], prepare: Callable[[], None] | None) -> None:
     global _function
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if prepare is not None:
         prepare()
     _function = function
+
+
+def _end_with_parent() -> None:
+    """Waits until the process that wants the results is gone: one that is killed ends no worker."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(item: Any) -> Outcome[Any, Any]:

@@ -1,7 +1,5 @@
 import json
 import pickle
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -264,70 +262,7 @@ def test_without_a_single_good_scene_there_is_no_store(tmp_path):
         SceneStore.open(tmp_path / "store")
 
 
-# --- being killed
-
-
-KILLED_WHILE_READING = """
-class Killed(LineSource):
-    def read(self, name):
-        while name == "scene-2":
-            if (out / "scenes" / "scene-1.arrow").exists():
-                os._exit(9)
-        return super().read(name)
-"""
-KILLED_WHILE_WRITING = """
-Killed = LineSource
-write = Path.write_bytes
-
-def dying_write(path, content):
-    if "scene-2" in path.name:
-        write(path, bytes(content)[:100])
-        os._exit(9)
-    return write(path, content)
-
-Path.write_bytes = dying_write
-"""
-
-
-@pytest.mark.parametrize(
-    ("killed", "workers", "code"),
-    [
-        (KILLED_WHILE_READING, 1, 9),
-        (KILLED_WHILE_READING, 2, 1),
-        (KILLED_WHILE_WRITING, 1, 9),
-        (KILLED_WHILE_WRITING, 2, 1),
-    ],
-)
-def test_a_killed_prepare_leaves_no_half_scene_and_resumes(tmp_path, killed, workers, code):
-    out = tmp_path / "store"
-    script = [
-        "import os; from pathlib import Path",
-        "from forecast.datasets.store import prepare",
-        "from forecast.parallel import Workers",
-        "from tests.datasets.line_source import LineSource",
-        f"out = Path({str(out)!r})",
-        killed,
-        f"prepare(Killed(), out, workers=Workers({workers}))",
-    ]
-    root = Path(__file__).parents[2]
-    run = subprocess.run(
-        [sys.executable, "-c", "\n".join(script)],
-        capture_output=True,
-        text=True,
-        cwd=root,
-        timeout=60,
-    )
-    assert run.returncode == code, run.stderr
-    assert ("scene-2 (its worker was killed 3 times" in run.stderr) == (workers > 1)
-    assert (out / "store.json").exists() == (workers > 1)  # without them the others are lost
-    finished = {path.name for path in out.rglob("*.arrow")}
-    assert "scene-1.arrow" in finished
-    assert "scene-2.arrow" not in finished
-    source = LineSource()
-    store = prepare(source, out)
-    assert "scene-1" not in source.reads
-    assert_equal(store["scene-1"], source.read("scene-1")[0])
-    assert not list(out.rglob("*.tmp"))
+# --- leftovers
 
 
 def test_what_a_killed_write_left_behind_is_removed(store):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from forecast import ForecastError
@@ -22,6 +25,7 @@ from tests.scenes import StreetSource
 from tests.training.test_training import arguments, weights
 
 EPOCHS = 2
+LENGTH = [f"--trainer.max_epochs={EPOCHS}"]
 
 
 class OddStreets(StreetSource):
@@ -45,27 +49,62 @@ def curves(run: Path) -> dict[str, list[float]]:
     return {name: [event.value for event in events.Scalars(name)] for name in names}
 
 
+@pytest.fixture(scope="module")
+def alone(store: SceneStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a single process."""
+    run = tmp_path_factory.mktemp("alone")
+    main("fit", arguments(store, run, *LENGTH, "--data.batch_size=4"))
+    return run
+
+
+def train_in_two(store: SceneStore, run: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Two processes with half the batch each."""
+    two = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=2"]
+    words = arguments(store, run, *LENGTH, *two, *more)
+    command = [sys.executable, "-m", "forecast", "fit", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    shared = weights(other)
+    for name, value in weights(one).items():
+        torch.testing.assert_close(shared[name], value, atol=1e-5, rtol=0, msg=name)
+
+
 def test_two_processes_learn_and_score_as_one_with_the_same_batches(
-    store: SceneStore, tmp_path: Path
+    store: SceneStore, alone: Path, tmp_path: Path
 ) -> None:
     spec = WindowSpec(history_steps=5, horizon_steps=4)
     found = origins(store["street-2"], spec)
     assert (len(found.steps) % 2, found.scored.sum() % 2) == (1, 1)
-    epochs = f"--trainer.max_epochs={EPOCHS}"
-    main("fit", arguments(store, tmp_path / "one", epochs, "--data.batch_size=4"))
-    more = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=2"]
-    words = arguments(store, tmp_path / "two", epochs, *more)
-    command = [sys.executable, "-m", "forecast", "fit", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = train_in_two(store, tmp_path)
     assert done.returncode == 0, done.stderr
-    one, two = (curves(tmp_path / name) for name in ("one", "two"))
+    one, two = curves(alone), curves(tmp_path)
     assert len(one["train/loss"]) == len(one["val/loss"]) == EPOCHS
     for name, values in one.items():
         if name.startswith(("train/", "val/")):
             np.testing.assert_allclose(two[name], values, rtol=1e-5, err_msg=name)
-    learnt, shared = (weights(tmp_path / name) for name in ("one", "two"))
-    for name, value in learnt.items():
-        torch.testing.assert_close(shared[name], value, atol=1e-5, rtol=0, msg=name)
+    assert_same_weights(alone, tmp_path)
+
+
+class LosesOne(Callback):
+    """Kills the second process in the second epoch."""
+
+    def on_train_batch_start(self, trainer, *_: object) -> None:
+        if trainer.global_rank == 1 and trainer.global_step == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_training_that_lost_a_process_ends_and_resumes_as_if_it_had_not(
+    store: SceneStore, alone: Path, tmp_path: Path
+) -> None:
+    dying = "--trainer.callbacks+=tests.training.test_processes.LosesOne"
+    assert train_in_two(store, tmp_path, dying).returncode != 0
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == 2
+    done = train_in_two(store, tmp_path, f"--ckpt_path={last}")
+    assert done.returncode == 0, done.stderr
+    assert_same_weights(alone, tmp_path)
 
 
 def test_the_batches_of_all_processes_are_the_batch_of_one() -> None:
