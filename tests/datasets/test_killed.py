@@ -117,7 +117,7 @@ def test_a_prepare_killed_from_outside_loses_the_scenes_in_hand_alone(tmp_path, 
         wait_until(lambda: len(list(out.glob("scenes/*.arrow"))) >= 3)
     finally:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=60)  # workers that live on keep its pipe open
     workers_ids = {int(path.suffix[1:]) for path in begun.iterdir()}
     wait_until(lambda: not any(map(is_alive, workers_ids)))
     kept = {path.stem for path in out.glob("scenes/*.arrow")}

@@ -1,0 +1,1 @@
+"""Parts of scripts/benchmark: each measures one thing and gives it as a Markdown table."""
