@@ -33,6 +33,20 @@ def test_a_wrapped_angle_is_the_same_direction(angle):
     assert np.sin(wrapped) == pytest.approx(np.sin(angle), abs=1e-9)
 
 
+def test_distances_of_each_from_each():
+    found = geometry.distances(np.array([[0.0, 0.0], [3.0, 0.0]]), np.array([[0.0, 4.0]] * 3))
+    np.testing.assert_array_equal(found, [[4.0] * 3, [5.0] * 3])
+
+
+@given(points, points)
+def test_distances_are_norms_to_the_bit(a, b):
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    expected = np.linalg.norm(a[:, None] - b[None], axis=-1)
+    found = geometry.distances(a, b)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_rotate_turns_counter_clockwise():
     turned = geometry.rotate(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([np.pi / 2, np.pi]))
     np.testing.assert_allclose(turned, [[0, 1], [0, -2]], atol=1e-12)

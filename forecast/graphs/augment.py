@@ -124,8 +124,8 @@ def _slow_down(window: Window, share: float, rng: np.random.Generator) -> Window
     rest = (when - before)[..., None].astype(np.float32)
     rows = np.flatnonzero(chosen)[:, None]
     positions, headings = window.positions_m.copy(), window.headings_rad.copy()
-    positions[chosen] = window.positions_m[rows, before] * (1 - rest)
-    positions[chosen] += window.positions_m[rows, before + 1] * rest
+    way = window.positions_m[rows, before] * (1 - rest)
+    positions[chosen] = way + window.positions_m[rows, before + 1] * rest
     headings[chosen] = window.headings_rad[rows, np.rint(when).astype(np.int64)]
     return replace(window, positions_m=positions, headings_rad=headings)
 
