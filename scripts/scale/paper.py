@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from scale.reading import SCENES, Reading
@@ -13,6 +14,7 @@ CORES_PER_MACHINE, GPUS_PER_MACHINE, DAY_H = 64, 8, 24
 GPU_FLOPS, GPU_SHARE, LAUNCH_S, GPU_BATCH = 67e12, 0.1, 5e-6, 512
 """An H200 in single precision by its data sheet, the share of it that small matrices are taken to
 reach, how long it takes to start an operator, and windows per batch."""
+_MACHINES = (f" of {CORES_PER_MACHINE} cores", f" of {GPUS_PER_MACHINE} GPUs")
 
 
 @dataclass(frozen=True)
@@ -77,27 +79,21 @@ def table(reading: Reading, storing: Storing, training: Training) -> str:
     rows = {
         "scenes of 20 s": (each.scenes, ""),
         "windows": (each.windows, ""),
-        "tables, as nuScenes has them": (each.tables_gb / 1e3, " TB"),
-        "store": (each.store_gb / 1e3, " TB"),
+        "tables, as nuScenes has them": (each.tables_gb, " GB"),
+        "store": (each.store_gb, " GB"),
         "its `store.json`": (each.manifest_gb, " GB"),
         "`prepare`": (each.prepare_h, " core-hours"),
-        f"machines of {CORES_PER_MACHINE} cores that prepare in a day": (
-            each.prepare_h / CORES_PER_MACHINE / DAY_H,
-            "",
-        ),
+        "in a day": (each.prepare_h / CORES_PER_MACHINE / DAY_H, _MACHINES[0]),
         "find the windows, in every training process": (each.index_h, " hours"),
         "an epoch, data path": (each.data_h, " core-hours"),
         "an epoch, steps on processors": (each.step_h, " core-hours"),
         "an epoch, steps on GPUs (extrapolated)": (each.gpu_h, " GPU-hours"),
-        f"machines of {GPUS_PER_MACHINE} GPUs for an epoch a day (extrapolated)": (
-            each.gpu_h / GPUS_PER_MACHINE / DAY_H,
-            "",
-        ),
+        "one such epoch a day": (each.gpu_h / GPUS_PER_MACHINE / DAY_H, _MACHINES[1]),
     }
     heads = " | ".join(f"{hours:,} h of driving" for hours in HOURS)
     lines = [f"| on paper | {heads} |", "|---|" + "---|" * len(HOURS)]
     for name, (value, unit) in rows.items():
-        cells = " | ".join(f"{_short(value * hours)}{unit}" for hours in HOURS)
+        cells = " | ".join(_amount(value * hours, unit) for hours in HOURS)
         lines.append(f"| {name} | {cells} |")
     return "\n".join([*lines, "", _how(training)])
 
@@ -117,5 +113,14 @@ def _how(training: Training) -> str:
 
 
 def _short(value: float) -> str:
-    """Two significant digits, and whole numbers from 100 on; never nothing."""
+    """Two significant digits."""
     return f"{float(f'{value:.2g}'):,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _amount(value: float, unit: str) -> str:
+    """A value with its unit; machines are whole, and thousands of gigabytes are terabytes."""
+    if unit in _MACHINES:
+        return f"{math.ceil(value):,}{unit}"
+    if unit == " GB" and value >= 1000:
+        return f"{_short(value / 1000)} TB"
+    return _short(value) + unit

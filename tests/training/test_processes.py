@@ -62,7 +62,7 @@ def train_in_two(store: SceneStore, run: Path, *more: str) -> subprocess.Complet
     two = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=2"]
     words = arguments(store, run, *LENGTH, *two, *more)
     command = [sys.executable, "-m", "forecast", "fit", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 def assert_same_weights(one: Path, other: Path) -> None:
