@@ -29,6 +29,8 @@ class AugmentConfig:
         reverse: Probability to play a window of pedestrians alone backwards.
         slow_down: Probability that a pedestrian slows down or stops on its way; played backwards,
             it sets out.
+        wander: Standard deviation of what a pedestrian's direction (in rad) and the logarithm of
+            its pace change by in a second, at most; each has a level of its own below.
         noise_m: Standard deviation of the noise of observed positions, at most; each window has a
             level of its own below. What follows stays as recorded.
         short_history: Probability that an agent's first observed steps are hidden.
@@ -45,6 +47,7 @@ class AugmentConfig:
     scale: float = 0.15
     reverse: float = 0.5
     slow_down: float = 0.0
+    wander: float = 0.0
     noise_m: float = 0.0
     short_history: float = 0.2
     drop_agents: float = 0.1
@@ -65,14 +68,16 @@ class AugmentConfig:
         ):
             value = getattr(self, name)
             require(0 <= value <= 1, f"augment.{name}", value, "a share between 0 and 1")
-        for name in ("scale", "noise_m", "shift_map_m"):
+        for name in ("scale", "wander", "noise_m", "shift_map_m"):
             require(getattr(self, name) >= 0, f"augment.{name}", getattr(self, name), "0 or more")
         require(self.far_m > 0, "augment.far_m", self.far_m, "a positive distance")
 
 
 def augment_window(window: Window, config: AugmentConfig, rng: np.random.Generator) -> Window:
-    """Slows people down, plays backwards, leaves agents out, shortens histories, by ``rng``."""
+    """Changes how people go and which way time runs; leaves out agents and steps; by ``rng``."""
     window = _slow_down(window, config.slow_down, rng)
+    if config.wander > 0:
+        window = _wander(window, config.wander, rng)
     if rng.random() < config.reverse:
         window = reverse(window)
     window = window.select(_near_people(window, config.far_m))
@@ -128,6 +133,28 @@ def _slow_down(window: Window, share: float, rng: np.random.Generator) -> Window
     positions[chosen] = way + window.positions_m[rows, before + 1] * rest
     headings[chosen] = window.headings_rad[rows, np.rint(when).astype(np.int64)]
     return replace(window, positions_m=positions, headings_rad=headings)
+
+
+def _wander(window: Window, most: float, rng: np.random.Generator) -> Window:
+    """Lets the pedestrians seen throughout change direction and pace at random all the way.
+
+    How much differs from one to the next, so what is seen of it tells what is to come. All stay
+    where they are at the current step.
+    """
+    agents, steps = window.valid.shape
+    now = window.history_steps - 1
+    level = rng.uniform(0, most, (agents, 1)) * np.sqrt(window.dt_s)
+    turn, faster = (level * rng.standard_normal((2, agents, steps - 1))).cumsum(axis=-1)
+    ways = np.exp(faster)[..., None] * geometry.rotate(np.diff(window.positions_m, axis=1), turn)
+    paths = np.insert(ways.cumsum(axis=1), 0, 0, axis=1)
+    paths += (window.positions_m[:, now] - paths[:, now])[:, None]
+    turned = window.headings_rad + np.insert(turn, 0, 0, axis=1)
+    chosen = window.valid.all(axis=1) & (window.kinds == AgentKind.PEDESTRIAN)
+    return replace(
+        window,
+        positions_m=np.where(chosen[:, None, None], paths, window.positions_m).astype(np.float32),
+        headings_rad=np.where(chosen[:, None], turned, window.headings_rad).astype(np.float32),
+    )
 
 
 def reverse(window: Window) -> Window:

@@ -70,7 +70,9 @@ class ForecastModule(pl.LightningModule):
         optimizer: Optimiser and schedule.
         samples: Imagined futures per window while training.
         val_samples: Imagined futures per window while validating.
-        plan_share: Probability that a training batch is told the ego's true path as its plan.
+        plan_share: Probability that a training batch is told true paths: as likely the ego's alone,
+            as its plan, or those of all vehicles. What people do because of a vehicle can only be
+            learnt beside what that vehicle did.
         start_from: Weights to start from (a name or file, see `forecast.load`); None: anew.
     """
 
@@ -132,7 +134,7 @@ class ForecastModule(pl.LightningModule):
 
     def _step(self, batch: HeteroData, stage: str) -> Tensor:
         agent, training = batch["agent"], stage == "train"
-        plan = _true_ego_plan(batch) if training and torch.rand(()) < self.plan_share else None
+        plan = self._told(batch) if training else None
         counted = agent.future_valid if training else agent.future_valid & agent.scored[:, None]
         noise = self._noise(batch, self.samples if training else self.val_samples)
         parts, futures = self.forecaster.loss(batch, noise, self.loss_config, counted, plan)
@@ -142,6 +144,14 @@ class ForecastModule(pl.LightningModule):
             parts = {name: value * share for name, value in parts.items()}
         self._log(stage, parts, weight, batch, futures)
         return parts["loss"]
+
+    def _told(self, batch: HeteroData) -> Plan | None:
+        """True paths that are given away: none, the egos', or those of all vehicles."""
+        draw = float(torch.rand(()))
+        if draw >= self.plan_share:
+            return None
+        whose = AgentKind.EGO if draw < self.plan_share / 2 else AgentKind.VEHICLE
+        return _true_paths(batch, batch["agent"].kind >= whose)
 
     def _noise(self, batch: HeteroData, samples: int) -> Noise:
         agent, size = batch["agent"], self.config.world_model
@@ -228,12 +238,11 @@ def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = ""
     return said
 
 
-def _true_ego_plan(batch: HeteroData) -> Plan:
-    """The path each ego truly took, for the egos whose whole future is known."""
+def _true_paths(batch: HeteroData, agents: Tensor) -> Plan:
+    """The paths that some agents ``[N]`` truly took, of those whose whole future is known."""
     agent = batch["agent"]
     poses = torch.cat([agent.future, agent.future_heading[..., None]], -1)  # [N, T, 3]
-    follows = (agent.kind == AgentKind.EGO) & agent.future_valid.all(-1)
-    return Plan(poses.transpose(0, 1)[:, None], follows)
+    return Plan(poses.transpose(0, 1)[:, None], agents & agent.future_valid.all(-1))
 
 
 def _scored(batch: HeteroData, futures: Tensor) -> Scored:

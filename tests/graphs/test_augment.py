@@ -89,6 +89,37 @@ def test_traffic_does_not_slow_down() -> None:
     assert not np.array_equal(slowed.positions_m, cut.positions_m)
 
 
+def test_who_wanders_changes_direction_and_pace_but_is_where_they_were_now() -> None:
+    cut = window(walkers(), 4, SPEC)
+    changed = augment_window(cut, replace(NOTHING, wander=1), np.random.default_rng(0))
+    now, before = SPEC.history_steps - 1, np.diff(cut.positions_m, axis=1)
+    steps = np.diff(changed.positions_m, axis=1)
+    np.testing.assert_allclose(changed.positions_m[:, now], cut.positions_m[:, now], atol=1e-6)
+    assert (np.abs(np.linalg.norm(steps, axis=-1) - 1) > 1e-3).all()
+    turned = np.arctan2(steps[..., 1], steps[..., 0]) - np.arctan2(before[..., 1], before[..., 0])
+    headings = changed.headings_rad[:, 1:] - cut.headings_rad[:, 1:]
+    np.testing.assert_allclose(np.sin(headings - turned), 0, atol=1e-4)
+
+
+def test_how_much_people_wander_differs_and_shows_in_what_is_seen() -> None:
+    cut, generator = window(walkers(), 4, SPEC), np.random.default_rng(0)
+    paths = [
+        augment_window(cut, replace(NOTHING, wander=1), generator).positions_m for _ in range(300)
+    ]
+    paces = np.log(np.linalg.norm(np.diff(np.stack(paths), axis=2), axis=-1))  # [300, A, steps]
+    changes = np.abs(np.diff(paces, axis=-1))
+    seen, to_come = changes[..., 0].ravel(), changes[..., 1:].mean(-1).ravel()
+    assert np.corrcoef(seen, to_come)[0, 1] > 0.2
+
+
+def test_traffic_does_not_wander() -> None:
+    cut = window(street_scene(), 10, SPEC)
+    changed = augment_window(cut, replace(NOTHING, wander=1), np.random.default_rng(0))
+    drives = cut.kinds != AgentKind.PEDESTRIAN
+    np.testing.assert_array_equal(changed.positions_m[drives], cut.positions_m[drives])
+    assert not np.array_equal(changed.positions_m, cut.positions_m)
+
+
 def test_noise_is_in_what_is_seen_alone() -> None:
     cut = window(walkers(), 4, SPEC)
     plain, noisy = (window_graph(cut, GraphConfig()) for _ in range(2))

@@ -9,7 +9,8 @@ import torch
 
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import GraphConfig, window_graph
-from forecast.models.encoder import encounter_features
+from forecast.models.edges import Edges, Ends
+from forecast.models.encoder import Messages, encounter_features
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.scene import AgentKind, Scene
 
@@ -54,3 +55,17 @@ def test_encounters_by_hand():
     assert nearest[0].item() == pytest.approx(math.exp(-2), rel=1e-2)  # 3 m aside, after 2 s
     assert nearest[1:].tolist() == pytest.approx([math.exp(-4)] * 2, rel=1e-5)
     assert soon.tolist() == pytest.approx([1 / 3, 1, 1], rel=1e-2)
+
+
+@pytest.mark.parametrize("crowd", [0, 1, 3, 1000])
+def test_a_crowd_that_says_the_same_says_it_no_louder_than_one(crowd: int):
+    torch.manual_seed(0)
+    messages = Messages(source=2, target=2, edge=1, hidden=4)
+    torch.nn.init.eye_(messages.out.weight)
+    torch.nn.init.zeros_(messages.out.bias)
+    told, target, fade = torch.randn(1, 4), torch.zeros(1, 2), 0.5
+    ends = Ends(torch.zeros(crowd, dtype=torch.long), 1, ascending=True)
+    edges = Edges(ends, ends, torch.ones(crowd))
+    heard = messages(told, target, edges, torch.zeros(1, crowd), torch.full((crowd,), fade))
+    said = torch.nn.functional.silu(told) * crowd * fade / (1 + crowd * fade)
+    torch.testing.assert_close(heard, said)

@@ -186,3 +186,21 @@ def test_windows_side_by_side_are_imagined_as_if_alone(model) -> None:
         for seed, graph, size, beside in zip([5, 6, 7], graphs, sizes, together, strict=True):
             alone = model(graph, window_noise(CONFIG.world_model, [seed], [size], 6, 8))
             torch.testing.assert_close(beside, alone, atol=1e-4, rtol=0)
+
+
+def test_it_learns_in_bfloat16_what_it_learns_in_single_precision() -> None:
+    torch.manual_seed(0)
+    model = PedestrianForecaster(CONFIG)
+    graph = window_graph(window(street_scene(), 10, SPEC), CONFIG.graph)
+    noise = window_noise(CONFIG.world_model, [0], [graph["agent"].num_nodes], samples=4, steps=8)
+    counted, losses, ways = graph["agent"].future_valid, [], []
+    for precise in (True, False):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=not precise):
+            loss = model.loss(graph, noise, LossConfig(), counted)[0]["loss"]
+        loss.backward()
+        losses.append(loss.item())
+        gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+        ways.append(torch.cat(gradients))
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert torch.nn.functional.cosine_similarity(*ways, dim=0) > 0.98

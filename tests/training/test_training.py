@@ -16,11 +16,14 @@ from pytorch_lightning import Callback
 
 from forecast import inference
 from forecast.datasets.store import SceneStore, prepare
+from forecast.datasets.windows import WindowSpec, window
 from forecast.errors import ForecastError
+from forecast.graphs import GraphConfig, window_graph
 from forecast.inference import Source
-from forecast.scene import Predictor
+from forecast.scene import AgentKind, Predictor
 from forecast.training.cli import main
-from tests.scenes import StreetSource
+from forecast.training.module import ForecastModule
+from tests.scenes import StreetSource, street_scene
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +99,22 @@ def test_resuming_a_broken_run_gives_the_weights_of_an_unbroken_one(
     expected, resumed = weights(run), weights(tmp_path)
     for name, value in expected.items():
         assert torch.equal(resumed[name], value), name
+
+
+def test_a_batch_is_told_nothing_or_the_egos_path_or_those_of_all_vehicles() -> None:
+    graph = window_graph(window(street_scene(), 10, WindowSpec(5, 8)), GraphConfig())
+    agent, module = graph["agent"], ForecastModule(plan_share=0.5)
+    torch.manual_seed(0)
+    told = [module._told(graph) for _ in range(400)]
+    plans = [plan for plan in told if plan is not None]
+    assert 160 < len(plans) < 240
+    ego, vehicles = (agent.kind >= kind for kind in (AgentKind.EGO, AgentKind.VEHICLE))
+    assert vehicles.sum() > ego.sum() > 0
+    egos = sum(torch.equal(plan.follows, ego) for plan in plans)
+    assert 70 < egos < 130
+    assert egos + sum(torch.equal(plan.follows, vehicles) for plan in plans) == len(plans)
+    for plan in plans[:10]:
+        torch.testing.assert_close(plan.poses[:, 0, :, :2].transpose(0, 1), agent.future)
 
 
 def test_weights_load_as_a_predictor(store: SceneStore, run: Path) -> None:
