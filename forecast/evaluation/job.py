@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,22 +83,34 @@ def run(
     task = Task(opened, predictors, spec, samples, seed)
     with whole_folder(out) as folder:
         results = _scored(task, split, workers, folder)
-        scenes = results[name].setting.scenes
-        result = replace(
-            results[name],
-            floors={each: results[each] for each in floors},
-            left_out=left_out,
-            pictures=pictures(results[name], opened, spec, folder / PREDICTIONS_FILE),
-            command=_command(results[name], store, predictor, out, acceptance),
-            environment=Environment.of(opened, scenes),
-            findings=_findings(subject, opened, scenes, spec, seed),
-        )
+        result = _described(results, task, floors, left_out, folder)
+        result = replace(result, command=_command(result, store, predictor, out, acceptance))
         result = _held_to(criteria, result, str(acceptance or ""))
         _write(result, render, folder)
     print(table(result))
     if result.failed:
         raise ForecastError(f"{not_scored(result)}; {out} is about the others")
     return result
+
+
+def _described(
+    results: dict[str, EvaluationResult],
+    task: Task,
+    floors: Iterable[str],
+    left_out: Mapping[str, str],
+    folder: Path,
+) -> EvaluationResult:
+    """The first predictor's result, with those of the floors and all that is told beside scores."""
+    name, subject = next(iter(task.predictors.items()))
+    scenes = results[name].setting.scenes
+    return replace(
+        results[name],
+        floors={each: results[each] for each in floors},
+        left_out=left_out,
+        pictures=pictures(results[name], task.store, task.spec, folder / PREDICTIONS_FILE),
+        environment=Environment.of(task.store, scenes),
+        findings=_findings(subject, task.store, scenes, task.spec, task.seed),
+    )
 
 
 def _scored(task: Task, split: str, workers: Workers, folder: Path) -> dict[str, EvaluationResult]:

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from torch_geometric.data import HeteroData
 
@@ -81,12 +82,13 @@ def test_half_of_the_people_slow_down() -> None:
     assert 0.4 < as_it_was < 0.6
 
 
-def test_traffic_does_not_slow_down() -> None:
+@pytest.mark.parametrize("change", ["slow_down", "wander"])
+def test_traffic_neither_slows_down_nor_wanders(change: str) -> None:
     cut = window(street_scene(), 10, SPEC)
-    slowed = augment_window(cut, replace(NOTHING, slow_down=1), np.random.default_rng(0))
+    changed = augment_window(cut, replace(NOTHING, **{change: 1}), np.random.default_rng(0))
     drives = cut.kinds != AgentKind.PEDESTRIAN
-    np.testing.assert_array_equal(slowed.positions_m[drives], cut.positions_m[drives])
-    assert not np.array_equal(slowed.positions_m, cut.positions_m)
+    np.testing.assert_array_equal(changed.positions_m[drives], cut.positions_m[drives])
+    assert not np.array_equal(changed.positions_m, cut.positions_m)
 
 
 def test_who_wanders_changes_direction_and_pace_but_is_where_they_were_now() -> None:
@@ -110,14 +112,6 @@ def test_how_much_people_wander_differs_and_shows_in_what_is_seen() -> None:
     changes = np.abs(np.diff(paces, axis=-1))
     seen, to_come = changes[..., 0].ravel(), changes[..., 1:].mean(-1).ravel()
     assert np.corrcoef(seen, to_come)[0, 1] > 0.2
-
-
-def test_traffic_does_not_wander() -> None:
-    cut = window(street_scene(), 10, SPEC)
-    changed = augment_window(cut, replace(NOTHING, wander=1), np.random.default_rng(0))
-    drives = cut.kinds != AgentKind.PEDESTRIAN
-    np.testing.assert_array_equal(changed.positions_m[drives], cut.positions_m[drives])
-    assert not np.array_equal(changed.positions_m, cut.positions_m)
 
 
 def test_noise_is_in_what_is_seen_alone() -> None:
