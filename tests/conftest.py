@@ -5,8 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from forecast.parallel import Workers
+
+# how long an example takes says more of the machine than of what it tests
+settings.register_profile("forecast", deadline=None)
+settings.load_profile("forecast")
 
 
 @pytest.fixture(scope="session")

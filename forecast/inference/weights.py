@@ -83,7 +83,7 @@ def read_model(path: str | Path) -> tuple[PedestrianForecaster, Training, str]:
 def save_model(path: str | Path, model: PedestrianForecaster, training: Training) -> None:
     """Writes weights and configuration as one safetensors file."""
     metadata = {"forecast": json.dumps(asdict(training))}
-    safetensors.torch.save_file(model.state_dict(), path, metadata)
+    Path(path).write_bytes(safetensors.torch.save(model.state_dict(), metadata))
 
 
 def _name(path: Path) -> str:

@@ -10,7 +10,7 @@ from tests.any_scene import assert_equal, scenes, small_map
 
 
 @given(scenes())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_scene_comes_back_bit_for_bit(scene):
     file = decode(encode(SceneFile(scene, "abc", {"too short": 3})))
     assert_equal(file.scene, scene)

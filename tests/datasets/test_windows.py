@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forecast import AgentKind, ForecastError, Scene
@@ -117,7 +117,6 @@ SPECS = st.builds(
 
 
 @given(scenes(), SPECS)
-@settings(deadline=None)
 def test_the_definition_step_by_step(scene, spec):
     tracks, found = scene.tracks, origins(scene, spec)
     future = range(1, 1 + (spec.horizon_steps if spec.full_future else 1))
@@ -197,7 +196,6 @@ def test_select_keeps_the_rows_of_an_agent_together(scene):
 
 
 @given(scenes(), SPECS, st.data())
-@settings(deadline=None)
 def test_no_future_step_changes_the_history(scene, spec, data):
     """A window's observed part is the same, bit for bit, whatever happens later."""
     at = data.draw(st.integers(0, scene.steps - 1))
@@ -223,7 +221,6 @@ def _history(cut: Window, name: str) -> np.ndarray:
 
 
 @given(scenes(), SPECS, st.data())
-@settings(deadline=None)
 def test_a_window_shows_the_scene_and_nothing_else(scene, spec, data):
     at = data.draw(st.integers(0, scene.steps - 1))
     cut = window(scene, at, spec)

@@ -31,7 +31,7 @@ def test_an_edge_is_cut_into_a_ring_of_pieces() -> None:
     assert pieces.follows.T.tolist() == [[0, 1], [1, 2], [2, 3], [3, 0]]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.booleans(), st.booleans())
 def test_the_inside_is_on_the_left_of_every_edge(outer: bool, inner: bool) -> None:
     hole = 0.25 * SQUARE + 3.0

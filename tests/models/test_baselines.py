@@ -63,7 +63,7 @@ class TestEveryFloor:
         np.testing.assert_array_equal(prediction.origin_m, past.origin_m)
         assert prediction.valid.all()
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(seed=st.integers(0, 1000), at=st.integers(0, 7))
     def test_never_looks_past_the_current_step(self, floor, seed, at):
         past, other = scene(seed), scene(seed)
@@ -85,7 +85,7 @@ class TestEveryFloor:
         free = floor.predict(past, 4, horizon_s=2.0)
         np.testing.assert_array_equal(prediction.positions_m[:, ~ego], free.positions_m[:, ~ego])
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(angle=st.floats(-3.1, 3.1), x=st.floats(-50, 50))
     def test_turns_and_shifts_with_the_scene(self, floor, angle, x):
         past, shift = line(np.nan, 0.0, 0.4, 0.9, 1.5), np.array([x, 2.0])

@@ -25,7 +25,7 @@ def places(copies: int, nodes: int, ahead: bool, seed: int) -> Places:
 
 
 @pytest.mark.parametrize("pruning_from", [0, 10**9])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     copies=st.integers(1, 4),
     nodes=st.integers(0, 6),
@@ -60,7 +60,7 @@ def test_edges_are_the_pairs_in_range(
 
 
 @pytest.mark.parametrize("ascending", [True, False])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(nodes=st.integers(1, 5), count=st.integers(0, 9), seed=st.integers(0, 1000))
 def test_rows_and_sums_and_their_gradients(
     ascending: bool, nodes: int, count: int, seed: int

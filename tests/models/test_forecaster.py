@@ -56,7 +56,7 @@ def test_an_untrained_model_is_constant_velocity() -> None:
     torch.testing.assert_close(future[:, 0], (steps * torch.tensor([0.7, 0.2])).expand(4, 8, 2))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(angle=st.floats(-3, 3), x=st.floats(-50, 50), y=st.floats(-50, 50))
 def test_moving_the_scene_moves_the_forecast(model, angle: float, x: float, y: float) -> None:
     scene = street_scene()

@@ -89,7 +89,7 @@ def test_no_worse_than_scikit_learn():
 
 
 @given(seed=st.integers(0, 99), k=st.integers(1, 12))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_each_centre_is_the_mean_of_its_share(seed, k):
     samples = _random(seed)
     centres, weights = cluster_centres(samples, k, iterations=100)
@@ -104,7 +104,7 @@ def test_each_centre_is_the_mean_of_its_share(seed, k):
 
 
 @given(seed=st.integers(0, 99), angle=st.floats(-4, 4), x=st.floats(-900, 900))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_moves_with_the_world_and_ignores_order(seed, angle, x):
     samples = _random(seed)
     centres, weights = cluster_centres(samples, 5)

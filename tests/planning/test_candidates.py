@@ -24,7 +24,7 @@ ROAD = LaneMap(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(egos, st.booleans())
 def test_every_plan_is_feasible(ego, on_road):
     plans = candidates(ego, n=300, lane_map=ROAD if on_road else None)

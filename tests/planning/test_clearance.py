@@ -92,7 +92,7 @@ def test_nobody_there_is_no_danger():
     assert (measured.pet_s == 3).all()
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(scenes(disc=EITHER))
 def test_against_polygons_sampled_densely_in_time(scene):
     """Grazes are a matter of centimetres: a smaller ego is hit later, a larger one earlier."""
@@ -106,7 +106,7 @@ def test_against_polygons_sampled_densely_in_time(scene):
     assert (measured.contact_s >= early - 0.02).all()
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(scenes())
 def test_encroachment_against_polygons_sampled_at_pairs_of_times(scene):
     """Corners are square and a heading is held for a step: up to decimetres, on the safe side."""
@@ -116,7 +116,7 @@ def test_encroachment_against_polygons_sampled_at_pairs_of_times(scene):
     assert (found >= dense_encroachment(plans, people, grown(ego, 0.4)) - 0.1).all()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(scenes(disc=EITHER), st.floats(-3, 3), st.floats(-200, 200), st.floats(-200, 200))
 def test_moving_and_turning_the_world_changes_nothing(scene, angle, x, y):
     plans, people, ego = scene
@@ -137,7 +137,7 @@ def test_moving_and_turning_the_world_changes_nothing(scene, angle, x, y):
     assert_close(clearance(turned, others, there), before)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(scenes(disc=EITHER), st.integers(0, 1000))
 def test_the_order_of_plans_samples_and_people_changes_nothing(scene, seed):
     plans, people, ego = scene
@@ -151,7 +151,7 @@ def test_the_order_of_plans_samples_and_people_changes_nothing(scene, seed):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(scenes(disc=EITHER))
 def test_futures_given_for_each_plan_are_the_shared_ones_repeated(scene):
     plans, people, ego = scene
@@ -160,7 +160,7 @@ def test_futures_given_for_each_plan_are_the_shared_ones_repeated(scene):
     assert_close(clearance(plans, reactive, ego), clearance(plans, people, ego))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(scenes(disc=EITHER), st.floats(0.1, 2))
 def test_a_larger_ego_is_closer_to_everybody(scene, grown_m):
     plans, people, ego = scene
@@ -171,7 +171,7 @@ def test_a_larger_ego_is_closer_to_everybody(scene, grown_m):
     assert (large.collided >= small.collided).all()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(scenes(disc=EITHER))
 def test_the_size_of_chunks_changes_nothing(scene):
     plans, people, ego = scene

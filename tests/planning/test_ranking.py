@@ -106,7 +106,7 @@ def test_a_single_plan_leads_nobody():
     assert ranking.safest_lead is None
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(scenes(), st.integers(0, 1000))
 def test_the_order_of_plans_and_samples_changes_no_figure(scene, seed):
     plans, people, ego = scene
@@ -118,7 +118,7 @@ def test_the_order_of_plans_and_samples_changes_no_figure(scene, seed):
         np.testing.assert_allclose(getattr(again, name), getattr(before, name)[p], atol=1e-3)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(scenes())
 def test_more_people_are_never_less_risk(scene):
     plans, people, ego = scene

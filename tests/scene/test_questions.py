@@ -84,7 +84,7 @@ def test_crossing_a_line_from_either_side():
     assert back.crosses(kerb, 1.9).probability.tolist() == [0]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
 def test_entry_and_crossing_against_shapely(seed):
     rng = np.random.default_rng(seed)

@@ -52,7 +52,7 @@ def assignment_cost(many: np.ndarray, few: np.ndarray) -> float:
     return np.square(many[:, None] - few[None]).sum((2, 3, 4)).min(1).mean()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**16), k=st.integers(1, 12))
 def test_futures_stay_joint(seed, k):
     rng = np.random.default_rng(seed)

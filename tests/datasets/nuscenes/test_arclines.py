@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nuscenes.map_expansion import arcline_path_utils
 
@@ -46,7 +46,6 @@ def test_points_belong_to_their_paths():
     np.testing.assert_allclose(points[owner == 1][0], [50, 0])
 
 
-@settings(deadline=None)
 @given(
     pose=st.tuples(st.floats(-50, 50), st.floats(-50, 50), st.floats(-math.pi, math.pi)),
     shape=st.sampled_from(SHAPES),

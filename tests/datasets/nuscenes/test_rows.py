@@ -3,7 +3,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forecast.datasets.nuscenes import rows
@@ -21,7 +21,6 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "point.json"
 
 
-@settings(deadline=None)
 @given(
     points=st.lists(
         st.fixed_dictionaries(

@@ -1,8 +1,6 @@
-from datetime import timedelta
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forecast.datasets.nuscenes.tables import Keyframes, read_tables
@@ -80,7 +78,6 @@ def test_keyframes_close_together_keep_a_step_each():
     assert list(grid.timestamps_us) == [0, 100_000, 200_000]
 
 
-@settings(deadline=timedelta(seconds=2))
 @given(st.lists(st.integers(1, 5_000_000), max_size=30))
 def test_the_grid_keeps_every_keyframe_and_its_time(waits_us):
     times = np.cumsum([1_532_000_000_000_000, *waits_us])

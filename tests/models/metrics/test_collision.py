@@ -141,7 +141,7 @@ def test_ego_hits_count_by_weight():
 
 
 @given(seed=st.integers(0, 99), angle=st.floats(-7, 7), x=st.floats(-50, 50), y=st.floats(-50, 50))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_moving_the_world_changes_nothing(seed, angle, x, y):
     positions = 3 * torch.randn(5, 4, 3, 2, generator=_generator(seed), dtype=torch.float64)
     ego = torch.randn(3, 3, generator=_generator(seed + 1), dtype=torch.float64)

@@ -145,7 +145,7 @@ SCORES = {
 
 
 @pytest.mark.parametrize("name", SCORES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 99), angle=st.floats(-7, 7), x=st.floats(-50, 50), y=st.floats(-50, 50))
 def test_moving_the_world_and_reordering_change_nothing(name, seed, angle, x, y):
     samples, truth, weights = _random(seed)
@@ -161,7 +161,7 @@ def test_moving_the_world_and_reordering_change_nothing(name, seed, angle, x, y)
 
 
 @given(seed=st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_more_samples_never_hurt(seed):
     samples, truth, weights = _random(seed)
     for function in (min_ade, min_fde):

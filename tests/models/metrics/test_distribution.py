@@ -131,7 +131,7 @@ def _scipy_nll(samples, truth, weights):
 
 
 @given(seed=st.integers(0, 999), samples=st.integers(3, 25), scale=st.sampled_from([0.01, 1, 30]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_kde_agrees_with_scipy(seed, samples, scale):
     x, y, weights = _random(seed, samples=samples)
     for w in (weights, _equal(samples)):
@@ -212,7 +212,7 @@ def test_credibility_agrees_with_a_loop():
 
 
 @given(seed=st.integers(0, 999), samples=st.integers(3, 9))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_each_point_of_the_pool_gets_its_own_rank(seed, samples):
     # So for a truth that is one of K + 1 exchangeable points the rank is exactly uniform.
     pool = torch.randn(samples + 1, 2, generator=_generator(seed), dtype=torch.float64) ** 3
@@ -300,7 +300,7 @@ SCORES = {"energy": energy_score, "kde": kde_nll, "credibility": credibility}
 
 
 @pytest.mark.parametrize("name", SCORES)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 99), angle=st.floats(-7, 7), x=st.floats(-50, 50), y=st.floats(-50, 50))
 def test_moving_the_world_and_reordering_change_nothing(name, seed, angle, x, y):
     samples, truth, weights = _random(seed)

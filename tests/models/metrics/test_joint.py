@@ -34,7 +34,7 @@ def test_the_k_most_probable_samples_count():
 
 
 @given(seed=st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_agrees_with_a_loop_and_is_never_below_the_marginal_score(seed):
     samples, truth = _random(seed)
     assert torch.isclose(jade(samples, truth), min(ade(one, truth).mean() for one in samples))
