@@ -17,18 +17,23 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from torch import Tensor
 
+from forecast.models.sobol import scrambled_pairs
 from forecast.models.state import Noise
 from forecast.models.world_model import WorldModelConfig
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_OF_ALL_SAMPLES = 2**40
+"""Keys of samples are counted from 0; those that serve all samples from here."""
 _WORLD = np.uint64(2**40)
 """Stands for the whole scene, beside the names (below 2**32) that stand for agents."""
 
 
 @dataclass(frozen=True)
 class KeyedNoise:
-    """Noise of the mode (seen with either hand, no noise) and of S independent samples.
+    """Noise of the mode (seen with either hand, no noise) and of S samples.
 
+    An agent's intents are spread evenly over the samples (`forecast.models.sobol`), and so are the
+    hands: few samples then say what more independent ones would. All else is drawn independently.
     More samples, more steps or more agents leave the numbers there were as they are.
 
     Attributes:
@@ -44,13 +49,18 @@ class KeyedNoise:
     def hand(self) -> Tensor:
         """With which hand each future is imagined, the mode's two in front ``[2 + S]``."""
         world = _mix(_mix(np.array([_WORLD])) ^ np.uint64(self.seed % 2**64))
-        left = (_count_on(world, self.samples)[0] >> np.uint64(63)).astype(np.float32)
-        return torch.from_numpy(np.concatenate([[1, -1], 2 * left - 1]).astype(np.float32))
+        first = (_count_on(world, -(-self.samples // 2))[0] >> np.uint64(63)).astype(np.float32)
+        hands = np.outer(2 * first - 1, [1, -1]).ravel()[: self.samples]  # one of each in a pair
+        return torch.from_numpy(np.concatenate([[1, -1], hands]).astype(np.float32))
 
     def intent(self, agent_ids: Iterable[str]) -> Tensor:
         """Numbers of the intent ``[2 + S, N, I]``."""
-        numbers = _normal(_count_on(self._keys(agent_ids), self.config.intent))
-        return _with_mode(numbers.astype(np.float32).transpose(1, 0, 2), axis=0)
+        pairs = -(-self.config.intent // 2)
+        own = _count_on(self._agents(agent_ids), pairs, before=_OF_ALL_SAMPLES)
+        keys = _count_on(own, 3) >> np.uint64(32)
+        spread = scrambled_pairs(keys, self.samples)  # [N, pairs, S, 2]
+        numbers = np.moveaxis(spread, 2, 0).reshape(self.samples, len(keys), 2 * pairs)
+        return _with_mode(ndtri(numbers[..., : self.config.intent]).astype(np.float32), axis=0)
 
     def steps(self, agent_ids: Iterable[str], first: int, count: int) -> Tensor:
         """Numbers of some steps ``[count, 2 + S, N, J]``.
@@ -61,15 +71,18 @@ class KeyedNoise:
             count: Number of steps.
         """
         keys, size = self._keys(agent_ids), self.config.noise
-        before = self.config.intent + first * size
-        numbers = _normal(_count_on(keys, count * size, before)).astype(np.float32)
+        numbers = _normal(_count_on(keys, count * size, first * size)).astype(np.float32)
         small = numbers.reshape(*keys.shape, count, size)
         return _with_mode(small.transpose(2, 1, 0, 3), axis=1)
 
     def _keys(self, agent_ids: Iterable[str]) -> NDArray[np.uint64]:
         """A key for each agent and sample ``[N, S]``."""
+        return _count_on(self._agents(agent_ids), self.samples)
+
+    def _agents(self, agent_ids: Iterable[str]) -> NDArray[np.uint64]:
+        """A key for each agent ``[N]``."""
         names = np.array([zlib.crc32(name.encode()) for name in agent_ids], np.uint64)
-        return _count_on(_mix(_mix(names) ^ np.uint64(self.seed % 2**64)), self.samples)
+        return _mix(_mix(names) ^ np.uint64(self.seed % 2**64))
 
 
 def keyed_noise(

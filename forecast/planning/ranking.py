@@ -84,7 +84,8 @@ class Ranking:
         met: What happens between each plan and the people of each sample ``[P, K]``.
         weights: Probability of each sample ``[K]``.
         collision_probability: Weight of the samples with contact.
-        collision_low: Lower end of its Clopper-Pearson interval.
+        collision_low: Lower end of its Clopper-Pearson interval, which is rather too wide: the
+            model's samples are spread more evenly than independent ones.
         collision_high: Upper end; above 0 even where no sample has contact.
         ttc_mean_s: Mean over the samples of the smallest time-to-collision.
         ttc_tail_s: Its mean over the worst ``tail_share`` of the samples (CVaR).

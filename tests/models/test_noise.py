@@ -39,13 +39,14 @@ def test_more_samples_or_steps_leave_the_numbers_there_were() -> None:
     assert torch.equal(more.hand[:5], few.hand)
 
 
-def test_both_hands_are_equally_likely() -> None:
-    seeds = range(50)
-    hands = [keyed_noise(CONFIG, ["a"], samples=40, steps=1, seed=i).hand[2:] for i in seeds]
-    share = torch.stack(hands).gt(0).float().mean(1)
-    assert torch.stack(hands).abs().eq(1).all()
-    assert 0.45 < share.mean() < 0.55
-    assert share.std() > 0.05  # they are drawn, not dealt out
+def test_both_hands_are_dealt_out_in_pairs_of_either_order() -> None:
+    hands = [keyed_noise(CONFIG, ["a"], samples=40, steps=1, seed=i).hand[2:] for i in range(50)]
+    pairs = torch.stack(hands).view(50, 20, 2)
+    assert pairs.abs().eq(1).all()
+    assert pairs.sum(-1).eq(0).all()
+    share = pairs[..., 0].gt(0).float().mean(1)
+    assert 0.4 < share.mean() < 0.6
+    assert share.std() > 0.05
 
 
 def test_noise_is_standard_normal_and_independent() -> None:
@@ -54,11 +55,22 @@ def test_noise_is_standard_normal_and_independent() -> None:
     intent, steps = noise.intent[2:].numpy(), noise.steps[:, 2:].numpy()
     for draws in (intent.ravel(), steps.ravel()):
         assert stats.kstest(draws, "norm").pvalue > 1e-3
-    flat = np.concatenate([intent.reshape(20, -1), steps.transpose(1, 0, 2, 3).reshape(20, -1)], 1)
-    between_samples = np.corrcoef(flat)[np.triu_indices(20, 1)]
-    between_numbers = np.corrcoef(intent.transpose(2, 1, 0).reshape(1200, 20)[::7])
-    assert abs(between_samples).max() < 5 / np.sqrt(flat.shape[1])
-    assert abs(between_numbers[np.triu_indices(len(between_numbers), 1)].mean()) < 0.01
+    of_sample = steps.transpose(1, 0, 2, 3).reshape(20, -1)
+    assert abs(np.corrcoef(of_sample)[np.triu_indices(20, 1)]).max() < 5 / np.sqrt(6 * 400 * 2)
+    numbers = np.concatenate([intent, *steps], axis=-1).reshape(20 * 400, -1)
+    between = np.corrcoef(numbers.T)[np.triu_indices(numbers.shape[1], 1)]
+    assert abs(between).max() < 5 / np.sqrt(len(numbers))
+
+
+def test_intents_are_spread_evenly_for_each_agent_and_independently_of_another() -> None:
+    noise = keyed_noise(CONFIG, [str(i) for i in range(400)], samples=16, steps=1, seed=0)
+    part = (16 * torch.special.ndtr(noise.intent[2:].double())).long()  # of 16 equal ones
+    assert part.sort(dim=0).values.eq(torch.arange(16)[:, None, None]).all()
+    high = (part[..., 0] >= 8).double()
+    both = (
+        high[:, ::2] * high[:, 1::2]
+    ).mean()  # samples in which two agents are both in the upper half
+    assert abs(both - 0.25) < 0.02
 
 
 def test_the_noise_of_a_window_depends_on_its_seed_alone() -> None:
