@@ -20,7 +20,7 @@ from forecast.datasets.windows import Window, WindowSpec, window
 from forecast.errors import ForecastError, require
 from forecast.inference.plans import PlanWorlds
 from forecast.inference.stream import Stream
-from forecast.inference.weights import Training, read_model, save_model
+from forecast.inference.weights import PACKAGED, Training, read_model, save_model
 from forecast.inference.windows import observed, rising_predictions
 from forecast.inference.world import World
 from forecast.models.forecaster import PedestrianForecaster
@@ -237,7 +237,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Forecaster:
     Raises:
         ForecastError: The file is missing, unreadable, or not of this package.
     """
-    if Path(path).is_dir():
+    if str(path) not in PACKAGED and Path(path).is_dir():
         from forecast import export  # its compilers are needed for this alone
 
         require(str(device) == "cpu", f"{path}: device", device, "cpu")

@@ -154,6 +154,12 @@ def test_saved_weights_predict_the_same(forecaster: Forecaster, tmp_path) -> Non
     np.testing.assert_array_equal(before.positions_m, after.positions_m)
 
 
+def test_a_folder_does_not_hide_the_weights_of_its_name(tmp_path, monkeypatch) -> None:
+    (tmp_path / "town").mkdir()  # as `forecast town --out town` leaves it
+    monkeypatch.chdir(tmp_path)
+    assert load("town").name == "town"
+
+
 def test_a_missing_file(tmp_path) -> None:
     with pytest.raises(ForecastError, match="no such weights file"):
         inference.load(tmp_path / "absent.ckpt")
