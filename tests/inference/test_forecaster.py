@@ -157,7 +157,7 @@ def test_saved_weights_predict_the_same(forecaster: Forecaster, tmp_path) -> Non
 def test_a_folder_does_not_hide_the_weights_of_its_name(tmp_path, monkeypatch) -> None:
     (tmp_path / "town").mkdir()  # as `forecast town --out town` leaves it
     monkeypatch.chdir(tmp_path)
-    assert load("town").name == "town"
+    assert inference.load("town").name == "town"
 
 
 def test_a_missing_file(tmp_path) -> None:
