@@ -109,7 +109,8 @@ def window_noise(
 ) -> Noise:
     """The noise of windows side by side in a batch; each window's depends on its seed alone.
 
-    Which other windows are in the batch, and which process works on it, changes nothing.
+    Which other windows are in the batch, and which process works on it, changes nothing. All draws
+    are independent: the energy score that is learnt from is without bias for such alone.
 
     Args:
         config: Sizes.

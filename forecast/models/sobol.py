@@ -3,7 +3,8 @@
 Twenty independent draws leave gaps and lie in heaps; twenty points of a scrambled sequence cover
 what they are drawn from, while each is still distributed as a draw of its own (Owen 1995). Values
 and order are both scrambled, so that the points of one key say nothing about another's. The hash
-that scrambles is that of Laine and Karras (2011) as improved by Burley (2020).
+that scrambles is that of Laine and Karras (2011) as improved by Burley (2020). SciPy's sequences
+are scrambled for one key at a time; here are those of all agents at once.
 """
 
 from __future__ import annotations

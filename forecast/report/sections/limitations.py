@@ -27,6 +27,9 @@ _ALWAYS = (
     "annotation by a person. Weak labels come from free text about a whole scene.",
     "Plans are braked versions of the ego's real path; steering and speeding up are not "
     "among them, and each pedestrian is weighed alone.",
+    "Energy score and KDE-NLL take equally likely samples for independent draws. Samples that are "
+    "spread more evenly, as this package's model draws them, make both look a little better (the "
+    "energy score by 1 % on nuScenes mini, 20 samples).",
     "Intervals speak of other scenes like these. They do not cover other cities, sensors, seasons "
     "or annotators.",
 )
