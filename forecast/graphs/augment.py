@@ -40,6 +40,10 @@ class AugmentConfig:
         drop_pieces: Share of the pieces that are left out beside.
         shift_map_m: Standard deviation of a shift of the map against the agents. Together these
             keep a model of few scenes from telling by the map where it is and what happened there.
+        as_recorded: Probability that a window's people go as they were recorded: scale, slow_down,
+            wander and noise_m then do nothing to it.
+        most_agents: Of a window with more agents, so many are kept: those nearest to a pedestrian
+            drawn at random. Crowds move alike; a few of each teach as much as all. None: all.
         far_m: Agents farther than this from every pedestrian, by the way they go in 3 s, are left
             out; they teach little.
     """
@@ -54,6 +58,8 @@ class AugmentConfig:
     drop_map: float = 0.3
     drop_pieces: float = 0.3
     shift_map_m: float = 1.0
+    as_recorded: float = 0.0
+    most_agents: int | None = None
     far_m: float = 30.0
 
     def __post_init__(self) -> None:
@@ -65,16 +71,27 @@ class AugmentConfig:
             "drop_agents",
             "drop_map",
             "drop_pieces",
+            "as_recorded",
         ):
             value = getattr(self, name)
             require(0 <= value <= 1, f"augment.{name}", value, "a share between 0 and 1")
         for name in ("scale", "wander", "noise_m", "shift_map_m"):
             require(getattr(self, name) >= 0, f"augment.{name}", getattr(self, name), "0 or more")
         require(self.far_m > 0, "augment.far_m", self.far_m, "a positive distance")
+        most = self.most_agents
+        require(most is None or most >= 1, "augment.most_agents", most, "1 or more, or none")
+
+    def drawn(self, rng: np.random.Generator) -> AugmentConfig:
+        """The changes of one window: all, or those that leave the way people go as recorded."""
+        if self.as_recorded == 0 or rng.random() >= self.as_recorded:
+            return self
+        return replace(self, scale=0.0, slow_down=0.0, wander=0.0, noise_m=0.0)
 
 
 def augment_window(window: Window, config: AugmentConfig, rng: np.random.Generator) -> Window:
     """Changes how people go and which way time runs; leaves out agents and steps; by ``rng``."""
+    if config.most_agents is not None and len(window.kinds) > config.most_agents:
+        window = window.select(_nearest(window, config.most_agents, rng))
     window = _slow_down(window, config.slow_down, rng)
     if config.wander > 0:
         window = _wander(window, config.wander, rng)
@@ -110,6 +127,14 @@ def _drop_pieces(graph: HeteroData, config: AugmentConfig, rng: np.random.Genera
     shown = ~kinds[nodes.kind.numpy()]
     shown &= rng.random(nodes.num_nodes) >= config.drop_pieces
     near.edge_index = near.edge_index[:, torch.from_numpy(shown)[near.edge_index[0]]]
+
+
+def _nearest(window: Window, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """So many agents about a pedestrian drawn at random, itself among them, in their order."""
+    now = window.positions_m[:, window.history_steps - 1]
+    about = rng.choice(np.flatnonzero(window.kinds == AgentKind.PEDESTRIAN))
+    apart = np.linalg.norm(now - now[about], axis=-1)
+    return np.sort(np.argsort(apart, kind="stable")[:count])
 
 
 def _slow_down(window: Window, share: float, rng: np.random.Generator) -> Window:

@@ -86,6 +86,7 @@ class WindowDataset(Dataset[HeteroData]):
     def varied(self, item: int, config: AugmentConfig, seed: int) -> HeteroData:
         """A window changed at random, by the seed alone."""
         rng = np.random.default_rng(seed)
+        config = config.drawn(rng)
         graph = window_graph(augment_window(self.window(item), config, rng), self.graph)
         augment_graph(graph, config, rng)
         return _seeded(graph, seed)

@@ -67,6 +67,10 @@ class Messages(MessagePassing):
         )
         return self.out(gathered)
 
+    def silence(self, nodes: int) -> Tensor:
+        """What nodes take whom nobody tells anything ``[nodes, hidden]``."""
+        return self.out.bias.expand(nodes, -1)
+
     def message(self, told: Tensor, asked: Tensor, edges: Edges, features: Tensor) -> Tensor:
         """One message per edge ``[E, hidden]``."""
         messages = edges.source.rows(told)
@@ -193,6 +197,7 @@ class Interaction(nn.Module):
         self.map_radius_m, self.ahead_s = graph.map_radius_m, graph.vehicle_ahead_s
         self.agents = Messages(hidden, hidden, _POSE_FEATURES + 5, messages)
         self.map = Messages(map_width, hidden, _POSE_FEATURES, messages)
+        self.map.requires_grad_(graph.map_radius_m > 0)  # a model without a map learns of none
 
     def forward(
         self, context: Context, state: State, hidden: Tensor, present: Tensor
@@ -213,9 +218,22 @@ class Interaction(nn.Module):
         near = edges_in_range(places, places, context.pairs, context.radius)
         told = self.agents.source(hidden)
         from_agents = self.from_agents(table.flatten(1), near, told, hidden)
+        if self._sees_no_map(context):
+            return from_agents, self.map.silence(len(hidden))
         return from_agents, self.from_map(
             context, table[:FRAME], self.map_edges(context, table), hidden
         )
+
+    def _sees_no_map(self, context: Context) -> bool:
+        """Whether the map can be left out, because nobody can come to see a piece.
+
+        A compiled program has one form for all sizes; and in training every weight takes part in
+        every step, as several processes must agree on which do.
+        """
+        if self.map_radius_m == 0:
+            return True
+        fixed = torch.compiler.is_compiling() or torch.is_grad_enabled()
+        return not fixed and context.map_pairs.shape[1] == 0
 
     def looks(self, context: Context, state: State, present: Tensor) -> Tensor:
         """What is seen of agents: pose, hand, velocity, ranges and presence ``[10, S, N]``."""

@@ -36,6 +36,7 @@ class PedestrianForecaster(nn.Module):
         super().__init__()
         self.config = config
         self.map = MapEncoder(config.graph.piece_points, config.world_model.map)
+        self.map.requires_grad_(config.graph.map_radius_m > 0)
         self.world = WorldModel(config.world_model, config.graph)
 
     def context(self, graph: HeteroData) -> Context:

@@ -90,6 +90,11 @@ class Context:
         return self.kind >= AgentKind.VEHICLE
 
     @cached_property
+    def has_vehicles(self) -> bool:
+        """Whether anybody moves like a vehicle."""
+        return bool(self.drives.any())
+
+    @cached_property
     def reach_m(self) -> Tensor:
         """Radius of a disc about each agent's size ``[N]``."""
         return 0.5 * self.size[:, :2].mean(-1)

@@ -181,6 +181,8 @@ class WorldModel(nn.Module):
     def moved(self, context: Context, state: State, change: Tensor, passing: Tensor) -> Motion:
         """The motions after a step with these changes, people with these velocities."""
         walked = walk(state.motion, passing, context.dt)
+        if not torch.compiler.is_compiling() and not context.has_vehicles:
+            return walked
         faster, turning = change.unbind(-1)
         driven = drive(state.motion, faster, state.hand * turning, context.dt)
         return choose(context.drives.expand_as(state.seen), driven, walked)

@@ -141,6 +141,32 @@ def test_agents_are_dropped_but_never_all() -> None:
     assert len(everyone.agent_ids) == len(cut.agent_ids)
 
 
+def test_of_many_agents_those_nearest_to_somebody_are_kept() -> None:
+    along = np.arange(10.0)
+    row = [np.stack([along, np.full(10, float(place))], -1) for place in (0, 1, 2, 10, 11, 12)]
+    cut = window(Scene.from_arrays(row, [0] * 6, dt_s=0.4), 4, SPEC)
+    three, generator = replace(NOTHING, most_agents=3), np.random.default_rng(0)
+    kept = {tuple(augment_window(cut, three, generator).agent_ids.tolist()) for _ in range(50)}
+    assert kept == {("0", "1", "2"), ("3", "4", "5")}
+    all_six = augment_window(cut, replace(NOTHING, most_agents=6), generator)
+    assert len(all_six.agent_ids) == 6
+
+
+def test_some_windows_go_as_recorded() -> None:
+    varied = AugmentConfig(scale=0.3, slow_down=0.2, wander=0.1, noise_m=0.05, as_recorded=0.5)
+    generator = np.random.default_rng(0)
+    drawn = [varied.drawn(generator) for _ in range(200)]
+    as_recorded = [config for config in drawn if config is not varied]
+    assert 0.4 < len(as_recorded) / len(drawn) < 0.6
+    cut = window(walkers(), 4, SPEC)
+    still = replace(as_recorded[0], reverse=0, short_history=0, drop_agents=0)
+    after = augment_window(cut, still, generator)
+    np.testing.assert_array_equal(after.positions_m, cut.positions_m)
+    plain, changed = (window_graph(cut, GraphConfig()) for _ in range(2))
+    augment_graph(changed, still, generator)
+    torch.testing.assert_close(changed["agent"].position, plain["agent"].position)
+
+
 def test_agents_far_from_every_pedestrian_are_left_out() -> None:
     scene = street_scene()
     scene.tracks.positions_m[4] += 100  # the car

@@ -176,6 +176,41 @@ def test_every_weight_gets_a_gradient() -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
+def test_where_there_is_no_map_leaving_it_out_changes_nothing(model) -> None:
+    bare = replace(street_scene(), lane_map=None)
+    graph = window_graph(window(bare, 10, SPEC), CONFIG.graph)
+    noise = window_noise(CONFIG.world_model, [0], [graph["agent"].num_nodes], samples=2, steps=8)
+    with torch.no_grad():
+        left_out = model(graph, noise)
+    assert torch.equal(left_out, model(graph, noise).detach())  # in training it never is
+
+
+def test_a_model_without_a_map_neither_sees_nor_learns_from_one() -> None:
+    torch.manual_seed(0)
+    config = replace(CONFIG, graph=replace(CONFIG.graph, map_radius_m=0))
+    model = PedestrianForecaster(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    with_map, bare = street_scene(), replace(street_scene(), lane_map=None)
+    graphs = [window_graph(window(each, 10, SPEC), config.graph) for each in (with_map, bare)]
+    noise = window_noise(config.world_model, [0], [len(graphs[0]["agent"].dt)], samples=2, steps=8)
+    futures = [model(graph, noise) for graph in graphs]
+    assert torch.equal(*futures)
+    futures[0].square().sum().backward()
+    learns = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert learns == {name for name, weight in model.named_parameters() if weight.grad is not None}
+    assert not any(name.startswith(("map.", "world.interaction.map.")) for name in learns)
+
+
+def test_people_alone_walk_as_they_do_beside_a_car_that_is_far_away(model) -> None:
+    people = Scene.from_arrays([[[0.7 * t, 0.2 * t] for t in range(20)]], [0], dt_s=0.5)
+    car = [[500.0 + 2 * t, 0.0] for t in range(20)]
+    beside = Scene.from_arrays(
+        [people.tracks.positions_m[0], car], [0, AgentKind.VEHICLE], dt_s=0.5
+    )
+    torch.testing.assert_close(futures(model, people), futures(model, beside)[:, :1])
+
+
 def test_windows_side_by_side_are_imagined_as_if_alone(model) -> None:
     scenes = [street_scene(seed) for seed in range(3)]
     graphs = [window_graph(window(scene, 10, SPEC), CONFIG.graph) for scene in scenes]
