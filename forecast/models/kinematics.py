@@ -126,22 +126,27 @@ def pass_by(
         ``[N, 2]``.
     """
     one, other = pairs
-    ways = torch.cat([position, velocity * dt_s[:, None]], -1).t().contiguous()
-    x, y, step_x, step_y = ways.index_select(1, one) - ways.index_select(1, other)
-    approach = torch.addcmul(x * step_x, y, step_y)
-    way2 = torch.addcmul(step_x * step_x, step_y, step_y).clamp(min=_TINY)
-    share = (-approach / way2).clamp(0, 1)
-    near_x, near_y = torch.addcmul(x, share, step_x), torch.addcmul(y, share, step_y)
-    missing = (length(x, y).clamp(max=gap_m) - length(near_x, near_y)).clamp(min=0)
-    aside = near_x - _TINY * step_y, near_y + _TINY * step_x  # also if head on
-    yielding = 0.5 * missing / (share.clamp(min=_SOONEST) * dt_s.index_select(0, one))
-    away = torch.stack(aside, -1) * (yielding / length(*aside))[:, None]
-    return velocity.index_add(0, one, away).index_add(0, other, away, alpha=-1)
+    x, y = (position.index_select(0, one) - position.index_select(0, other)).unbind(-1)
+    for _ in range(_ROUNDS):
+        step = velocity * dt_s[:, None]
+        step_x, step_y = (step.index_select(0, one) - step.index_select(0, other)).unbind(-1)
+        approach = torch.addcmul(x * step_x, y, step_y)
+        way2 = torch.addcmul(step_x * step_x, step_y, step_y).clamp(min=_TINY)
+        share = (-approach / way2).clamp(0, 1)
+        near_x, near_y = torch.addcmul(x, share, step_x), torch.addcmul(y, share, step_y)
+        missing = (length(x, y).clamp(max=gap_m) - length(near_x, near_y)).clamp(min=0)
+        aside = near_x - _TINY * step_y, near_y + _TINY * step_x  # also if head on
+        yielding = 0.5 * missing / (share.clamp(min=_SOONEST) * dt_s.index_select(0, one))
+        away = torch.stack(aside, -1) * (yielding / length(*aside))[:, None]
+        velocity = velocity.index_add(0, one, away).index_add(0, other, away, alpha=-1)
+    return velocity
 
 
 _TINY = 1e-6
 _SOONEST = 0.3
 """Who meets earlier in a step than this share of it gives way as if at this share."""
+_ROUNDS = 2
+"""Who gives way to one may come in the way of another, or has not yet given way enough."""
 
 
 def drive(motion: Motion, faster: Tensor, turning: Tensor, dt_s: Tensor) -> Motion:

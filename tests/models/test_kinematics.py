@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,7 +68,9 @@ def test_two_who_meet_give_way_by_half_each_to_their_own_side() -> None:
     position = torch.tensor([[0.0, 0.0], [1.0, 0.1]])
     velocity = torch.tensor([[2.0, 0.0], [-2.0, 0.0]])
     passing = pass_by(position, velocity, STEP, PAIR, 0.25)
-    torch.testing.assert_close(passing, velocity + torch.tensor([[0.0, -0.3], [0.0, 0.3]]))
+    aside = torch.tensor([[0.0, -0.3], [0.0, 0.3]])
+    torch.testing.assert_close(passing, velocity + aside, atol=0.01, rtol=0)
+    assert nearest(position, passing) == pytest.approx(0.25, abs=0.003)
 
 
 def test_two_who_meet_head_on_pass() -> None:
@@ -84,6 +87,17 @@ def test_two_who_are_near_come_no_nearer_and_may_stay() -> None:
     together = torch.tensor([[0.1, 0.0], [0.0, 0.0]])
     passing = pass_by(position, together, STEP, PAIR, 0.25)
     torch.testing.assert_close(passing, torch.tensor([[0.05, 0.0], [0.05, 0.0]]))
+
+
+def test_who_gives_way_to_one_does_not_walk_into_another() -> None:
+    # The first goes between two who stand; to one alone it would give way into the other.
+    position = torch.tensor([[0.0, 0.0], [0.5, 0.1], [0.5, -0.15]])
+    velocity = torch.tensor([[1.5, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    pairs = torch.tensor([0, 0, 1]), torch.tensor([1, 2, 2])
+    step = torch.full((3,), 0.5)
+    passing = pass_by(position, velocity, step, pairs, 0.25)
+    apart = [nearest(position[[i, j]], passing[[i, j]]) for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert min(apart) > 0.2
 
 
 @given(seed=st.integers(0, 2**16))
