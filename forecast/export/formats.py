@@ -47,13 +47,7 @@ class AotInductor:
             raise ForecastError(
                 f"{path}: there is no C++ compiler; install g++, or export to ONNX"
             ) from None
-        varies = tuple(dict.fromkeys(value.varying, _ANY) for value in program.inputs)
-        any_size = export_config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
-        with torch.no_grad(), any_size:  # of 0 and 1 as well
-            exported = torch.export.export(
-                program.verb, program.examples(), dynamic_shapes=(varies,)
-            )
-        torch._inductor.aoti_compile_and_package(exported, package_path=str(path))
+        torch._inductor.aoti_compile_and_package(captured(program), package_path=str(path))
 
     def read(self, path: Path) -> Run:
         """See `Format`; needs no compiler."""
@@ -103,6 +97,14 @@ FORMATS: dict[str, Format] = {"aoti": AotInductor(), "onnx": Onnx()}
 """By their names on the command line."""
 
 _ANY = torch.export.Dim.DYNAMIC
+
+
+def captured(program: Program) -> torch.export.ExportedProgram:
+    """The graph of a program, for inputs of any size, 0 and 1 included."""
+    varies = tuple(dict.fromkeys(value.varying, _ANY) for value in program.inputs)
+    any_size = export_config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
+    with torch.no_grad(), any_size:
+        return torch.export.export(program.verb, program.examples(), dynamic_shapes=(varies,))
 
 
 def _package(name: str) -> Any:

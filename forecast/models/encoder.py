@@ -230,10 +230,10 @@ class Interaction(nn.Module):
         A compiled program has one form for all sizes; and in training every weight takes part in
         every step, as several processes must agree on which do.
         """
-        if self.map_radius_m == 0:
-            return True
-        fixed = torch.compiler.is_compiling() or torch.is_grad_enabled()
-        return not fixed and context.map_pairs.shape[1] == 0
+        if torch.compiler.is_compiling():
+            return False
+        unseen = context.map_pairs.shape[1] == 0 and not torch.is_grad_enabled()
+        return unseen or self.map_radius_m == 0
 
     def looks(self, context: Context, state: State, present: Tensor) -> Tensor:
         """What is seen of agents: pose, hand, velocity, ranges and presence ``[10, S, N]``."""

@@ -18,7 +18,7 @@ import torch
 import forecast
 from forecast import ForecastError, export
 from forecast.export.folder import read
-from forecast.export.formats import Onnx
+from forecast.export.formats import Onnx, captured
 from forecast.export.programs import AXES, programs
 from forecast.graphs import MapKind
 from forecast.inference import Forecaster, Training
@@ -146,6 +146,15 @@ def assert_same_prediction(one: Forecaster, other: Forecaster) -> None:
             for each in (one, other)
         )
         np.testing.assert_allclose(before.positions_m, after.positions_m, atol=CLOSE, rtol=1e-6)
+
+
+def test_programs_of_a_model_without_a_map_have_the_same_form(forecaster: Forecaster) -> None:
+    bare = replace(CONFIG, graph=replace(CONFIG.graph, map_radius_m=0))
+    imagine = programs(PedestrianForecaster(bare))["imagine"]
+    whole = programs(forecaster.model)["imagine"]
+    assert (imagine.inputs, imagine.outputs) == (whole.inputs, whole.outputs)
+    exported = captured(imagine)
+    assert len(exported.graph_signature.user_inputs) == len(imagine.inputs)
 
 
 @pytest.mark.parametrize("form", export.FORMATS)
