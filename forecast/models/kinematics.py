@@ -113,7 +113,8 @@ def pass_by(
     """Velocities with which people pass one another instead of walking through each other.
 
     Two who would come nearer than the gap within the step, or nearer than they are if that is less,
-    give way by half of what is missing each, to the side on which they would pass anyway.
+    give way by half of what is missing each, to the side on which they would pass anyway. All do so
+    twice, since giving way to one may lead into another.
 
     Args:
         position: ``[N, 2]``.
@@ -146,7 +147,7 @@ _TINY = 1e-6
 _SOONEST = 0.3
 """Who meets earlier in a step than this share of it gives way as if at this share."""
 _ROUNDS = 2
-"""Who gives way to one may come in the way of another, or has not yet given way enough."""
+"""How often all give way in a step."""
 
 
 def drive(motion: Motion, faster: Tensor, turning: Tensor, dt_s: Tensor) -> Motion:
