@@ -3,22 +3,50 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import statistics
 import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import torch
 
 from forecast.cli import main
 from forecast.errors import ForecastError
 
 LEVELS = ("50", "80", "90", "95")
 ROOT = Path(__file__).resolve().parents[1]
+Result = TypeVar("Result")
 
 
 def run(*words: str) -> None:
     """One forecast command; stops the script if it fails."""
     if code := main(words):
         sys.exit(code)
+
+
+def fit(config: str, folder: str, *words: str) -> tuple[str, float]:
+    """Trains, unless that was done to the end; returns the weights and the minutes it took."""
+    took = Path(folder) / "minutes.txt"
+    if not took.is_file():
+        start = time.monotonic()
+        run("fit", "--config", str(ROOT / "configs" / config), f"--run={folder}", *words)
+        took.write_text(f"{(time.monotonic() - start) / 60:.1f}\n")
+    return f"{folder}/checkpoints/last.ckpt", float(took.read_text())
+
+
+def side_by_side(job: Callable[..., Result], arguments: Sequence[tuple[Any, ...]]) -> list[Result]:
+    """Results of a job for each of several arguments, on every core one at a time.
+
+    Networks this small hardly gain by a second thread: two cores take about half of the time so.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), context, torch.set_num_threads, (1,)) as pool:
+        return list(pool.map(job, *zip(*arguments, strict=True)))
 
 
 def evaluate(predictor: str, out: Path, *words: str) -> dict[str, Any]:
