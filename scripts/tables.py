@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -30,12 +29,15 @@ def run(*words: str) -> None:
 
 
 def fit(config: str, folder: str, *words: str) -> tuple[str, float]:
-    """Trains, unless that was done to the end; returns the weights and the minutes it took."""
+    """Trains, unless that was done to the end; returns the weights and the minutes it took.
+
+    These are minutes of processor time, which other programs do not lengthen.
+    """
     took = Path(folder) / "minutes.txt"
     if not took.is_file():
-        start = time.monotonic()
+        before = sum(os.times()[:4])  # this process and its children
         run("fit", "--config", str(ROOT / "configs" / config), f"--run={folder}", *words)
-        took.write_text(f"{(time.monotonic() - start) / 60:.1f}\n")
+        took.write_text(f"{(sum(os.times()[:4]) - before) / 60:.1f}\n")
     return f"{folder}/checkpoints/last.ckpt", float(took.read_text())
 
 
