@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,13 @@ def test_a_predictor_without_samples_has_a_dash() -> None:
     scores = {"top1_ade_m": 0.25, "top1_fde_m": 0.5, "min_ade_20_m": None}
     assert tables.pair(scores, "top1_{}_m") == "0.250/0.500"
     assert tables.pair(scores, "min_{}_20_m") == "-"
+
+
+def test_a_training_that_ended_is_not_done_again(tmp_path: Path) -> None:
+    (tmp_path / "minutes.txt").write_text("1.5\n")
+    weights = f"{tmp_path}/checkpoints/last.ckpt"
+    assert tables.fit("no such file.yaml", str(tmp_path)) == (weights, 1.5)
+
+
+def test_jobs_side_by_side_come_back_in_their_order() -> None:
+    assert tables.side_by_side(math.gcd, [(4, 6), (9, 6), (5, 7)]) == [2, 3, 1]
