@@ -33,25 +33,13 @@ class Messages(MessagePassing):
 
     The fading makes the output continuous as neighbours come and go. The mean counts one silent
     message: a crowd denser than any that was learnt from says no more than is known to happen.
-
-    Args:
-        source: Width of source nodes.
-        target: Width of target nodes.
-        edge: Number of edge features.
-        hidden: Width of messages.
-        urgent: Whether messages count by what they say (GATv2, Brody et al. 2022), not evenly.
     """
 
-    def __init__(
-        self, source: int, target: int, edge: int, hidden: int, *, urgent: bool = False
-    ) -> None:
+    def __init__(self, source: int, target: int, edge: int, hidden: int) -> None:
         super().__init__()
         self.source = nn.Linear(source, hidden)
         self.target = nn.Linear(target, hidden, bias=False)
         self.edge = nn.Linear(edge, hidden, bias=False)
-        self.urgency = nn.Linear(hidden, 1, bias=False) if urgent else None
-        if self.urgency is not None:
-            nn.init.zeros_(self.urgency.weight)  # start as a plain mean
         self.out = nn.Linear(hidden, hidden)
 
     def forward(
@@ -94,8 +82,6 @@ class Messages(MessagePassing):
 
     def aggregate(self, inputs: Tensor, edges: Edges, fade: Tensor) -> Tensor:
         """Mean by target of faded messages and a silent one ``[N, hidden]``."""
-        if self.urgency is not None:
-            fade = fade * self.urgency(inputs)[:, 0].float().clamp(max=_MOST_URGENT).exp()
         heard = edges.target.sums(fade[:, None], torch.ones_like(fade))
         return edges.target.sums(inputs, fade) / (1 + heard)
 
@@ -108,10 +94,10 @@ def fade_out(distance: Tensor, radius: Tensor | float) -> Tensor:
 class MapEncoder(nn.Module):
     """Map pieces to embeddings, with messages along the traffic flow and along the edges."""
 
-    def __init__(self, points: int, hidden: int, *, urgent: bool = False) -> None:
+    def __init__(self, points: int, hidden: int) -> None:
         super().__init__()
         self.points = mlp(2 * points + len(MapKind), hidden, hidden)
-        self.flow = Messages(hidden, hidden, _POSE_FEATURES, hidden, urgent=urgent)
+        self.flow = Messages(hidden, hidden, _POSE_FEATURES, hidden)
 
     def forward(
         self, points: Tensor, kind: Tensor, follows: Tensor
@@ -206,13 +192,11 @@ class _Body(NamedTuple):
 class Interaction(nn.Module):
     """What each agent takes from the agents and the map around it, at one step."""
 
-    def __init__(
-        self, hidden: int, messages: int, map_width: int, graph: GraphConfig, *, urgent: bool
-    ) -> None:
+    def __init__(self, hidden: int, messages: int, map_width: int, graph: GraphConfig) -> None:
         super().__init__()
         self.map_radius_m, self.ahead_s = graph.map_radius_m, graph.vehicle_ahead_s
-        self.agents = Messages(hidden, hidden, _POSE_FEATURES + 5, messages, urgent=urgent)
-        self.map = Messages(map_width, hidden, _POSE_FEATURES, messages, urgent=urgent)
+        self.agents = Messages(hidden, hidden, _POSE_FEATURES + 5, messages)
+        self.map = Messages(map_width, hidden, _POSE_FEATURES, messages)
         self.map.requires_grad_(graph.map_radius_m > 0)  # a model without a map learns of none
 
     def forward(
@@ -335,7 +319,6 @@ AHEAD = FRAME + _Body._fields.index("ahead_m") - 1
 """Row of `Interaction.looks` that says by how much an agent extends ranges."""
 
 _MAP_SCALE_M = 10.0
-_MOST_URGENT = 5.0
 _POSE_FEATURES = 5
 _STILL_MPS = 0.1
 _MOVES_MPS = 1.0

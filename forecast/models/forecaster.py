@@ -35,8 +35,7 @@ class PedestrianForecaster(nn.Module):
     def __init__(self, config: ForecasterConfig) -> None:
         super().__init__()
         self.config = config
-        sizes = config.world_model
-        self.map = MapEncoder(config.graph.piece_points, sizes.map, urgent=sizes.urgent)
+        self.map = MapEncoder(config.graph.piece_points, config.world_model.map)
         self.map.requires_grad_(config.graph.map_radius_m > 0)
         self.world = WorldModel(config.world_model, config.graph)
 

@@ -43,7 +43,6 @@ class WorldModelConfig:
         map: Width of a map piece's embedding.
         intent: Dimensions of the intent drawn once per agent and future.
         noise: Dimensions of the noise drawn at every step.
-        urgent: Whether messages count by how urgent what they say is, not evenly.
     """
 
     hidden: int = 64
@@ -51,7 +50,6 @@ class WorldModelConfig:
     map: int = 32
     intent: int = 4
     noise: int = 2
-    urgent: bool = False
 
     def __post_init__(self) -> None:
         """Checks the sizes; raises `ForecastError`."""
@@ -67,8 +65,7 @@ class WorldModel(nn.Module):
     def __init__(self, config: WorldModelConfig, graph: GraphConfig) -> None:
         super().__init__()
         self.config = config
-        sizes = config.hidden, config.messages, config.map
-        self.interaction = Interaction(*sizes, graph, urgent=config.urgent)
+        self.interaction = Interaction(config.hidden, config.messages, config.map, graph)
         self.describe = mlp(_MOTION_FEATURES + TRAITS, config.hidden, config.hidden)
         self.recur = nn.GRUCell(config.hidden + 2 * config.messages, config.hidden)
         self.intend = mlp(config.hidden + config.intent, config.hidden, config.hidden)

@@ -69,21 +69,3 @@ def test_a_crowd_that_says_the_same_says_it_no_louder_than_one(crowd: int):
     heard = messages(told, target, edges, torch.zeros(1, crowd), torch.full((crowd,), fade))
     said = torch.nn.functional.silu(told) * crowd * fade / (1 + crowd * fade)
     torch.testing.assert_close(heard, said)
-
-
-def test_one_urgent_message_is_heard_in_a_crowd():
-    crowd = 50
-    messages = Messages(source=1, target=1, edge=1, hidden=1, urgent=True)
-    torch.nn.init.ones_(messages.out.weight)
-    torch.nn.init.zeros_(messages.out.bias)
-    torch.nn.init.ones_(messages.urgency.weight)
-    told = torch.zeros(crowd, 1)  # all say nothing but the last
-    told[-1] = 5.0
-    source = Ends(torch.arange(crowd), crowd, ascending=True)
-    target = Ends(torch.zeros(crowd, dtype=torch.long), 1, ascending=True)
-    edges = Edges(source, target, torch.ones(crowd))
-    heard = messages(told, torch.zeros(1, 1), edges, torch.zeros(1, crowd), torch.ones(crowd))
-    said = torch.nn.functional.silu(told[-1])
-    share = said.exp() / (crowd + said.exp())  # the crowd without the last, and a silent message
-    torch.testing.assert_close(heard[0], said * share)
-    assert share > 0.7
