@@ -22,6 +22,16 @@ _SLACK_M = 1e-2
 """More than float32 loses on distances of some kilometres."""
 
 
+def in_machine_code(values: Tensor) -> bool:
+    """Whether `forecast.models.kernels` can do it: on the processor, and nobody needs gradients.
+
+    A program that is being compiled or exported is made of tensor operations alone.
+    """
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
+        return False
+    return values.is_cpu and values.dtype == torch.float32
+
+
 @dataclass(frozen=True, eq=False)
 class Ends:
     """The sources, or the targets, of edges.
@@ -72,6 +82,11 @@ class Edges:
     source: Ends
     target: Ends
     radius: Tensor
+
+    @property
+    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Source, target and range of each edge, three times ``[E]``."""
+        return self.source.node, self.target.node, self.radius
 
 
 class _Rows(torch.autograd.Function):
@@ -130,6 +145,12 @@ class Places(NamedTuple):
     ahead: Tensor | None = None
     spread: Tensor | None = None
 
+    def table(self) -> Tensor:
+        """All four side by side ``[4, S, N]``."""
+        nothing = torch.zeros_like(self.x)
+        extent = (nothing if value is None else value for value in (self.ahead, self.spread))
+        return torch.stack([self.x, self.y, *extent])
+
     def around(self) -> Places:
         """Circles around each node's places in all copies (S = 1)."""
         (left, right), (low, high) = (v.aminmax(dim=0, keepdim=True) for v in (self.x, self.y))
@@ -151,11 +172,7 @@ def edges_in_range(source: Places, target: Places, pairs: Tensor, radius: Tensor
         pairs: Candidate pairs (source, target) ``[2, P]``, sorted by target.
         radius: Range of each pair of nodes that do not extend it ``[P]``.
     """
-    if not torch.compiler.is_compiling() and len(target.x) * len(radius) >= _WORTH_PRUNING:
-        around = source.around(), target.around()
-        (near,) = within_range(*around, pairs, radius)[0].nonzero(as_tuple=True)
-        pairs, radius = pairs.index_select(1, near), radius.index_select(0, near)
-    copy, pair = within_range(source, target, pairs, radius).nonzero(as_tuple=True)
+    copy, pair = _found_in_range(source, target, pairs, radius)
 
     def ends(places: Places, nodes: Tensor, *, ascending: bool) -> Ends:
         node, (copies, count) = nodes.index_select(0, pair), places.x.shape
@@ -167,6 +184,26 @@ def edges_in_range(source: Places, target: Places, pairs: Tensor, radius: Tensor
         ends(target, other, ascending=True),
         radius.index_select(0, pair),
     )
+
+
+def _found_in_range(
+    source: Places, target: Places, pairs: Tensor, radius: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Copies and pairs that are within range, in order, each ``[E]``."""
+    if in_machine_code(target.x):
+        from forecast.models import kernels
+
+        values = kernels.arrays(source.table(), target.table(), *pairs, radius)
+        copy, pair = kernels.pairs_in_range(*values, _SLACK_M)
+        return torch.from_numpy(copy), torch.from_numpy(pair)
+    if torch.compiler.is_compiling() or len(target.x) * len(radius) < _WORTH_PRUNING:
+        copy, pair = within_range(source, target, pairs, radius).nonzero(as_tuple=True)
+        return copy, pair
+    around = source.around(), target.around()
+    (near,) = within_range(*around, pairs, radius)[0].nonzero(as_tuple=True)
+    pairs, radius = pairs.index_select(1, near), radius.index_select(0, near)
+    copy, pair = within_range(source, target, pairs, radius).nonzero(as_tuple=True)
+    return copy, near[pair]
 
 
 def within_range(source: Places, target: Places, pairs: Tensor, radius: Tensor) -> Tensor:

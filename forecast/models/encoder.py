@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from forecast.graphs import GraphConfig, MapKind
-from forecast.models.edges import Edges, Ends, Places, edges_in_range
+from forecast.models.edges import Edges, Ends, Places, edges_in_range, in_machine_code
 from forecast.models.kinematics import length, seen_from, to_local
 from forecast.models.state import Context, State
 
@@ -66,6 +66,13 @@ class Messages(MessagePassing):
             fade=fade,
         )
         return self.out(gathered)
+
+    def asks(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        """What targets ``[N, Dt]`` ask ``[N, hidden]``, and the features' weight ``[De, hidden]``.
+
+        With what sources tell, these are what `forecast.models.kernels` makes messages of.
+        """
+        return self.target(target), self.edge.weight.t()
 
     def silence(self, nodes: int) -> Tensor:
         """What nodes take whom nobody tells anything ``[nodes, hidden]``."""
@@ -255,6 +262,14 @@ class Interaction(nn.Module):
             told: What all agents tell ``[M, messages]``.
             hidden: What the targets know ``[R, D]``.
         """
+        if in_machine_code(table):
+            from forecast.models import kernels
+
+            values = kernels.arrays(table, *edges.parts, told, *self.agents.asks(hidden))
+            heard: Tensor = self.agents.out(
+                torch.from_numpy(kernels.from_agents(*values, _STILL_MPS, _LONGEST_WAIT_S))
+            )
+            return heard
         other, own = _Body.of(table, edges.source), _Body.of(table, edges.target)
         x, y = own.frame.sees(other.frame.x - own.frame.x, other.frame.y - own.frame.y)
         distance = length(x, y)
@@ -302,6 +317,13 @@ class Interaction(nn.Module):
             hidden: What they know ``[R, D]``.
         """
         pieces, piece = context.map, edges.source.node
+        if in_machine_code(frames):
+            from forecast.models import kernels
+
+            poses, asked = (frames.flatten(1), pieces.poses), self.map.asks(hidden)
+            values = kernels.arrays(*poses, *edges.parts, pieces.told, *asked)
+            heard: Tensor = self.map.out(torch.from_numpy(kernels.from_map(*values)))
+            return heard
         own = _Frame(*frames.flatten(1).index_select(1, edges.target.node))
         middle_x, middle_y, *direction = pieces.poses.index_select(1, piece)
         x, y = own.sees(middle_x - own.x, middle_y - own.y)

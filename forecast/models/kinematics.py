@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from forecast.models.edges import in_machine_code
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -127,6 +129,11 @@ def pass_by(
         ``[N, 2]``.
     """
     one, other = pairs
+    if in_machine_code(velocity):
+        from forecast.models import kernels
+
+        values = kernels.arrays(position, velocity, dt_s, one, other)
+        return torch.from_numpy(kernels.pass_by(*values, gap_m, _ROUNDS, _SOONEST, _TINY))
     x, y = (position.index_select(0, one) - position.index_select(0, other)).unbind(-1)
     for _ in range(_ROUNDS):
         step = velocity * dt_s[:, None]

@@ -172,7 +172,8 @@ class Reactions:
         frames = looks[:FRAME, : len(hidden)]
         pieces = self._pieces(rows, frames, step)
         from_map = world.interaction.from_map(context, frames, pieces, hidden)
-        after = world.recur(torch.cat([described, from_agents, from_map], -1), state.hidden[0])
+        taken = torch.cat([described, from_agents, from_map], -1)
+        after = world.recurred(taken, state.hidden[0])
         return replace(state, hidden=after[None])
 
     def _pieces(self, rows: _Rows, frames: Tensor, step: int) -> Edges:

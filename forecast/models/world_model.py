@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from forecast.errors import require
 from forecast.graphs import GraphConfig
-from forecast.models.edges import Places, edges_in_range
+from forecast.models.edges import Places, edges_in_range, in_machine_code
 from forecast.models.encoder import Interaction, mlp
 from forecast.models.kinematics import (
     Motion,
@@ -216,8 +216,19 @@ class WorldModel(nn.Module):
         described = self.describe(motion_features(context, state, velocity_before))
         before = state.hidden.flatten(0, 1)
         around = self.interaction(context, state, before + described, present)
-        after = self.recur(torch.cat([described, *around], -1), before)
-        return after.view_as(state.hidden)
+        return self.recurred(torch.cat([described, *around], -1), before).view_as(state.hidden)
+
+    def recurred(self, taken: Tensor, before: Tensor) -> Tensor:
+        """The next hidden states ``[N, D]`` from what was taken in and the ones before."""
+        if not in_machine_code(taken):
+            after: Tensor = self.recur(taken, before)
+            return after
+        from forecast.models import kernels
+
+        cell = self.recur
+        gates = taken @ cell.weight_ih.t(), before @ cell.weight_hh.t()
+        values = kernels.arrays(*gates, cell.bias_ih, cell.bias_hh, before)
+        return torch.from_numpy(kernels.recur(*values))
 
 
 _MOTION_FEATURES = 8

@@ -24,7 +24,7 @@ def places(copies: int, nodes: int, ahead: bool, seed: int) -> Places:
     return Places(x, y, torch.rand(copies, nodes, generator=generator) * 5 if ahead else None)
 
 
-@pytest.mark.parametrize("pruning_from", [0, 10**9])
+@pytest.mark.parametrize("pruning_from", [0, 10**9, None])
 @settings(max_examples=40)
 @given(
     copies=st.integers(1, 4),
@@ -34,14 +34,16 @@ def places(copies: int, nodes: int, ahead: bool, seed: int) -> Places:
     seed=st.integers(0, 1000),
 )
 def test_edges_are_the_pairs_in_range(
-    pruning_from: int, copies: int, nodes: int, ahead: bool, shared: bool, seed: int
+    pruning_from: int | None, copies: int, nodes: int, ahead: bool, shared: bool, seed: int
 ) -> None:
     source = places(1 if shared else copies, 5, ahead, seed)
     target = places(copies, nodes, ahead, seed + 1)
     pairs = candidates(5, nodes)
     radius = torch.linspace(2, 9, pairs.shape[1])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(edges, "_WORTH_PRUNING", pruning_from)
+        if pruning_from is not None:  # else in machine code
+            patch.setattr(edges, "_WORTH_PRUNING", pruning_from)
+            patch.setattr(edges, "in_machine_code", lambda values: False)
         found = edges_in_range(source, target, pairs, radius)
     expected = []
     for copy in range(copies):
