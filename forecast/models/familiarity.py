@@ -9,6 +9,7 @@ length is no feature: a step that a model has not learnt is refused.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,8 +115,12 @@ class Familiarity:
     def score(self, found: Floats) -> Floats:
         """Distance ``[A]`` of features ``[A, D]`` from the mean, in standard deviations."""
         offset = found - np.array(self.mean)
-        solved = np.linalg.solve(np.array(self.covariance), offset.T).T
-        return np.sqrt((offset * solved).sum(axis=-1))
+        return np.sqrt(np.einsum("ad,de,ae->a", offset, self._precision, offset))
+
+    @cached_property
+    def _precision(self) -> Floats:
+        """Inverse of the covariance; once, since the threads that do it spin on long after."""
+        return np.linalg.inv(np.array(self.covariance))
 
     def is_odd(self, found: Floats) -> NDArray[np.bool_]:
         """Whether features ``[A, D]`` are beyond the threshold ``[A]``."""
