@@ -8,7 +8,8 @@ passed goes on as in the shared rollout, from wherever they then are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -105,10 +106,12 @@ class Reactions:
         until = self.concerned(plans)
         futures = self.positions.expand(len(plans), -1, -1, -1, -1).clone()
         count = (until > 0).flatten(1).sum(1)
-        part = count.cumsum(0).div(_ROWS, rounding_mode="floor")
+        threads = torch.get_num_threads() if until.is_cpu else 1
+        rows = min(_ROWS, int(count.sum()) // threads + 1)
+        part = count.cumsum(0).div(rows, rounding_mode="floor")
         sizes = torch.unique_consecutive(part, return_counts=True)[1].tolist()
         parts = zip(torch.split(plans, sizes), torch.split(until, sizes), strict=True)
-        futures[until > 0] += torch.cat([self._shifts(some, whom) for some, whom in parts])
+        futures[until > 0] += torch.cat(_side_by_side(self._shifts, parts, threads))
         futures[:, :, self.ego] = plans[:, None, :, :2]
         return futures
 
@@ -206,6 +209,27 @@ class Reactions:
         return _Shared.of(self)
 
 
+def _side_by_side(
+    job: Callable[[Tensor, Tensor], Tensor], parts: Iterable[tuple[Tensor, Tensor]], threads: int
+) -> list[Tensor]:
+    """Results of a job for each part, one part a thread.
+
+    Threads that share every small operation instead gain little on networks of this size.
+    """
+    if threads == 1:
+        return [job(*part) for part in parts]
+
+    def one(part: tuple[Tensor, Tensor]) -> Tensor:
+        with torch.inference_mode():  # which is each thread's own, as the number of threads is
+            return job(*part)
+
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(one, parts))
+    finally:
+        torch.set_num_threads(threads)  # for threads that are yet to come
+
+
 class _Rows(NamedTuple):
     """Agents of some plans and samples that are imagined anew.
 
@@ -301,7 +325,7 @@ class _Shared(NamedTuple):
         """Looks at the shared futures once more, at all steps at once."""
         world, context, noise = futures.world, futures.context, futures.noise
         states, steps = futures.states, len(noise.steps)
-        now = _side_by_side(states[:-1])
+        now = _stacked(states[:-1])
         before = torch.cat([states[0].motion.velocity, *(s.motion.velocity for s in states[:-2])])
         described = world.describe(motion_features(context, now, before))
         hidden = now.hidden.flatten(0, 1) + described
@@ -346,7 +370,7 @@ def _near_pieces(futures: Reactions, looks: Tensor) -> _Candidates:
     return _Candidates.of(near, agent, context.kind)
 
 
-def _side_by_side(states: list[State]) -> State:
+def _stacked(states: list[State]) -> State:
     """The copies of several states as those of one."""
     motions = [state.motion for state in states]
     return State(

@@ -1,8 +1,10 @@
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from forecast import AgentKind, ForecastError, Scene
 from forecast.inference import Forecaster
@@ -56,6 +58,21 @@ def test_people_react_to_each_plan_as_if_it_were_the_only_one(forecaster, plans)
         expected = predicted(forecaster, scene, plan).positions_m
         np.testing.assert_allclose(met, expected, atol=1e-4)
     assert np.abs(futures[0] - futures[1]).max() > 1e-3
+
+
+def test_threads_share_the_plans_and_change_nothing_else(forecaster, plans) -> None:
+    asked, chosen, found = worlds(forecaster, street_scene(), plans), np.arange(12), []
+    usual = torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(asked.reacting(chosen).positions_m)
+            with ThreadPoolExecutor(1) as pool:
+                later = pool.submit(torch.get_num_threads).result()
+            assert torch.get_num_threads() == later == threads
+    finally:
+        torch.set_num_threads(usual)
+    np.testing.assert_allclose(*found, atol=1e-5)
 
 
 def test_whom_plans_do_not_come_near_are_replayed(forecaster, plans) -> None:
