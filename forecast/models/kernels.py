@@ -34,8 +34,12 @@ _FACING_X, _FACING_Y, _HAND, _VELOCITY_X, _VELOCITY_Y, _SEES_AHEAD, _REACH, _PRE
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Machine code that runs without the interpreter's lock; sums in any order, NaN stays NaN."""
-    free = {"contract", "reassoc", "nsz", "arcp", "afn"}
+    """Machine code that runs without the interpreter's lock; NaN stays NaN.
+
+    Sums keep their order: the compiler makes a loop twice, over vectors and by element, and takes
+    the second where arrays lie close together. Both must round alike.
+    """
+    free = {"contract", "nsz", "arcp", "afn"}
     return numba.njit(nogil=True, cache=True, fastmath=free, error_model="numpy")(function)
 
 

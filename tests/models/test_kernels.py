@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba.core.dispatcher import Dispatcher
 from torch import Tensor
 
 from forecast.datasets.windows import WindowSpec, window
@@ -64,6 +65,14 @@ def test_machine_code_is_for_the_processor_without_gradients() -> None:
         assert in_machine_code(values)
         assert not in_machine_code(values.double())
         assert not in_machine_code(values.to("meta"))
+
+
+def test_no_sum_changes_its_order() -> None:
+    """Which form of a loop runs depends on where arrays lie, so a new order is a new prediction."""
+    loops = [each for each in vars(kernels).values() if isinstance(each, Dispatcher)]
+    assert len(loops) > 5
+    for loop in loops:
+        assert "reassoc" not in loop.targetoptions["fastmath"]
 
 
 @settings(max_examples=30)
