@@ -17,10 +17,8 @@ from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import keyed_noise
 from forecast.models.observed import Observed
 from forecast.models.state import Context, Noise, Plan, State
+from forecast.models.threads import part_size, side_by_side
 from forecast.scene import AgentKind, Prediction
-
-_NODES = 4096
-"""Agents of all copies that a processor imagines at once: about what its caches hold."""
 
 
 def observed(cut: Window) -> Observed:
@@ -117,14 +115,14 @@ def _imagined(
 ) -> NDArray[np.float32]:
     """Positions ``[S, A, T, 2]`` of the futures from ``first`` on, a few at a time."""
     context, state = encoded.context, encoded.state
-    noise = noise.to(context.dt.device)
-    at_once = max(1, _NODES // len(context.kind)) if context.dt.is_cpu else len(noise.hand)
+    noise, agents = noise.to(context.dt.device), len(context.kind)
+    size = part_size((len(noise.hand) - first) * agents, context.dt.device)
+    parts = noise.split(first, max(1, -(-size // agents)))
     with torch.inference_mode():
-        parts = [
-            model.world.imagine(context, state, part, plan).position
-            for part in noise.split(first, at_once)
-        ]
-        return np.asarray(torch.cat(parts).cpu().numpy())
+        futures = side_by_side(
+            lambda part: model.world.imagine(context, state, part, plan).position, parts
+        )
+        return np.asarray(torch.cat(futures).cpu().numpy())
 
 
 def predicted(

@@ -18,7 +18,7 @@ _WORTH_PRUNING = 100_000
 """From so many candidates of all copies on, a look at all copies at once pays. A compiled program,
 which has one form for all sizes, does without."""
 
-_SLACK_M = 1e-2
+SLACK_M = 1e-2
 """More than float32 loses on distances of some kilometres."""
 
 
@@ -157,7 +157,7 @@ class Places(NamedTuple):
         ahead, spread = (
             None if v is None else v.amax(0, keepdim=True) for v in (self.ahead, self.spread)
         )
-        around = torch.hypot(right - left, high - low) / 2 + _SLACK_M
+        around = torch.hypot(right - left, high - low) / 2 + SLACK_M
         spread = around if spread is None else spread + around
         return Places((left + right) / 2, (low + high) / 2, ahead, spread)
 
@@ -194,7 +194,7 @@ def _found_in_range(
         from forecast.models import kernels
 
         values = kernels.arrays(source.table(), target.table(), *pairs, radius)
-        copy, pair = kernels.pairs_in_range(*values, _SLACK_M)
+        copy, pair = kernels.pairs_in_range(*values, SLACK_M)
         return torch.from_numpy(copy), torch.from_numpy(pair)
     if torch.compiler.is_compiling() or len(target.x) * len(radius) < _WORTH_PRUNING:
         copy, pair = within_range(source, target, pairs, radius).nonzero(as_tuple=True)

@@ -225,13 +225,13 @@ class Interaction(nn.Module):
         near = edges_in_range(places, places, context.pairs, context.radius)
         told = self.agents.source(hidden)
         from_agents = self.from_agents(table.flatten(1), near, told, hidden)
-        if self._sees_no_map(context):
+        if self.sees_no_map(context):
             return from_agents, self.map.silence(len(hidden))
         return from_agents, self.from_map(
             context, table[:FRAME], self.map_edges(context, table), hidden
         )
 
-    def _sees_no_map(self, context: Context) -> bool:
+    def sees_no_map(self, context: Context) -> bool:
         """Whether the map can be left out, because nobody can come to see a piece.
 
         A compiled program has one form for all sizes; and in training every weight takes part in
@@ -245,6 +245,13 @@ class Interaction(nn.Module):
     def looks(self, context: Context, state: State, present: Tensor) -> Tensor:
         """What is seen of agents: pose, hand, velocity, ranges and presence ``[10, S, N]``."""
         motion, shape = state.motion, present.shape
+        if in_machine_code(motion.position):
+            from forecast.models import kernels
+
+            mine = (motion.position, motion.velocity, motion.facing, state.hand.expand(shape))
+            ahead_s = self.ahead_s * context.drives
+            values = kernels.arrays(*mine, present, ahead_s, context.reach_m)
+            return torch.from_numpy(kernels.looks(*values))
         frames = (*motion.position.unbind(-1), *motion.facing.unbind(-1), state.hand.expand(shape))
         ahead, reach = self._ahead(context, motion.velocity), context.reach_m.expand(shape)
         return torch.stack([*frames, *motion.velocity.unbind(-1), ahead, reach, present.to(ahead)])
@@ -267,7 +274,7 @@ class Interaction(nn.Module):
 
             values = kernels.arrays(table, *edges.parts, told, *self.agents.asks(hidden))
             heard: Tensor = self.agents.out(
-                torch.from_numpy(kernels.from_agents(*values, _STILL_MPS, _LONGEST_WAIT_S))
+                torch.from_numpy(kernels.from_agents(*values, STILL_MPS, LONGEST_WAIT_S))
             )
             return heard
         other, own = _Body.of(table, edges.source), _Body.of(table, edges.target)
@@ -342,9 +349,9 @@ AHEAD = FRAME + _Body._fields.index("ahead_m") - 1
 
 _MAP_SCALE_M = 10.0
 _POSE_FEATURES = 5
-_STILL_MPS = 0.1
+STILL_MPS = 0.1
 _MOVES_MPS = 1.0
-_LONGEST_WAIT_S = 8.0
+LONGEST_WAIT_S = 8.0
 
 
 def encounter_features(
@@ -362,7 +369,7 @@ def encounter_features(
     """
     approach = torch.addcmul(x * closing_x, y, closing_y)
     speed2 = torch.addcmul(closing_x * closing_x, closing_y, closing_y)
-    wait = (approach / -(speed2 + _STILL_MPS**2)).clamp(0.0, _LONGEST_WAIT_S)
+    wait = (approach / -(speed2 + STILL_MPS**2)).clamp(0.0, LONGEST_WAIT_S)
     nearest = length(x + closing_x * wait, y + closing_y * wait)
     now, then = ((bodies - gap).clamp(max=1).exp() for gap in (distance, nearest))
     return [now, then, 1 / (1 + wait)]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from forecast.models.edges import in_machine_code
+from forecast.models.edges import SLACK_M, Places, edges_in_range, in_machine_code
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def angle_between(facing: Tensor, other: Tensor) -> Tensor:
     return torch.atan2(sin, cos)
 
 
-def turn_towards(facing: Tensor, step_m: Tensor, eagerness: float = 4.0) -> Tensor:
+def turn_towards(facing: Tensor, step_m: Tensor) -> Tensor:
     """Turns frames towards the direction of the last step, the more the longer the step.
 
     Smooth, causal and SE(2)-equivariant: an agent that stands keeps its frame whatever its noise,
@@ -84,16 +84,21 @@ def turn_towards(facing: Tensor, step_m: Tensor, eagerness: float = 4.0) -> Tens
     Args:
         facing: Unit vectors ``[..., 2]``.
         step_m: Displacements ``[..., 2]``.
-        eagerness: Weight of one metre walked against the old direction.
     """
-    turned = torch.add(facing, step_m, alpha=eagerness)
+    turned = torch.add(facing, step_m, alpha=EAGERNESS)
     norm = turned.norm(dim=-1, keepdim=True)
-    return torch.where(norm > 1e-3, turned / norm.clamp(min=1e-3), facing)
+    return torch.where(norm > NO_WAY, turned / norm.clamp(min=NO_WAY), facing)
+
+
+EAGERNESS = 4.0
+"""Weight of one metre walked against the old direction."""
+NO_WAY = 1e-3
+"""A shorter vector has no direction."""
 
 
 def length(x: Tensor, y: Tensor) -> Tensor:
     """Length of vectors; its gradient is 0 at 0."""
-    return torch.addcmul(x * x, y, y).clamp(min=_TINY**2).sqrt()
+    return torch.addcmul(x * x, y, y).clamp(min=TINY**2).sqrt()
 
 
 def walk(motion: Motion, velocity: Tensor, dt_s: Tensor) -> Motion:
@@ -107,6 +112,68 @@ def walk(motion: Motion, velocity: Tensor, dt_s: Tensor) -> Motion:
     step = velocity * dt_s[..., None]
     facing = turn_towards(motion.facing, step)
     return Motion(motion.position + step, velocity, facing, torch.zeros_like(motion.yaw_rate))
+
+
+def step_on(
+    motion: Motion,
+    change: Tensor,
+    passing: Tensor,
+    drives: Tensor | None,
+    dt_s: Tensor,
+    hand: Tensor,
+) -> Motion:
+    """The motions ``[S, N, ...]`` after a step: some `drive`, the others `walk`.
+
+    Args:
+        motion: The motions before.
+        change: What those who drive change: speed in m/s and yaw rate in rad/s ``[S, N, 2]``.
+        passing: New velocities of those who walk ``[S, N, 2]``.
+        drives: Who drives ``[N]``; None: nobody.
+        dt_s: Step length ``[N]``.
+        hand: With which hand each copy is seen ``[S, 1 or N]``.
+    """
+    if in_machine_code(passing):
+        from forecast.models import kernels
+
+        drives = torch.zeros_like(dt_s, dtype=torch.bool) if drives is None else drives
+        mine = motion.position, motion.velocity, motion.facing, motion.yaw_rate
+        new = change, passing, drives, dt_s, hand.expand(motion.yaw_rate.shape)
+        moved = kernels.moved(*kernels.arrays(*mine, *new), EAGERNESS, NO_WAY)
+        return Motion(*map(torch.from_numpy, moved))
+    walked = walk(motion, passing, dt_s)
+    if drives is None:
+        return walked
+    faster, turning = change.unbind(-1)
+    driven = drive(motion, faster, hand * turning, dt_s)
+    return choose(drives.expand_as(motion.yaw_rate), driven, walked)
+
+
+def give_way(position: Tensor, wanted: Tensor, dt_s: Tensor, pairs: Tensor, gap_m: float) -> Tensor:
+    """`pass_by` of those who may meet within the step, in all copies of the world.
+
+    Args:
+        position: ``[S, N, 2]``.
+        wanted: What velocities they are up to ``[S, N, 2]``.
+        dt_s: Step length ``[N]``.
+        pairs: People who may meet at all, each pair once ``[2, E]``.
+        gap_m: Least distance of two centres.
+
+    Returns:
+        ``[S, N, 2]``.
+    """
+    if in_machine_code(wanted):
+        from forecast.models import kernels
+
+        values = kernels.arrays(position, wanted, dt_s, *pairs)
+        found = kernels.give_way(*values, gap_m, SLACK_M, ROUNDS, SOONEST, TINY)
+        return torch.from_numpy(found)
+    steps = wanted.detach().norm(dim=-1) * dt_s
+    x, y = position.detach().unbind(-1)
+    places = Places(x, y, spread=steps)
+    edges = edges_in_range(places, places, pairs, steps.new_full(pairs.shape[1:], gap_m))
+    flat = position.flatten(0, 1), wanted.flatten(0, 1), dt_s.expand_as(steps).flatten()
+    meeting = edges.source.node, edges.target.node
+    return pass_by(*flat, meeting, gap_m).view_as(wanted)
 
 
 def pass_by(
@@ -133,27 +200,27 @@ def pass_by(
         from forecast.models import kernels
 
         values = kernels.arrays(position, velocity, dt_s, one, other)
-        return torch.from_numpy(kernels.pass_by(*values, gap_m, _ROUNDS, _SOONEST, _TINY))
+        return torch.from_numpy(kernels.pass_by(*values, gap_m, ROUNDS, SOONEST, TINY))
     x, y = (position.index_select(0, one) - position.index_select(0, other)).unbind(-1)
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         step = velocity * dt_s[:, None]
         step_x, step_y = (step.index_select(0, one) - step.index_select(0, other)).unbind(-1)
         approach = torch.addcmul(x * step_x, y, step_y)
-        way2 = torch.addcmul(step_x * step_x, step_y, step_y).clamp(min=_TINY)
+        way2 = torch.addcmul(step_x * step_x, step_y, step_y).clamp(min=TINY)
         share = (-approach / way2).clamp(0, 1)
         near_x, near_y = torch.addcmul(x, share, step_x), torch.addcmul(y, share, step_y)
         missing = (length(x, y).clamp(max=gap_m) - length(near_x, near_y)).clamp(min=0)
-        aside = near_x - _TINY * step_y, near_y + _TINY * step_x  # also if head on
-        yielding = 0.5 * missing / (share.clamp(min=_SOONEST) * dt_s.index_select(0, one))
+        aside = near_x - TINY * step_y, near_y + TINY * step_x  # also if head on
+        yielding = 0.5 * missing / (share.clamp(min=SOONEST) * dt_s.index_select(0, one))
         away = torch.stack(aside, -1) * (yielding / length(*aside))[:, None]
         velocity = velocity.index_add(0, one, away).index_add(0, other, away, alpha=-1)
     return velocity
 
 
-_TINY = 1e-6
-_SOONEST = 0.3
+TINY = 1e-6
+SOONEST = 0.3
 """Who meets earlier in a step than this share of it gives way as if at this share."""
-_ROUNDS = 2
+ROUNDS = 2
 """How often all give way in a step."""
 
 

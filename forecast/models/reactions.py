@@ -8,8 +8,7 @@ passed goes on as in the shared rollout, from wherever they then are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -21,11 +20,9 @@ from forecast.models.edges import Edges, Ends, Places, edges_in_range, within_ra
 from forecast.models.encoder import AHEAD, FRAME
 from forecast.models.kinematics import Motion, choose, pass_by
 from forecast.models.state import Context, Noise, State
+from forecast.models.threads import part_size, side_by_side
 from forecast.models.world_model import BODY_GAP_M, WorldModel, motion_features
 from forecast.scene import AgentKind
-
-_ROWS = 4096
-"""So many agents are imagined at once: about what the caches hold."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +103,11 @@ class Reactions:
         until = self.concerned(plans)
         futures = self.positions.expand(len(plans), -1, -1, -1, -1).clone()
         count = (until > 0).flatten(1).sum(1)
-        threads = torch.get_num_threads() if until.is_cpu else 1
-        rows = min(_ROWS, int(count.sum()) // threads + 1)
+        rows = part_size(int(count.sum()), until.device)
         part = count.cumsum(0).div(rows, rounding_mode="floor")
         sizes = torch.unique_consecutive(part, return_counts=True)[1].tolist()
         parts = zip(torch.split(plans, sizes), torch.split(until, sizes), strict=True)
-        futures[until > 0] += torch.cat(_side_by_side(self._shifts, parts, threads))
+        futures[until > 0] += torch.cat(side_by_side(lambda part: self._shifts(*part), parts))
         futures[:, :, self.ego] = plans[:, None, :, :2]
         return futures
 
@@ -207,27 +203,6 @@ class Reactions:
     @cached_property
     def _shared(self) -> _Shared:
         return _Shared.of(self)
-
-
-def _side_by_side(
-    job: Callable[[Tensor, Tensor], Tensor], parts: Iterable[tuple[Tensor, Tensor]], threads: int
-) -> list[Tensor]:
-    """Results of a job for each part, one part a thread.
-
-    Threads that share every small operation instead gain little on networks of this size.
-    """
-    if threads == 1:
-        return [job(*part) for part in parts]
-
-    def one(part: tuple[Tensor, Tensor]) -> Tensor:
-        with torch.inference_mode():  # which is each thread's own, as the number of threads is
-            return job(*part)
-
-    try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(one, parts))
-    finally:
-        torch.set_num_threads(threads)  # for threads that are yet to come
 
 
 class _Rows(NamedTuple):

@@ -16,19 +16,18 @@ from torch import Tensor, nn
 
 from forecast.errors import require
 from forecast.graphs import GraphConfig
-from forecast.models.edges import Places, edges_in_range, in_machine_code
+from forecast.models.edges import in_machine_code
 from forecast.models.encoder import Interaction, mlp
 from forecast.models.kinematics import (
     Motion,
     choose,
-    drive,
+    give_way,
     moved_to,
-    pass_by,
     seen_from,
     stack,
+    step_on,
     to_world,
     turn_towards,
-    walk,
 )
 from forecast.models.state import TRAITS, Context, Frame, Noise, Plan, State
 
@@ -165,8 +164,14 @@ class WorldModel(nn.Module):
 
     def move(self, context: Context, state: State, intent: Tensor, noise: Tensor) -> Motion:
         """Where every agent is one step later, by its state, intent and noise ``[S, N, J]``."""
+        if in_machine_code(state.hidden):
+            from forecast.models import machine
+
+            return machine.moved(self, context, state, intent, noise, BODY_GAP_M)
         change, wanted = self.decides(context, state, intent, noise)
-        return self.moved(context, state, change, self._pass_by(context, state, wanted))
+        here, pairs = state.motion.position, context.people_pairs
+        passing = give_way(here, wanted, context.dt, pairs, BODY_GAP_M)
+        return self.moved(context, state, change, passing)
 
     def decides(
         self, context: Context, state: State, intent: Tensor, noise: Tensor
@@ -180,24 +185,9 @@ class WorldModel(nn.Module):
 
     def moved(self, context: Context, state: State, change: Tensor, passing: Tensor) -> Motion:
         """The motions after a step with these changes, people with these velocities."""
-        walked = walk(state.motion, passing, context.dt)
-        if not torch.compiler.is_compiling() and not context.has_vehicles:
-            return walked
-        faster, turning = change.unbind(-1)
-        driven = drive(state.motion, faster, state.hand * turning, context.dt)
-        return choose(context.drives.expand_as(state.seen), driven, walked)
-
-    def _pass_by(self, context: Context, state: State, wanted: Tensor) -> Tensor:
-        """Velocities ``[S, N, 2]`` of people who do not walk through each other."""
-        position, dt = state.motion.position, context.dt.expand(wanted.shape[:2])
-        pairs, steps = context.people_pairs, wanted.detach().norm(dim=-1) * context.dt
-        x, y = position.detach().unbind(-1)
-        places = Places(x, y, spread=steps)
-        gap = steps.new_full(pairs.shape[1:], BODY_GAP_M)
-        edges = edges_in_range(places, places, pairs, gap)
-        meeting = edges.source.node, edges.target.node
-        flat = (position.flatten(0, 1), wanted.flatten(0, 1), dt.flatten())
-        return pass_by(*flat, meeting, BODY_GAP_M).view_as(wanted)
+        some = torch.compiler.is_compiling() or context.has_vehicles
+        drives = context.drives if some else None
+        return step_on(state.motion, change, passing, drives, context.dt, state.hand)
 
     def notice(self, context: Context, state: State, velocity_before: Tensor) -> State:
         """Lets every agent take in its own motion and its surroundings as they are now."""
@@ -213,6 +203,10 @@ class WorldModel(nn.Module):
         self, context: Context, state: State, velocity_before: Tensor, present: Tensor
     ) -> Tensor:
         """The next hidden state ``[S, N, D]`` from the motion and the surroundings."""
+        if in_machine_code(state.hidden):
+            from forecast.models import machine
+
+            return machine.recurred(self, context, state, velocity_before, present)
         described = self.describe(motion_features(context, state, velocity_before))
         before = state.hidden.flatten(0, 1)
         around = self.interaction(context, state, before + described, present)
@@ -220,15 +214,12 @@ class WorldModel(nn.Module):
 
     def recurred(self, taken: Tensor, before: Tensor) -> Tensor:
         """The next hidden states ``[N, D]`` from what was taken in and the ones before."""
-        if not in_machine_code(taken):
-            after: Tensor = self.recur(taken, before)
-            return after
-        from forecast.models import kernels
+        if in_machine_code(taken):
+            from forecast.models import machine
 
-        cell = self.recur
-        gates = taken @ cell.weight_ih.t(), before @ cell.weight_hh.t()
-        values = kernels.arrays(*gates, cell.bias_ih, cell.bias_hh, before)
-        return torch.from_numpy(kernels.recur(*values))
+            return machine.recur(self.recur, taken, before)
+        after: Tensor = self.recur(taken, before)
+        return after
 
 
 _MOTION_FEATURES = 8
@@ -239,6 +230,12 @@ BODY_GAP_M = 0.25
 def motion_features(context: Context, state: State, velocity_before: Tensor) -> Tensor:
     """Each agent's own motion in its own frame, and its traits ``[S * N, features]``."""
     motion, shape = state.motion, state.seen.shape
+    if in_machine_code(motion.velocity):
+        from forecast.models import kernels
+
+        mine = (motion.velocity, velocity_before, motion.facing, motion.yaw_rate, state.steady)
+        values = kernels.arrays(*mine, state.unseen_s, state.hand.expand(shape), context.traits)
+        return torch.from_numpy(kernels.motion_features(*values))
     facing, change = motion.facing.unbind(-1), motion.velocity - velocity_before
     features = [
         *seen_from(motion.velocity.unbind(-1), facing, state.hand),

@@ -183,7 +183,7 @@ def test_where_there_is_no_map_leaving_it_out_changes_nothing(model, monkeypatch
     noise = window_noise(CONFIG.world_model, [0], [graph["agent"].num_nodes], samples=2, steps=8)
     with torch.no_grad():
         left_out = model(graph, noise)
-        monkeypatch.setattr(Interaction, "_sees_no_map", lambda *_: False)  # as in training
+        monkeypatch.setattr(Interaction, "sees_no_map", lambda *_: False)  # as in training
         assert torch.equal(left_out, model(graph, noise))
 
 

@@ -1,0 +1,280 @@
+"""What edges say and nodes hear; `forecast.models.encoder` says what is computed.
+
+What a node gets depends on its own edges alone, whatever else is computed beside it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from forecast.models.kernels.arithmetic import ONE, ZERO, Floats, Indices, Mask, compiled, silu
+from forecast.models.kernels.edges import pairs_in_range
+
+_X, _Y = range(2)
+_FACING_X, _FACING_Y, _HAND, _VELOCITY_X, _VELOCITY_Y, _SEES_AHEAD, _REACH, _PRESENT = range(2, 10)
+"""Rows of what is seen of agents."""
+
+
+@compiled
+def looks(
+    position: Floats,
+    velocity: Floats,
+    facing: Floats,
+    hand: Floats,
+    present: Mask,
+    ahead_s: Floats,
+    reach: Floats,
+) -> Floats:
+    """What is seen of agents ``[10, S, N]``; see `encoder.Interaction.looks`.
+
+    Args:
+        position: ``[S, N, 2]``.
+        velocity: ``[S, N, 2]``.
+        facing: ``[S, N, 2]``.
+        hand: ``[S, N]``.
+        present: ``[S, N]``.
+        ahead_s: For how long ahead each agent sees and is seen ``[N]``.
+        reach: Radius of each agent's disc ``[N]``.
+    """
+    copies, agents = hand.shape
+    table = np.empty((10, copies, agents), np.float32)
+    for s in range(copies):
+        for n in range(agents):
+            u, v = velocity[s, n]
+            table[_X, s, n], table[_Y, s, n] = position[s, n]
+            table[_FACING_X, s, n], table[_FACING_Y, s, n] = facing[s, n]
+            table[_HAND, s, n] = hand[s, n]
+            table[_VELOCITY_X, s, n], table[_VELOCITY_Y, s, n] = u, v
+            table[_SEES_AHEAD, s, n] = math.sqrt(u * u + v * v) * ahead_s[n]
+            table[_REACH, s, n] = reach[n]
+            table[_PRESENT, s, n] = ONE if present[s, n] else ZERO
+    return table
+
+
+@compiled
+def from_agents(
+    table: Floats,
+    source: Indices,
+    target: Indices,
+    radius: Floats,
+    told: Floats,
+    asked: Floats,
+    weight: Floats,
+    still_mps: float,
+    longest_s: float,
+) -> Floats:
+    """Mean messages ``[R, H]`` from agents to agents; see `encoder.Interaction.from_agents`.
+
+    Args:
+        table: What is seen of M agents ``[10, M]``; the first R of them listen.
+        source: Who tells, by edge ``[E]``.
+        target: Who listens, by edge ``[E]``.
+        radius: Range by edge, as far as its agents do not extend it ``[E]``.
+        told: What each tells ``[M, H]``.
+        asked: What each asks ``[R, H]``.
+        weight: Of the features of an edge ``[10, H]``.
+        still_mps: Speed at which two hardly approach each other.
+        longest_s: The longest that they may be thought to do so.
+    """
+    still2, longest = np.float32(still_mps * still_mps), np.float32(longest_s)
+    mean, heard = np.zeros_like(asked), np.ones(len(asked), np.float32)
+    said = np.empty(asked.shape[1], np.float32)
+    for e in range(len(source)):
+        n, m = source[e], target[e]
+        x, y = _seen_from(table, m, table[_X, n] - table[_X, m], table[_Y, n] - table[_Y, m])
+        distance = math.sqrt(x * x + y * y)
+        ahead = max(table[_SEES_AHEAD, n], table[_SEES_AHEAD, m])
+        fade = _fade(distance, radius[e] + ahead) * table[_PRESENT, n]
+        facing_x, facing_y = _seen_from(table, m, table[_FACING_X, n], table[_FACING_Y, n])
+        _say(said, told, n, asked, m, weight, x, y, distance, facing_x, facing_y)
+        u, v = _seen_from(
+            table,
+            m,
+            table[_VELOCITY_X, n] - table[_VELOCITY_X, m],
+            table[_VELOCITY_Y, n] - table[_VELOCITY_Y, m],
+        )
+        wait = -(x * u + y * v) / (u * u + v * v + still2)
+        wait = min(max(wait, ZERO), longest)
+        nearest = math.hypot(x + u * wait, y + v * wait)
+        bodies = table[_REACH, n] + table[_REACH, m]
+        now, then = math.exp(min(bodies - distance, ONE)), math.exp(min(bodies - nearest, ONE))
+        soon = ONE / (ONE + wait)
+        for h in range(len(said)):
+            said[h] += (
+                u * weight[5, h]
+                + v * weight[6, h]
+                + now * weight[7, h]
+                + then * weight[8, h]
+                + soon * weight[9, h]
+            )
+        heard[m] += fade
+        _hear(mean, m, said, fade)
+    return mean / heard.reshape(-1, 1)
+
+
+@compiled
+def from_map(
+    frames: Floats,
+    poses: Floats,
+    source: Indices,
+    target: Indices,
+    radius: Floats,
+    told: Floats,
+    asked: Floats,
+    weight: Floats,
+) -> Floats:
+    """Mean messages ``[R, H]`` from the map; see `encoder.Interaction.from_map`.
+
+    Args:
+        frames: Frames of the agents ``[5, R]``.
+        poses: Middle points and directions of the pieces ``[4, M]``.
+        source: Which piece tells, by edge ``[E]``.
+        target: Who listens, by edge ``[E]``.
+        radius: Range by edge ``[E]``.
+        told: What each piece tells who looks with the left hand, then with the right one
+            ``[2 * M, H]``.
+        asked: What each agent asks ``[R, H]``.
+        weight: Of the features of an edge ``[5, H]``.
+    """
+    mean, heard = np.zeros_like(asked), np.ones(len(asked), np.float32)
+    said = np.empty(asked.shape[1], np.float32)
+    for e in range(len(source)):
+        n, m = source[e], target[e]
+        x, y = _seen_from(frames, m, poses[0, n] - frames[_X, m], poses[1, n] - frames[_Y, m])
+        distance = math.sqrt(x * x + y * y)
+        along, across = _seen_from(frames, m, poses[2, n], poses[3, n])
+        teller = n + poses.shape[1] if frames[_HAND, m] < 0 else n
+        _say(said, told, teller, asked, m, weight, x, y, distance, along, across)
+        fade = _fade(distance, radius[e])
+        heard[m] += fade
+        _hear(mean, m, said, fade)
+    return mean / heard.reshape(-1, 1)
+
+
+@compiled
+def hear_agents(
+    table: Floats,
+    one: Indices,
+    other: Indices,
+    radius: Floats,
+    told: Floats,
+    asked: Floats,
+    weight: Floats,
+    slack_m: float,
+    still_mps: float,
+    longest_s: float,
+) -> Floats:
+    """`from_agents` of those in range, in all copies of the world ``[S * N, H]``.
+
+    Args:
+        table: What is seen of all agents ``[10, S, N]``; see `looks`.
+        one: Source of each candidate pair ``[P]``.
+        other: Target of each, in order ``[P]``.
+        radius: Range of each ``[P]``.
+        told: What each agent tells ``[S * N, H]``.
+        asked: What each asks ``[S * N, H]``.
+        weight: As `from_agents`.
+        slack_m: As `edges.pairs_in_range`.
+        still_mps: As `from_agents`.
+        longest_s: As `from_agents`.
+    """
+    places, agents = _places(table), table.shape[2]
+    places[2] = table[_SEES_AHEAD]
+    copy, pair = pairs_in_range(places, places, one, other, radius, slack_m)
+    source, target = copy * agents + one[pair], copy * agents + other[pair]
+    flat = table.reshape(len(table), -1)
+    edges = source, target, radius[pair]
+    return from_agents(flat, *edges, told, asked, weight, still_mps, longest_s)
+
+
+@compiled
+def hear_map(
+    table: Floats,
+    poses: Floats,
+    piece: Indices,
+    agent: Indices,
+    radius_m: float,
+    told: Floats,
+    asked: Floats,
+    weight: Floats,
+    slack_m: float,
+) -> Floats:
+    """`from_map` of the pieces in range, in all copies of the world ``[S * N, H]``.
+
+    Args:
+        table: What is seen of all agents ``[10, S, N]``; see `looks`.
+        poses: As `from_map`.
+        piece: Piece of each candidate pair ``[P]``.
+        agent: Agent of each, in order ``[P]``.
+        radius_m: How far agents see.
+        told: As `from_map`.
+        asked: What each agent asks ``[S * N, H]``.
+        weight: As `from_map`.
+        slack_m: As `edges.pairs_in_range`.
+    """
+    middles = np.zeros((4, 1, poses.shape[1]), np.float32)
+    middles[0, 0], middles[1, 0] = poses[0], poses[1]
+    radius = np.full(len(piece), np.float32(radius_m), np.float32)
+    copy, pair = pairs_in_range(middles, _places(table), piece, agent, radius, slack_m)
+    target, flat = copy * table.shape[2] + agent[pair], table.reshape(len(table), -1)
+    return from_map(flat, poses, piece[pair], target, radius[pair], told, asked, weight)
+
+
+@compiled
+def _places(table: Floats) -> Floats:
+    """Where agents are ``[4, S, N]``, as `edges.pairs_in_range` takes it."""
+    places = np.zeros((4, table.shape[1], table.shape[2]), np.float32)
+    places[0], places[1] = table[_X], table[_Y]
+    return places
+
+
+@compiled
+def _seen_from(frames: Floats, m: int, x: float, y: float) -> tuple[float, float]:
+    """A vector in the frame of an agent."""
+    facing_x, facing_y = frames[_FACING_X, m], frames[_FACING_Y, m]
+    return facing_x * x + facing_y * y, frames[_HAND, m] * (facing_x * y - facing_y * x)
+
+
+@compiled
+def _fade(distance: float, radius: float) -> float:
+    share = distance / radius
+    left = max(ONE - share * share, ZERO)
+    return left * left
+
+
+@compiled
+def _say(
+    said: Floats,
+    told: Floats,
+    n: int,
+    asked: Floats,
+    m: int,
+    weight: Floats,
+    x: float,
+    y: float,
+    distance: float,
+    direction_x: float,
+    direction_y: float,
+) -> None:
+    """What an edge says of the pose alone, by offset and direction, before its nonlinearity."""
+    scale = ONE / (ONE + distance)
+    along, across, far = x * scale, y * scale, math.log(ONE + distance)
+    for h in range(len(said)):  # all in one, which is what vectorises well
+        said[h] = (
+            told[n, h]
+            + asked[m, h]
+            + along * weight[0, h]
+            + across * weight[1, h]
+            + far * weight[2, h]
+            + direction_x * weight[3, h]
+            + direction_y * weight[4, h]
+        )
+
+
+@compiled
+def _hear(mean: Floats, m: int, said: Floats, fade: float) -> None:
+    """Adds what an edge says to what its target hears."""
+    for h in range(len(said)):
+        mean[m, h] += fade * silu(said[h])
