@@ -249,9 +249,8 @@ class Interaction(nn.Module):
             from forecast.models import kernels
 
             mine = (motion.position, motion.velocity, motion.facing, state.hand.expand(shape))
-            ahead_s = self.ahead_s * context.drives
-            values = kernels.arrays(*mine, present, ahead_s, context.reach_m)
-            return torch.from_numpy(kernels.looks(*values))
+            values = kernels.arrays(*mine, present, context.drives, context.reach_m)
+            return torch.from_numpy(kernels.looks(*values, self.ahead_s))
         frames = (*motion.position.unbind(-1), *motion.facing.unbind(-1), state.hand.expand(shape))
         ahead, reach = self._ahead(context, motion.velocity), context.reach_m.expand(shape)
         return torch.stack([*frames, *motion.velocity.unbind(-1), ahead, reach, present.to(ahead)])

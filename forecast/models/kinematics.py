@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from forecast.models.edges import SLACK_M, Places, edges_in_range, in_machine_code
+from forecast.models.edges import SLACK_M, Edges, Places, edges_in_range, in_machine_code
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,38 @@ def give_way(position: Tensor, wanted: Tensor, dt_s: Tensor, pairs: Tensor, gap_
     flat = position.flatten(0, 1), wanted.flatten(0, 1), dt_s.expand_as(steps).flatten()
     meeting = edges.source.node, edges.target.node
     return pass_by(*flat, meeting, gap_m).view_as(wanted)
+
+
+def give_way_near(
+    position: Tensor, wanted: Tensor, dt_s: Tensor, walks: Tensor, near: Edges, gap_m: float
+) -> Tensor:
+    """`pass_by` of R rows, who meet each other and the others behind them in the lists of nodes.
+
+    Args:
+        position: Of all nodes ``[N, 2]``.
+        wanted: What velocities they are up to ``[N, 2]``.
+        dt_s: Step length ``[N]``.
+        walks: Who is a pedestrian ``[N]``.
+        near: Whom the rows are near.
+        gap_m: Least distance of two centres.
+
+    Returns:
+        ``[R, 2]``.
+    """
+    one, other, rows = near.source.node, near.target.node, near.target.nodes
+    if in_machine_code(wanted):
+        from forecast.models import kernels
+
+        values = kernels.arrays(position, wanted, dt_s, walks, one, other)
+        found = kernels.give_way_near(*values, gap_m, ROUNDS, SOONEST, TINY, rows)
+        return torch.from_numpy(found)
+    gap = position.index_select(0, one) - position.index_select(0, other)
+    steps = wanted.norm(dim=-1) * dt_s
+    reach = steps.index_select(0, one) + steps.index_select(0, other) + gap_m
+    meet = (gap.square().sum(-1) < reach * reach) & walks[one] & walks[other]
+    meet &= (one >= rows) | (one < other)  # rows meet each other once
+    (meeting,) = meet.nonzero(as_tuple=True)
+    return pass_by(position, wanted, dt_s, (one[meeting], other[meeting]), gap_m)[:rows]
 
 
 def pass_by(

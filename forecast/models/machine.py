@@ -73,10 +73,10 @@ def _noticed(
     position, velocity, facing, side, there = kernels.arrays(
         motion.position, motion.velocity, motion.facing, hand, present
     )
-    ahead_s, reach = kernels.arrays(world.interaction.ahead_s * context.drives, context.reach_m)
-    table = kernels.looks(position, velocity, facing, side, there, ahead_s, reach)
+    drives, reach, traits = kernels.arrays(context.drives, context.reach_m, context.traits)
+    ahead_s = world.interaction.ahead_s
+    table = kernels.looks(position, velocity, facing, side, there, drives, reach, ahead_s)
     before, *past = kernels.arrays(velocity_before, motion.yaw_rate, state.steady, state.unseen_s)
-    (traits,) = kernels.arrays(context.traits)
     features = kernels.motion_features(velocity, before, facing, *past, side, traits)
     return torch.from_numpy(table), torch.from_numpy(features)
 

@@ -16,9 +16,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from forecast.models.edges import Edges, Ends, Places, edges_in_range, within_range
+from forecast.models.edges import (
+    Edges,
+    Ends,
+    Places,
+    edges_in_range,
+    in_machine_code,
+    within_range,
+)
 from forecast.models.encoder import AHEAD, FRAME
-from forecast.models.kinematics import Motion, choose, pass_by
+from forecast.models.kinematics import Motion, choose, give_way_near
 from forecast.models.state import Context, Noise, State
 from forecast.models.threads import part_size, side_by_side
 from forecast.models.world_model import BODY_GAP_M, WorldModel, motion_features
@@ -145,12 +152,11 @@ class Reactions:
         """What is seen of the rows and then of everybody replayed, and who sees whom."""
         own = self.world.interaction.looks(context, state, state.seen)[:, 0]
         looks = torch.cat([own, self._shared.looks[step]], 1)
-        row, pair = self._shared.agents[step].at(rows.at)
-        other = rows.sample[row] * len(self.context.kind) + self.context.pairs[0][pair]
-        node = rows.node[rows.plan[row], other]
         places = Places(looks[None, 0], looks[None, 1], looks[None, AHEAD])
-        edges = edges_in_range(places, places, torch.stack([node, row]), self.context.radius[pair])
-        return looks, replace(edges, target=Ends(edges.target.node, len(rows.at), ascending=True))
+        mine = Places(own[None, 0], own[None, 1], own[None, AHEAD])
+        nodes = _Nodes(rows.node, rows.plan, rows.sample * len(self.context.kind))
+        candidates, (one, _) = self._shared.agents[step], self.context.pairs
+        return looks, candidates.edges(rows.at, places, mine, nodes, one, self.context.radius)
 
     def _noticed(
         self,
@@ -177,28 +183,21 @@ class Reactions:
 
     def _pieces(self, rows: _Rows, frames: Tensor, step: int) -> Edges:
         """Edges from map pieces to the rows."""
-        row, pair = self._shared.pieces[step].at(rows.at)
         poses, (piece, _) = self.context.map.poses, self.context.map_pairs
-        radius = frames.new_full(row.shape, self.world.interaction.map_radius_m)
-        middles, places = Places(poses[:1], poses[1:2]), Places(frames[None, 0], frames[None, 1])
-        return edges_in_range(middles, places, torch.stack([piece[pair], row]), radius)
+        radius = frames.new_full(piece.shape, self.world.interaction.map_radius_m)
+        middles, mine = Places(poses[:1], poses[1:2]), Places(frames[None, 0], frames[None, 1])
+        everywhere = torch.arange(poses.shape[1], device=piece.device)[None]
+        nodes = _Nodes(everywhere, *torch.zeros_like(rows.at).expand(2, -1))
+        return self._shared.pieces[step].edges(rows.at, middles, mine, nodes, piece, radius)
 
     def _pass_by(
         self, position: Tensor, near: Edges, context: Context, wanted: Tensor, step: int
     ) -> Tensor:
         """Velocities ``[R, 2]`` of people who do not walk through each other."""
-        one, other = near.source.node, near.target.node
-        wanted = torch.cat([wanted, self._shared.wanted[step]])
         walks = torch.cat([context.kind, self._shared.kind]) == AgentKind.PEDESTRIAN
+        wanted = torch.cat([wanted, self._shared.wanted[step]])
         dt = self.context.dt[:1].expand(len(wanted))
-        gap = position.index_select(0, one) - position.index_select(0, other)
-        steps = wanted.norm(dim=-1) * dt
-        reach = steps.index_select(0, one) + steps.index_select(0, other) + BODY_GAP_M
-        meet = (gap.square().sum(-1) < reach * reach) & walks[one] & walks[other]
-        meet &= (one >= len(context.kind)) | (one < other)  # rows meet each other once
-        (meeting,) = meet.nonzero(as_tuple=True)
-        passing = pass_by(position, wanted, dt, (one[meeting], other[meeting]), BODY_GAP_M)
-        return passing[: len(context.kind)]
+        return give_way_near(position, wanted, dt, walks, near, BODY_GAP_M)
 
     @cached_property
     def _shared(self) -> _Shared:
@@ -247,6 +246,20 @@ class _Rows(NamedTuple):
         return _Rows(row, plan, sample, agent, at, until, node)
 
 
+class _Nodes(NamedTuple):
+    """Which node is the source of a pair p for row r: ``node[line[r], first[r] + one[p]]``.
+
+    Attributes:
+        node: ``[B, L]``.
+        line: ``[R]``.
+        first: ``[R]``.
+    """
+
+    node: Tensor
+    line: Tensor
+    first: Tensor
+
+
 class _Candidates(NamedTuple):
     """Pairs that may be in range, in runs by sample and agent.
 
@@ -268,11 +281,42 @@ class _Candidates(NamedTuple):
         count = owner.bincount(minlength=len(near) * len(agents))
         return cls(count.cumsum(0) - count, count, pair)
 
-    def at(self, owner: Tensor) -> tuple[Tensor, Tensor]:
+    def edges(
+        self,
+        run: Tensor,
+        source: Places,
+        target: Places,
+        nodes: _Nodes,
+        one: Tensor,
+        radius: Tensor,
+    ) -> Edges:
+        """Those in range, of rows that stand for a sample and agent each.
+
+        Args:
+            run: Sample and agent of each row ``[R]``.
+            source: Where nodes are.
+            target: Where the rows are.
+            nodes: Which node is the source of a pair.
+            one: Source of each pair in the context ``[P]``.
+            radius: Range of each pair ``[P]``.
+        """
+        if in_machine_code(radius):
+            from forecast.models import kernels
+
+            values = kernels.arrays(source.table(), target.table(), *self, run, *nodes)
+            found = kernels.runs_in_range(*values, *kernels.arrays(one, radius))
+            source_node, row, reach = map(torch.from_numpy, found)
+            ends = Ends(source_node, source.x.shape[1]), Ends(row, len(run), ascending=True)
+            return Edges(*ends, reach)
+        row, pair = self._at(run)
+        node = nodes.node[nodes.line[row], nodes.first[row] + one[pair]]
+        return edges_in_range(source, target, torch.stack([node, row]), radius[pair])
+
+    def _at(self, run: Tensor) -> tuple[Tensor, Tensor]:
         """Rows and pairs ``[C']`` of rows that stand for a sample and agent each ``[R]``."""
-        count = self.length[owner]
-        row = torch.arange(len(owner), device=owner.device).repeat_interleave(count)
-        first = self.begin[owner] - (count.cumsum(0) - count)
+        count = self.length[run]
+        row = torch.arange(len(run), device=run.device).repeat_interleave(count)
+        first = self.begin[run] - (count.cumsum(0) - count)
         return row, self.pair[torch.arange(len(row), device=row.device) + first[row]]
 
 

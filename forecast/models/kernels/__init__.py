@@ -9,15 +9,23 @@ Numba compiles a loop when it is first called and keeps it for later processes.
 
 from forecast.models.kernels.arithmetic import arrays
 from forecast.models.kernels.cell import recur
-from forecast.models.kernels.edges import pairs_in_range
+from forecast.models.kernels.edges import pairs_in_range, runs_in_range
 from forecast.models.kernels.messages import from_agents, from_map, hear_agents, hear_map, looks
-from forecast.models.kernels.motion import give_way, motion_features, moved, pass_by, step_on
+from forecast.models.kernels.motion import (
+    give_way,
+    give_way_near,
+    motion_features,
+    moved,
+    pass_by,
+    step_on,
+)
 
 __all__ = [
     "arrays",
     "from_agents",
     "from_map",
     "give_way",
+    "give_way_near",
     "hear_agents",
     "hear_map",
     "looks",
@@ -26,5 +34,6 @@ __all__ = [
     "pairs_in_range",
     "pass_by",
     "recur",
+    "runs_in_range",
     "step_on",
 ]

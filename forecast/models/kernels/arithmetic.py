@@ -37,7 +37,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def arrays(*values: Tensor) -> list[NDArray[Any]]:
     """Tensors as arrays that kernels take, without a copy where they are contiguous."""
-    return [value.detach().contiguous().numpy() for value in values]
+    plain = (value.detach() if value.requires_grad else value for value in values)
+    return [value.contiguous().numpy() for value in plain]
 
 
 @compiled

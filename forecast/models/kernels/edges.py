@@ -53,6 +53,52 @@ def pairs_in_range(
 
 
 @compiled
+def runs_in_range(
+    source: Floats,
+    target: Floats,
+    begin: Indices,
+    length: Indices,
+    pair: Indices,
+    run: Indices,
+    node: Indices,
+    line: Indices,
+    first: Indices,
+    one: Indices,
+    radius: Floats,
+) -> tuple[Indices, Indices, Floats]:
+    """Source, target and range of the edges of rows that have a run of candidate pairs each.
+
+    See `forecast.models.reactions`; in the order of the rows, three times ``[E]``.
+
+    Args:
+        source: Places ``[4, 1, M]``.
+        target: Places of the rows ``[4, 1, R]``.
+        begin: Where each run begins.
+        length: Its length.
+        pair: Candidate pairs, run after run.
+        run: Which one belongs to each row ``[R]``.
+        node: Nodes that stand for the pairs' sources, a line for each view of them.
+        line: Which line holds for each row ``[R]``.
+        first: Where in it the nodes of its pairs begin ``[R]``.
+        one: Source of each pair ``[P]``.
+        radius: Range of each pair ``[P]``.
+    """
+    most = 0
+    for r in range(len(run)):
+        most += length[run[r]]
+    sources, targets = np.empty(most, np.int64), np.empty(most, np.int64)
+    ranges, found = np.empty(most, np.float32), 0
+    for r in range(len(run)):
+        for c in range(begin[run[r]], begin[run[r]] + length[run[r]]):
+            p = pair[c]
+            n = node[line[r], first[r] + one[p]]
+            if _within(source, target, 0, 0, n, r, radius[p]):
+                sources[found], targets[found], ranges[found] = n, r, radius[p]
+                found += 1
+    return sources[:found].copy(), targets[:found].copy(), ranges[:found].copy()
+
+
+@compiled
 def _around(places: Floats, slack_m: float) -> Floats:
     """Circles around each node's places in all copies ``[4, 1, N]``."""
     around = np.empty((4, 1, places.shape[2]), np.float32)

@@ -24,8 +24,9 @@ def looks(
     facing: Floats,
     hand: Floats,
     present: Mask,
-    ahead_s: Floats,
+    drives: Mask,
     reach: Floats,
+    ahead_s: float,
 ) -> Floats:
     """What is seen of agents ``[10, S, N]``; see `encoder.Interaction.looks`.
 
@@ -35,8 +36,9 @@ def looks(
         facing: ``[S, N, 2]``.
         hand: ``[S, N]``.
         present: ``[S, N]``.
-        ahead_s: For how long ahead each agent sees and is seen ``[N]``.
+        drives: Who moves like a vehicle ``[N]``.
         reach: Radius of each agent's disc ``[N]``.
+        ahead_s: For how long ahead those see and are seen.
     """
     copies, agents = hand.shape
     table = np.empty((10, copies, agents), np.float32)
@@ -47,7 +49,8 @@ def looks(
             table[_FACING_X, s, n], table[_FACING_Y, s, n] = facing[s, n]
             table[_HAND, s, n] = hand[s, n]
             table[_VELOCITY_X, s, n], table[_VELOCITY_Y, s, n] = u, v
-            table[_SEES_AHEAD, s, n] = math.sqrt(u * u + v * v) * ahead_s[n]
+            ahead = np.float32(ahead_s) if drives[n] else ZERO
+            table[_SEES_AHEAD, s, n] = math.sqrt(u * u + v * v) * ahead
             table[_REACH, s, n] = reach[n]
             table[_PRESENT, s, n] = ONE if present[s, n] else ZERO
     return table

@@ -103,6 +103,52 @@ def give_way(
 
 
 @compiled
+def give_way_near(
+    position: Floats,
+    wanted: Floats,
+    dt_s: Floats,
+    walks: Mask,
+    source: Indices,
+    target: Indices,
+    gap_m: float,
+    rounds: int,
+    soonest: float,
+    tiny: float,
+    rows: int,
+) -> Floats:
+    """`pass_by` of the rows ``[R, 2]``, who meet each other and those replayed behind them.
+
+    Args:
+        position: Of all ``[N, 2]``.
+        wanted: Velocities they are up to ``[N, 2]``.
+        dt_s: Step length ``[N]``.
+        walks: Who is a pedestrian ``[N]``.
+        source: Whom a row is near ``[E]``.
+        target: Which row ``[E]``.
+        gap_m: Least distance of two centres.
+        rounds: How often all give way.
+        soonest: Share of the step from which on giving way begins.
+        tiny: Length below which nothing is divided by.
+        rows: R.
+    """
+    steps = np.empty(len(position), np.float32)
+    for n in range(len(position)):
+        u, v = wanted[n]
+        steps[n] = math.sqrt(u * u + v * v) * dt_s[n]
+    one, other, found = np.empty_like(source), np.empty_like(source), 0
+    for e in range(len(source)):
+        a, b = source[e], target[e]
+        if walks[a] and walks[b] and (a >= rows or a < b):  # rows meet each other once
+            x, y = position[a, 0] - position[b, 0], position[a, 1] - position[b, 1]
+            reach = steps[a] + steps[b] + np.float32(gap_m)
+            if x * x + y * y < reach * reach:
+                one[found], other[found] = a, b
+                found += 1
+    one, other = one[:found], other[:found]
+    return pass_by(position, wanted, dt_s, one, other, gap_m, rounds, soonest, tiny)[:rows]
+
+
+@compiled
 def motion_features(
     velocity: Floats,
     before: Floats,
