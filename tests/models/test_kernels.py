@@ -11,7 +11,7 @@ from torch import Tensor
 
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import GraphConfig, window_graph
-from forecast.models import edges, encoder, kernels, kinematics, world_model
+from forecast.models import edges, encoder, kernels, kinematics, reactions, world_model
 from forecast.models.edges import in_machine_code
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.kinematics import pass_by
@@ -20,7 +20,7 @@ from forecast.scene import Scene
 from tests.scenes import mirrored, street_scene
 
 SPEC = WindowSpec(history_steps=5, horizon_steps=8)
-USERS = (edges, encoder, kinematics, world_model)
+USERS = (edges, encoder, kinematics, reactions, world_model)
 
 
 @pytest.fixture
@@ -56,6 +56,30 @@ def test_imagined_futures_are_those_of_tensors(seed: int, by_tensors: pytest.Mon
     by_tensors.undo()
     for each, there in zip(scenes, expected, strict=True):
         torch.testing.assert_close(futures(model, each), there, atol=1e-4, rtol=1e-5)
+
+
+def reacting(model: PedestrianForecaster, scene: Scene) -> Tensor:
+    """What people do if the ego drives straight to where somebody is now, whoever it is."""
+    graph = window_graph(window(scene, 4, SPEC), GraphConfig())
+    names = [str(n) for n in range(len(graph["agent"].kind))]
+    noise = keyed_noise(model.config.world_model, names, 3, 8, 0).drawn()
+    with torch.no_grad():
+        context = model.context(graph)
+        people = reactions.Reactions(model.world, context, model.observe(context, graph), noise)
+        here = people.states[0].motion.position[0]
+        ego = here[people.ego]
+        way = torch.linspace(0.2, 1.2, 8)[:, None] * (here - ego)[:, None]
+        plans = torch.cat([ego + way, torch.zeros(len(here), 8, 1)], -1)
+        assert (people.concerned(plans) > 0).any()
+        return people.to(plans)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_reactions_are_those_of_tensors(seed: int, by_tensors: pytest.MonkeyPatch) -> None:
+    model, scene = lively(seed), street_scene(seed)
+    expected = reacting(model, scene)
+    by_tensors.undo()
+    torch.testing.assert_close(reacting(model, scene), expected, atol=1e-4, rtol=1e-5)
 
 
 def test_machine_code_is_for_the_processor_without_gradients() -> None:
