@@ -183,8 +183,7 @@ def hear_agents(
         still_mps: As `from_agents`.
         longest_s: As `from_agents`.
     """
-    places, agents = _places(table), table.shape[2]
-    places[2] = table[_SEES_AHEAD]
+    places, agents = _places(table, True), table.shape[2]
     copy, pair = pairs_in_range(places, places, one, other, radius, slack_m)
     source, target = copy * agents + one[pair], copy * agents + other[pair]
     flat = table.reshape(len(table), -1)
@@ -218,18 +217,26 @@ def hear_map(
         slack_m: As `edges.pairs_in_range`.
     """
     middles = np.zeros((4, 1, poses.shape[1]), np.float32)
-    middles[0, 0], middles[1, 0] = poses[0], poses[1]
+    for n in range(poses.shape[1]):
+        middles[0, 0, n], middles[1, 0, n] = poses[0, n], poses[1, n]
     radius = np.full(len(piece), np.float32(radius_m), np.float32)
-    copy, pair = pairs_in_range(middles, _places(table), piece, agent, radius, slack_m)
+    copy, pair = pairs_in_range(middles, _places(table, False), piece, agent, radius, slack_m)
     target, flat = copy * table.shape[2] + agent[pair], table.reshape(len(table), -1)
     return from_map(flat, poses, piece[pair], target, radius[pair], told, asked, weight)
 
 
 @compiled
-def _places(table: Floats) -> Floats:
-    """Where agents are ``[4, S, N]``, as `edges.pairs_in_range` takes it."""
+def _places(table: Floats, ahead: bool) -> Floats:
+    """Where agents are ``[4, S, N]``, as `edges.pairs_in_range` takes it.
+
+    Element by element: a row assigned at once makes the compiler write text about wrong shapes.
+    """
     places = np.zeros((4, table.shape[1], table.shape[2]), np.float32)
-    places[0], places[1] = table[_X], table[_Y]
+    for s in range(table.shape[1]):
+        for n in range(table.shape[2]):
+            places[0, s, n], places[1, s, n] = table[_X, s, n], table[_Y, s, n]
+            if ahead:
+                places[2, s, n] = table[_SEES_AHEAD, s, n]
     return places
 
 
