@@ -115,7 +115,7 @@ def _imagined(
 ) -> NDArray[np.float32]:
     """Positions ``[S, A, T, 2]`` of the futures from ``first`` on, a few at a time."""
     context, state = encoded.context, encoded.state
-    noise, agents = noise.to(context.dt.device), len(context.kind)
+    noise, agents = noise.to(context.dt.device), max(1, len(context.kind))
     size = part_size((len(noise.hand) - first) * agents, context.dt.device)
     parts = noise.split(first, max(1, -(-size // agents)))
     with torch.inference_mode():

@@ -27,7 +27,9 @@ def in_machine_code(values: Tensor) -> bool:
 
     A program that is being compiled or exported is made of tensor operations alone.
     """
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return False
+    if torch.onnx.is_in_onnx_export() or torch.is_autocast_enabled("cpu"):
         return False
     return values.is_cpu and values.dtype == torch.float32
 
@@ -190,12 +192,6 @@ def _found_in_range(
     source: Places, target: Places, pairs: Tensor, radius: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Copies and pairs that are within range, in order, each ``[E]``."""
-    if in_machine_code(target.x):
-        from forecast.models import kernels
-
-        values = kernels.arrays(source.table(), target.table(), *pairs, radius)
-        copy, pair = kernels.pairs_in_range(*values, SLACK_M)
-        return torch.from_numpy(copy), torch.from_numpy(pair)
     if torch.compiler.is_compiling() or len(target.x) * len(radius) < _WORTH_PRUNING:
         copy, pair = within_range(source, target, pairs, radius).nonzero(as_tuple=True)
         return copy, pair

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from forecast.models.edges import SLACK_M, Edges, Places, edges_in_range, in_machine_code
+from forecast.models.edges import Edges, Places, edges_in_range, in_machine_code
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,10 @@ def step_on(
     motion: Motion,
     change: Tensor,
     passing: Tensor,
-    drives: Tensor | None,
+    drives: Tensor,
     dt_s: Tensor,
     hand: Tensor,
+    some_drive: bool = True,
 ) -> Motion:
     """The motions ``[S, N, ...]`` after a step: some `drive`, the others `walk`.
 
@@ -128,20 +129,20 @@ def step_on(
         motion: The motions before.
         change: What those who drive change: speed in m/s and yaw rate in rad/s ``[S, N, 2]``.
         passing: New velocities of those who walk ``[S, N, 2]``.
-        drives: Who drives ``[N]``; None: nobody.
+        drives: Who drives ``[N]``.
         dt_s: Step length ``[N]``.
         hand: With which hand each copy is seen ``[S, 1 or N]``.
+        some_drive: Whether anybody does at all.
     """
     if in_machine_code(passing):
         from forecast.models import kernels
 
-        drives = torch.zeros_like(dt_s, dtype=torch.bool) if drives is None else drives
         mine = motion.position, motion.velocity, motion.facing, motion.yaw_rate
         new = change, passing, drives, dt_s, hand.expand(motion.yaw_rate.shape)
-        moved = kernels.moved(*kernels.arrays(*mine, *new), EAGERNESS, NO_WAY)
+        moved = kernels.step_on(*kernels.arrays(*mine, *new), EAGERNESS, NO_WAY)
         return Motion(*map(torch.from_numpy, moved))
     walked = walk(motion, passing, dt_s)
-    if drives is None:
+    if not some_drive:
         return walked
     faster, turning = change.unbind(-1)
     driven = drive(motion, faster, hand * turning, dt_s)
@@ -161,12 +162,6 @@ def give_way(position: Tensor, wanted: Tensor, dt_s: Tensor, pairs: Tensor, gap_
     Returns:
         ``[S, N, 2]``.
     """
-    if in_machine_code(wanted):
-        from forecast.models import kernels
-
-        values = kernels.arrays(position, wanted, dt_s, *pairs)
-        found = kernels.give_way(*values, gap_m, SLACK_M, ROUNDS, SOONEST, TINY)
-        return torch.from_numpy(found)
     steps = wanted.detach().norm(dim=-1) * dt_s
     x, y = position.detach().unbind(-1)
     places = Places(x, y, spread=steps)
@@ -228,11 +223,6 @@ def pass_by(
         ``[N, 2]``.
     """
     one, other = pairs
-    if in_machine_code(velocity):
-        from forecast.models import kernels
-
-        values = kernels.arrays(position, velocity, dt_s, one, other)
-        return torch.from_numpy(kernels.pass_by(*values, gap_m, ROUNDS, SOONEST, TINY))
     x, y = (position.index_select(0, one) - position.index_select(0, other)).unbind(-1)
     for _ in range(ROUNDS):
         step = velocity * dt_s[:, None]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from forecast.models.world_model import WorldModel
 
 
-def recurred(
+def take_in(
     world: WorldModel, context: Context, state: State, velocity_before: Tensor, present: Tensor
 ) -> Tensor:
     """The next hidden state ``[S, N, D]`` from the motion and the surroundings.
@@ -35,7 +35,7 @@ def recurred(
         present: Agents that others notice ``[S, N]``.
     """
     shape, (width, messages) = state.seen.shape, (world.config.hidden, world.config.messages)
-    before = state.hidden.view(-1, width)
+    before = state.hidden.flatten(0, 1)
     taken = before.new_empty(len(before), width + 2 * messages)
     described, from_agents, from_map = taken.tensor_split((width, width + messages), 1)
     table, features = _noticed(world, context, state, velocity_before, present)
@@ -51,17 +51,26 @@ def recur(cell: nn.GRUCell, taken: Tensor, before: Tensor) -> Tensor:
     return torch.from_numpy(kernels.recur(*values))
 
 
-def moved(
+def move(
     world: WorldModel, context: Context, state: State, intent: Tensor, noise: Tensor, gap_m: float
 ) -> Motion:
-    """Where all are one step later, by state, intent and noise ``[S, N, J]``; see `kinematics`."""
+    """Where all are one step later, by state, intent and noise; see `WorldModel.move`.
+
+    Args:
+        world: The world model.
+        context: The world's constants.
+        state: What is believed of S copies.
+        intent: ``[S, N, I]``.
+        noise: ``[S, N, J]``.
+        gap_m: Centres of two people do not come nearer than this.
+    """
     known = torch.cat([state.hidden, intent, noise], -1)
     change = known.new_empty(*state.seen.shape, 2)
     _mlp(world.decide, known.flatten(0, 1), change.flatten(0, 1))
     motion, hand = state.motion, state.hand.expand(state.seen.shape)
     now = motion.position, motion.velocity, motion.facing, motion.yaw_rate
     values = kernels.arrays(*now, change, context.drives, context.dt, hand, *context.people_pairs)
-    after = kernels.step_on(*values, gap_m, SLACK_M, ROUNDS, SOONEST, TINY, EAGERNESS, NO_WAY)
+    after = kernels.move(*values, gap_m, SLACK_M, ROUNDS, SOONEST, TINY, EAGERNESS, NO_WAY)
     return Motion(*map(torch.from_numpy, after))
 
 

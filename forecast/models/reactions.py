@@ -111,9 +111,10 @@ class Reactions:
         futures = self.positions.expand(len(plans), -1, -1, -1, -1).clone()
         count = (until > 0).flatten(1).sum(1)
         rows = part_size(int(count.sum()), until.device)
-        part = count.cumsum(0).div(rows, rounding_mode="floor")
+        part = (count.cumsum(0) - count).div(rows, rounding_mode="floor")
         sizes = torch.unique_consecutive(part, return_counts=True)[1].tolist()
         parts = zip(torch.split(plans, sizes), torch.split(until, sizes), strict=True)
+        _ = self._shared  # once, before all threads ask for it
         futures[until > 0] += torch.cat(side_by_side(lambda part: self._shifts(*part), parts))
         futures[:, :, self.ego] = plans[:, None, :, :2]
         return futures

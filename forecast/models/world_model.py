@@ -65,7 +65,7 @@ class WorldModel(nn.Module):
         super().__init__()
         self.config = config
         self.interaction = Interaction(config.hidden, config.messages, config.map, graph)
-        self.describe = mlp(_MOTION_FEATURES + TRAITS, config.hidden, config.hidden)
+        self.describe = mlp(MOTION_FEATURES + TRAITS, config.hidden, config.hidden)
         self.recur = nn.GRUCell(config.hidden + 2 * config.messages, config.hidden)
         self.intend = mlp(config.hidden + config.intent, config.hidden, config.hidden)
         self.decide = mlp(config.hidden + config.intent + config.noise, config.hidden, 2)
@@ -167,7 +167,7 @@ class WorldModel(nn.Module):
         if in_machine_code(state.hidden):
             from forecast.models import machine
 
-            return machine.moved(self, context, state, intent, noise, BODY_GAP_M)
+            return machine.move(self, context, state, intent, noise, BODY_GAP_M)
         change, wanted = self.decides(context, state, intent, noise)
         here, pairs = state.motion.position, context.people_pairs
         passing = give_way(here, wanted, context.dt, pairs, BODY_GAP_M)
@@ -185,9 +185,9 @@ class WorldModel(nn.Module):
 
     def moved(self, context: Context, state: State, change: Tensor, passing: Tensor) -> Motion:
         """The motions after a step with these changes, people with these velocities."""
-        some = torch.compiler.is_compiling() or context.has_vehicles
-        drives = context.drives if some else None
-        return step_on(state.motion, change, passing, drives, context.dt, state.hand)
+        some_drive = torch.compiler.is_compiling() or context.has_vehicles
+        given = change, passing, context.drives, context.dt, state.hand
+        return step_on(state.motion, *given, some_drive=some_drive)
 
     def notice(self, context: Context, state: State, velocity_before: Tensor) -> State:
         """Lets every agent take in its own motion and its surroundings as they are now."""
@@ -206,7 +206,7 @@ class WorldModel(nn.Module):
         if in_machine_code(state.hidden):
             from forecast.models import machine
 
-            return machine.recurred(self, context, state, velocity_before, present)
+            return machine.take_in(self, context, state, velocity_before, present)
         described = self.describe(motion_features(context, state, velocity_before))
         before = state.hidden.flatten(0, 1)
         around = self.interaction(context, state, before + described, present)
@@ -222,7 +222,7 @@ class WorldModel(nn.Module):
         return after
 
 
-_MOTION_FEATURES = 8
+MOTION_FEATURES = 8
 BODY_GAP_M = 0.25
 """Centres of two people do not come nearer than this; in recordings they hardly ever do."""
 

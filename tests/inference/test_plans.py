@@ -1,14 +1,18 @@
 import math
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from threading import get_ident
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from forecast import AgentKind, ForecastError, Scene
-from forecast.inference import Forecaster
+from forecast.inference import Forecaster, windows
 from forecast.inference.plans import PlanWorlds
+from forecast.models import reactions, threads
 from forecast.models.reactions import ReactionConfig
 from forecast.planning import EgoState, Futures, candidates, rank
 from tests.scenes import street_scene
@@ -60,19 +64,46 @@ def test_people_react_to_each_plan_as_if_it_were_the_only_one(forecaster, plans)
     assert np.abs(futures[0] - futures[1]).max() > 1e-3
 
 
-def test_threads_share_the_plans_and_change_nothing_else(forecaster, plans) -> None:
-    asked, chosen, found = worlds(forecaster, street_scene(), plans), np.arange(12), []
-    usual = torch.get_num_threads()
+def test_threads_share_the_plans_and_change_nothing_else(forecaster, plans, monkeypatch) -> None:
+    asked, chosen = worlds(forecaster, street_scene(), plans), np.arange(12)
+    alone = asked.reacting(chosen).positions_m
+    together, shares = on_threads(lambda: asked.reacting(chosen).positions_m, monkeypatch)
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    assert shares > 1
+
+
+def test_threads_share_the_samples_and_change_nothing_else(forecaster, monkeypatch) -> None:
+    def ask() -> NDArray[np.float32]:
+        return forecaster.predict(street_scene(), 10, samples=40).positions_m
+
+    alone = ask()
+    together, shares = on_threads(ask, monkeypatch)
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    assert shares > 1
+
+
+def on_threads(call: Callable[[], NDArray[np.float32]], patch) -> tuple[NDArray[np.float32], int]:
+    """What a call gives that may share its work among 3 threads, and how many did some."""
+    usual, seen, share_out = torch.get_num_threads(), set(), threads.side_by_side
+
+    def watched(job: Callable[..., object], parts: Iterable[object]) -> list[object]:
+        def noted(part: object) -> object:
+            seen.add(get_ident())
+            time.sleep(0.01)  # so that no thread is quick enough to do all
+            return job(part)
+
+        return share_out(noted, parts)
+
+    patch.setattr(threads, "_LEAST", 1)
+    for module in (windows, reactions):
+        patch.setattr(module, "side_by_side", watched)
     try:
-        for threads in (1, 3):
-            torch.set_num_threads(threads)
-            found.append(asked.reacting(chosen).positions_m)
-            with ThreadPoolExecutor(1) as pool:
-                later = pool.submit(torch.get_num_threads).result()
-            assert torch.get_num_threads() == later == threads
+        torch.set_num_threads(3)
+        found = call()
+        assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(usual)
-    np.testing.assert_allclose(*found, atol=1e-5)
+    return found, len(seen)
 
 
 def test_whom_plans_do_not_come_near_are_replayed(forecaster, plans) -> None:

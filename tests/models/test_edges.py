@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from forecast.models import edges
+from forecast.models import edges, kernels
 from forecast.models.edges import Ends, Places, edges_in_range
 
 
@@ -24,7 +24,7 @@ def places(copies: int, nodes: int, ahead: bool, seed: int) -> Places:
     return Places(x, y, torch.rand(copies, nodes, generator=generator) * 5 if ahead else None)
 
 
-@pytest.mark.parametrize("pruning_from", [0, 10**9, None])
+@pytest.mark.parametrize("pruning_from", [0, 10**9])
 @settings(max_examples=40)
 @given(
     copies=st.integers(1, 4),
@@ -34,17 +34,19 @@ def places(copies: int, nodes: int, ahead: bool, seed: int) -> Places:
     seed=st.integers(0, 1000),
 )
 def test_edges_are_the_pairs_in_range(
-    pruning_from: int | None, copies: int, nodes: int, ahead: bool, shared: bool, seed: int
+    pruning_from: int, copies: int, nodes: int, ahead: bool, shared: bool, seed: int
 ) -> None:
     source = places(1 if shared else copies, 5, ahead, seed)
     target = places(copies, nodes, ahead, seed + 1)
     pairs = candidates(5, nodes)
     radius = torch.linspace(2, 9, pairs.shape[1])
     with pytest.MonkeyPatch.context() as patch:
-        if pruning_from is not None:  # else in machine code
-            patch.setattr(edges, "_WORTH_PRUNING", pruning_from)
-            patch.setattr(edges, "in_machine_code", lambda values: False)
+        patch.setattr(edges, "_WORTH_PRUNING", pruning_from)
         found = edges_in_range(source, target, pairs, radius)
+    values = kernels.arrays(source.table(), target.table(), *pairs, radius)
+    copy, pair = map(torch.from_numpy, kernels.pairs_in_range(*values, edges.SLACK_M))
+    assert (copy * nodes + pairs[1, pair]).tolist() == found.target.node.tolist()
+    assert (copy * 5 * (len(source.x) > 1) + pairs[0, pair]).tolist() == found.source.node.tolist()
     expected = []
     for copy in range(copies):
         theirs = 0 if shared else copy

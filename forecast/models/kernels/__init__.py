@@ -12,10 +12,9 @@ from forecast.models.kernels.cell import recur
 from forecast.models.kernels.edges import pairs_in_range, runs_in_range
 from forecast.models.kernels.messages import from_agents, from_map, hear_agents, hear_map, looks
 from forecast.models.kernels.motion import (
-    give_way,
     give_way_near,
     motion_features,
-    moved,
+    move,
     pass_by,
     step_on,
 )
@@ -24,13 +23,12 @@ __all__ = [
     "arrays",
     "from_agents",
     "from_map",
-    "give_way",
     "give_way_near",
     "hear_agents",
     "hear_map",
     "looks",
     "motion_features",
-    "moved",
+    "move",
     "pairs_in_range",
     "pass_by",
     "recur",

@@ -1,13 +1,11 @@
-"""What all loops are made of: how they are compiled, and arithmetic that vectorises.
-
-Numba looks at a loop's own file to see whether what it kept still holds: after a change here,
-delete ``__pycache__`` beside it.
-"""
+"""What all loops are made of: how they are compiled, and arithmetic that vectorises."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -29,10 +27,26 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Machine code that runs without the interpreter's lock; NaN stays NaN.
 
     Sums keep their order: the compiler makes a loop twice, over vectors and by element, and takes
-    the second where arrays lie close together. Both must round alike.
+    the second where arrays lie close together. With sums in any order the two round differently.
     """
     free = {"contract", "nsz", "arcp", "afn"}
     return numba.njit(nogil=True, cache=True, fastmath=free, error_model="numpy")(function)
+
+
+def _forget_older_code() -> None:
+    """Deletes kept machine code that is older than a file of this folder.
+
+    Numba looks at a loop's own file alone, but a loop contains those that it calls.
+    """
+    folder = Path(__file__).parent
+    newest = max(path.stat().st_mtime for path in folder.glob("*.py"))
+    for kept in folder.glob("__pycache__/*.nbi"):
+        with suppress(OSError):  # gone, or not ours to delete
+            if kept.stat().st_mtime < newest:
+                kept.unlink()
+
+
+_forget_older_code()
 
 
 def arrays(*values: Tensor) -> list[NDArray[Any]]:

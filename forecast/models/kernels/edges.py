@@ -8,7 +8,7 @@ import numpy as np
 
 from forecast.models.kernels.arithmetic import HALF, Floats, Indices, compiled
 
-_X, _Y, _AHEAD, _SPREAD = range(4)
+X, Y, AHEAD, SPREAD = range(4)
 """Rows of places: where nodes are, what extends the range of a pair if it is the larger one of
 both, and how far from there they may be."""
 
@@ -103,17 +103,17 @@ def _around(places: Floats, slack_m: float) -> Floats:
     """Circles around each node's places in all copies ``[4, 1, N]``."""
     around = np.empty((4, 1, places.shape[2]), np.float32)
     for n in range(places.shape[2]):
-        left = right = places[_X, 0, n]
-        low = high = places[_Y, 0, n]
-        ahead, spread = places[_AHEAD, 0, n], places[_SPREAD, 0, n]
+        left = right = places[X, 0, n]
+        low = high = places[Y, 0, n]
+        ahead, spread = places[AHEAD, 0, n], places[SPREAD, 0, n]
         for s in range(1, places.shape[1]):
-            left, right = min(left, places[_X, s, n]), max(right, places[_X, s, n])
-            low, high = min(low, places[_Y, s, n]), max(high, places[_Y, s, n])
-            ahead = max(ahead, places[_AHEAD, s, n])
-            spread = max(spread, places[_SPREAD, s, n])
-        around[_X, 0, n], around[_Y, 0, n] = HALF * (left + right), HALF * (low + high)
-        around[_AHEAD, 0, n] = ahead
-        around[_SPREAD, 0, n] = spread + HALF * math.hypot(right - left, high - low) + slack_m
+            left, right = min(left, places[X, s, n]), max(right, places[X, s, n])
+            low, high = min(low, places[Y, s, n]), max(high, places[Y, s, n])
+            ahead = max(ahead, places[AHEAD, s, n])
+            spread = max(spread, places[SPREAD, s, n])
+        around[X, 0, n], around[Y, 0, n] = HALF * (left + right), HALF * (low + high)
+        around[AHEAD, 0, n] = ahead
+        around[SPREAD, 0, n] = spread + HALF * math.hypot(right - left, high - low) + slack_m
     return around
 
 
@@ -121,8 +121,8 @@ def _around(places: Floats, slack_m: float) -> Floats:
 def _within(
     source: Floats, target: Floats, t: int, s: int, one: int, other: int, radius: float
 ) -> bool:
-    x = source[_X, t, one] - target[_X, s, other]
-    y = source[_Y, t, one] - target[_Y, s, other]
-    limit = radius + max(source[_AHEAD, t, one], target[_AHEAD, s, other])
-    limit += source[_SPREAD, t, one] + target[_SPREAD, s, other]
+    x = source[X, t, one] - target[X, s, other]
+    y = source[Y, t, one] - target[Y, s, other]
+    limit = radius + max(source[AHEAD, t, one], target[AHEAD, s, other])
+    limit += source[SPREAD, t, one] + target[SPREAD, s, other]
     return x * x + y * y < limit * limit

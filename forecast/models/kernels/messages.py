@@ -10,11 +10,10 @@ import math
 import numpy as np
 
 from forecast.models.kernels.arithmetic import ONE, ZERO, Floats, Indices, Mask, compiled, silu
-from forecast.models.kernels.edges import pairs_in_range
+from forecast.models.kernels.edges import AHEAD, X, Y, pairs_in_range
 
-_X, _Y = range(2)
 _FACING_X, _FACING_Y, _HAND, _VELOCITY_X, _VELOCITY_Y, _SEES_AHEAD, _REACH, _PRESENT = range(2, 10)
-"""Rows of what is seen of agents."""
+"""Rows of what is seen of agents, after X and Y."""
 
 
 @compiled
@@ -41,11 +40,11 @@ def looks(
         ahead_s: For how long ahead those see and are seen.
     """
     copies, agents = hand.shape
-    table = np.empty((10, copies, agents), np.float32)
+    table = np.empty((_PRESENT + 1, copies, agents), np.float32)
     for s in range(copies):
         for n in range(agents):
             u, v = velocity[s, n]
-            table[_X, s, n], table[_Y, s, n] = position[s, n]
+            table[X, s, n], table[Y, s, n] = position[s, n]
             table[_FACING_X, s, n], table[_FACING_Y, s, n] = facing[s, n]
             table[_HAND, s, n] = hand[s, n]
             table[_VELOCITY_X, s, n], table[_VELOCITY_Y, s, n] = u, v
@@ -86,7 +85,7 @@ def from_agents(
     said = np.empty(asked.shape[1], np.float32)
     for e in range(len(source)):
         n, m = source[e], target[e]
-        x, y = _seen_from(table, m, table[_X, n] - table[_X, m], table[_Y, n] - table[_Y, m])
+        x, y = _seen_from(table, m, table[X, n] - table[X, m], table[Y, n] - table[Y, m])
         distance = math.sqrt(x * x + y * y)
         ahead = max(table[_SEES_AHEAD, n], table[_SEES_AHEAD, m])
         fade = _fade(distance, radius[e] + ahead) * table[_PRESENT, n]
@@ -145,7 +144,7 @@ def from_map(
     said = np.empty(asked.shape[1], np.float32)
     for e in range(len(source)):
         n, m = source[e], target[e]
-        x, y = _seen_from(frames, m, poses[0, n] - frames[_X, m], poses[1, n] - frames[_Y, m])
+        x, y = _seen_from(frames, m, poses[0, n] - frames[X, m], poses[1, n] - frames[Y, m])
         distance = math.sqrt(x * x + y * y)
         along, across = _seen_from(frames, m, poses[2, n], poses[3, n])
         teller = n + poses.shape[1] if frames[_HAND, m] < 0 else n
@@ -218,7 +217,7 @@ def hear_map(
     """
     middles = np.zeros((4, 1, poses.shape[1]), np.float32)
     for n in range(poses.shape[1]):
-        middles[0, 0, n], middles[1, 0, n] = poses[0, n], poses[1, n]
+        middles[X, 0, n], middles[Y, 0, n] = poses[0, n], poses[1, n]
     radius = np.full(len(piece), np.float32(radius_m), np.float32)
     copy, pair = pairs_in_range(middles, _places(table, False), piece, agent, radius, slack_m)
     target, flat = copy * table.shape[2] + agent[pair], table.reshape(len(table), -1)
@@ -234,9 +233,9 @@ def _places(table: Floats, ahead: bool) -> Floats:
     places = np.zeros((4, table.shape[1], table.shape[2]), np.float32)
     for s in range(table.shape[1]):
         for n in range(table.shape[2]):
-            places[0, s, n], places[1, s, n] = table[_X, s, n], table[_Y, s, n]
+            places[X, s, n], places[Y, s, n] = table[X, s, n], table[Y, s, n]
             if ahead:
-                places[2, s, n] = table[_SEES_AHEAD, s, n]
+                places[AHEAD, s, n] = table[_SEES_AHEAD, s, n]
     return places
 
 

@@ -17,7 +17,7 @@ from forecast.models.kernels.arithmetic import (
     length,
     tanh,
 )
-from forecast.models.kernels.edges import pairs_in_range
+from forecast.models.kernels.edges import SPREAD, X, Y, pairs_in_range
 
 
 @compiled
@@ -91,8 +91,8 @@ def give_way(
     for s in range(copies):
         for n in range(agents):
             u, v = wanted[s, n]
-            places[0, s, n], places[1, s, n] = position[s, n]
-            places[3, s, n] = math.sqrt(u * u + v * v) * dt_s[n]
+            places[X, s, n], places[Y, s, n] = position[s, n]
+            places[SPREAD, s, n] = math.sqrt(u * u + v * v) * dt_s[n]
             dt[s * agents + n] = dt_s[n]
     gap = np.full(len(one), np.float32(gap_m), np.float32)
     copy, pair = pairs_in_range(places, places, one, other, gap, slack_m)
@@ -188,7 +188,7 @@ def motion_features(
 
 
 @compiled
-def moved(
+def step_on(
     position: Floats,
     velocity: Floats,
     facing: Floats,
@@ -244,7 +244,7 @@ def moved(
 
 
 @compiled
-def step_on(
+def move(
     position: Floats,
     velocity: Floats,
     facing: Floats,
@@ -263,7 +263,7 @@ def step_on(
     eagerness: float,
     shortest: float,
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """`moved` of people who `give_way`, by what all decide.
+    """`step_on` of people who `give_way`, by what all decide.
 
     Args:
         position: ``[S, N, 2]``.
@@ -281,8 +281,8 @@ def step_on(
         rounds: As `give_way`.
         soonest: As `give_way`.
         tiny: As `give_way`.
-        eagerness: As `moved`.
-        shortest: As `moved`.
+        eagerness: As `step_on`.
+        shortest: As `step_on`.
     """
     new, wanted = np.empty_like(change), np.empty_like(velocity)
     for s in range(len(hand)):
@@ -295,4 +295,4 @@ def step_on(
             wanted[s, n, 1] = velocity[s, n, 1] + (along * y + aside * x)
     passing = give_way(position, wanted, dt_s, one, other, gap_m, slack_m, rounds, soonest, tiny)
     now = position, velocity, facing, yaw_rate
-    return moved(*now, new, passing, drives, dt_s, hand, eagerness, shortest)
+    return step_on(*now, new, passing, drives, dt_s, hand, eagerness, shortest)
