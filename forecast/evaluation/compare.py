@@ -135,11 +135,11 @@ class Comparison:
 
     @property
     def broken(self) -> list[str]:
-        """The criteria that A meets and B fails."""
+        """The criteria that A meets and B fails, or says nothing of any more."""
         return [
             one.criterion.id
             for one, two in zip(self.before, self.after, strict=True)
-            if one.verdict == PASS and two.verdict == FAIL
+            if one.verdict == PASS and (two.verdict == FAIL or two.found.n < one.found.n)
         ]
 
     def of_verdict(self, verdict: str) -> list[Change]:

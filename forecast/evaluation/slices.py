@@ -6,6 +6,7 @@ one line in `SLICINGS`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -179,9 +180,9 @@ def _crowding(s: Surroundings) -> Labels:
 
 
 def _described(s: Surroundings, word: str, yes: str, no: str) -> Labels:
-    """Whether a word is in the scene's description; unknown where there is none."""
+    """Whether a word begins so in the scene's description; unknown where there is none."""
     text = s.case.scene.description.lower()
-    return _everybody(s, UNKNOWN if not text else yes if word in text else no)
+    return _everybody(s, UNKNOWN if not text else yes if re.search(rf"\b{word}", text) else no)
 
 
 def _city(s: Surroundings) -> Labels:

@@ -8,7 +8,16 @@ import pytest
 
 from forecast import ForecastError
 from forecast.cli import main
-from forecast.evaluation.compare import BETTER, WORSE, compare, paired, read_evaluation
+from forecast.evaluation.acceptance import PASS, TOO_FEW
+from forecast.evaluation.compare import (
+    BETTER,
+    WORSE,
+    Comparison,
+    compare,
+    paired,
+    read_evaluation,
+)
+from forecast.evaluation.statistics import Estimate
 
 
 def test_a_regression_comes_first_and_fails(folders, capsys):
@@ -20,6 +29,15 @@ def test_a_regression_comes_first_and_fails(folders, capsys):
     assert lines[2].startswith("worse (")
     assert any("all" in line and "top1_fde_m" in line for line in lines)
     assert "  reach: pass -> fail (top1_fde_m at most 1; " in said.out
+
+
+def test_a_metric_that_is_no_longer_there_breaks_what_it_had_met(folders):
+    good = read_evaluation(folders / "good")
+    same = Comparison.of(good, good)
+    met, *others = same.before
+    assert (met.criterion.id, met.verdict, same.broken) == ("reach", PASS, [])
+    silent = replace(met, found=Estimate(np.nan, np.nan, np.nan, 0, 0), verdict=TOO_FEW)
+    assert replace(same, after=(silent, *others)).broken == ["reach"]
 
 
 def test_the_page_is_written_where_it_is_wanted_even_if_a_criterion_breaks(folders, tmp_path):

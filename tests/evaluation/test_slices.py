@@ -161,6 +161,7 @@ def test_driving_side(location, side):
     [
         ("Night, after rain, jaywalker", "night", "rain", "with a jaywalker"),
         ("Parked cars", "day", "dry", "without"),
+        ("Train station, rough terrain", "day", "dry", "without"),
         ("", UNKNOWN, UNKNOWN, UNKNOWN),
     ],
 )
