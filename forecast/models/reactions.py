@@ -16,16 +16,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from forecast.models.edges import (
-    Edges,
-    Ends,
-    Places,
-    edges_in_range,
-    in_machine_code,
-    within_range,
-)
+from forecast.models.edges import Edges, Places, within_range
 from forecast.models.encoder import AHEAD, FRAME
 from forecast.models.kinematics import Motion, choose, give_way_near
+from forecast.models.runs import Nodes, Runs
 from forecast.models.state import Context, Noise, State
 from forecast.models.threads import part_size, side_by_side
 from forecast.models.world_model import BODY_GAP_M, WorldModel, motion_features
@@ -155,7 +149,7 @@ class Reactions:
         looks = torch.cat([own, self._shared.looks[step]], 1)
         places = Places(looks[None, 0], looks[None, 1], looks[None, AHEAD])
         mine = Places(own[None, 0], own[None, 1], own[None, AHEAD])
-        nodes = _Nodes(rows.node, rows.plan, rows.sample * len(self.context.kind))
+        nodes = Nodes(rows.node, rows.plan, rows.sample * len(self.context.kind))
         candidates, (one, _) = self._shared.agents[step], self.context.pairs
         return looks, candidates.edges(rows.at, places, mine, nodes, one, self.context.radius)
 
@@ -188,7 +182,7 @@ class Reactions:
         radius = frames.new_full(piece.shape, self.world.interaction.map_radius_m)
         middles, mine = Places(poses[:1], poses[1:2]), Places(frames[None, 0], frames[None, 1])
         everywhere = torch.arange(poses.shape[1], device=piece.device)[None]
-        nodes = _Nodes(everywhere, *torch.zeros_like(rows.at).expand(2, -1))
+        nodes = Nodes(everywhere, *torch.zeros_like(rows.at).expand(2, -1))
         return self._shared.pieces[step].edges(rows.at, middles, mine, nodes, piece, radius)
 
     def _pass_by(
@@ -247,80 +241,6 @@ class _Rows(NamedTuple):
         return _Rows(row, plan, sample, agent, at, until, node)
 
 
-class _Nodes(NamedTuple):
-    """Which node is the source of a pair p for row r: ``node[line[r], first[r] + one[p]]``.
-
-    Attributes:
-        node: ``[B, L]``.
-        line: ``[R]``.
-        first: ``[R]``.
-    """
-
-    node: Tensor
-    line: Tensor
-    first: Tensor
-
-
-class _Candidates(NamedTuple):
-    """Pairs that may be in range, in runs by sample and agent.
-
-    Attributes:
-        begin: Where each run begins ``[K * N]``.
-        length: Its length ``[K * N]``.
-        pair: Index of each pair in the context ``[C]``.
-    """
-
-    begin: Tensor
-    length: Tensor
-    pair: Tensor
-
-    @classmethod
-    def of(cls, near: Tensor, target: Tensor, agents: Tensor) -> _Candidates:
-        """Those that a mask ``[K, E]`` picks of pairs with targets ``[E]`` among N agents."""
-        sample, pair = near.nonzero(as_tuple=True)
-        owner = sample * len(agents) + target[pair]
-        count = owner.bincount(minlength=len(near) * len(agents))
-        return cls(count.cumsum(0) - count, count, pair)
-
-    def edges(
-        self,
-        run: Tensor,
-        source: Places,
-        target: Places,
-        nodes: _Nodes,
-        one: Tensor,
-        radius: Tensor,
-    ) -> Edges:
-        """Those in range, of rows that stand for a sample and agent each.
-
-        Args:
-            run: Sample and agent of each row ``[R]``.
-            source: Where nodes are.
-            target: Where the rows are.
-            nodes: Which node is the source of a pair.
-            one: Source of each pair in the context ``[P]``.
-            radius: Range of each pair ``[P]``.
-        """
-        if in_machine_code(radius):
-            from forecast.models import kernels
-
-            values = kernels.arrays(source.table(), target.table(), *self, run, *nodes)
-            found = kernels.runs_in_range(*values, *kernels.arrays(one, radius))
-            source_node, row, reach = map(torch.from_numpy, found)
-            ends = Ends(source_node, source.x.shape[1]), Ends(row, len(run), ascending=True)
-            return Edges(*ends, reach)
-        row, pair = self._at(run)
-        node = nodes.node[nodes.line[row], nodes.first[row] + one[pair]]
-        return edges_in_range(source, target, torch.stack([node, row]), radius[pair])
-
-    def _at(self, run: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows and pairs ``[C']`` of rows that stand for a sample and agent each ``[R]``."""
-        count = self.length[run]
-        row = torch.arange(len(run), device=run.device).repeat_interleave(count)
-        first = self.begin[run] - (count.cumsum(0) - count)
-        return row, self.pair[torch.arange(len(row), device=row.device) + first[row]]
-
-
 class _Shared(NamedTuple):
     """What everybody in the shared futures does at each step, by sample and agent.
 
@@ -337,8 +257,8 @@ class _Shared(NamedTuple):
     looks: Tensor
     told: Tensor
     wanted: Tensor
-    agents: list[_Candidates]
-    pieces: list[_Candidates]
+    agents: list[Runs]
+    pieces: list[Runs]
 
     @classmethod
     def of(cls, futures: Reactions) -> _Shared:
@@ -369,17 +289,17 @@ class _Shared(NamedTuple):
         )
 
 
-def _near_agents(futures: Reactions, looks: Tensor) -> _Candidates:
+def _near_agents(futures: Reactions, looks: Tensor) -> Runs:
     """Who may be near whom; the ego, which goes elsewhere, near all who it may be near at all."""
     context = futures.context
     drift = torch.full_like(looks[0], futures.config.drift_m)
     places = Places(looks[0], looks[1], looks[AHEAD], drift)
     near = within_range(places, places, context.pairs, context.radius)
     near |= (context.pairs == futures.ego).any(0)
-    return _Candidates.of(near, context.pairs[1], context.kind)
+    return Runs.of(near, context.pairs[1], context.kind)
 
 
-def _near_pieces(futures: Reactions, looks: Tensor) -> _Candidates:
+def _near_pieces(futures: Reactions, looks: Tensor) -> Runs:
     """Which pieces may be near whom; near the ego all that may be near it at all."""
     context, (_, agent) = futures.context, futures.context.map_pairs
     poses, config = context.map.poses, futures.config
@@ -387,7 +307,7 @@ def _near_pieces(futures: Reactions, looks: Tensor) -> _Candidates:
     middles, places = Places(poses[:1], poses[1:2]), Places(looks[0], looks[1])
     radius = looks.new_full(agent.shape, reach)
     near = within_range(middles, places, context.map_pairs, radius) | (agent == futures.ego)
-    return _Candidates.of(near, agent, context.kind)
+    return Runs.of(near, agent, context.kind)
 
 
 def _stacked(states: list[State]) -> State:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import GraphConfig, window_graph
-from forecast.models import edges, encoder, kernels, kinematics, reactions, world_model
+from forecast.models import edges, encoder, kernels, kinematics, reactions, runs, world_model
 from forecast.models.edges import in_machine_code
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.kinematics import pass_by
@@ -20,7 +20,7 @@ from forecast.scene import Scene
 from tests.scenes import mirrored, street_scene
 
 SPEC = WindowSpec(history_steps=5, horizon_steps=8)
-USERS = (edges, encoder, kinematics, reactions, world_model)
+USERS = (edges, encoder, kinematics, runs, world_model)
 
 
 @pytest.fixture

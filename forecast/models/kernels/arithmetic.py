@@ -57,7 +57,7 @@ def arrays(*values: Tensor) -> list[NDArray[Any]]:
 
 @compiled
 def silu(x: float) -> float:
-    """X times its sigmoid."""
+    """A value times its sigmoid."""
     return x * sigmoid(x)
 
 
