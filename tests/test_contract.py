@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"errors", "geometry", "parallel"},
+    {"errors", "geometry", "machine_code", "parallel"},
     {"scene"},
     {"datasets"},
     {"graphs", "drawing"},
@@ -25,6 +25,7 @@ LAYERS = [
 FORBIDDEN = {
     "errors": {"numpy", "torch"},
     "geometry": {"torch", "pytorch_lightning", "torch_geometric", "nuscenes"},
+    "machine_code": {"torch", "pytorch_lightning", "torch_geometric", "nuscenes"},
     "parallel": {"numpy", "torch", "pyarrow"},
     "scene": {"torch", "pytorch_lightning", "torch_geometric", "nuscenes", "pyarrow"},
     "datasets": {"torch", "pytorch_lightning", "torch_geometric"},

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -171,14 +172,18 @@ def test_a_larger_ego_is_closer_to_everybody(scene, grown_m):
     assert (large.collided >= small.collided).all()
 
 
-@settings(max_examples=12)
-@given(scenes(disc=EITHER))
-def test_the_size_of_chunks_changes_nothing(scene):
-    plans, people, ego = scene
-    assert_close(
-        clearance(plans, people, ego, ClearanceConfig(values_per_chunk=1)),
-        clearance(plans, people, ego),
-    )
+def test_threads_share_the_plans_and_change_nothing():
+    plans, people = straight(np.arange(7.0)), walking([[20, 1], [9, -3]], [[0, 0], [0, 1]])
+    threads = torch.get_num_threads()
+    found = []
+    for count in (1, 3, 16):
+        torch.set_num_threads(count)
+        found.append(clearance(plans, people, EGO))
+    torch.set_num_threads(threads)
+    for name in ("contact_s", "distance_m", "ttc_s", "pet_s"):
+        one, *others = (getattr(each, name) for each in found)
+        for other in others:
+            np.testing.assert_array_equal(other, one)
 
 
 def test_inputs_stay_as_they_are():
@@ -208,7 +213,7 @@ def test_reactive_futures_of_other_plans_are_refused():
         clearance(straight([1.0]), one, EGO)
 
 
-@pytest.mark.parametrize("name", ["ttc_limit_s", "pet_limit_s", "tolerance_m", "values_per_chunk"])
+@pytest.mark.parametrize("name", ["ttc_limit_s", "pet_limit_s", "tolerance_m"])
 def test_limits_must_be_positive(name):
     with pytest.raises(ForecastError, match=f"{name} is 0; a number above 0 is needed"):
         ClearanceConfig(**{name: 0})

@@ -1,52 +1,20 @@
-"""What all loops are made of: how they are compiled, and arithmetic that vectorises."""
+"""What all loops are made of: their arguments, and arithmetic that vectorises."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-Floats = NDArray[np.float32]
-Indices = NDArray[np.int64]
-Mask = NDArray[np.bool_]
+from forecast.machine_code import HALF, compiled, forget_older_code
 
-ZERO: Any = np.float32(0)
-HALF: Any = np.float32(0.5)
-ONE: Any = np.float32(1)
 _TANH_IS_ONE: Any = np.float32(7.90531110763549805)
 
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Machine code that runs without the interpreter's lock; NaN stays NaN.
-
-    Sums keep their order: the compiler makes a loop twice, over vectors and by element, and takes
-    the second where arrays lie close together. With sums in any order the two round differently.
-    """
-    free = {"contract", "nsz", "arcp", "afn"}
-    return numba.njit(nogil=True, cache=True, fastmath=free, error_model="numpy")(function)
-
-
-def _forget_older_code() -> None:
-    """Deletes kept machine code that is older than a file of this folder.
-
-    Numba looks at a loop's own file alone, but a loop contains those that it calls.
-    """
-    folder = Path(__file__).parent
-    newest = max(path.stat().st_mtime for path in folder.glob("*.py"))
-    for kept in folder.glob("__pycache__/*.nbi"):
-        with suppress(OSError):  # gone, or not ours to delete
-            if kept.stat().st_mtime < newest:
-                kept.unlink()
-
-
-_forget_older_code()
+forget_older_code(Path(__file__).parent)
 
 
 def arrays(*values: Tensor) -> list[NDArray[Any]]:

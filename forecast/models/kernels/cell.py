@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecast.models.kernels.arithmetic import Floats, compiled, sigmoid, tanh
+from forecast.machine_code import Floats, compiled
+from forecast.models.kernels.arithmetic import sigmoid, tanh
 
 
 @compiled

@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from forecast.models.kernels.arithmetic import ONE, ZERO, Floats, Indices, Mask, compiled, silu
+from forecast.machine_code import ONE, ZERO, Floats, Indices, Mask, compiled
+from forecast.models.kernels.arithmetic import silu
 from forecast.models.kernels.edges import AHEAD, X, Y, pairs_in_range
 
 _FACING_X, _FACING_Y, _HAND, _VELOCITY_X, _VELOCITY_Y, _SEES_AHEAD, _REACH, _PRESENT = range(2, 10)
