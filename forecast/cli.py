@@ -232,7 +232,8 @@ def _source(args: argparse.Namespace) -> SceneSource:
             args.usage_error("--version is needed with --source nuscenes, such as v1.0-mini")
         from forecast.datasets.nuscenes import NuScenesSource
 
-        return NuScenesSource(args.dataroot, args.version, with_map=not args.no_map)
+        root, workers = args.dataroot, _workers(args)
+        return NuScenesSource(root, args.version, with_map=not args.no_map, workers=workers)
     if args.version is not None or args.no_map:
         args.usage_error("--version and --no-map are for --source nuscenes")
     if args.source == "stanford":

@@ -116,6 +116,19 @@ class Workers:
                 lambda: _Process(method, function, prepare), min(self.count or 1, len(items)), items
             )
 
+    def each(self, jobs: Sequence[Callable[[], Result]]) -> list[Result]:
+        """What a few jobs return, on this machine: their number is no reason to ask a cluster.
+
+        Raises:
+            ForecastError: A job raised it or failed; the first in order.
+        """
+        found = []
+        for outcome in Workers(self.count).map(_call, jobs, forked=True):
+            if isinstance(outcome, Failed):
+                raise outcome.why
+            found.append(outcome.value)
+        return found
+
     def _on_ray(
         self,
         function: Callable[[Item], Result],
@@ -139,6 +152,10 @@ def _attempt(function: Callable[[Item], Result], item: Item) -> Outcome[Item, Re
         place = traceback.extract_tb(error.__traceback__)[-1]
         words = " ".join(f"{type(error).__name__}: {error}".split())
         return Failed(item, ForecastError(f"{words} ({Path(place.filename).name}:{place.lineno})"))
+
+
+def _call(job: Callable[[], Result]) -> Result:
+    return job()
 
 
 def named(failed: Mapping[str, str]) -> str:

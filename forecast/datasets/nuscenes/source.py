@@ -20,6 +20,7 @@ from forecast.datasets.nuscenes.tracks import (
     time_grid,
 )
 from forecast.errors import ForecastError
+from forecast.parallel import Workers
 from forecast.scene import AgentKind, LaneMap, Scene
 
 
@@ -40,13 +41,21 @@ class NuScenesSource:
     protocol = "nuscenes-ped-v1"
     dt_s = DT_S
 
-    def __init__(self, dataroot: Path, version: str, *, with_map: bool = True) -> None:
+    def __init__(
+        self,
+        dataroot: Path,
+        version: str,
+        *,
+        with_map: bool = True,
+        workers: Workers = Workers(),  # noqa: B008 (frozen)
+    ) -> None:
         """Reads and checks the tables.
 
         Args:
             dataroot: The folder that holds the version folder and ``maps/``.
             version: Name of the version folder, such as ``v1.0-mini``.
             with_map: Whether the scenes get a map (map expansion v1.3).
+            workers: Where the tables are read; local ones alone.
 
         Raises:
             ForecastError: The version folder is missing; a table is broken (see
@@ -55,7 +64,7 @@ class NuScenesSource:
         """
         self._dataroot = Path(dataroot)
         self._folder = _version_folder(self._dataroot, version)
-        self._tables = read_tables(self._folder)
+        self._tables = read_tables(self._folder, workers)
         self._kinds = kinds_of(self._tables.instance_categories)
         annotated = self._kinds[self._tables.annotations.instances]
         if not (annotated == AgentKind.PEDESTRIAN).any():

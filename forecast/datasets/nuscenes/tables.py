@@ -5,8 +5,9 @@ Schema: https://www.nuscenes.org/nuscenes#data-format. The sensors' own files ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from forecast.datasets.nuscenes.links import as_bytes, find, index_of, refuse_repeats, time_order
 from forecast.datasets.nuscenes.rows import read_rows, read_table
 from forecast.errors import ForecastError
+from forecast.parallel import Workers
 
 TABLE_NAMES = (
     "scene",
@@ -176,11 +178,12 @@ class Tables:
     annotations: Annotations
 
 
-def read_tables(folder: Path) -> Tables:
+def read_tables(folder: Path, workers: Workers = Workers()) -> Tables:  # noqa: B008 (frozen)
     """Reads and checks the tables of a version folder.
 
     Args:
         folder: Such as ``nuscenes/v1.0-mini``.
+        workers: Two local ones read the two halves of the records, which are about equally long.
 
     Raises:
         ForecastError: A table is missing, truncated or malformed; tokens repeat or lead nowhere; a
@@ -193,6 +196,13 @@ def read_tables(folder: Path) -> Tables:
     index_of(folder / "scene.json", [scene.name for scene in scenes], "name")
     keyframes = _read_keyframes(folder, scenes)
     tokens, categories = _read_instances(folder)
+    halves: list[Callable[[], Any]] = [
+        partial(_read_ego, folder, keyframes.tokens),
+        partial(_read_annotations, folder, keyframes, tokens),
+    ]
+    (positions, headings, known), annotations = workers.each(halves)
+    keyframes = replace(keyframes, ego_m=positions, ego_headings_rad=headings, has_ego=known)
+    _refuse_lost_egos(folder, keyframes, scenes)
     return Tables(
         scene_names=[scene.name for scene in scenes],
         locations=_read_locations(folder, scenes),
@@ -200,7 +210,7 @@ def read_tables(folder: Path) -> Tables:
         keyframes=keyframes,
         instance_tokens=np.array(tokens, np.str_),
         instance_categories=categories,
-        annotations=_read_annotations(folder, keyframes, tokens),
+        annotations=annotations,
     )
 
 
@@ -244,39 +254,46 @@ def _read_keyframes(folder: Path, scenes: list[_Scene]) -> Keyframes:
     if not counts.all():
         empty = scenes[int(np.argmin(counts))].name
         raise ForecastError(f"{path}: {empty} has no sample; remove the scene or add its samples")
-    tokens = [samples[row].token for row in order]
-    keyframes = Keyframes(
-        np.array(tokens, np.str_),
+    count = len(samples)
+    return Keyframes(
+        np.array([samples[row].token for row in order], np.str_),
         times[order],
-        *_read_ego(folder, {token: row for row, token in enumerate(tokens)}),
-        np.append(0, np.cumsum(counts)),
+        ego_m=np.zeros((count, 2)),
+        ego_headings_rad=np.zeros(count, np.float32),
+        has_ego=np.zeros(count, bool),
+        offsets=np.append(0, np.cumsum(counts)),
     )
+
+
+def _refuse_lost_egos(folder: Path, keyframes: Keyframes, scenes: list[_Scene]) -> None:
     without = [s.name for i, s in enumerate(scenes) if not keyframes.has_ego[keyframes.of(i)].any()]
     if without:
         raise ForecastError(
             f"{folder / 'sample_data.json'}: {without[0]} has no LIDAR_TOP key frame; the ego's "
             "pose is read there: add them or remove the scene"
         )
-    return keyframes
 
 
 def _read_ego(
-    folder: Path, keyframe_index: Mapping[str, int]
+    folder: Path, tokens: NDArray[np.str_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.bool_]]:
     """The ego's position ``[N, 2]`` and heading ``[N]`` at each keyframe, and where known."""
-    keyframe, pose_tokens = _read_lidar_keyframes(folder, keyframe_index)
+    keyframe, pose_tokens = _read_lidar_keyframes(folder, _rows_of(tokens))
     path = folder / "ego_pose.json"
     wanted = set(pose_tokens)
     poses = [p for batch in read_rows(path, _EgoPose) for p in batch if p.token in wanted]
     index = index_of(path, [pose.token for pose in poses])
     row = find(folder / "sample_data.json", "ego_pose_token", pose_tokens, index, "ego_pose")
-    positions = np.zeros((len(keyframe_index), 2))
-    headings = np.zeros(len(keyframe_index), np.float32)
-    known = np.zeros(len(keyframe_index), bool)
+    positions, headings = np.zeros((len(tokens), 2)), np.zeros(len(tokens), np.float32)
+    known = np.zeros(len(tokens), bool)
     positions[keyframe] = np.array([pose.translation for pose in poses]).reshape(-1, 3)[row, :2]
     headings[keyframe] = _headings(path, poses)[row]
     known[keyframe] = True
     return positions, headings, known
+
+
+def _rows_of(tokens: Iterable[str]) -> dict[str, int]:
+    return {str(token): row for row, token in enumerate(tokens)}
 
 
 def _read_lidar_keyframes(
@@ -307,8 +324,7 @@ def _lidar_calibrations(folder: Path) -> set[str]:
 
 def _read_annotations(folder: Path, keyframes: Keyframes, instances: Sequence[str]) -> Annotations:
     path = folder / "sample_annotation.json"
-    keyframe_index = {str(token): row for row, token in enumerate(keyframes.tokens)}
-    instance_index = {token: row for row, token in enumerate(instances)}
+    keyframe_index, instance_index = _rows_of(keyframes.tokens), _rows_of(instances)
     parts = [
         _annotation_columns(path, batch, keyframe_index, instance_index)
         for batch in read_rows(path, _Annotation)

@@ -3,6 +3,7 @@ import pytest
 
 from forecast.datasets.nuscenes.tables import TABLE_NAMES, read_tables
 from forecast.errors import ForecastError
+from forecast.parallel import Workers
 
 
 def refusal(tiny) -> str:
@@ -29,6 +30,23 @@ def test_columns_are_sorted_by_scene_instance_and_time(tiny):
         "human.pedestrian.adult",
         "movable_object.trafficcone",
     ]
+
+
+def test_two_processes_read_the_same_tables(tiny):
+    folder = tiny.path("scene").parent
+    one, two = read_tables(folder), read_tables(folder, Workers(2))
+    for half in ("keyframes", "annotations"):
+        for name, values in vars(getattr(one, half)).items():
+            np.testing.assert_array_equal(vars(getattr(two, half))[name], values)
+
+
+@pytest.mark.parametrize("table", ["ego_pose", "sample_annotation"])
+def test_two_processes_refuse_a_broken_table_as_one_does(tiny, table):
+    tiny.path(table).write_bytes(b"[{")
+    said = refusal(tiny)
+    with pytest.raises(ForecastError) as caught:
+        read_tables(tiny.path("scene").parent, Workers(2))
+    assert str(caught.value) == said
 
 
 def test_values_of_a_box_and_of_the_ego(tiny):
