@@ -178,9 +178,10 @@ class Filter:
 
 
 def _correlated(factor: Floats, numbers: Floats) -> tuple[Floats, Floats]:
-    """Lower factors ``[A or 1, 2, 2]`` times ``[K, A, 2, 2]``, by row; NumPy's own is slow there."""
-    first, second = numbers[:, :, 0], numbers[:, :, 1]
-    return (
-        factor[:, 0, :1] * first,
-        factor[:, 1, :1] * first + factor[:, 1, 1:] * second,
-    )
+    """Both rows of lower factors ``[A or 1, 2, 2]`` times numbers ``[K, A, 2, 2]``.
+
+    NumPy's own products are slow on matrices of this size.
+    """
+    place = np.multiply(factor[:, 0, :1], numbers[:, :, 0])
+    along = np.multiply(factor[:, 1, :1], numbers[:, :, 0])
+    return place, along + np.multiply(factor[:, 1, 1:], numbers[:, :, 1])
