@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in _TRAINING.items():
         commands.add_parser(name, help=text)
     _add_evaluate(commands)
+    _add_merge(commands)
     _add_calibrate(commands)
     _add_audit(commands)
     _add_compare(commands)
@@ -133,6 +134,26 @@ def _add_evaluate(commands: _Commands) -> None:
         "prediction challenge."
     )
     _add_workers(parser, "score")
+    parser.add_argument(
+        "--shard", metavar="K/N", help="score the K-th of N parts of the split alone, for merge"
+    )
+    _add_acceptance(parser)
+
+
+def _add_merge(commands: _Commands) -> None:
+    parser = _add_command(
+        commands, "merge", _merge, "make one evaluation of all its shards, in any order"
+    )
+    parser.add_argument(
+        "shards", nargs="+", type=Path, metavar="SHARD", help="folder of evaluate --shard"
+    )
+    parser.add_argument("--store", required=True, type=Path, help="store they were scored on")
+    parser.add_argument("--predictor", required=True, help="what was scored, as for evaluate")
+    parser.add_argument("--out", required=True, type=Path, help="folder of the results")
+    _add_acceptance(parser)
+
+
+def _add_acceptance(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--acceptance", type=Path, help="YAML file of acceptance criteria")
 
 
@@ -284,6 +305,9 @@ def _train(command: str, words: list[str]) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
+    if args.shard is not None:
+        _evaluate_shard(args)
+        return
     from forecast.evaluation import run
     from forecast.report import render
 
@@ -298,6 +322,38 @@ def _evaluate(args: argparse.Namespace) -> None:
         history_s=args.history_s,
         seed=args.seed,
         workers=_workers(args),
+        acceptance=args.acceptance,
+    )
+
+
+def _evaluate_shard(args: argparse.Namespace) -> None:
+    if args.acceptance is not None:
+        args.usage_error("--acceptance is for merge where there is --shard")
+    from forecast.evaluation import run_shard
+    from forecast.evaluation.job import Asked
+
+    asked = Asked(
+        store=args.store,
+        split=args.split,
+        predictor=args.predictor,
+        samples=args.samples,
+        horizon_s=args.horizon_s,
+        history_s=args.history_s,
+        seed=args.seed,
+    )
+    run_shard(asked, args.shard, args.out, _workers(args))
+
+
+def _merge(args: argparse.Namespace) -> None:
+    from forecast.evaluation import merge_shards
+    from forecast.report import render
+
+    merge_shards(
+        args.shards,
+        store=args.store,
+        predictor=args.predictor,
+        out=args.out,
+        render=render,
         acceptance=args.acceptance,
     )
 

@@ -9,10 +9,12 @@ from forecast import ForecastError, __version__
 from forecast.cli import main
 from forecast.datasets.eth_ucy import RECORDINGS
 from forecast.datasets.store import SceneStore
+from forecast.evaluation.job import Asked
 from forecast.parallel import Workers
 from forecast.report import render, render_comparison
 
 ROOT = Path(__file__).parents[1]
+EVALUATE = ["evaluate", "--store", "s", "--split", "val", "--predictor", "kalman", "--out", "o"]
 
 
 @pytest.fixture
@@ -138,7 +140,6 @@ def test_training_gets_every_word_as_it_is(asked, command):
 
 def test_evaluate(asked):
     notes = asked("forecast.evaluation", "run")
-    words = ["evaluate", "--store", "s", "--split", "val", "--predictor", "kalman", "--out", "o"]
     given = {
         "render": render,
         "store": Path("s"),
@@ -152,13 +153,34 @@ def test_evaluate(asked):
         "workers": Workers(),
         "acceptance": None,
     }
-    assert main(words) == 0
+    assert main(EVALUATE) == 0
     more = ["--samples", "5", "--horizon-s", "3", "--history-s", "1.5", "--seed", "9"]
     where = ["--workers", "2", "--ray", "10.0.0.1:6379"]
-    assert main([*words, *more, *where, "--acceptance", "ours.yaml"]) == 0
+    assert main([*EVALUATE, *more, *where, "--acceptance", "ours.yaml"]) == 0
     changed = {"samples": 5, "horizon_s": 3.0, "history_s": 1.5, "seed": 9}
     changed |= {"workers": Workers(2, "10.0.0.1:6379"), "acceptance": Path("ours.yaml")}
     assert notes == [((), given), ((), given | changed)]
+
+
+def test_evaluate_a_shard(asked):
+    notes = asked("forecast.evaluation", "run_shard")
+    more = ["--samples", "5", "--horizon-s", "3", "--history-s", "1.5", "--seed", "9"]
+    assert main([*EVALUATE, *more, "--workers", "2", "--shard", "2/8"]) == 0
+    want = Asked(Path("s"), "val", "kalman", 5, horizon_s=3.0, history_s=1.5, seed=9)
+    assert notes == [((want, "2/8", Path("o"), Workers(2)), {})]
+
+
+def test_merge(asked):
+    notes = asked("forecast.evaluation", "merge_shards")
+    words = ["merge", "a", "b", "--store", "s", "--predictor", "p", "--out", "o"]
+    given = {"store": Path("s"), "predictor": "p", "out": Path("o"), "render": render}
+    assert main(words) == 0
+    assert main([*words, "--acceptance", "ours.yaml"]) == 0
+    shards = [Path("a"), Path("b")]
+    assert notes == [
+        ((shards,), {**given, "acceptance": None}),
+        ((shards,), {**given, "acceptance": Path("ours.yaml")}),
+    ]
 
 
 def test_calibrate(asked):
@@ -235,6 +257,7 @@ def test_a_fault_of_the_program_itself_is_not_hidden(asked):
         (["predict"], "invalid choice: 'predict'"),
         (["evaluate", "--store", "s"], "required: --split, --predictor, --out"),
         (["prepare", "--source", "av2", "--dataroot", "d", "--out", "o"], "invalid choice: 'av2'"),
+        ([*EVALUATE, "--shard", "1/2", "--acceptance", "a"], "--acceptance is for merge"),
         (["town", "--out", "o", "--scenes", "many"], "invalid int value: 'many'"),
     ],
 )
@@ -254,7 +277,7 @@ def test_help_names_every_command_and_loads_nothing_heavy():
     assert not loaded & {"torch", "pyarrow", "scipy", "matplotlib"}, "a heavy import has crept in"
     assert run.returncode == 0
     commands = ("prepare", "town", "fit", "validate", "test", "evaluate", "calibrate", "audit")
-    for command in (*commands, "compare", "export", "demo"):
+    for command in (*commands, "merge", "compare", "export", "demo"):
         assert f"\n    {command} " in run.stdout
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forecast.datasets.store import SceneStore
@@ -23,7 +23,7 @@ from forecast.evaluation.pictures import pictures
 from forecast.evaluation.predictors import build, build_floors, training_examples
 from forecast.evaluation.provenance import not_scored
 from forecast.evaluation.recorded import RECORDED
-from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.result import EvaluationResult, Setting
 from forecast.evaluation.scoring import SceneScores
 from forecast.evaluation.writers import PredictionsWriter, write_metrics, write_rows
 from forecast.models.baselines import FLOORS, NamedPredictor
@@ -31,6 +31,131 @@ from forecast.parallel import Done, Workers, named
 
 Render = Callable[[EvaluationResult], Mapping[str, str]]
 """Makes the texts of the report, by the name of their file."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be evaluated on what.
+
+    Attributes:
+        store: A store that ``forecast prepare`` wrote.
+        split: A split of the store, ``all``, or a file of scene names.
+        predictor: A floor's name, a weights file, or what else `predictors.build` takes.
+        samples: Futures asked of the predictor.
+        horizon_s: Time to predict; None: that of the store's protocol.
+        history_s: Time from the first observed step to the current one; None: the protocol's.
+        seed: Seed of everything random.
+    """
+
+    store: Path
+    split: str
+    predictor: str
+    samples: int = 20
+    horizon_s: float | None = None
+    history_s: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks the numbers; raises `ForecastError`."""
+        require(self.samples >= 1, "samples", self.samples, "at least 1")
+        good = 0 <= self.seed < 2**32
+        require(good, "seed", self.seed, "a whole number from 0 to 4294967295")
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The scores of some scenes.
+
+    Attributes:
+        parts: Those of each scene.
+        failed: Scenes that could not be scored, with the reason.
+    """
+
+    parts: list[SceneScores]
+    failed: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """An evaluation that is ready to be done.
+
+    Attributes:
+        asked: What was asked for.
+        task: What is done with every scene.
+        scenes: The scenes of the split.
+        floors: Names of the floors among the task's predictors.
+        left_out: Floors that cannot be evaluated, with the reason.
+    """
+
+    asked: Asked
+    task: Task
+    scenes: tuple[str, ...]
+    floors: tuple[str, ...]
+    left_out: Mapping[str, str]
+
+    @classmethod
+    def of(cls, asked: Asked) -> Job:
+        """Opens the store, loads the predictor and fits the floors; raises `ForecastError`."""
+        store, samples, seed = SceneStore.open(asked.store), asked.samples, asked.seed
+        spec = _spec(store, asked.history_s, asked.horizon_s)
+        known = training_examples(store, asked.split, spec)
+        floors, left_out = build_floors(known, samples, seed)
+        name = f"kmeans_{samples}" if asked.predictor == "kmeans" else asked.predictor
+        subject = floors.get(name)
+        subject = subject or build(asked.predictor, store, asked.split, spec, samples, seed)
+        listed = _listed_name(subject, asked.predictor in FLOORS, {*floors, *left_out, RECORDED})
+        predictors = {listed: subject} | {each: f for each, f in floors.items() if each != listed}
+        task = Task(store, predictors, spec, samples, seed)
+        return cls(asked, task, tuple(store.scenes_of(asked.split)), tuple(floors), left_out)
+
+    @property
+    def subject(self) -> NamedPredictor:
+        """What was asked to be evaluated."""
+        return next(iter(self.task.predictors.values()))
+
+    def setting(self, scenes: tuple[str, ...]) -> Setting:
+        """What is evaluated on what, if it is these scenes."""
+        task = self.task
+        asked = task.spec, task.samples, task.seed
+        return setting_of(task.store, self.asked.split, scenes, *asked)
+
+    def score(self, scenes: Sequence[str], workers: Workers, writer: PredictionsWriter) -> Scored:
+        """Scores every predictor on scenes in one pass, and writes the first one's predictions."""
+        found = Scored([], {})
+        for each in passes(self.task, scenes, workers):
+            if isinstance(each, Done):
+                part, predictions = each.value
+                found.parts.append(part)
+                writer.write_tables(predictions)
+            elif isinstance(self.subject, FiledPredictor):
+                raise each.why
+            else:
+                found.failed[each.item] = str(each.why)
+        return found
+
+    def result(self, scored: Scored, predictions: Path) -> EvaluationResult:
+        """What was found in all scenes of the split, with all that is told beside scores.
+
+        Args:
+            scored: The scores of each scene.
+            predictions: What was written while they were scored.
+        """
+        store = self.task.store
+        failed = store.failed_of(self.asked.split) | scored.failed
+        if not scored.parts:
+            raise ForecastError(f"{store.path}: no scene can be scored: {named(failed)}")
+        there = tuple(scene for scene in self.scenes if scene not in failed)
+        setting = self.setting(there)
+        results = merge(scored.parts, self.task.predictors, setting, store, failed)
+        result = next(iter(results.values()))
+        return replace(
+            result,
+            floors={each: results[each] for each in self.floors},
+            left_out=self.left_out,
+            pictures=pictures(result, store, self.task.spec, predictions),
+            environment=Environment.of(store, there),
+            findings=_findings(self.subject, store, there, self.task.spec, self.task.seed),
+        )
 
 
 def run(
@@ -54,15 +179,15 @@ def run(
     scored is left out and named in all of them, unless the predictor is a file: that must be whole.
 
     Args:
-        store: A store that ``forecast prepare`` wrote.
-        split: A split of the store, ``all``, or a file of scene names.
-        predictor: A floor's name, a weights file, or what else `predictors.build` takes.
+        store: As `Asked`.
+        split: As `Asked`.
+        predictor: As `Asked`.
         out: New or empty folder, or an evaluation to be replaced.
         render: Makes the report (`forecast.report.render`).
-        samples: Futures asked of the predictor.
-        horizon_s: Time to predict; None: that of the store's protocol.
-        history_s: Time from the first observed step to the current one; None: the protocol's.
-        seed: Seed of everything random.
+        samples: As `Asked`.
+        horizon_s: As `Asked`.
+        history_s: As `Asked`.
+        seed: As `Asked`.
         workers: Where scenes are scored.
         acceptance: A YAML file of acceptance criteria; None: the package's example.
 
@@ -70,69 +195,44 @@ def run(
         ForecastError: Something the caller can mend; nothing is written then. Also, once the
             results are written, if a scene could not be scored.
     """
-    require(samples >= 1, "samples", samples, "at least 1")
-    require(0 <= seed < 2**32, "seed", seed, "a whole number from 0 to 4294967295")
-    criteria = read_acceptance(acceptance or EXAMPLE, definitions(samples))
-    opened = SceneStore.open(store)
-    spec = _spec(opened, history_s, horizon_s)
-    floors, left_out = build_floors(training_examples(opened, split, spec), samples, seed)
-    subject = floors.get(f"kmeans_{samples}" if predictor == "kmeans" else predictor)
-    subject = subject or build(predictor, opened, split, spec, samples, seed)
-    name = _listed_name(subject, predictor in FLOORS, {*floors, *left_out, RECORDED})
-    predictors = {name: subject} | {each: f for each, f in floors.items() if each != name}
-    task = Task(opened, predictors, spec, samples, seed)
+    asked = Asked(store, split, predictor, samples, horizon_s, history_s, seed)
+
+    def score(job: Job, writer: PredictionsWriter) -> Scored:
+        return job.score(job.scenes, workers, writer)
+
+    return reported(asked, score, render=render, out=out, acceptance=acceptance)
+
+
+def reported(
+    asked: Asked,
+    score: Callable[[Job, PredictionsWriter], Scored],
+    *,
+    render: Render,
+    out: Path,
+    acceptance: Path | None,
+) -> EvaluationResult:
+    """Writes what `run` does, with scores from anywhere.
+
+    Args:
+        asked: What is evaluated on what.
+        score: Gives the scores of all scenes, and writes the predictions in their order.
+        render: As `run`.
+        out: As `run`.
+        acceptance: As `run`.
+    """
+    criteria = read_acceptance(acceptance or EXAMPLE, definitions(asked.samples))
+    job = Job.of(asked)
     with whole_folder(out) as folder:
-        results = _scored(task, split, workers, folder)
-        result = _described(results, task, floors, left_out, folder)
-        result = replace(result, command=_command(result, store, predictor, out, acceptance))
+        with PredictionsWriter(folder / PREDICTIONS_FILE) as writer:
+            scored = score(job, writer)
+        result = job.result(scored, folder / PREDICTIONS_FILE)
+        result = replace(result, command=_command(result, asked, out, acceptance))
         result = _held_to(criteria, result, str(acceptance or ""))
         _write(result, render, folder)
     print(table(result))
     if result.failed:
         raise ForecastError(f"{not_scored(result)}; {out} is about the others")
     return result
-
-
-def _described(
-    results: dict[str, EvaluationResult],
-    task: Task,
-    floors: Iterable[str],
-    left_out: Mapping[str, str],
-    folder: Path,
-) -> EvaluationResult:
-    """The first predictor's result, with those of the floors and all that is told beside scores."""
-    name, subject = next(iter(task.predictors.items()))
-    scenes = results[name].setting.scenes
-    return replace(
-        results[name],
-        floors={each: results[each] for each in floors},
-        left_out=left_out,
-        pictures=pictures(results[name], task.store, task.spec, folder / PREDICTIONS_FILE),
-        environment=Environment.of(task.store, scenes),
-        findings=_findings(subject, task.store, scenes, task.spec, task.seed),
-    )
-
-
-def _scored(task: Task, split: str, workers: Workers, folder: Path) -> dict[str, EvaluationResult]:
-    """Scores every predictor in one pass, and writes the first one's predictions."""
-    parts: list[SceneScores] = []
-    failed = task.store.failed_of(split)
-    scenes = task.store.scenes_of(split)
-    with PredictionsWriter(folder / PREDICTIONS_FILE) as writer:
-        for each in passes(task, scenes, workers):
-            if isinstance(each, Done):
-                part, predictions = each.value
-                parts.append(part)
-                writer.write_tables(predictions)
-            elif isinstance(next(iter(task.predictors.values())), FiledPredictor):
-                raise each.why
-            else:
-                failed[each.item] = str(each.why)
-    if not parts:
-        raise ForecastError(f"{task.store.path}: no scene can be scored: {named(failed)}")
-    there = tuple(scene for scene in scenes if scene not in failed)
-    setting = setting_of(task.store, split, there, task.spec, task.samples, task.seed)
-    return merge(parts, task.predictors, setting, task.store, failed)
 
 
 def _held_to(criteria: Acceptance, result: EvaluationResult, source: str) -> EvaluationResult:
@@ -183,15 +283,13 @@ def _spec(store: SceneStore, history_s: float | None, horizon_s: float | None) -
     return WindowSpec.of_protocol(store.protocol, store.dt_s, history_s, horizon_s)
 
 
-def _command(
-    result: EvaluationResult, store: Path, predictor: str, out: Path, acceptance: Path | None
-) -> str:
+def _command(result: EvaluationResult, asked: Asked, out: Path, acceptance: Path | None) -> str:
     """The command line that makes the same result."""
     setting = result.setting
     words = {
-        "store": store,
+        "store": asked.store,
         "split": setting.split,
-        "predictor": predictor,
+        "predictor": asked.predictor,
         "out": out,
         "samples": setting.samples,
         "horizon-s": setting.horizon_s,

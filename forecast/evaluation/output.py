@@ -16,6 +16,7 @@ PREDICTIONS_FILE = "predictions.parquet"
 ROWS_FILE = "rows.parquet"
 REPORT_FILE = "report.html"
 DOCUMENT_FILE = "report.json"
+SCORES_FILE = "scores.msgpack"
 COMPARISON_FILE = "compare.html"
 COMPARISON_DOCUMENT_FILE = "compare.json"
 
@@ -37,6 +38,7 @@ EVALUATION = Kind(
     "an evaluation",
     frozenset({METRICS_FILE, PREDICTIONS_FILE, ROWS_FILE, REPORT_FILE, DOCUMENT_FILE}),
 )
+SHARD = Kind("a shard", frozenset({SCORES_FILE, PREDICTIONS_FILE}))
 COMPARISON = Kind("a comparison", frozenset({COMPARISON_FILE, COMPARISON_DOCUMENT_FILE}))
 
 

@@ -43,8 +43,11 @@ def on_road(points_m: NDArray[Any], lane_map: LaneMap) -> NDArray[np.bool_]:
     Returns:
         ``[...]``; points outside the drivable area are not on the road.
     """
-    walkable = inside(points_m, lane_map, "crosswalks") | inside(points_m, lane_map, "walkways")
-    return inside(points_m, lane_map, "drivable_area") & ~walkable
+    road = np.asarray(inside(points_m, lane_map, "drivable_area"))
+    there = np.asarray(points_m)[road]  # few people are, and areas of many corners take time
+    walkable = inside(there, lane_map, "crosswalks") | inside(there, lane_map, "walkways")
+    road[road] = ~walkable
+    return road
 
 
 def inside(points_m: NDArray[Any], lane_map: LaneMap, part: str) -> NDArray[np.bool_]:
