@@ -16,7 +16,7 @@ PREDICTIONS_FILE = "predictions.parquet"
 ROWS_FILE = "rows.parquet"
 REPORT_FILE = "report.html"
 DOCUMENT_FILE = "report.json"
-SCORES_FILE = "scores.msgpack"
+SCORES_FILE = "scores.msgpack.z"
 COMPARISON_FILE = "compare.html"
 COMPARISON_DOCUMENT_FILE = "compare.json"
 

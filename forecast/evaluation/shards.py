@@ -6,6 +6,7 @@ Every part fits the floors for the whole split, so that they are the same everyw
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forecast import __version__
@@ -111,20 +113,21 @@ class Shard:
         return [part.scene_id for part in self.parts] + list(self.failed)
 
     def write(self, path: Path) -> None:
-        """Writes it; arrays with their type and shape."""
-        path.write_bytes(msgspec.msgpack.encode(self, enc_hook=_plain))
+        """Writes it, compressed and with a checksum; arrays with their type and shape."""
+        path.write_bytes(zlib.compress(msgspec.msgpack.encode(self, enc_hook=_plain), level=1))
 
     @classmethod
     def read(cls, folder: Path) -> Shard:
         """The shard in a folder; raises `ForecastError`."""
         path = folder / SCORES_FILE
         try:
-            return msgspec.msgpack.decode(path.read_bytes(), type=cls, dec_hook=_array)
+            content = zlib.decompress(path.read_bytes())
+            return msgspec.msgpack.decode(content, type=cls, dec_hook=_array)
         except OSError as error:
             raise ForecastError(
                 f"{path}: {error.strerror}; give a folder of forecast evaluate --shard"
             ) from error
-        except (msgspec.DecodeError, ValueError, TypeError) as error:
+        except (zlib.error, msgspec.DecodeError, ValueError, TypeError) as error:
             line = " ".join(str(error).split())
             raise ForecastError(f"{path}: no scores of a shard ({line}); score it anew") from error
 
@@ -244,6 +247,11 @@ def _joined(shards: Sequence[tuple[Path, Shard]], writer: PredictionsWriter) -> 
     for folder, shard in shards:
         found.parts.extend(shard.parts)
         found.failed.update(shard.failed)
-        with pq.ParquetFile(folder / PREDICTIONS_FILE) as file:
-            writer.write_tables(map(file.read_row_group, range(file.num_row_groups)))
+        path = folder / PREDICTIONS_FILE
+        try:
+            with pq.ParquetFile(path) as file:
+                writer.write_tables(map(file.read_row_group, range(file.num_row_groups)))
+        except (pa.ArrowException, FileNotFoundError) as error:
+            line = str(error).splitlines()[0]
+            raise ForecastError(f"{path}: cannot be read ({line}); score it anew") from error
     return found

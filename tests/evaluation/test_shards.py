@@ -1,4 +1,5 @@
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -160,9 +161,29 @@ def test_other_weights_and_another_store_are_refused(store, tmp_path):
 def test_a_folder_without_scores_is_refused(store, tmp_path):
     with pytest.raises(ForecastError, match=r"No such file.*evaluate --shard"):
         merged([tmp_path], store, tmp_path / "out")
-    (tmp_path / SCORES_FILE).write_bytes(b"\x81\xa1x\x01")
+    for content in (b"no scores", zlib.compress(b"\x81\xa1x\x01")):
+        (tmp_path / SCORES_FILE).write_bytes(content)
+        with pytest.raises(ForecastError, match="no scores of a shard"):
+            merged([tmp_path], store, tmp_path / "out")
+
+
+def test_a_damaged_file_of_scores_is_refused(store, shards, tmp_path):
+    content = bytearray((shards[0] / SCORES_FILE).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / SCORES_FILE).write_bytes(content)
     with pytest.raises(ForecastError, match="no scores of a shard"):
-        merged([tmp_path], store, tmp_path / "out")
+        merged([tmp_path, *shards[1:]], store, tmp_path / "out")
+
+
+def test_predictions_that_cannot_be_read_are_refused(store, shards, tmp_path):
+    (tmp_path / SCORES_FILE).write_bytes((shards[0] / SCORES_FILE).read_bytes())
+    parts = [tmp_path, *shards[1:]]
+    with pytest.raises(ForecastError, match=r"predictions\.parquet: cannot be read"):
+        merged(parts, store, tmp_path / "out")
+    (tmp_path / PREDICTIONS_FILE).write_bytes(b"no predictions")
+    with pytest.raises(ForecastError, match=r"predictions\.parquet: cannot be read"):
+        merged(parts, store, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("words", ["", "1", "0/2", "3/2", "-1/2", "1/2/3", "a/b", "1.5/2"])
