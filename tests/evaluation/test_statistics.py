@@ -3,7 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecast.evaluation.statistics import MIN_SCENES, RESAMPLES, _tail, scene_means
+from forecast.evaluation.statistics import (
+    MIN_SCENES,
+    RESAMPLES,
+    _tail,
+    distance_change,
+    scene_means,
+)
 
 
 def clustered(generator, scenes: int, rows: int = 8) -> tuple[np.ndarray, np.ndarray]:
@@ -106,3 +112,34 @@ def test_order_of_rows_does_not_matter_and_the_subset_is_what_counts(seed, scene
     assert scene_means({"x": values}, names, mask)["x"] == pytest.approx(
         scene_means({"x": values[mask]}, names[mask])["x"], nan_ok=True
     )
+
+
+class TestDistanceChange:
+    """How much farther one mean is from 0 than another."""
+
+    def test_is_that_of_written_out_resamples(self):
+        generator = np.random.default_rng(3)
+        before, names = clustered(generator, 9)
+        after = generator.normal(-0.2, 1, len(before))
+        found = distance_change(before, after, names)
+        assert found.value == pytest.approx(abs(after.mean()) - abs(before.mean()))
+        draws = np.random.default_rng([0, 9]).multinomial(9, np.full(9, 1 / 9), RESAMPLES)
+        gaps = np.abs(naive(after, names, draws)) - np.abs(naive(before, names, draws))
+        expected = np.quantile(gaps, [_tail(9), 1 - _tail(9)])
+        assert (found.low, found.high) == pytest.approx(tuple(expected))
+        assert (found.n, found.scenes) == (len(before), 9)
+
+    def test_rows_that_one_lacks_do_not_count(self):
+        names = np.repeat(np.arange(6), 2).astype(str)
+        before = np.array([1.0, np.nan] * 6)
+        found = distance_change(before, np.full(12, -3.0), names)
+        assert (found.value, found.n, found.scenes) == (2.0, 6, 6)
+        nobody = distance_change(before * np.nan, before, names)
+        assert np.isnan(nobody.value)
+        assert nobody.n == 0
+
+    def test_too_few_scenes_give_no_interval(self):
+        names = np.arange(MIN_SCENES - 1).astype(str)
+        found = distance_change(np.ones(len(names)), np.zeros(len(names)), names)
+        assert found.value == -1
+        assert np.isnan([found.low, found.high]).all()
