@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from forecast.evaluation.numbers import UNDEFINED, number
+from forecast.evaluation.numbers import UNDEFINED, counted, number
 from forecast.evaluation.provenance import learnt_by_heart, not_scored
 from forecast.evaluation.result import EvaluationResult, Mean
 
@@ -22,7 +22,7 @@ def tracked(parts: Iterable[Item], scenes: int, label: str) -> Iterator[Item]:
     if sys.stderr.isatty():
         yield from tqdm(parts, label, total=scenes, unit="scene")
         return
-    print(f"evaluate: {label} on {scenes} scenes", file=sys.stderr)
+    print(f"evaluate: {label} on {counted(scenes, 'scene')}", file=sys.stderr)
     yield from parts
 
 

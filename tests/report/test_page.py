@@ -9,6 +9,7 @@ from forecast.evaluation.result import EvaluationResult
 from forecast.report import render
 from forecast.report.document import FORMAT
 from forecast.report.sections import SECTIONS
+from forecast.report.sections.gallery import anchor
 from forecast.report.sections.slices import MIN_ROWS
 
 VOID = {"meta", "wbr", "link", "br", "hr", "img", "input"}
@@ -106,8 +107,33 @@ def test_every_caption_says_what_good_looks_like(kalman):
     assert [caption for caption in captions if "good" not in caption.lower()] == []
 
 
+def test_pictures_have_a_key_and_are_linked(text, page, kalman):
+    assert text.count('<ul class="key"') == len(kalman.pictures)
+    anchors = re.findall(r'<figure id="([^"]*)">', text)
+    assert len(set(anchors)) == len(kalman.pictures)
+    for name, picture in zip(anchors, kalman.pictures, strict=True):
+        row = picture.row
+        parts = (kalman.rows.scene_ids, kalman.rows.at_us, kalman.rows.agent_ids)
+        assert all(str(part[row]) in name for part in parts)
+        assert f"#{name}" in page.links
+    variables = set(re.findall(r"background: var\(--([\w-]+)\)", text))
+    assert {"history", "truth", "sample", "mode"} < variables
+
+
+def test_conditions_and_scenes_lead_to_their_worst_picture(kalman, page):
+    first = next(picture for picture in kalman.pictures if picture.why == "worst")
+    link = f"#{anchor(kalman, first)}"
+    assert page.links.count(link) >= 3  # itself, its scene, and the condition "any pedestrian"
+
+
+def test_headers_break_at_spaces_alone(text):
+    heads = "".join(re.findall(r"<thead>.*?</thead>", text, re.DOTALL))
+    assert "constant_velocity" in heads
+    assert "<wbr" not in text
+
+
 def test_tables_scroll_in_a_box_of_their_own(text):
-    assert text.count('<div class="scroll"') == text.count("<table>")
+    assert text.count('<div class="scroll') == text.count("<table>")
     assert "width=device-width" in text
 
 

@@ -168,8 +168,8 @@ class TestScores:
             for metric, cells in rows.items():
                 expected = number(world[metric].value) if metric in world else ""
                 assert cells[-1].text == expected
-                defined = any(cell.text != UNDEFINED for cell in cells[:-1])
-                assert any(cell.best for cell in cells) == (defined and metric not in world)
+                rivals = sum(cell.text != UNDEFINED for cell in cells[:-1])
+                assert any(cell.best for cell in cells) == (rivals > 1 and metric not in world)
 
     def test_shows_what_is_not_defined_and_where_fewer_values_count(self, kalman):
         rows = {row[0].text: row[1:] for row in of_kind(scores(kalman), Table)[0].rows}
@@ -181,6 +181,12 @@ class TestScores:
         notes = [cell.note for row in table.rows if row[0].text == "top1_ade_m" for cell in row[1:]]
         assert notes[0] == "n = 3"
         assert notes[1] == f"n = {len(kalman.rows)}"
+
+    def test_a_single_contestant_is_no_best(self, kalman):
+        rows = {row[0].text: row[1:] for row in of_kind(scores(kalman), Table)[0].rows}
+        lone = rows["selected_min_fde_10_m"]
+        assert sum(cell.text != UNDEFINED for cell in lone[:-1]) == 1
+        assert not any(cell.best for cell in lone)
 
     def test_names_the_floors_left_out(self, kalman):
         section = scores(replace(kalman, left_out={"kmeans_10": "no tracks"}))
@@ -361,8 +367,10 @@ class TestTriggering:
         (table,) = of_kind(section, Table)
         assert [row[0].text for row in table.rows] == ["when c", "when a", "when b"]
         assert cells(table)["when c"] == [
-            *("120", "12", "0.500", "top1_fde_m at most 1", "fail", "CPFA")
+            *("fail", "0.500", "top1_fde_m at most 1", "120", "12", "CPFA")
         ]
+        rows, scenes = (kalman.minimum_rows, kalman.minimum_scenes)
+        assert f"fewer than {rows} origins or {scenes} scenes" in table.caption
         assert of_kind(section, Text) == []
         verdict = of_kind(headline(replace(kalman, outcomes=outcomes)), Text)[-1]
         assert (verdict.tone, "1 passed, 1 failed; 1 could not" in verdict.text) == ("bad", True)
@@ -439,5 +447,5 @@ def test_cost_is_what_was_measured(kalman):
 def test_limitations_speak_of_these_data(kalman):
     words = " ".join(text.text for text in of_kind(limitations(kalman), Text))
     assert "open-loop" in words
-    assert "Only 2 scenes were scored" in words
-    assert "Only" not in " ".join(limitations(spread_over(kalman, 12)).data["points"])
+    assert "Few scenes were scored (2)" in words
+    assert "Few scenes" not in " ".join(limitations(spread_over(kalman, 12)).data["points"])

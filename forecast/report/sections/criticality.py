@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import interval, number
+from forecast.evaluation.numbers import counted, interval, number
 from forecast.evaluation.result import EvaluationResult
 from forecast.evaluation.statistics import Estimate, scene_means
 from forecast.models.metrics.criticality import (
@@ -86,7 +86,7 @@ def _table(columns: Mapping[str, Mapping[str, Estimate]]) -> Table:
     first = next(iter(columns.values()))
     rows = tuple(
         (
-            Cell(name, f"{words}; {first[name].n} origins"),
+            Cell(name, f"{words}; {counted(first[name].n, 'origin')}"),
             *(_cell(column[name]) for column in columns.values()),
         )
         for name, words in _ROWS.items()

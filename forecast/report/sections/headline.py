@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 
 from forecast.evaluation.acceptance import FAIL, PASS, TOO_FEW
-from forecast.evaluation.numbers import difference, interval, number
+from forecast.evaluation.numbers import counted, difference, interval, number
 from forecast.evaluation.provenance import learnt_by_heart, not_scored
 from forecast.evaluation.result import EvaluationResult, mean
 from forecast.evaluation.statistics import LEVEL, scene_means
@@ -21,9 +21,9 @@ def headline(result: EvaluationResult) -> Section:
     setting, rows = result.setting, result.rows
     facts = (
         ("Predictor", result.predictor),
-        ("Data", f"{setting.source}, {setting.split}: {len(setting.scenes)} scenes"),
+        ("Data", f"{setting.source}, {setting.split}: {counted(len(setting.scenes), 'scene')}"),
         ("Asked", f"{setting.horizon_s:g} s ahead from {setting.history_s:g} s of history"),
-        ("Scored", f"{len(rows)} origins, {int(rows.movers.sum())} of them movers"),
+        ("Scored", f"{counted(len(rows), 'origin')}, {int(rows.movers.sum())} of them movers"),
     )
     words = [*_flags(result), *_verdicts(result), *_criteria(result)]
     data = {
@@ -75,7 +75,8 @@ def _verdict(result: EvaluationResult, match: Match) -> Text | None:
     known = sure if interval(found) else "too few scenes for an interval"
     words = (
         f"{match.title}: {number(value)} m on movers, {difference(value, other)} than "
-        f"{match.floor} ({number(other)} m); lower in {sum(wins)} of {len(wins)} scenes; {known}."
+        f"{match.floor} ({number(other)} m); lower in {sum(wins)} of "
+        f"{counted(len(wins), 'scene')}; {known}."
     ).replace("the same than", "the same as")
     if math.isnan(found.low):
         return Text(words, "open")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import UNDEFINED, interval, number, signed
+from forecast.evaluation.numbers import UNDEFINED, counted, interval, number, signed
 from forecast.evaluation.result import EvaluationResult
 from forecast.evaluation.slices import SLICINGS, UNKNOWN, Slicing
 from forecast.evaluation.statistics import scene_means
@@ -100,7 +100,7 @@ def _row(
     less, places = scene_means(pairs, scenes, inside), len(np.unique(scenes[inside]))
     return (
         Cell(label),
-        Cell(str(count), "1 scene" if places == 1 else f"{places} scenes"),
+        Cell(str(count), counted(places, "scene")),
         *(Cell(number(each.value), interval(each)) for each in found.values()),
         *(Cell(signed(each.value), interval(each, signed=True)) for each in less.values()),
     )
