@@ -84,7 +84,9 @@ def run(
     with whole_folder(out) as folder:
         results = _scored(task, split, workers, folder)
         result = _described(results, task, floors, left_out, folder)
-        result = replace(result, command=_command(result, store, predictor, out, acceptance))
+        result = replace(
+            result, command=_command(result, store, predictor, out, workers, acceptance)
+        )
         result = _held_to(criteria, result, str(acceptance or ""))
         _write(result, render, folder)
     print(table(result))
@@ -184,9 +186,14 @@ def _spec(store: SceneStore, history_s: float | None, horizon_s: float | None) -
 
 
 def _command(
-    result: EvaluationResult, store: Path, predictor: str, out: Path, acceptance: Path | None
+    result: EvaluationResult,
+    store: Path,
+    predictor: str,
+    out: Path,
+    workers: Workers,
+    acceptance: Path | None,
 ) -> str:
-    """The command line that makes the same result."""
+    """The command line that makes the same result, in the same way."""
     setting = result.setting
     words = {
         "store": store,
@@ -197,6 +204,8 @@ def _command(
         "horizon-s": setting.horizon_s,
         "history-s": setting.history_s,
         "seed": setting.seed,
+        **({} if workers.count is None else {"workers": workers.count}),
+        **({"ray": workers.ray} if workers.ray else {}),
         **({} if acceptance is None else {"acceptance": acceptance}),
     }
     options = [word for name, value in words.items() for word in (f"--{name}", f"{value}")]
