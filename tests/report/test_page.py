@@ -6,11 +6,12 @@ from html.parser import HTMLParser
 import pytest
 
 from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.slices import SLICINGS
+from forecast.evaluation.statistics import MIN_ROWS
 from forecast.report import render
 from forecast.report.document import FORMAT
 from forecast.report.sections import SECTIONS
 from forecast.report.sections.gallery import anchor
-from forecast.report.sections.slices import MIN_ROWS
 
 VOID = {"meta", "wbr", "link", "br", "hr", "img", "input"}
 
@@ -171,9 +172,14 @@ def test_the_document_holds_the_exact_numbers(kalman):
         assert (found["n"], found["low"]) == (mean.n, None)  # two scenes give no interval
     speeds = data["slices"]["data"]["speed"]
     assert sum(each["n"] for each in speeds.values()) == len(kalman.rows)
+    assert list(speeds) == [*SLICINGS["speed"].labels, "unknown"]
+    unknown = speeds.pop("unknown")
+    assert (unknown["n"], unknown["why"], unknown["metrics"]) == (0, "", {})
     assert [each["suppressed"] for each in speeds.values()] == [
         each["n"] < MIN_ROWS for each in speeds.values()
     ]
+    light = data["slices"]["data"]["light"]["unknown"]
+    assert light["why"] == "no description of the scene"
     assert data["provenance"]["data"]["environment"]["tables_sha256"]
     assert data["protocol"]["data"]["setting"]["seed"] == 0
 

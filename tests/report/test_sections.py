@@ -7,7 +7,9 @@ import pytest
 from forecast.evaluation.acceptance import FAIL, PASS, TOO_FEW, Criterion, Outcome
 from forecast.evaluation.numbers import UNDEFINED, number
 from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.slices import SLICINGS
 from forecast.evaluation.statistics import Estimate
+from forecast.evaluation.weighing import WEIGHTED
 from forecast.models.metrics.registry import TUBE_METRICS
 from forecast.report.section import Facts, Figure, Folded, Gallery, Table, Text
 from forecast.report.sections import (
@@ -327,8 +329,30 @@ class TestSlices:
                 few = int(row[1].text) < 30
                 suppressed += few
                 assert all(cell.text == UNDEFINED for cell in row[2:]) or not few
-                assert (row[1].note == "too few") == (few and row[0].text != "unknown")
+                if few and row[0].text != "unknown":
+                    assert row[1].note == ("too few" if int(row[1].text) else "none")
         assert suppressed
+
+    def test_every_label_known_of_is_listed_even_with_nobody(self, kalman):
+        tables = {table.header[0]: table for table in of_kind(slices(kalman), Table)}
+        assert len(tables) == len(SLICINGS)
+        for slicing in SLICINGS.values():
+            listed = [row[0].text for row in tables[slicing.title].rows]
+            assert listed[: len(slicing.labels)] == list(slicing.labels)
+        category = cells(tables["Category"])
+        assert category["wheelchair"][0] == "0"
+        assert category["pedestrian"][0] == str(len(kalman.rows))
+
+    def test_who_is_unknown_is_said_why(self, kalman):
+        tables = of_kind(slices(kalman), Table)
+        unknown = {
+            table.header[0]: row[0].note
+            for table in tables
+            for row in table.rows
+            if row[0].text == "unknown"
+        }
+        assert unknown["Visibility"] == "no visibility annotated"
+        assert all(unknown.values())
 
     def test_holds_the_means_of_the_slice(self, kalman):
         tables = {table.header[0]: table for table in of_kind(slices(kalman), Table)}
@@ -342,9 +366,7 @@ class TestSlices:
                 less = (kalman.values["top1_fde_m"] - floor)[inside].mean()
                 assert row[-2].text == f"{less:+.3f}"
 
-    def test_what_cannot_be_told_apart_is_named_and_weak_labels_are_marked(self, kalman):
-        *_, last = of_kind(slices(kalman), Text)
-        assert "Visibility (nothing known of anybody)" in last.text
+    def test_weak_labels_are_marked(self, kalman):
         labels = dict(kalman.rows.labels)
         labels["light"] = np.where(kalman.rows.movers, "night", "day")
         section = slices(replace(kalman, rows=replace(kalman.rows, labels=labels)))
@@ -383,13 +405,22 @@ class TestTriggering:
 class TestCriticality:
     def test_weighted_error_counts_who_is_of_concern(self, kalman):
         quantities = dict(kalman.rows.quantities)
-        weight = np.zeros(len(kalman.rows))
-        weight[:2] = 1.0, 3.0
+        weight = np.full(len(kalman.rows), 1e-4)
+        weight[:30] = np.arange(1, 31)
         quantities["planner_weight"] = weight
         rows = replace(kalman.rows, quantities=quantities)
         table = of_kind(criticality(replace(kalman, rows=rows)), Table)[1]
-        error = kalman.values["top1_fde_m"]
-        assert cells(table)["weighted_top1_fde_m"][0] == f"{(error[0] + 3 * error[1]) / 4:.3f}"
+        error = np.average(kalman.values["top1_fde_m"][:30], weights=weight[:30])
+        assert cells(table)[WEIGHTED][0] == f"{error:.3f}"
+        assert {row[0].text: row[0].note for row in table.rows}[WEIGHTED].endswith("; 30 origins")
+
+    def test_weighted_error_of_few_is_not_given(self, kalman):
+        weight = np.where(np.arange(len(kalman.rows)) < 29, 1.0, 1e-4)
+        quantities = {**kalman.rows.quantities, "planner_weight": weight}
+        few = replace(kalman, rows=replace(kalman.rows, quantities=quantities))
+        (row,) = (r for r in of_kind(criticality(few), Table)[1].rows if r[0].text == WEIGHTED)
+        assert row[1].text == UNDEFINED
+        assert row[0].note.endswith("29 origins of concern, too few: 30 are needed")
 
     def test_counts_every_origin_once(self, kalman):
         counts = cells(of_kind(criticality(kalman), Table)[0])

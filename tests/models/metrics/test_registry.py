@@ -41,7 +41,11 @@ def scored():
         dt_s=1.0,
         ego=torch.tensor([[0, i, 0.1 * i] for i in range(6)], dtype=torch.float64),
         ego_size_m=(4.1, 1.75),
-        lane_map=LaneMap(drivable_area=Polygons.of([[square]])),
+        lane_map=LaneMap(
+            drivable_area=Polygons.of([[square]]),
+            crosswalks=Polygons.of([[square + 1000]]),
+            walkways=Polygons.of([[square - 1000]]),
+        ),
         tubes=Tubes(
             centre_m=draws[0].numpy(),
             shape_m2=np.broadcast_to(np.diag([4.0, 2.0]), (6, 6, 2, 2)),
