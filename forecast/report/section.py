@@ -17,10 +17,12 @@ class Text:
         text: Plain text.
         tone: ``good``, ``bad``, ``open`` (not decided) or ``plain``: how it bears on the
             predictor; ``flag``: why the numbers must not be taken at their word.
+        overall: Whether it is the word on the whole, to be seen first.
     """
 
     text: str
     tone: str = "plain"
+    overall: bool = False
     kind: ClassVar[str] = "text"
 
 
