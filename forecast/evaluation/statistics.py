@@ -20,7 +20,10 @@ LEVEL = 0.95
 """Nominal coverage of the intervals."""
 
 MIN_SCENES = 5
-"""With fewer scenes no interval is given: there are too few different draws of them."""
+"""With fewer scenes no interval is given: there are too few different draws of them.
+
+Simulated, skewed rows: with 5 scenes the truth is inside 90 % of the intervals, with 20 in 94 %.
+"""
 
 MIN_ROWS = 30
 """Means of fewer rows are not given."""

@@ -43,16 +43,23 @@ def test_is_the_quantile_of_means_of_written_out_resamples():
     assert (found.n, found.scenes) == (len(values), 9)
 
 
-@pytest.mark.parametrize("scenes", [8, 20, 60])
-def test_covers_the_truth_as_often_as_it_says(scenes):
-    """Simulated: 400 data sets of skewed rows in scenes of unequal size."""
+@pytest.mark.parametrize(
+    ("scenes", "least", "most"),
+    [(5, 0.86, 0.93), (8, 0.89, 0.96), (20, 0.91, 0.97), (60, 0.92, 0.98)],
+)
+def test_covers_the_truth_nearly_as_often_as_it_says(scenes, least, most):
+    """Simulated: 400 data sets of skewed rows in scenes of unequal size.
+
+    Few scenes cover less than the 95 % that are said: of 2,000 data sets 89.5 % with 5 scenes, the
+    fewest that get an interval, 91.5 % with 8 and 93.7 % with 20.
+    """
     generator = np.random.default_rng(scenes)
     hits = 0
     for _ in range(400):
         values, names = clustered(generator, scenes)
         found = scene_means({"x": values}, names)["x"]
         hits += found.low <= 1 <= found.high
-    assert 0.90 <= hits / 400 <= 0.98
+    assert least <= hits / 400 <= most
 
 
 def test_rows_drawn_on_their_own_would_cover_far_less():

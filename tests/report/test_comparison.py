@@ -10,7 +10,7 @@ from forecast.evaluation.evaluated import read_evaluation
 from forecast.report import render_comparison
 from forecast.report.document import COMPARISON_FORMAT
 from tests.browser import opened
-from tests.report.test_page import Checked
+from tests.report.test_page import Checked, says_what_is_good
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,13 @@ def test_the_largest_undecided_slices_stand_on_the_page(found):
     )["sections"]["slices"]
     assert {"undecided"} < {row[1] for row in rows(section)} | {"worse"}
     assert any(" to " in row[5] for row in rows(section))
+
+
+def test_every_caption_says_what_good_looks_like(document):
+    blocks = [block for section in document.values() for block in section["blocks"]]
+    captions = [block["caption"] for block in blocks if "caption" in block]
+    assert len(captions) > 3
+    assert [caption for caption in captions if not says_what_is_good(caption)] == []
 
 
 def test_is_whole_without_a_network_on_a_phone(files, tmp_path):

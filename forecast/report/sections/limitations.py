@@ -31,6 +31,8 @@ _ALWAYS = (
     "Energy score and KDE-NLL take equally likely samples for independent draws. Samples that are "
     "spread more evenly, as this package's model draws them, make both look a little better (the "
     "energy score by 1 % on nuScenes mini, 20 samples).",
+    "Intervals of few scenes are a little too narrow: in simulated data those of 5 scenes hold the "
+    "truth 90 % of the time, those of 20 scenes 94 %, not 95 %.",
     "Intervals speak of other scenes like these. They do not cover other cities, sensors, seasons "
     "or annotators.",
 )

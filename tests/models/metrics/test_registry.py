@@ -123,7 +123,9 @@ def test_values_are_those_of_the_functions(scored):
     for name, value in values.items():
         assert value.shape == (6,)
         assert name.startswith("conflict") or value.isfinite().all(), name
-        assert torch.allclose(value, expected[name], equal_nan=True), name
+        torch.testing.assert_close(
+            value, expected[name], rtol=1e-6, atol=1e-9, equal_nan=True, msg=name
+        )
 
 
 def _conflicts(scored):
