@@ -4,6 +4,7 @@ import pytest
 
 from forecast.report import render
 from tests.browser import opened
+from tests.report.test_sections import spread_over
 
 _FIGURES = """[...document.querySelectorAll("svg")].map(svg => {
   const box = svg.getBoundingClientRect(), ink = svg.getBBox();
@@ -83,8 +84,10 @@ def test_the_word_on_the_whole_is_on_the_first_screen(browser, address):
 
 
 @pytest.mark.parametrize("width", [_A4_PX, _LETTER_PX])
-def test_fits_on_paper(browser, address, width):
-    browser.open(address, width)
+def test_fits_on_paper(browser, kalman, tmp_path, width):
+    path = tmp_path / "many.html"  # of so many scenes that every number has its interval
+    path.write_text(render(spread_over(kalman, 12))["report.html"], encoding="utf-8")
+    browser.open(path.as_uri(), width)
     browser.send("Emulation.setEmulatedMedia", media="print")
     assert browser.evaluate(_WIDEST) <= width + 0.5
     browser.send("Emulation.setEmulatedMedia", media="")
