@@ -162,7 +162,7 @@ def _problem(criterion: Criterion, metrics: Collection[str]) -> str:
         if name not in SLICINGS:
             return f"slicing '{name}' is unknown; one of {', '.join(SLICINGS)} is needed"
         labels = SLICINGS[name].labels
-        if labels and label not in labels:
+        if label not in labels and not SLICINGS[name].more:
             return f"{name} has no label '{label}'; one of {', '.join(labels)} is needed"
     strange = [tag for tag in criterion.euro_ncap if tag not in EURO_NCAP]
     if strange:

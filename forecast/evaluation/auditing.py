@@ -10,6 +10,7 @@ from forecast.datasets.windows import WindowSpec
 from forecast.errors import ForecastError
 from forecast.evaluation.audit import Finding, audit
 from forecast.evaluation.filed import FiledPredictor
+from forecast.evaluation.numbers import counted
 from forecast.evaluation.predictors import build
 
 
@@ -64,7 +65,7 @@ def detail(finding: Finding) -> str:
     """By how much and where it was missed; "" where it held exactly."""
     if finding.held is None:
         return ""
-    count = f"; {finding.windows} windows"
+    count = f"; {counted(finding.windows, 'window')}"
     if finding.worst_m == 0:
         return count
     off = "no answer" if finding.worst_m == float("inf") else f"up to {finding.worst_m:.3g} m off"

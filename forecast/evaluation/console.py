@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from forecast.evaluation.numbers import UNDEFINED, number
+from forecast.evaluation.judgement import judge_result
+from forecast.evaluation.numbers import UNDEFINED, counted, number
 from forecast.evaluation.provenance import learnt_by_heart, not_scored
 from forecast.evaluation.result import EvaluationResult, Mean
 
@@ -22,7 +23,7 @@ def tracked(parts: Iterable[Item], scenes: int, label: str) -> Iterator[Item]:
     if sys.stderr.isatty():
         yield from tqdm(parts, label, total=scenes, unit="scene")
         return
-    print(f"evaluate: {label} on {scenes} scenes", file=sys.stderr)
+    print(f"evaluate: {label} on {counted(scenes, 'scene')}", file=sys.stderr)
     yield from parts
 
 
@@ -43,6 +44,7 @@ def table(result: EvaluationResult) -> str:
     dropped = ", ".join(f"{count} {reason}" for reason, count in result.dropped.items())
     lines += ["", f"not scored: {dropped}" if dropped else "not scored: nobody"]
     lines += [f"left out: {name}: {reason}" for name, reason in result.left_out.items()]
+    lines.append(f"verdict: {judge_result(result).sentence}")
     lines += [f"red flag: {flag}" for flag in (learnt_by_heart(result), not_scored(result)) if flag]
     return "\n".join(lines)
 

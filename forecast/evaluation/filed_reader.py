@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,26 @@ from numpy.typing import NDArray
 from forecast.datasets.store import SceneStore
 from forecast.errors import ForecastError
 from forecast.evaluation.filed import Filed, FiledPredictor
+from forecast.scene import AgentKind, Tracks
 
 _TEXTS = ("scene_id", "agent_id")
 _NUMBERS = ("at_us", "sample", "weight", "step", "x_m", "y_m")
 _MODE = -1
 _SUM_TOLERANCE = 1e-3
-_REACH_MPS = 60.0
-"""A first step farther away than this fast is in another frame, or of another agent."""
+_SLACK = 2.0
+_FASTEST_MPS = {
+    AgentKind.PEDESTRIAN: 12.5,
+    AgentKind.CYCLIST: 30.0,
+    AgentKind.VEHICLE: 70.0,
+    AgentKind.EGO: 70.0,
+    AgentKind.STATIC: 12.5,
+}
+"""Nobody moves faster from step to step; positions that do are in another frame, or of others.
+
+About twice what is recorded at most: pedestrians 6.5 m/s (ETH/UCY; 3.8 on nuScenes mini), cyclists
+15, vehicles 31. Who is recorded at more than a `_SLACK`-th of this, as some of Stanford's people
+on wheels, may be predicted `_SLACK` times as fast as that.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +55,20 @@ class _Rows:
 
     def __len__(self) -> int:
         return len(self.at_us)
+
+    @cached_property
+    def future(self) -> NDArray[np.int64]:
+        """Which future each row is of: scene, time, agent and sample ``[R, 4]``."""
+        scene, agent = (
+            np.unique(names.astype(str), return_inverse=True)[1]
+            for names in (self.scene, self.agent)
+        )
+        return np.stack([scene, self.at_us, agent, self.sample], axis=1)
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """The rows in the order of their futures, step after step."""
+        return np.lexsort((self.step, *self.future.T[::-1]))
 
     def refuse(self, bad: NDArray[np.bool_], words: Callable[[int], str]) -> None:
         """Raises `ForecastError` for the first bad row."""
@@ -74,8 +102,10 @@ def read_predictions(
     if len(rows) == 0:
         raise ForecastError(f"{path}: holds no prediction; predict every scored pedestrian")
     _check_numbers(rows)
-    _check_places(rows, store)
-    return FiledPredictor(path.stem, _windows(rows, horizon_steps))
+    start_m, fastest = _check_places(rows, store)
+    windows = _windows(rows, horizon_steps)
+    _check_speeds(rows, start_m, fastest, store.dt_s)
+    return FiledPredictor(path.stem, windows)
 
 
 def read_back(
@@ -213,38 +243,65 @@ def _check_numbers(rows: _Rows) -> None:
     )
 
 
-def _check_places(rows: _Rows, store: SceneStore) -> None:
-    """Scenes, times and agents exist, and predictions start near the agents."""
+def _check_places(
+    rows: _Rows, store: SceneStore
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scenes, times and agents exist.
+
+    Returns:
+        Where each row's agent is when it is predicted ``[R, 2]``, and the speed in m/s that it is
+        held to ``[R]``.
+    """
     rows.refuse(
         ~np.isin(rows.scene, np.array(list(store), object)),
         lambda row: f"{store.path} has no such scene; give one of the store's",
     )
     names, which = np.unique(rows.scene.astype(str), return_inverse=True)
     problem = np.zeros(len(rows), np.int8)
-    distance = np.zeros(len(rows))
+    fastest, start_m = np.zeros(len(rows)), np.zeros((len(rows), 2))
     for index, name in enumerate(names.tolist()):
         mine = np.flatnonzero(which == index)
-        problem[mine], distance[mine] = _places(rows, mine, store, name)
-    first = (rows.step == 1) & (problem == 0) & (distance > _REACH_MPS * store.dt_s)
+        problem[mine], start_m[mine], fastest[mine] = _places(rows, mine, store, name)
     for code, words in (
         (1, "that is no step of the scene; other clock or other dt?"),
         (2, "the scene has no such agent"),
         (3, "the agent is not seen then; predict only who is there"),
     ):
         rows.refuse(problem == code, lambda row, words=words: words)  # type: ignore[misc]
+    return start_m, fastest
+
+
+def _check_speeds(
+    rows: _Rows, start_m: NDArray[np.float64], fastest: NDArray[np.float64], dt_s: float
+) -> None:
+    """Every step of every future is one that such an agent could make.
+
+    Args:
+        rows: The rows.
+        start_m: See `_check_places`.
+        fastest: See there.
+        dt_s: Step length.
+    """
+    order = rows.order
+    begins = rows.step[order] == 1
+    before = np.where(begins[:, None], start_m[order], np.roll(rows.xy_m[order], 1, axis=0))
+    speed = np.zeros(len(rows))
+    speed[order] = np.hypot(*(rows.xy_m[order] - before).T) / dt_s
+    what = {True: "the agent, where it is when predicted", False: "the step before"}
     rows.refuse(
-        first,
+        speed > fastest,
         lambda row: (
-            f"the first step lies {distance[row]:.0f} m from the agent; positions in "
-            "metres of the world's frame are needed"
+            f"the position lies {speed[row] * dt_s:.1f} m from {what[bool(rows.step[row] == 1)]}: "
+            f"{speed[row]:.1f} m/s, more than the {fastest[row]:.1f} m/s that such an agent is "
+            "held to; metres in the world's frame and steps in their order are needed"
         ),
     )
 
 
 def _places(
     rows: _Rows, mine: NDArray[np.int64], store: SceneStore, name: str
-) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-    """What is wrong with some rows of a scene (0: nothing), and how far they are from the agent."""
+) -> tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.float64]]:
+    """What is wrong with some rows of a scene (0: nothing), where the agents are, and how fast."""
     scene = store[name]
     stamps, agents = scene.timestamps_us, scene.tracks.agent_ids
     step = np.clip(np.searchsorted(stamps, rows.at_us[mine]), 0, len(stamps) - 1)
@@ -252,19 +309,25 @@ def _places(
     asked = rows.agent[mine].astype(str)
     place = order[np.clip(np.searchsorted(agents[order], asked), 0, len(agents) - 1)]
     here = scene.tracks.positions_m[place, step] + scene.origin_m
-    distance = np.hypot(*(rows.xy_m[mine] - here).T)
     seen = scene.tracks.valid[place, step]
     problems = [stamps[step] != rows.at_us[mine], agents[place] != asked, ~seen]
     problem = np.select(problems, [1, 2, 3], 0)
-    return problem.astype(np.int8), distance
+    return problem.astype(np.int8), here, _fastest(scene.tracks, scene.dt_s)[place]
+
+
+def _fastest(tracks: Tracks, dt_s: float) -> NDArray[np.float64]:
+    """The speed that each agent's predictions are held to ``[A]``; see `_FASTEST_MPS`."""
+    steps_m = np.diff(tracks.positions_m.astype(np.float64), axis=1)
+    both = tracks.valid[:, 1:] & tracks.valid[:, :-1]
+    recorded = np.where(both, np.hypot(*np.moveaxis(steps_m, -1, 0)), 0.0).max(axis=1, initial=0)
+    usual = [_FASTEST_MPS[AgentKind(kind)] for kind in tracks.kinds.tolist()]
+    return np.maximum(usual, _SLACK * recorded / dt_s)
 
 
 def _windows(rows: _Rows, horizon_steps: int) -> dict[tuple[str, int], Filed]:
     """The rows as windows; every agent has samples 0 to K - 1 and steps 1 to T."""
-    _, scene = np.unique(rows.scene.astype(str), return_inverse=True)
-    _, agent = np.unique(rows.agent.astype(str), return_inverse=True)
-    order = np.lexsort((rows.step, rows.sample, agent, rows.at_us, scene))
-    future = np.stack([scene, rows.at_us, agent, rows.sample], axis=1)[order]
+    order = rows.order
+    future = rows.future[order]
     starts = _starts(future)
     _check_steps(rows, order, starts, horizon_steps)
     heads = order[starts]  # [F] the first row of each future

@@ -200,7 +200,7 @@ def run(
     def score(job: Job, writer: PredictionsWriter) -> Scored:
         return job.score(job.scenes, workers, writer)
 
-    return reported(asked, score, render=render, out=out, acceptance=acceptance)
+    return reported(asked, score, render=render, out=out, workers=workers, acceptance=acceptance)
 
 
 def reported(
@@ -209,6 +209,7 @@ def reported(
     *,
     render: Render,
     out: Path,
+    workers: Workers = Workers(),  # noqa: B008 (frozen)
     acceptance: Path | None,
 ) -> EvaluationResult:
     """Writes what `run` does, with scores from anywhere.
@@ -218,6 +219,7 @@ def reported(
         score: Gives the scores of all scenes, and writes the predictions in their order.
         render: As `run`.
         out: As `run`.
+        workers: Those that the command line names.
         acceptance: As `run`.
     """
     criteria = read_acceptance(acceptance or EXAMPLE, definitions(asked.samples))
@@ -226,7 +228,7 @@ def reported(
         with PredictionsWriter(folder / PREDICTIONS_FILE) as writer:
             scored = score(job, writer)
         result = job.result(scored, folder / PREDICTIONS_FILE)
-        result = replace(result, command=_command(result, asked, out, acceptance))
+        result = replace(result, command=_command(result, asked, out, workers, acceptance))
         result = _held_to(criteria, result, str(acceptance or ""))
         _write(result, render, folder)
     print(table(result))
@@ -283,8 +285,10 @@ def _spec(store: SceneStore, history_s: float | None, horizon_s: float | None) -
     return WindowSpec.of_protocol(store.protocol, store.dt_s, history_s, horizon_s)
 
 
-def _command(result: EvaluationResult, asked: Asked, out: Path, acceptance: Path | None) -> str:
-    """The command line that makes the same result."""
+def _command(
+    result: EvaluationResult, asked: Asked, out: Path, workers: Workers, acceptance: Path | None
+) -> str:
+    """The command line that makes the same result, in the same way."""
     setting = result.setting
     words = {
         "store": asked.store,
@@ -295,6 +299,8 @@ def _command(result: EvaluationResult, asked: Asked, out: Path, acceptance: Path
         "horizon-s": setting.horizon_s,
         "history-s": setting.history_s,
         "seed": setting.seed,
+        **({} if workers.count is None else {"workers": workers.count}),
+        **({"ray": workers.ray} if workers.ray else {}),
         **({} if acceptance is None else {"acceptance": acceptance}),
     }
     options = [word for name, value in words.items() for word in (f"--{name}", f"{value}")]

@@ -36,3 +36,8 @@ def difference(value: float, other: float) -> str:
         return f"{abs(value - other):.3f} more"
     percent = 100 * abs(value - other) / abs(other)
     return f"{percent:.1f} % {'less' if value < other else 'more'}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: ``1 scene``, ``2 scenes``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

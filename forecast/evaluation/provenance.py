@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from forecast.datasets.store import SceneStore
+from forecast.evaluation.numbers import counted
 from forecast.evaluation.result import EvaluationResult
 from forecast.parallel import named
 from forecast.scene import Predictor
@@ -69,7 +70,7 @@ def not_scored(result: EvaluationResult) -> str:
     if not failed:
         return ""
     asked = len(failed) + len(result.setting.scenes)
-    return f"{len(failed)} of {asked} scenes could not be scored: {named(failed)}"
+    return f"{len(failed)} of {counted(asked, 'scene')} could not be scored: {named(failed)}"
 
 
 def learnt_by_heart(result: EvaluationResult) -> str:
@@ -79,6 +80,7 @@ def learnt_by_heart(result: EvaluationResult) -> str:
         return ""
     names = ", ".join(known[:_NAMES_SHOWN]) + (", …" if len(known) > _NAMES_SHOWN else "")
     return (
-        f"{result.predictor} has learnt from {len(known)} of the {scored} scored scenes ({names}); "
-        "these scores say how well it remembers, not how well it predicts"
+        f"{result.predictor} has learnt from {len(known)} of the "
+        f"{counted(scored, 'scored scene')} ({names}); these scores say how well it "
+        "remembers, not how well it predicts"
     )

@@ -125,6 +125,7 @@ def _scores(
 ) -> Scores:
     parts: list[Scores] = []
     before: dict[str, tuple[Case, Prediction]] = {}
+    _warm_up(cases, predictor, samples, seed)
     for case, asked, agent in _questions(cases, predictor):
         rising = case.predict_rising(asked, [samples, samples * selected.OVERSAMPLING], seed)
         start = time.perf_counter()
@@ -158,6 +159,12 @@ def _scores(
         )
         before[agent] = (case, prediction)
     return joined_scores(parts)
+
+
+def _warm_up(cases: list[Case], predictor: NamedPredictor, samples: int, seed: int) -> None:
+    """Asks the first question once untimed, so that no time is that of compiling or loading."""
+    case, asked, _ = next(_questions(cases, predictor))
+    case.predict(asked, samples, seed)
 
 
 def _questions(

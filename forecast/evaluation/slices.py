@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.surroundings import CROWD_RADIUS_M, Surroundings
+from forecast.evaluation.surroundings import CROWD_RADIUS_M, LANE_REACH_M, Surroundings
+from forecast.models.metrics.map_compliance import LAYERS
 
 Labels = NDArray[np.str_]
 
@@ -39,7 +40,9 @@ class Slicing:
         function: Labels ``[N]`` of the scored pedestrians of a window.
         title: Heading.
         definition: What the labels mean, in one sentence.
-        labels: The labels in the order of the report; empty: as found, by name.
+        labels: The labels that are known of, in the order of the report.
+        unknown: What was missing where a label is `UNKNOWN`; "" where none can be.
+        more: Whether data bring labels of their own, which follow those known of, by name.
         weak: Whether the labels come from free text about the whole scene.
     """
 
@@ -47,6 +50,8 @@ class Slicing:
     title: str
     definition: str
     labels: tuple[str, ...] = ()
+    unknown: str = ""
+    more: bool = False
     weak: bool = False
 
 
@@ -107,25 +112,22 @@ def _crossing(s: Surroundings) -> Labels:
     return np.where(mean_speed < STANDING_MPS, "standing", moving)
 
 
+_GROUNDS = ("crosswalk", "walkway", "carriageway", "elsewhere")
+
+
 def _ground(s: Surroundings) -> Labels:
-    found = _everybody(s, UNKNOWN if s.on("drivable_area") is None else "elsewhere")
-    parts = {
-        "carriageway": "drivable_area",
-        "walkway": "walkways",
-        "crosswalk": "crosswalks",
-    }
-    for name, part in parts.items():
-        here = s.on(part)
-        found = found if here is None else np.where(here[:, 0], name, found)
-    return found
+    parts = [s.on(layer) for layer in LAYERS]
+    known = [part[:, 0] for part in parts if part is not None]
+    if len(known) < len(parts):
+        return _everybody(s, UNKNOWN)
+    return np.select(known, _GROUNDS[:3], _GROUNDS[3])
 
 
 def _jaywalking(s: Surroundings) -> Labels:
-    road, marked = s.on("drivable_area"), s.on("crosswalks")
-    if road is None or marked is None:
+    marked, walkway, road = (s.on(layer) for layer in LAYERS)
+    if road is None or marked is None or walkway is None:
         return _everybody(s, UNKNOWN)
-    walkway = s.on("walkways")
-    off = road & ~marked if walkway is None else road & ~marked & ~walkway
+    off = road & ~marked & ~walkway
     crossing = _crossing(s) == "crossing"
     return np.where(crossing & off.any(axis=1) & ~(road & marked).any(axis=1), "yes", "no")
 
@@ -145,6 +147,13 @@ _SPEEDS = ("< 0.3 m/s", "0.3-1 m/s", "1-1.7 m/s", ">= 1.7 m/s")
 
 def _speed(s: Surroundings) -> Labels:
     return _binned(s.speed_mps, (STANDING_MPS, 1.0, 1.7), _SPEEDS)
+
+
+_CATEGORIES = (
+    *("adult", "child", "wheelchair", "stroller", "personal_mobility"),
+    *("police_officer", "construction_worker"),
+)
+"""nuScenes' categories of pedestrians."""
 
 
 def _category(s: Surroundings) -> Labels:
@@ -197,6 +206,10 @@ def _driving_side(s: Surroundings) -> Labels:
     return _everybody(s, _DRIVING_SIDES.get(country, UNKNOWN))
 
 
+_NO_LAYER = "no crosswalks, no walkways or no drivable area in the map"
+_NO_WAY = "no ego at every step up to the horizon"
+_NO_WORDS = "no description of the scene"
+
 SLICINGS: Mapping[str, Slicing] = MappingProxyType(
     {
         "ego_distance": Slicing(
@@ -204,6 +217,7 @@ SLICINGS: Mapping[str, Slicing] = MappingProxyType(
             "Distance to the ego",
             "Distance of centres at the origin.",
             _DISTANCES,
+            unknown="no ego at the origin",
         ),
         "ego_path": Slicing(
             _ego_path,
@@ -211,6 +225,7 @@ SLICINGS: Mapping[str, Slicing] = MappingProxyType(
             "Whether the pedestrian is in, enters or stays out of what the ego really drives over "
             "within the horizon, with 1 m to either side.",
             ("in the path", "enters", "stays out"),
+            unknown=_NO_WAY,
         ),
         "ego_motion": Slicing(
             _ego_motion,
@@ -218,12 +233,14 @@ SLICINGS: Mapping[str, Slicing] = MappingProxyType(
             "What the ego really does within the horizon: drives less than 1 m, turns by more than "
             "30° or neither.",
             ("standing", "driving on", "turning"),
+            unknown=_NO_WAY,
         ),
         "time_to_collision": Slicing(
             _time_to_collision,
             "Time to collision",
             "When pedestrian and ego would touch if both kept their velocity of the origin.",
             _TIMES,
+            unknown="no ego at the origin and the step before",
         ),
         "crossing": Slicing(
             _crossing,
@@ -231,20 +248,23 @@ SLICINGS: Mapping[str, Slicing] = MappingProxyType(
             f"Standing: under {STANDING_MPS} m/s on average over the horizon. Crossing: on the "
             "drivable area at some step, displaced at more than 45° to the nearest lane.",
             ("crossing", "along the road", "off the road", "standing"),
+            unknown="no drivable area in the map, or no lane within "
+            f"{LANE_REACH_M:g} m to tell its direction",
         ),
         "ground": Slicing(
             _ground,
             "Ground",
             "Where the pedestrian is at the origin; a crosswalk comes before a walkway, and that "
             "before the carriageway (the drivable area).",
-            ("crosswalk", "walkway", "carriageway", "elsewhere"),
+            _GROUNDS,
+            unknown=_NO_LAYER,
         ),
         "jaywalking": Slicing(
             _jaywalking,
             "Jaywalking",
-            "Crossing the drivable area within the horizon without touching a crosswalk on it; "
-            "unknown where the map has no crosswalks.",
+            "Crossing the drivable area within the horizon without touching a crosswalk on it.",
             ("yes", "no"),
+            unknown=_NO_LAYER,
         ),
         "change": Slicing(
             _change,
@@ -254,12 +274,15 @@ SLICINGS: Mapping[str, Slicing] = MappingProxyType(
             ("starting", "stopping", "turning", "walking on", "standing on"),
         ),
         "speed": Slicing(_speed, "Speed", "Speed of the last observed step.", _SPEEDS),
-        "category": Slicing(_category, "Category", "The dataset's own category."),
+        "category": Slicing(
+            _category, "Category", "The dataset's own category.", _CATEGORIES, more=True
+        ),
         "visibility": Slicing(
             _visibility,
             "Visibility",
             "Share of the pedestrian that is visible in the cameras at the origin, as annotated.",
             _VISIBILITIES,
+            unknown="no visibility annotated",
         ),
         "gaps": Slicing(
             _gaps,
@@ -281,6 +304,7 @@ SLICINGS: Mapping[str, Slicing] = MappingProxyType(
             "Light",
             "Whether the scene's description says night.",
             ("night", "day"),
+            unknown=_NO_WORDS,
             weak=True,
         ),
         "weather": Slicing(
@@ -288,6 +312,7 @@ SLICINGS: Mapping[str, Slicing] = MappingProxyType(
             "Weather",
             "Whether the scene's description says rain.",
             ("rain", "dry"),
+            unknown=_NO_WORDS,
             weak=True,
         ),
         "jaywalker": Slicing(
@@ -295,14 +320,22 @@ SLICINGS: Mapping[str, Slicing] = MappingProxyType(
             "Scenes with a jaywalker",
             "Whether the scene's description speaks of a jaywalker, anybody in it.",
             ("with a jaywalker", "without"),
+            unknown=_NO_WORDS,
             weak=True,
         ),
-        "city": Slicing(_city, "City", "Where the scene was recorded."),
+        "city": Slicing(
+            _city,
+            "City",
+            "Where the scene was recorded.",
+            unknown="no place in the data",
+            more=True,
+        ),
         "driving_side": Slicing(
             _driving_side,
             "Driving side",
             "Side of the road that traffic keeps to, by city.",
             ("left", "right"),
+            unknown="a city whose side of the road is not on record",
         ),
     }
 )

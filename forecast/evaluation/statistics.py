@@ -20,7 +20,13 @@ LEVEL = 0.95
 """Nominal coverage of the intervals."""
 
 MIN_SCENES = 5
-"""With fewer scenes no interval is given: there are too few different draws of them."""
+"""With fewer scenes no interval is given: there are too few different draws of them.
+
+Simulated, skewed rows: with 5 scenes the truth is inside 90 % of the intervals, with 20 in 94 %.
+"""
+
+MIN_ROWS = 30
+"""Means of fewer rows are not given."""
 
 RESAMPLES = 2000
 _SEED = 0
@@ -78,6 +84,42 @@ def scene_means(
     total = _by_scene(np.where(known, table, 0.0) * scale[:, None], scene)
     estimates = _estimates(total, _by_scene(share, scene), _by_scene(known * 1.0, scene))
     return dict(zip(values, estimates, strict=True))
+
+
+def distance_change(
+    before: NDArray[Any], after: NDArray[Any], scene_ids: NDArray[np.str_]
+) -> Estimate:
+    """How much farther from 0 the mean of one column is than that of another.
+
+    For what is to be met, such as a coverage: give each value less what its mean should be. The
+    interval is as in `scene_means`, both means from the same draws.
+
+    Args:
+        before: Values of A less what their mean should be ``[N]``; rows with NaN do not count.
+        after: The same of B ``[N]``.
+        scene_ids: Scene of each row ``[N]``.
+
+    Returns:
+        The distance of B's mean less that of A's; below 0 B is nearer.
+    """
+    known = ~np.isnan(before) & ~np.isnan(after)
+    names, scene = np.unique(scene_ids[known], return_inverse=True)
+    if len(names) == 0:
+        return Estimate(np.nan, np.nan, np.nan, 0, 0)
+    columns = np.stack([before[known], after[known], np.ones(known.sum())], axis=1)
+    sums = _by_scene(columns.astype(np.float64), scene)  # [S, 3]
+    change = _farther(sums.sum(axis=0, keepdims=True))[0]
+    low = high = np.nan
+    if len(names) >= MIN_SCENES:
+        tail = _tail(len(names))
+        low, high = np.quantile(_farther(_draws(len(names)) @ sums), [tail, 1 - tail])
+    return Estimate(float(change), float(low), float(high), int(known.sum()), len(names))
+
+
+def _farther(sums: Floats) -> Floats:
+    """``|after| - |before|`` of the means ``[B]``, from sums and counts ``[B, 3]``."""
+    means = np.abs(sums[:, :2] / sums[:, 2:])
+    return means[:, 1] - means[:, 0]
 
 
 def _by_scene(columns: Floats, scene: NDArray[np.int64]) -> Floats:

@@ -27,7 +27,7 @@ _CORRIDOR_MARGIN_M = 1.0
 CROWD_RADIUS_M = 3.0
 """Who stands nearer than this is company."""
 
-_LANE_REACH_M = 15.0
+LANE_REACH_M = 15.0
 """A lane farther away says nothing of the direction of the street."""
 
 
@@ -202,12 +202,12 @@ class Surroundings:
     def angle_to_lane_rad(self) -> Floats:
         """Angle, 0 to pi/2, of the displacement over the horizon to the nearest lane's direction.
 
-        NaN where no lane is within `_LANE_REACH_M` of the middle of the way.
+        NaN where no lane is within `LANE_REACH_M` of the middle of the way.
         """
         nearest, angle = _nearest_lane(self.lane_map, (self.now_m + self.future_m[:, -1]) / 2)
         dx, dy = (self.future_m[:, -1] - self.now_m).T
         off = np.abs(geometry.wrap_angle(np.arctan2(dy, dx) - angle))
-        return np.where(nearest <= _LANE_REACH_M, np.minimum(off, np.pi - off), np.nan)
+        return np.where(nearest <= LANE_REACH_M, np.minimum(off, np.pi - off), np.nan)
 
 
 def _dense(poses: Floats, parts: int = 5) -> Floats:

@@ -170,8 +170,8 @@ def rows_table(result: EvaluationResult) -> pa.Table:
 
     Columns: ``predictor, scene_id, sample_token, at, at_us, agent_id, category, mover``; the
     quantities of `QUANTITIES`; ``slice.<name>`` for each slicing ("" where unknown); every metric
-    of the predictor by its own name; ``error_top1_<t>s_m`` at each predicted step. NaN: not
-    defined.
+    of the predictor by its own name; ``recorded.<metric>``, the recorded world's value where that
+    is the one to reach; ``error_top1_<t>s_m`` at each predicted step. NaN: not defined.
     """
     rows = result.rows
     names = {
@@ -188,6 +188,7 @@ def rows_table(result: EvaluationResult) -> pa.Table:
         "mover": rows.movers,
         **rows.quantities,
         **result.values,
+        **{f"{RECORDED}.{name}": values for name, values in result.recorded.items()},
         **{
             f"error_top1_{time:g}s_m": result.errors_m["top1"][:, step]
             for step, time in enumerate(result.times_s)

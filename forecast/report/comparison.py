@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -10,18 +10,30 @@ from matplotlib.axes import Axes
 
 from forecast.drawing import LIGHT
 from forecast.evaluation.acceptance import FAIL, PASS, Outcome
-from forecast.evaluation.compare import BETTER, OPEN, WORSE, Change, Comparison, Evaluated
-from forecast.evaluation.numbers import interval, number, signed
+from forecast.evaluation.changes import (
+    BETTER,
+    LESS,
+    LOST,
+    NEITHER,
+    NEW,
+    OPEN,
+    STATED,
+    WHOLE,
+    WORSE,
+    Change,
+)
+from forecast.evaluation.compare import Comparison, rows_of
+from forecast.evaluation.evaluated import Evaluated
+from forecast.evaluation.numbers import UNDEFINED, counted, interval, number, signed
 from forecast.evaluation.output import COMPARISON_DOCUMENT_FILE, COMPARISON_FILE
-from forecast.evaluation.statistics import MIN_SCENES
+from forecast.evaluation.statistics import MIN_ROWS, MIN_SCENES
 from forecast.report.document import COMPARISON_FORMAT, document
 from forecast.report.page import page
 from forecast.report.section import Block, Cell, Facts, Figure, Folded, Section, Table, Text
 from forecast.report.style import svg
 
-_TONES = {WORSE: "fail", OPEN: "too-few", BETTER: "pass"}
+_TONES = {LOST: "fail", WORSE: "fail", OPEN: "too-few", BETTER: "pass", NEW: "", STATED: ""}
 _MARKS = {WORSE: ("^", LIGHT.mode), OPEN: ("o", LIGHT.muted), BETTER: ("v", LIGHT.truth)}
-_WHOLE = ("all", "movers")
 _LEAST = 1e-3
 _DRAWN = (
     *("top1_fde_m", "mean_fde_m", "min_fde_", "selected_min_fde_", "joint_fde_m", "energy_score_m"),
@@ -45,19 +57,26 @@ def _verdict(found: Comparison) -> Section:
     facts = (
         ("A, the old", found.old.name),
         ("B, the new", found.new.name),
-        ("Data", f"{setting['source']}, {setting['split']}: {found.scenes} scenes"),
-        ("Paired", f"{found.origins} origins, {setting['horizon_s']:g} s ahead"),
+        ("Data", f"{setting['source']}, {setting['split']}: {counted(found.scenes, 'scene')}"),
+        ("Paired", f"{counted(found.origins, 'origin')}, {setting['horizon_s']:g} s ahead"),
     )
     counts = {verdict: len(found.of_verdict(verdict)) for verdict in _TONES}
-    words: list[Block] = [Facts(facts), _gate(found)]
+    words: list[Block] = [Facts(facts), _gate(found), *_losses(found)]
     if found.scenes < MIN_SCENES:
-        few = f"{found.scenes} scenes are too few for intervals: nothing is surely worse or better."
-        words.append(Text(few, "open"))
+        few = f"Too few for intervals ({counted(found.scenes, 'scene')}): nothing is surely worse"
+        words.append(Text(f"{few} or better.", "open"))
     for verdict, tone in ((WORSE, "bad"), (BETTER, "good")):
         if counts[verdict]:
-            many = f"{counts[verdict]} of {sum(counts.values())} means"
+            asked = sum(counts[each] for each in (WORSE, OPEN, BETTER))
+            many = f"{counts[verdict]} of {asked} means"
             words.append(Text(f"B is surely {verdict} in {many}.", tone))
-    data = {"a": found.old.name, "b": found.new.name, "counts": counts, "broken": found.broken}
+    data = {
+        "a": found.old.name,
+        "b": found.new.name,
+        "counts": counts,
+        "broken": found.broken,
+        "forsaken": found.forsaken,
+    }
     return Section("verdict", "Verdict", tuple(words), data)
 
 
@@ -70,6 +89,21 @@ def _gate(found: Comparison) -> Text:
     return Text(f"B fails none of the {met} acceptance criteria that A meets.", "good")
 
 
+def _losses(found: Comparison) -> list[Text]:
+    """Metrics and guarantees that A has and B does not."""
+    texts = []
+    if found.forsaken:
+        texts.append(Text(f"Guarantees that A gives and B breaks: {_list(found.forsaken)}.", "bad"))
+    lost = dict.fromkeys(change.metric for change in found.of_verdict(LOST))
+    if lost:
+        texts.append(Text(f"Metrics that A has and B does not: {_list(lost)}.", "bad"))
+    return texts
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
 def _criteria(found: Comparison) -> Section:
     """The criteria of A, those that B breaks first."""
     pairs = list(zip(found.before, found.after, strict=True))
@@ -77,9 +111,10 @@ def _criteria(found: Comparison) -> Section:
     rows = tuple(
         (
             Cell(before.criterion.id, before.criterion.condition),
+            *(_verdict_cell(outcome) for outcome in (before, after)),
+            *(_found_cell(outcome) for outcome in (before, after)),
             Cell(before.criterion.demand),
             Cell(str(before.found.n)),
-            *(cell for outcome in (before, after) for cell in _outcome(outcome)),
         )
         for before, after in pairs
     )
@@ -87,7 +122,7 @@ def _criteria(found: Comparison) -> Section:
         "A's acceptance criteria, held against both on the paired origins. Good: nothing that A "
         "passes is failed by B."
     )
-    header = ("criterion", "demand", "origins", "A", "A's verdict", "B", "B's verdict")
+    header = ("criterion", "A's verdict", "B's verdict", "A", "B", "demand", "origins")
     data = {
         before.criterion.id: {
             "a": {"found": before.found, "verdict": before.verdict},
@@ -95,17 +130,21 @@ def _criteria(found: Comparison) -> Section:
         }
         for before, after in pairs
     }
-    return Section("criteria", "Acceptance criteria", (Table(caption, header, rows),), data)
+    table = Table(caption, header, rows, cards=True)
+    return Section("criteria", "Acceptance criteria", (table,), data)
 
 
-def _outcome(outcome: Outcome) -> tuple[Cell, Cell]:
-    found = Cell(number(outcome.found.value), interval(outcome.found))
-    return found, Cell(outcome.verdict, tone=outcome.verdict.replace(" ", "-"))
+def _verdict_cell(outcome: Outcome) -> Cell:
+    return Cell(outcome.verdict, tone=outcome.verdict.replace(" ", "-"))
+
+
+def _found_cell(outcome: Outcome) -> Cell:
+    return Cell(number(outcome.found.value), interval(outcome.found))
 
 
 def _overall(found: Comparison) -> Section:
     """All metrics of everybody and of movers."""
-    whole = [change for change in found.changes if change.where in _WHOLE]
+    whole = [change for change in found.changes if change.where in WHOLE]
     drawn = [change for change in whole if _is_drawn(change)]
     blocks: tuple[Block, ...] = (_table(whole, "Every metric of all origins and of movers."),)
     if drawn:
@@ -116,18 +155,24 @@ def _overall(found: Comparison) -> Section:
 def _is_drawn(change: Change) -> bool:
     """Whether a change is in the figure; nothing is a share of 0."""
     main = change.where == "movers" and change.metric.startswith(_DRAWN)
-    return main and abs(change.before) > _LEAST
+    return main and change.verdict in _MARKS and abs(change.before) > _LEAST
 
 
 def _slices(found: Comparison) -> Section:
-    """What is surely worse or better in a slice."""
-    inside = [change for change in found.changes if change.where not in _WHOLE]
+    """What is lost or surely worse or better in a slice, and the largest of what is undecided."""
+    inside = [change for change in found.changes if change.where not in WHOLE]
     decided = [change for change in inside if change.verdict != OPEN]
+    undecided = len(inside) - len(decided)
+    largest = [change for change in found.largest_open if change.where not in WHOLE]
     blocks: list[Block] = []
     if decided:
         blocks.append(_table(decided, "The slices in which B is surely worse or better."))
-    undecided = len(inside) - len(decided)
-    blocks.append(Text(f"Undecided in slices: {undecided}; compare.json holds them."))
+    if largest:
+        blocks.append(_table(largest, "The largest of the undecided changes that are in slices."))
+    blocks.append(Text(f"Undecided in slices: {undecided}; compare.json holds them all."))
+    if found.small:
+        few = _list(f"{where} ({count})" for where, count in found.small.items())
+        blocks.append(Text(f"Not compared, fewer than {MIN_ROWS} origins: {few}."))
     return Section("slices", "Slices", tuple(blocks), {"changes": _data(inside)})
 
 
@@ -135,19 +180,28 @@ def _table(changes: Sequence[Change], whom: str) -> Table:
     rows = tuple(
         (
             Cell(change.metric, change.where),
+            Cell(change.verdict, tone=_TONES[change.verdict]),
             Cell(number(change.before)),
             Cell(number(change.after)),
-            Cell(signed(change.difference.value), interval(change.difference, signed=True)),
-            Cell(str(change.difference.n)),
-            Cell(change.verdict, tone=_TONES[change.verdict]),
+            Cell(signed(change.difference.value), _to_meet(change)),
+            Cell(interval(change.difference, signed=True) or UNDEFINED),
+            Cell(rows_of(change) if change.sampled else UNDEFINED),
         )
         for change in changes
     )
     caption = (
-        f"{whom} Regressions first. B less A is paired origin by origin, with 95 % intervals from "
-        "a bootstrap over scenes; less is better in every row. Good is below 0, interval and all."
+        f"{whom} What B has lost and regressions first. The change is B less A, paired origin by "
+        "origin, with 95 % intervals from a bootstrap over scenes; less is better. Where a value "
+        "is to be met (coverage its level, collisions and the way on the road the recorded "
+        "world's), the change is how much farther B is from it. Good is below 0, interval and all. "
+        "Stated: two numbers without rows, or neither less nor more is good by itself."
     )
-    return Table(caption, ("metric", "A", "B", "B less A", "origins", "verdict"), rows)
+    header = ("metric", "verdict", "A", "B", "change", "95 %", "origins")
+    return Table(caption, header, rows, cards=True)
+
+
+def _to_meet(change: Change) -> str:
+    return "" if change.aim in (LESS, NEITHER) else f"from {change.aim}"
 
 
 def _figure(changes: Sequence[Change]) -> Figure:
@@ -177,8 +231,10 @@ def _data(changes: Sequence[Change]) -> list[dict[str, object]]:
         {
             "where": change.where,
             "metric": change.metric,
+            "aim": change.aim,
             "a": change.before,
             "b": change.after,
+            "counts": change.counts,
             "difference": change.difference,
             "verdict": change.verdict,
         }

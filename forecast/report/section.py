@@ -17,10 +17,12 @@ class Text:
         text: Plain text.
         tone: ``good``, ``bad``, ``open`` (not decided) or ``plain``: how it bears on the
             predictor; ``flag``: why the numbers must not be taken at their word.
+        overall: Whether it is the word on the whole, to be seen first.
     """
 
     text: str
     tone: str = "plain"
+    overall: bool = False
     kind: ClassVar[str] = "text"
 
 
@@ -59,12 +61,14 @@ class Cell:
         note: A second, smaller line.
         best: Whether it is the best of its row.
         tone: ``pass``, ``fail`` or ``too-few``: a verdict to be seen at a glance.
+        link: Anchor of a picture that shows it; "" for none.
     """
 
     text: str
     note: str = ""
     best: bool = False
     tone: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,13 @@ class Table:
         caption: What it shows and what good looks like.
         header: Names of the columns.
         rows: Cells of each row, as many as there are columns.
+        cards: Whether each row becomes a card on a phone, so that no column is out of sight.
     """
 
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    cards: bool = False
     kind: ClassVar[str] = "table"
 
 
@@ -90,10 +96,14 @@ class Figure:
     Attributes:
         caption: What it shows and what good looks like.
         svg: The drawing.
+        anchor: What links to it name; "" for none.
+        key: What its colours mean: names of colours of `forecast.drawing.Palette` and words.
     """
 
     caption: str
     svg: Markup
+    anchor: str = ""
+    key: tuple[tuple[str, str], ...] = ()
     kind: ClassVar[str] = "figure"
 
 

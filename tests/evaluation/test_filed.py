@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from forecast import ForecastError
+from forecast.datasets.eth_ucy import EthUcySource
+from forecast.datasets.nuscenes import NuScenesSource
 from forecast.datasets.windows import WindowSpec
 from forecast.evaluation import evaluate
 from forecast.evaluation.case import Case
-from forecast.evaluation.filed_reader import read_predictions
+from forecast.evaluation.filed_reader import _FASTEST_MPS, _fastest, read_predictions
 from forecast.evaluation.writers import PredictionsWriter, predictions_table
 from forecast.models.baselines import Kalman, KMeansResiduals
+from forecast.scene import AgentKind
 
 SPEC = WindowSpec(history_steps=5, horizon_steps=12)
 VAL = ["street-3", "street-4"]
@@ -39,8 +43,46 @@ def read(store, path: Path):
 
 
 @pytest.fixture(scope="module")
+def nuscenes_source(nuscenes_root):
+    return NuScenesSource(nuscenes_root, "v1.0-mini", with_map=False)
+
+
+@pytest.fixture(scope="module")
+def eth_ucy_source(eth_ucy_root):
+    return EthUcySource(eth_ucy_root)
+
+
+@pytest.fixture(scope="module")
 def rows(store, tmp_path_factory) -> dict[str, list]:
     return pq.read_table(written(store, tmp_path_factory.mktemp("filed"))).to_pydict()
+
+
+def test_who_is_recorded_faster_may_be_predicted_faster(store):
+    scene = store[VAL[0]]
+    usual = _fastest(scene.tracks, scene.dt_s)
+    assert usual.tolist() == [_FASTEST_MPS[AgentKind(kind)] for kind in scene.tracks.kinds]
+    quick = replace(scene.tracks, positions_m=scene.tracks.positions_m * 30)
+    step = np.hypot(*np.moveaxis(np.diff(quick.positions_m, axis=1), -1, 0)) / scene.dt_s
+    recorded = np.nanmax(np.where(quick.valid[:, 1:] & quick.valid[:, :-1], step, 0), axis=1)
+    expected = np.maximum(usual, 2 * recorded)
+    assert (expected > usual).any()
+    np.testing.assert_allclose(_fastest(quick, scene.dt_s), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["nuscenes", "eth_ucy"])
+def test_nobody_in_real_data_is_near_the_bounds(name, request):
+    """The bounds have room: what is recorded stays below 0.6 of them."""
+    source = request.getfixturevalue(f"{name}_source")
+    fastest = dict.fromkeys(AgentKind, 0.0)
+    for scene in (source.read(scene)[0] for scene in source.scene_names()):
+        tracks = scene.tracks
+        both = tracks.valid[:, 1:] & tracks.valid[:, :-1]
+        step = np.hypot(*np.moveaxis(np.diff(tracks.positions_m, axis=1), -1, 0)) / scene.dt_s
+        for kind in np.unique(tracks.kinds):
+            top = np.where(both, step, 0)[tracks.kinds == kind].max()
+            fastest[AgentKind(kind)] = max(fastest[AgentKind(kind)], float(top))
+    assert fastest[AgentKind.PEDESTRIAN] > 3
+    assert all(top < 0.6 * _FASTEST_MPS[kind] for kind, top in fastest.items())
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -83,8 +125,6 @@ class TestChallenge:
     @pytest.fixture
     def named(self, tmp_path):
         """A store whose frames have names."""
-        from dataclasses import replace
-
         from forecast.datasets.store import prepare
         from tests.streets import StreetSource
 
@@ -205,11 +245,38 @@ class TestBadRows:
             (set_to("at_us", 40, 123), "that is no step of the scene"),
             (set_to("step", 40, 99), "steps 1 to 12, each once, are needed"),
             (without(40), "steps 1 to 12, each once, are needed"),
-            (set_to("x_m", 12, 9999.0), "positions in metres of the world's frame are needed"),
+            (set_to("x_m", 12, 9999.0), "metres in the world's frame and steps in their order"),
         ],
     )
     def test_are_named(self, store, tmp_path, rows, change, words):
         assert words in self.refused(store, tmp_path, rows, change)
+
+    def test_a_last_step_that_nobody_can_reach(self, store, tmp_path, rows):
+        last = rows["step"].index(12)
+        said = self.refused(store, tmp_path, rows, set_to("x_m", last, rows["x_m"][last] + 5000))
+        assert f": row {last} (" in said
+        assert "step 12): the position lies 500" in said
+        assert " m from the step before: " in said
+        assert "more than the 12.5 m/s that such an agent is held to" in said
+
+    @pytest.mark.parametrize("column", ["x_m", "y_m"])
+    @pytest.mark.parametrize("shift_m", [10.0, -10.0])
+    def test_everything_shifted_as_in_another_frame(self, store, tmp_path, rows, column, shift_m):
+        def change(changed):
+            changed[column] = [place + shift_m for place in changed[column]]
+
+        said = self.refused(store, tmp_path, rows, change)
+        assert " m from the agent, where it is when predicted: " in said
+        assert "step 1): " in said
+
+    def test_steps_out_of_order(self, store, tmp_path, rows):
+        def change(changed):
+            changed["step"] = [13 - step if step in (1, 12) else step for step in changed["step"]]
+            changed["x_m"] = [
+                x + 3.0 * step for x, step in zip(changed["x_m"], rows["step"], strict=True)
+            ]
+
+        assert "than the 12.5 m/s" in self.refused(store, tmp_path, rows, change)
 
     def test_weights_that_do_not_sum_to_1(self, store, tmp_path, rows):
         def change(changed):

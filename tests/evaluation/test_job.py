@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from forecast import ForecastError, Scene
+from forecast import ForecastError, Scene, cli
 from forecast.datasets.store import SceneStore, prepare
 from forecast.datasets.windows import WindowSpec, origins
 from forecast.evaluation import EvaluationResult, run
@@ -202,6 +203,23 @@ class TestFiles:
         assert results[ours].command == f"{results[None].command} --acceptance {ours}"
         hashes = {file: result.acceptance_sha256 for file, result in results.items()}
         assert hashes[ours] == hashlib.sha256(ours.read_bytes()).hexdigest() != hashes[None]
+
+    def test_the_command_names_the_workers(self, store, tmp_path):
+        results = {
+            count: run(
+                store=store.path,
+                split="val",
+                predictor="stationary",
+                out=tmp_path / "out",
+                render=page,
+                horizon_s=2.0,
+                workers=Workers(count),
+            )
+            for count in (None, 2)
+        }
+        assert results[2].command == f"{results[None].command} --workers 2"
+        said = cli._parser().parse_args(shlex.split(results[2].command)[1:])
+        assert (said.workers, said.ray, said.split) == (2, "", "val")
 
     def test_the_report_is_what_is_rendered_from_the_whole_result(self, store, tmp_path):
         results = []

@@ -1,6 +1,6 @@
 import pytest
 
-from forecast.evaluation.numbers import UNDEFINED, difference, interval, number, signed
+from forecast.evaluation.numbers import UNDEFINED, counted, difference, interval, number, signed
 from forecast.evaluation.statistics import Estimate
 
 
@@ -34,3 +34,7 @@ def test_interval():
     assert interval(found) == "-0.250 to 1.000"
     assert interval(found, signed=True) == "-0.250 to +1.000"
     assert interval(found._replace(low=float("nan"), high=float("nan"))) == ""
+
+
+def test_one_thing_is_no_plural():
+    assert [counted(n, "scene") for n in (0, 1, 2)] == ["0 scenes", "1 scene", "2 scenes"]

@@ -30,7 +30,8 @@ class Meeting(StreetSource):
         meets = [[-5.0, 5.0], [-5.0, 5.0], [-3.1, 5.0], [-1.0, 5.0]]
         crosses = [[3.0, 2.0], [3.0, 2.0], [3.0, 1.0], [3.0, 0.0]]
         kinds = [AgentKind.PEDESTRIAN] * 3
-        road = LaneMap(drivable_area=Polygons.of([[ROAD]]))
+        far = Polygons.of([[ROAD + 1000]])
+        road = LaneMap(drivable_area=Polygons.of([[ROAD]]), crosswalks=far, walkways=far)
         positions = [stands, meets, crosses]
         return Scene.from_arrays(positions, kinds, 0.5, id=name, lane_map=road), {}
 

@@ -3,7 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecast.evaluation.statistics import MIN_SCENES, RESAMPLES, _tail, scene_means
+from forecast.evaluation.statistics import (
+    MIN_SCENES,
+    RESAMPLES,
+    _tail,
+    distance_change,
+    scene_means,
+)
 
 
 def clustered(generator, scenes: int, rows: int = 8) -> tuple[np.ndarray, np.ndarray]:
@@ -37,16 +43,23 @@ def test_is_the_quantile_of_means_of_written_out_resamples():
     assert (found.n, found.scenes) == (len(values), 9)
 
 
-@pytest.mark.parametrize("scenes", [8, 20, 60])
-def test_covers_the_truth_as_often_as_it_says(scenes):
-    """Simulated: 400 data sets of skewed rows in scenes of unequal size."""
+@pytest.mark.parametrize(
+    ("scenes", "least", "most"),
+    [(5, 0.86, 0.93), (8, 0.89, 0.96), (20, 0.91, 0.97), (60, 0.92, 0.98)],
+)
+def test_covers_the_truth_nearly_as_often_as_it_says(scenes, least, most):
+    """Simulated: 400 data sets of skewed rows in scenes of unequal size.
+
+    Few scenes cover less than the 95 % that are said: of 2,000 data sets 89.5 % with 5 scenes, the
+    fewest that get an interval, 91.5 % with 8 and 93.7 % with 20.
+    """
     generator = np.random.default_rng(scenes)
     hits = 0
     for _ in range(400):
         values, names = clustered(generator, scenes)
         found = scene_means({"x": values}, names)["x"]
         hits += found.low <= 1 <= found.high
-    assert 0.90 <= hits / 400 <= 0.98
+    assert least <= hits / 400 <= most
 
 
 def test_rows_drawn_on_their_own_would_cover_far_less():
@@ -106,3 +119,34 @@ def test_order_of_rows_does_not_matter_and_the_subset_is_what_counts(seed, scene
     assert scene_means({"x": values}, names, mask)["x"] == pytest.approx(
         scene_means({"x": values[mask]}, names[mask])["x"], nan_ok=True
     )
+
+
+class TestDistanceChange:
+    """How much farther one mean is from 0 than another."""
+
+    def test_is_that_of_written_out_resamples(self):
+        generator = np.random.default_rng(3)
+        before, names = clustered(generator, 9)
+        after = generator.normal(-0.2, 1, len(before))
+        found = distance_change(before, after, names)
+        assert found.value == pytest.approx(abs(after.mean()) - abs(before.mean()))
+        draws = np.random.default_rng([0, 9]).multinomial(9, np.full(9, 1 / 9), RESAMPLES)
+        gaps = np.abs(naive(after, names, draws)) - np.abs(naive(before, names, draws))
+        expected = np.quantile(gaps, [_tail(9), 1 - _tail(9)])
+        assert (found.low, found.high) == pytest.approx(tuple(expected))
+        assert (found.n, found.scenes) == (len(before), 9)
+
+    def test_rows_that_one_lacks_do_not_count(self):
+        names = np.repeat(np.arange(6), 2).astype(str)
+        before = np.array([1.0, np.nan] * 6)
+        found = distance_change(before, np.full(12, -3.0), names)
+        assert (found.value, found.n, found.scenes) == (2.0, 6, 6)
+        nobody = distance_change(before * np.nan, before, names)
+        assert np.isnan(nobody.value)
+        assert nobody.n == 0
+
+    def test_too_few_scenes_give_no_interval(self):
+        names = np.arange(MIN_SCENES - 1).astype(str)
+        found = distance_change(np.ones(len(names)), np.zeros(len(names)), names)
+        assert found.value == -1
+        assert np.isnan([found.low, found.high]).all()

@@ -1,12 +1,16 @@
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from forecast.evaluation.compare import BETTER, WORSE, Comparison, read_evaluation
+from forecast.evaluation.changes import LOST, VERDICTS, WORSE
+from forecast.evaluation.compare import Comparison
+from forecast.evaluation.evaluated import read_evaluation
 from forecast.report import render_comparison
 from forecast.report.document import COMPARISON_FORMAT
 from tests.browser import opened
-from tests.report.test_page import Checked
+from tests.report.test_page import Checked, says_what_is_good
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +48,8 @@ def test_the_verdict_names_the_broken_criterion(files, document):
 
 def test_regressions_come_first_with_their_intervals(found, document):
     listed = rows(document["overall"])
-    verdicts = [row[-1] for row in listed]
-    assert verdicts == sorted(verdicts, key=[WORSE, "undecided", BETTER].index)
+    verdicts = [row[1] for row in listed]
+    assert verdicts == sorted(verdicts, key=VERDICTS.index)
     assert verdicts[0] == WORSE
     changes = document["overall"]["data"]["changes"]
     assert [change["metric"] for change in changes] == [row[0] for row in listed]
@@ -63,6 +67,38 @@ def test_an_improvement_is_said_and_drawn(found):
     assert "B is surely better in" in page.text
     assert "B fails criteria" not in page.text
     assert page.tags.count("svg") == 1
+
+
+def test_what_b_lost_is_in_the_verdict(found):
+    old = found.old
+    gone = replace(old, columns={**old.columns, "top1_ade_m": old.columns["top1_ade_m"] * np.nan})
+    broken = replace(gone, guarantees=dict.fromkeys(old.guarantees, False))
+    files = render_comparison(Comparison.of(old, broken))
+    text = Checked(files["compare.html"]).text
+    assert "Metrics that A has and B does not: top1_ade_m." in text
+    assert "Guarantees that A gives and B breaks: " in text
+    document = json.loads(files["compare.json"])["sections"]
+    assert document["overall"]["data"]["changes"][0]["verdict"] == LOST
+    assert rows(document["overall"])[0][:2] == ["top1_ade_m", LOST]
+
+
+def test_the_largest_undecided_slices_stand_on_the_page(found):
+    old = found.old
+    count = len(old.columns["at_us"])
+    noise = np.random.default_rng(1).normal(0, 1, count)
+    shaky = {**old.columns, "top1_fde_m": old.columns["top1_fde_m"] + noise - noise.mean()}
+    section = json.loads(
+        render_comparison(Comparison.of(old, replace(old, columns=shaky)))["compare.json"]
+    )["sections"]["slices"]
+    assert {"undecided"} < {row[1] for row in rows(section)} | {"worse"}
+    assert any(" to " in row[5] for row in rows(section))
+
+
+def test_every_caption_says_what_good_looks_like(document):
+    blocks = [block for section in document.values() for block in section["blocks"]]
+    captions = [block["caption"] for block in blocks if "caption" in block]
+    assert len(captions) > 3
+    assert [caption for caption in captions if not says_what_is_good(caption)] == []
 
 
 def test_is_whole_without_a_network_on_a_phone(files, tmp_path):

@@ -6,10 +6,12 @@ from html.parser import HTMLParser
 import pytest
 
 from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.slices import SLICINGS
+from forecast.evaluation.statistics import MIN_ROWS
 from forecast.report import render
 from forecast.report.document import FORMAT
 from forecast.report.sections import SECTIONS
-from forecast.report.sections.slices import MIN_ROWS
+from forecast.report.sections.gallery import anchor
 
 VOID = {"meta", "wbr", "link", "br", "hr", "img", "input"}
 
@@ -46,6 +48,13 @@ class Checked(HTMLParser):
     @property
     def text(self) -> str:
         return " ".join("".join(self.words).split())
+
+
+def says_what_is_good(caption: str) -> bool:
+    """Whether a sentence of the caption says it: "Good is …", "Good: …", "Low is good …"."""
+    sentences = re.split(r"(?<=[.:;]) (?=[A-Z])", caption)
+    claims = re.compile(r"(Good(:| is| looks like| are)? \w+ ?\w*|(Low|High|Few|Many) is good)")
+    return any(claims.match(sentence) for sentence in sentences)
 
 
 def html(result: EvaluationResult) -> str:
@@ -103,11 +112,53 @@ def test_every_caption_says_what_good_looks_like(kalman):
     blocks = [block for section in SECTIONS for block in section(kalman).blocks]
     captions = [block.caption for block in blocks if hasattr(block, "caption")]
     assert len(captions) > 20
-    assert [caption for caption in captions if "good" not in caption.lower()] == []
+    assert [caption for caption in captions if not says_what_is_good(caption)] == []
+
+
+@pytest.mark.parametrize(
+    ("caption", "says"),
+    [
+        ("Errors by time. Good is below every floor.", True),
+        ("Errors in metres. Low is good.", True),
+        ("Good: the truth runs inside the samples.", True),
+        ("Low is good in every row. A conflict is a near miss.", True),
+        ("Origins by time. There is no good or bad here: it says how many there are.", False),
+        ("How good the predictor is. Good.", False),
+        ("Errors by time, a good many of them.", False),
+        ("Errors by time. Nothing is good.", False),
+    ],
+)
+def test_what_counts_as_saying_so(caption, says):
+    assert says_what_is_good(caption) == says
+
+
+def test_pictures_have_a_key_and_are_linked(text, page, kalman):
+    assert text.count('<ul class="key"') == len(kalman.pictures)
+    anchors = re.findall(r'<figure id="([^"]*)">', text)
+    assert len(set(anchors)) == len(kalman.pictures)
+    for name, picture in zip(anchors, kalman.pictures, strict=True):
+        row = picture.row
+        parts = (kalman.rows.scene_ids, kalman.rows.at_us, kalman.rows.agent_ids)
+        assert all(str(part[row]) in name for part in parts)
+        assert f"#{name}" in page.links
+    variables = set(re.findall(r"background: var\(--([\w-]+)\)", text))
+    assert {"history", "truth", "sample", "mode"} < variables
+
+
+def test_conditions_and_scenes_lead_to_their_worst_picture(kalman, page):
+    first = next(picture for picture in kalman.pictures if picture.why == "worst")
+    link = f"#{anchor(kalman, first)}"
+    assert page.links.count(link) >= 3  # itself, its scene, and the condition "any pedestrian"
+
+
+def test_headers_break_at_spaces_alone(text):
+    heads = "".join(re.findall(r"<thead>.*?</thead>", text, re.DOTALL))
+    assert "constant_velocity" in heads
+    assert "<wbr" not in text
 
 
 def test_tables_scroll_in_a_box_of_their_own(text):
-    assert text.count('<div class="scroll"') == text.count("<table>")
+    assert text.count('<div class="scroll') == text.count("<table>")
     assert "width=device-width" in text
 
 
@@ -145,9 +196,14 @@ def test_the_document_holds_the_exact_numbers(kalman):
         assert (found["n"], found["low"]) == (mean.n, None)  # two scenes give no interval
     speeds = data["slices"]["data"]["speed"]
     assert sum(each["n"] for each in speeds.values()) == len(kalman.rows)
+    assert list(speeds) == [*SLICINGS["speed"].labels, "unknown"]
+    unknown = speeds.pop("unknown")
+    assert (unknown["n"], unknown["why"], unknown["metrics"]) == (0, "", {})
     assert [each["suppressed"] for each in speeds.values()] == [
         each["n"] < MIN_ROWS for each in speeds.values()
     ]
+    light = data["slices"]["data"]["light"]["unknown"]
+    assert light["why"] == "no description of the scene"
     assert data["provenance"]["data"]["environment"]["tables_sha256"]
     assert data["protocol"]["data"]["setting"]["seed"] == 0
 

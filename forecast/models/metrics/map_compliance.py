@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from forecast.errors import ForecastError
 from forecast.scene import LaneMap, Polygons
 
+LAYERS = ("crosswalks", "walkways", "drivable_area")
+"""The parts of a map that say what the ground is; where several overlap, the first counts."""
+
 
 def on_road_share(
     positions_m: NDArray[Any], weights: NDArray[Any], lane_map: LaneMap | None
@@ -24,17 +27,16 @@ def on_road_share(
         lane_map: The map, or None.
 
     Returns:
-        Share over samples (by weight) and steps ``[N]``; NaN without a map or drivable area.
+        Share over samples (by weight) and steps ``[N]``; NaN where the map lacks any of `LAYERS`:
+        who crosses on a crosswalk that is not drawn is not on the road.
     """
-    if lane_map is None or len(lane_map.drivable_area) == 0:
+    if lane_map is None or any(len(getattr(lane_map, layer)) == 0 for layer in LAYERS):
         return np.full(positions_m.shape[1], np.nan)
     return np.einsum("k,knt->n", weights, on_road(positions_m, lane_map)) / positions_m.shape[2]
 
 
 def on_road(points_m: NDArray[Any], lane_map: LaneMap) -> NDArray[np.bool_]:
     """Which points lie in the drivable area and on neither a crosswalk nor a walkway.
-
-    A map that lacks the crosswalks makes those who cross there count as on the road.
 
     Args:
         points_m: Points ``[..., 2]`` in the frame of the map.

@@ -16,8 +16,9 @@ def causality(result: EvaluationResult) -> Section:
     rows = tuple(
         (
             Cell(finding.guarantee.words, finding.guarantee.id),
+            Cell(verdict(finding), tone=_TONES[finding.held]),
             Cell("required" if finding.guarantee.required else "wished"),
-            Cell(verdict(finding), detail(finding).lstrip("; "), tone=_TONES[finding.held]),
+            Cell(detail(finding).lstrip("; ")),
         )
         for finding in result.findings
     )
@@ -34,7 +35,7 @@ def causality(result: EvaluationResult) -> Section:
         }
         for finding in result.findings
     }
-    table = Table(caption, ("guarantee", "kind", "found"), rows)
+    table = Table(caption, ("guarantee", "found", "kind", "tried"), rows, cards=True)
     return Section("causality", title, (table,), data)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from forecast.evaluation.numbers import counted
 from forecast.evaluation.result import EvaluationResult, Timing
 from forecast.report.section import Cell, Facts, Section, Table
 
@@ -18,10 +19,12 @@ def cost(result: EvaluationResult) -> Section:
     )
     agents = result.timing.agents
     caption = (
-        f"Wall-clock time of one prediction in milliseconds, {len(agents)} predictions of "
-        f"{result.setting.samples} futures for {np.median(agents):.0f} agents in the middle "
-        f"({agents.min()} to {agents.max()}). Low is good: a step of the data is "
-        f"{1000 * result.setting.dt_s:.0f} ms. As measured here, whatever else the machine did."
+        "Wall-clock time of one prediction in milliseconds, "
+        f"{counted(len(agents), 'prediction')} of {counted(result.setting.samples, 'future')} for "
+        f"{np.median(agents):.0f} agents in the middle ({agents.min()} to {agents.max()}). "
+        f"Low is good: a step of the data is {1000 * result.setting.dt_s:.0f} ms. Each scene's "
+        "first prediction is made once before, untimed, so that compiling and loading are in no "
+        "number. As measured here, whatever else the machine did."
     )
     facts = Facts(
         (

@@ -8,9 +8,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import interval, number
+from forecast.evaluation.numbers import counted, interval, number
 from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.statistics import Estimate, scene_means
+from forecast.evaluation.statistics import MIN_ROWS, Estimate, scene_means
+from forecast.evaluation.weighing import NEGLIGIBLE, WEIGHTED, of_concern
 from forecast.models.metrics.criticality import (
     BRAKING_MPS2,
     CLEARANCE_M,
@@ -43,9 +44,9 @@ def _conflicts(result: EvaluationResult) -> Table:
     caption = (
         "Origins by their time to collision (TTC), when pedestrian and ego would touch if both "
         "kept their velocity, and by their post-encroachment time (PET), the least time between "
-        "both being at the same place on their real paths within the horizon. There is no good or "
-        "bad here: it says how many conflicts the numbers below rest on. Scores by TTC are under "
-        "Slices."
+        "both being at the same place on their real paths within the horizon. Good is many origins "
+        "in the short times: the numbers below rest on them, and an evaluation with few says "
+        "little about conflicts. Scores by TTC are under Slices."
     )
     return Table(caption, ("time", "TTC", "PET"), rows)
 
@@ -67,7 +68,7 @@ _ROWS = {
     "conflict_missed": f"a real conflict (within {CONFLICT_S:g} s) that was not predicted",
     "conflict_false": "a predicted conflict where there was none",
     "plan_regret_m": "progress lost by braking by the prediction instead of the truth, all origins",
-    "weighted_top1_fde_m": "top1_fde_m, each pedestrian weighted by what an error costs the plan",
+    WEIGHTED: "top1_fde_m, each pedestrian weighted by what an error costs the plan",
     "top1_fde_m": "the same without weights, for comparison",
 }
 
@@ -77,16 +78,19 @@ def _columns(scores: EvaluationResult) -> Mapping[str, Estimate]:
     names = ("conflict_missed", "conflict_false", "plan_regret_m", "top1_fde_m")
     plain = scene_means({name: values[name] for name in names}, rows.scene_ids)
     weight = rows.quantities["planner_weight"]
-    error = np.where(weight > 0, values["top1_fde_m"], np.nan)
-    of_concern = {"weighted_top1_fde_m": error}
-    return plain | scene_means(of_concern, rows.scene_ids, weights=np.nan_to_num(weight))
+    counts = of_concern(weight)
+    error = {WEIGHTED: values["top1_fde_m"]}
+    weighted = scene_means(error, rows.scene_ids, counts, weight)[WEIGHTED]
+    if weighted.n < MIN_ROWS:
+        weighted = weighted._replace(value=np.nan, low=np.nan, high=np.nan)
+    return plain | {WEIGHTED: weighted}
 
 
 def _table(columns: Mapping[str, Mapping[str, Estimate]]) -> Table:
     first = next(iter(columns.values()))
     rows = tuple(
         (
-            Cell(name, f"{words}; {first[name].n} origins"),
+            Cell(name, f"{words}; {counted(first[name].n, 'origin')}{_too_few(name, first[name])}"),
             *(_cell(column[name]) for column in columns.values()),
         )
         for name, words in _ROWS.items()
@@ -97,9 +101,17 @@ def _table(columns: Mapping[str, Mapping[str, Estimate]]) -> Table:
         "give it. The plans are the ego's real path, braked by "
         f"{brakes} m/s²; a plan costs the metres it falls behind and up to {CONTACT_COST_M:g} m "
         f"for passing a pedestrian nearer than {CLEARANCE_M:g} m. A pedestrian's weight is how "
-        "much the best plan's cost changes when its future is shifted by 1 m."
+        "much the best plan's cost changes when its future is shifted by 1 m; under "
+        f"{NEGLIGIBLE:g} m it does not count, and with fewer than {MIN_ROWS} that do, no weighted "
+        "error is given."
     )
     return Table(caption, ("", *columns), rows)
+
+
+def _too_few(name: str, found: Estimate) -> str:
+    """Says why the weighted error is not given."""
+    few = name == WEIGHTED and found.n < MIN_ROWS
+    return f" of concern, too few: {MIN_ROWS} are needed" if few else ""
 
 
 def _cell(found: Estimate) -> Cell:

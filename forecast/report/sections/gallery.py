@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+import numpy as np
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from forecast.drawing import draw_window
 from forecast.evaluation.result import EvaluationResult, Picture
@@ -21,6 +25,18 @@ _GROUPS = {
 }
 
 
+_KEY = (
+    ("history", "seen before"),
+    ("truth", "truth"),
+    ("mode", "best guess"),
+    ("ego", "ego"),
+    ("body", "others' vehicles"),
+)
+_SAMPLES = (("sample", "samples"),)
+_MAP = (("road", "carriageway"), ("walkway", "walkway"), ("crosswalk", "crosswalk"))
+"""Colours of the palette and what they mean in a picture."""
+
+
 def gallery(result: EvaluationResult) -> Section:
     """Bird's-eye pictures: map, history (dark), truth (green), samples (blue), best guess (red)."""
     blocks = tuple(
@@ -37,6 +53,7 @@ def _data(result: EvaluationResult, picture: Picture) -> dict[str, object]:
     rows, row = result.rows, picture.row
     return {
         "why": picture.why,
+        "anchor": anchor(result, picture),
         "scene_id": rows.scene_ids[row],
         "sample_token": rows.frame_ids[row],
         "agent_id": rows.agent_ids[row],
@@ -59,4 +76,25 @@ def _figure(result: EvaluationResult, picture: Picture) -> Figure:
         f"{window.at}, {window.at_us} us{sample}, {rows.agent_ids[row]} ({rows.categories[row]})"
     )
     label = f"{picture.why} window: {window.scene_id} step {window.at}"
-    return Figure(caption, svg(draw, width_in=3.2, height_in=3.2, label=label))
+    drawing = svg(draw, width_in=3.2, height_in=3.2, label=label)
+    return Figure(caption, drawing, anchor(result, picture), _key(picture))
+
+
+def _key(picture: Picture) -> tuple[tuple[str, str], ...]:
+    """What the colours of a picture mean, as far as they are in it."""
+    samples = _SAMPLES if picture.prediction.samples > 1 else ()
+    return _KEY[:2] + samples + _KEY[2:] + (() if picture.window.lane_map is None else _MAP)
+
+
+def anchor(result: EvaluationResult, picture: Picture) -> str:
+    """The name of a picture to link to: scene, token, time and pedestrian."""
+    rows, row = result.rows, picture.row
+    parts = (rows.scene_ids, rows.frame_ids, rows.at_us, rows.agent_ids)
+    words = "-".join(str(part[row]) for part in parts)
+    return re.sub(r"[^\w.-]+", "-", f"{picture.why}-{words}")
+
+
+def worst_picture(result: EvaluationResult, inside: NDArray[np.bool_]) -> str:
+    """The anchor of the worst picture of some rows (a mask ``[N]``); "" if none is shown."""
+    shown = (each for each in result.pictures if each.why == "worst" and inside[each.row])
+    return next((anchor(result, each) for each in shown), "")

@@ -1,14 +1,14 @@
-"""The verdict, on one screen."""
+"""The verdict, on one screen: one word, what it rests on, and how it stands to the floors."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from dataclasses import asdict
 
 import numpy as np
 
-from forecast.evaluation.acceptance import FAIL, PASS, TOO_FEW
-from forecast.evaluation.numbers import difference, interval, number
+from forecast.evaluation.judgement import WORDS, judge_result
+from forecast.evaluation.numbers import counted, difference, interval, number
 from forecast.evaluation.provenance import learnt_by_heart, not_scored
 from forecast.evaluation.result import EvaluationResult, mean
 from forecast.evaluation.statistics import LEVEL, scene_means
@@ -21,20 +21,24 @@ def headline(result: EvaluationResult) -> Section:
     setting, rows = result.setting, result.rows
     facts = (
         ("Predictor", result.predictor),
-        ("Data", f"{setting.source}, {setting.split}: {len(setting.scenes)} scenes"),
+        ("Data", f"{setting.source}, {setting.split}: {counted(len(setting.scenes), 'scene')}"),
         ("Asked", f"{setting.horizon_s:g} s ahead from {setting.history_s:g} s of history"),
-        ("Scored", f"{len(rows)} origins, {int(rows.movers.sum())} of them movers"),
+        ("Scored", f"{counted(len(rows), 'origin')}, {int(rows.movers.sum())} of them movers"),
     )
-    words = [*_flags(result), *_verdicts(result), *_criteria(result)]
+    found = judge_result(result)
+    overall = Text(found.sentence, found.tone, overall=True)
+    parts = [Text(f"{part.name.capitalize()}: {part.words}.", part.tone) for part in found.parts]
+    words = [*_flags(result), *parts, *_verdicts(result)]
     data = {
         "predictor": result.predictor,
+        "overall": {"verdict": WORDS[found.tone], "parts": [asdict(part) for part in found.parts]},
         "flags": [flag.text for flag in _flags(result)],
         "verdicts": {
             match.metric: _difference(result, match)
             for match in possible(result, matches(setting.samples))
         },
     }
-    return Section("verdict", "Verdict", (Facts(facts), *words), data)
+    return Section("verdict", "Verdict", (overall, Facts(facts), *words), data)
 
 
 def _flags(result: EvaluationResult) -> list[Text]:
@@ -49,8 +53,6 @@ def _flags(result: EvaluationResult) -> list[Text]:
             f"The windows are not those of {setting.protocol}: these scores compare with each "
             "other, not with others of that protocol."
         )
-    broken = [each for each in result.findings if each.guarantee.required and each.held is False]
-    flags += [f"Does not hold: {each.guarantee.words}." for each in broken]
     return [Text(flag, "flag") for flag in flags]
 
 
@@ -75,7 +77,8 @@ def _verdict(result: EvaluationResult, match: Match) -> Text | None:
     known = sure if interval(found) else "too few scenes for an interval"
     words = (
         f"{match.title}: {number(value)} m on movers, {difference(value, other)} than "
-        f"{match.floor} ({number(other)} m); lower in {sum(wins)} of {len(wins)} scenes; {known}."
+        f"{match.floor} ({number(other)} m); lower in {sum(wins)} of "
+        f"{counted(len(wins), 'scene')}; {known}."
     ).replace("the same than", "the same as")
     if math.isnan(found.low):
         return Text(words, "open")
@@ -90,14 +93,3 @@ def _difference(result: EvaluationResult, match: Match) -> dict[str, object]:
     pairs = {match.metric: result.values[match.metric] - theirs}
     found = scene_means(pairs, result.rows.scene_ids, result.rows.movers)[match.metric]
     return {"floor": match.floor, "floor_metric": match.floor_metric, "difference": found}
-
-
-def _criteria(result: EvaluationResult) -> list[Text]:
-    """How many acceptance criteria are met."""
-    counts = Counter(outcome.verdict for outcome in result.outcomes)
-    if not counts:
-        return []
-    words = f"Acceptance criteria: {counts[PASS]} passed, {counts[FAIL]} failed"
-    few = f"; {counts[TOO_FEW]} could not be decided" if counts[TOO_FEW] else ""
-    tone = "bad" if counts[FAIL] else "open" if counts[TOO_FEW] else "good"
-    return [Text(f"{words}{few}.", tone)]

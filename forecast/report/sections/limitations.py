@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from forecast.evaluation.numbers import counted
 from forecast.evaluation.result import EvaluationResult
 from forecast.evaluation.slices import SLICINGS, UNKNOWN
 from forecast.evaluation.statistics import MIN_SCENES
@@ -30,6 +31,8 @@ _ALWAYS = (
     "Energy score and KDE-NLL take equally likely samples for independent draws. Samples that are "
     "spread more evenly, as this package's model draws them, make both look a little better (the "
     "energy score by 1 % on nuScenes mini, 20 samples).",
+    "Intervals of few scenes are a little too narrow: in simulated data those of 5 scenes hold the "
+    "truth 90 % of the time, those of 20 scenes 94 %, not 95 %.",
     "Intervals speak of other scenes like these. They do not cover other cities, sensors, seasons "
     "or annotators.",
 )
@@ -40,7 +43,7 @@ def _of_these_data(result: EvaluationResult) -> list[str]:
     scenes = len(np.unique(rows.scene_ids))
     if scenes < MIN_SCENES:
         points.append(
-            f"Only {scenes} scenes were scored: no interval is given, and any difference may be "
+            f"Few scenes were scored ({scenes}): no interval is given, and any difference may be "
             "chance."
         )
     unknown = [
@@ -51,7 +54,7 @@ def _of_these_data(result: EvaluationResult) -> list[str]:
     conflicts = int((rows.quantities["encroachment_s"] <= 3).sum())
     if conflicts < 100:
         points.append(
-            f"There are {conflicts} conflicts with the ego among {len(rows)} origins: too few to "
-            "judge how well conflicts are predicted."
+            f"Conflicts with the ego are few, {conflicts} among {counted(len(rows), 'origin')}: "
+            "too few to judge how well conflicts are predicted."
         )
     return points

@@ -7,8 +7,10 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast.evaluation.numbers import counted
 from forecast.evaluation.result import MOVER_DISPLACEMENT_M, EvaluationResult
 from forecast.report.section import Cell, Facts, Folded, Section, Table, Text
+from forecast.report.sections.gallery import worst_picture
 
 _MOST_SCENES = 12
 """Longer lists of scenes are folded."""
@@ -53,9 +55,8 @@ def protocol(result: EvaluationResult) -> Section:
 
 
 def _origins(result: EvaluationResult, column: NDArray[np.str_], what: str) -> Table:
-    movers = result.rows.movers
-    lines = [_counted("all", np.ones(len(movers), bool), movers)]
-    lines += [_counted(str(name), column == name, movers) for name in np.unique(column)]
+    lines = [_counts(result, "all", np.ones(len(column), bool))]
+    lines += [_counts(result, str(name), column == name) for name in np.unique(column)]
     caption = f"Origins by {what}. Good is many: a mean over few origins says little."
     return Table(caption, (what, "origins", "movers"), tuple(lines))
 
@@ -63,13 +64,17 @@ def _origins(result: EvaluationResult, column: NDArray[np.str_], what: str) -> T
 def _folded(table: Table) -> Folded:
     """A long table as text."""
     lines = (
-        f"{row[0].text}: {row[1].text} origins, {row[2].text} movers" for row in table.rows[1:]
+        f"{row[0].text}: {counted(int(row[1].text), 'origin')}, "
+        f"{counted(int(row[2].text), 'mover')}"
+        for row in table.rows[1:]
     )
     return Folded(table.caption, "\n".join(lines))
 
 
-def _counted(name: str, who: NDArray[np.bool_], movers: NDArray[np.bool_]) -> tuple[Cell, ...]:
-    return Cell(name), Cell(str(int(who.sum()))), Cell(str(int((who & movers).sum())))
+def _counts(result: EvaluationResult, name: str, who: NDArray[np.bool_]) -> tuple[Cell, ...]:
+    moving = int((who & result.rows.movers).sum())
+    link = worst_picture(result, who)
+    return Cell(name, link=link), Cell(str(int(who.sum()))), Cell(str(moving))
 
 
 def _dropped(result: EvaluationResult) -> Table:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from forecast.evaluation.environment import Environment
+from forecast.evaluation.numbers import counted
 from forecast.evaluation.result import EvaluationResult
 from forecast.report.section import Block, Facts, Folded, Section, Text
 
@@ -97,6 +98,6 @@ def _model(model: Mapping[str, Any] | None) -> tuple[Block, ...]:
 def _stores(title: str, sources: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A fact for each store."""
     return [
-        (title, f"{path}, {known['fingerprint']}: {len(known['scenes'])} scenes")
+        (title, f"{path}, {known['fingerprint']}: {counted(len(known['scenes']), 'scene')}")
         for path, known in sources.items()
     ]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import interval, number, signed
+from forecast.evaluation.numbers import counted, interval, number, signed
 from forecast.evaluation.recorded import RECORDED, RECORDED_METRICS
 from forecast.evaluation.result import EvaluationResult, Mean
 from forecast.evaluation.statistics import MIN_SCENES, Estimate
@@ -20,8 +20,8 @@ def scores(result: EvaluationResult) -> Section:
     """One table for all and one for the movers."""
     everyone, movers = len(result.rows), int(result.rows.movers.sum())
     blocks: list[Text | Table] = [
-        _table(result, None, f"All {everyone} origins."),
-        _table(result, result.rows.movers, f"The {movers} origins of movers."),
+        _table(result, None, f"All origins: {everyone}."),
+        _table(result, result.rows.movers, f"Movers: {counted(movers, 'origin')}."),
     ]
     if _floors(result):
         blocks.append(_differences(result))
@@ -85,8 +85,8 @@ def _table(result: EvaluationResult, subset: NDArray[np.bool_] | None, whom: str
         if metric not in TUBE_METRICS or any(column[metric].n for column in columns)
     )
     caption = (
-        f"{whom} Good is to beat every floor; the best of each row is bold: the lowest, for "
-        "coverage the nearest to its level. "
+        f"{whom} Good is to beat every floor; the best of each row that more "
+        "than one has is bold: the lowest, for coverage the nearest to its level. "
         "Collisions and time on the road have no best: they should be as frequent as in the "
         "recorded world, whose own rates are in the last column. All were measured in this run on "
         "the same windows. Raw samples are as drawn; selected ones are chosen from many and say "
@@ -109,7 +109,8 @@ def _row(
     gaps = [abs(each.value - (target or 0.0)) for each in values]
     best = min((gap for gap in gaps if not math.isnan(gap)), default=math.nan)
     counts = {each.n for each in values if each.n}
-    ranked = metric not in RECORDED_METRICS
+    rivals = sum(not math.isnan(gap) for gap in gaps)
+    ranked = metric not in RECORDED_METRICS and rivals > 1
     name = Cell(metric, definition)
     return name, *(
         Cell(number(each.value), _note(each, counts), ranked and gap == best)

@@ -7,32 +7,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import UNDEFINED, interval, number, signed
+from forecast.evaluation.numbers import UNDEFINED, counted, interval, number, signed
 from forecast.evaluation.result import EvaluationResult
 from forecast.evaluation.slices import SLICINGS, UNKNOWN, Slicing
-from forecast.evaluation.statistics import scene_means
+from forecast.evaluation.statistics import MIN_ROWS, scene_means
 from forecast.report.floors import Match, matches, possible
 from forecast.report.section import Block, Cell, Section, Table, Text
 
-MIN_ROWS = 30
-"""Slices with fewer rows are counted but not scored."""
-
 
 def slices(result: EvaluationResult) -> Section:
-    """One table for each slicing; what cannot be told apart here is named at the end."""
+    """One table for each slicing, with every label known of, those of nobody too."""
     blocks: list[Block] = [Text(_INTRODUCTION)]
-    idle = []
     data: dict[str, Any] = {}
     for name, slicing in SLICINGS.items():
-        found = _labels(result.rows.labels[name], slicing)
-        if len(found) < 2:
-            what = f"all of them {found[0]}" if found else "nothing known of anybody"
-            idle.append(f"{slicing.title} ({what})")
-        else:
-            blocks.append(_table(result, name, slicing, found))
-        data[name] = {label: _data(result, name, label) for label in found}
-    if idle:
-        blocks.append(Text(f"Not told apart in these data: {'; '.join(idle)}."))
+        labels = _labels(result.rows.labels[name], slicing)
+        blocks.append(_table(result, name, slicing, labels))
+        data[name] = {label: _data(result, name, label) for label in labels}
+        data[name]["unknown"] = _data(result, name, UNKNOWN) | {"why": slicing.unknown}
     return Section("slices", "Slices", tuple(blocks), data)
 
 
@@ -44,10 +35,9 @@ _INTRODUCTION = (
 
 
 def _labels(column: NDArray[np.str_], slicing: Slicing) -> list[str]:
-    """The labels that occur, in the order of the report."""
+    """The labels known of, in the order of the report, and what else occurs."""
     there = set(np.unique(column).tolist()) - {UNKNOWN}
-    listed = [label for label in slicing.labels if label in there]
-    return listed + sorted(there - set(listed))
+    return [*slicing.labels, *sorted(there - set(slicing.labels))]
 
 
 def _table(result: EvaluationResult, name: str, slicing: Slicing, labels: list[str]) -> Table:
@@ -63,7 +53,8 @@ def _table(result: EvaluationResult, name: str, slicing: Slicing, labels: list[s
     rows = [_row(result, column == label, label, metrics, held) for label in labels]
     unknown = int((column == UNKNOWN).sum())
     if unknown:
-        rows.append((Cell("unknown"), Cell(str(unknown)), *_nothing(len(metrics) + len(held))))
+        why = Cell("unknown", slicing.unknown)
+        rows.append((why, Cell(str(unknown)), *_nothing(len(metrics) + len(held))))
     weak = " Weak labels: free text about the whole scene." if slicing.weak else ""
     caption = (
         f"{slicing.title}. {slicing.definition}{weak} Good: low errors in every row, and below 0 "
@@ -88,7 +79,7 @@ def _row(
 ) -> tuple[Cell, ...]:
     count = int(inside.sum())
     if count < MIN_ROWS:
-        few = Cell(str(count), "too few")
+        few = Cell(str(count), "too few" if count else "none")
         return Cell(label), few, *_nothing(len(metrics) + len(held))
     scenes = result.rows.scene_ids
     found = scene_means({name: result.values[name] for name in metrics}, scenes, inside)
@@ -100,7 +91,7 @@ def _row(
     less, places = scene_means(pairs, scenes, inside), len(np.unique(scenes[inside]))
     return (
         Cell(label),
-        Cell(str(count), "1 scene" if places == 1 else f"{places} scenes"),
+        Cell(str(count), counted(places, "scene")),
         *(Cell(number(each.value), interval(each)) for each in found.values()),
         *(Cell(signed(each.value), interval(each, signed=True)) for each in less.values()),
     )
@@ -111,10 +102,10 @@ def _nothing(count: int) -> list[Cell]:
 
 
 def _data(result: EvaluationResult, name: str, label: str) -> dict[str, Any]:
-    """All metrics of a slice, unless there are too few rows."""
+    """All metrics of a slice, unless there are too few rows or it is not known what they are."""
     inside = result.rows.labels[name] == label
     count = int(inside.sum())
-    suppressed = count < MIN_ROWS
+    suppressed = count < MIN_ROWS or label == UNKNOWN
     return {
         "n": count,
         "scenes": len(np.unique(result.rows.scene_ids[inside])),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from forecast.evaluation.acceptance import FAIL, Outcome
-from forecast.evaluation.numbers import interval, number
+import numpy as np
+
+from forecast.evaluation.acceptance import FAIL, Criterion, Outcome
+from forecast.evaluation.numbers import counted, interval, number
 from forecast.evaluation.result import EvaluationResult
 from forecast.report.section import Block, Cell, Section, Table, Text
+from forecast.report.sections.gallery import worst_picture
 
 
 def triggering(result: EvaluationResult) -> Section:
@@ -32,26 +35,35 @@ def _table(result: EvaluationResult) -> Table:
     caption = (
         "Conditions that may trigger a hazard, and what is demanded of the prediction in them "
         "(ISO 21448). Pass: the whole 95 % interval meets the criterion. Fail: the mean does not. "
-        "Too few: neither, or fewer origins or scenes than the criteria ask for. Good is pass "
+        f"Too few: neither, or fewer than {counted(result.minimum_rows, 'origin')} or "
+        f"{counted(result.minimum_scenes, 'scene')}, as the criteria demand. Good is pass "
         "everywhere. Euro NCAP's names are the nearest analogues: their tests were not run."
     )
-    header = ("condition", "origins", "scenes", "found", "criterion", "verdict", "Euro NCAP")
+    header = ("condition", "verdict", "found", "criterion", "origins", "scenes", "Euro NCAP")
     ranked = sorted(result.outcomes, key=lambda outcome: outcome.verdict != FAIL)
-    return Table(caption, header, tuple(_row(outcome) for outcome in ranked))
+    return Table(caption, header, tuple(_row(result, each) for each in ranked), cards=True)
 
 
-def _row(outcome: Outcome) -> tuple[Cell, ...]:
+def _row(result: EvaluationResult, outcome: Outcome) -> tuple[Cell, ...]:
     criterion, found = outcome.criterion, outcome.found
     where = ", ".join(f"{name}: {label}" for name, label in criterion.where.items())
     return (
-        Cell(criterion.condition, where or "all origins"),
-        Cell(str(found.n)),
-        Cell(str(found.scenes)),
+        Cell(criterion.condition, where or "all origins", link=_worst(result, criterion)),
+        Cell(outcome.verdict, tone=outcome.verdict.replace(" ", "-")),
         Cell(number(found.value), interval(found)),
         Cell(criterion.demand),
-        Cell(outcome.verdict, tone=outcome.verdict.replace(" ", "-")),
+        Cell(str(found.n)),
+        Cell(str(found.scenes)),
         Cell(" ".join(criterion.euro_ncap)),
     )
+
+
+def _worst(result: EvaluationResult, criterion: Criterion) -> str:
+    """The worst picture of the condition."""
+    inside = np.ones(len(result.rows), bool)
+    for name, label in criterion.where.items():
+        inside &= result.rows.labels[name] == label
+    return worst_picture(result, inside)
 
 
 def _data(outcome: Outcome) -> dict[str, object]:

@@ -76,7 +76,8 @@ def test_energy_score_by_hand():
 def test_energy_score_of_one_sample_is_its_ade():
     samples, truth, _ = _random(0, samples=1)
     one = torch.ones(1, dtype=torch.float64)
-    assert torch.allclose(energy_score(samples, truth, one), ade(samples[0], truth))
+    one_by_one = energy_score(samples, truth, one)
+    torch.testing.assert_close(one_by_one, ade(samples[0], truth), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("draws", [True, False])
@@ -94,7 +95,7 @@ def test_energy_score_agrees_with_a_loop(dtype, draws):
             total += sum(w[i] * math.dist(p[i], y[agent, step]) for i in range(6))
             total -= sum(w[i] * w[j] * math.dist(p[i], p[j]) for i, j in different) / pairs / 2
         result = energy_score(samples, truth, weights)[agent]
-        assert result.item() == pytest.approx(total / 3, rel=1e-5)
+        assert result.item() == pytest.approx(total / 3, rel=1e-6, abs=0)
 
 
 def test_energy_score_does_not_depend_on_the_number_of_samples():
@@ -208,7 +209,7 @@ def test_credibility_agrees_with_a_loop():
     for agent in range(4):
         for step in range(3):
             expected = _naive_credibility(x[:, agent, step].numpy(), y[agent, step].numpy())
-            assert result[agent, step].item() == pytest.approx(expected)
+            assert result[agent, step].item() == pytest.approx(expected, rel=1e-6, abs=0)
 
 
 @given(seed=st.integers(0, 999), samples=st.integers(3, 9))

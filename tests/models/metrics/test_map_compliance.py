@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -44,7 +46,15 @@ def test_share_counts_steps_and_weighs_samples(lane_map):
     assert share.tolist() == pytest.approx([0.8 * 1 + 0.2 * 0.5, 0.8 * 0.5])
 
 
-@pytest.mark.parametrize("lane_map", [None, LaneMap()], ids=["no map", "no drivable area"])
+@pytest.mark.parametrize("missing", ["crosswalks", "walkways", "drivable_area"])
+def test_a_missing_layer_gives_nan(lane_map, missing):
+    bare = replace(lane_map, **{missing: Polygons.of([])})
+    samples = np.ones((1, 3, 4, 2))
+    assert np.isnan(on_road_share(samples, np.ones(1), bare)).all()
+    assert (on_road_share(samples, np.ones(1), lane_map) == 1).all()
+
+
+@pytest.mark.parametrize("lane_map", [None, LaneMap()], ids=["no map", "empty map"])
 def test_no_map_gives_nan(lane_map):
     share = on_road_share(np.zeros((2, 3, 4, 2)), np.array([0.5, 0.5]), lane_map)
     assert share.shape == (3,)

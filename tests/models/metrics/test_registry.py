@@ -41,7 +41,11 @@ def scored():
         dt_s=1.0,
         ego=torch.tensor([[0, i, 0.1 * i] for i in range(6)], dtype=torch.float64),
         ego_size_m=(4.1, 1.75),
-        lane_map=LaneMap(drivable_area=Polygons.of([[square]])),
+        lane_map=LaneMap(
+            drivable_area=Polygons.of([[square]]),
+            crosswalks=Polygons.of([[square + 1000]]),
+            walkways=Polygons.of([[square - 1000]]),
+        ),
         tubes=Tubes(
             centre_m=draws[0].numpy(),
             shape_m2=np.broadcast_to(np.diag([4.0, 2.0]), (6, 6, 2, 2)),
@@ -119,7 +123,9 @@ def test_values_are_those_of_the_functions(scored):
     for name, value in values.items():
         assert value.shape == (6,)
         assert name.startswith("conflict") or value.isfinite().all(), name
-        assert torch.allclose(value, expected[name], equal_nan=True), name
+        torch.testing.assert_close(
+            value, expected[name], rtol=1e-6, atol=1e-9, equal_nan=True, msg=name
+        )
 
 
 def _conflicts(scored):
