@@ -22,16 +22,21 @@ SLACK_M = 1e-2
 """More than float32 loses on distances of some kilometres."""
 
 
-def in_machine_code(values: Tensor) -> bool:
-    """Whether `forecast.models.kernels` can do it: on the processor, and nobody needs gradients.
+def has_machine_code(values: Tensor) -> bool:
+    """Whether `forecast.models.kernels` can do it: on the processor, in float32.
 
     A program that is being compiled or exported is made of tensor operations alone.
     """
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
         return False
-    if torch.onnx.is_in_onnx_export() or torch.is_autocast_enabled("cpu"):
+    if torch.is_autocast_enabled("cpu"):
         return False
     return values.is_cpu and values.dtype == torch.float32
+
+
+def in_machine_code(values: Tensor) -> bool:
+    """Whether they can, and nobody needs gradients."""
+    return not torch.is_grad_enabled() and has_machine_code(values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +197,12 @@ def _found_in_range(
     source: Places, target: Places, pairs: Tensor, radius: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Copies and pairs that are within range, in order, each ``[E]``."""
+    if in_machine_code(radius):
+        from forecast.models import kernels
+
+        values = kernels.arrays(source.table(), target.table(), *pairs, radius)
+        copy, pair = map(torch.from_numpy, kernels.pairs_in_range(*values, SLACK_M))
+        return copy, pair
     if torch.compiler.is_compiling() or len(target.x) * len(radius) < _WORTH_PRUNING:
         copy, pair = within_range(source, target, pairs, radius).nonzero(as_tuple=True)
         return copy, pair

@@ -18,7 +18,14 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from forecast.graphs import GraphConfig, MapKind
-from forecast.models.edges import Edges, Ends, Places, edges_in_range, in_machine_code
+from forecast.models.edges import (
+    Edges,
+    Ends,
+    Places,
+    edges_in_range,
+    has_machine_code,
+    in_machine_code,
+)
 from forecast.models.kinematics import length, seen_from, to_local
 from forecast.models.state import Context, State
 
@@ -57,6 +64,10 @@ class Messages(MessagePassing):
         Returns:
             ``[N, hidden]``.
         """
+        if torch.is_grad_enabled() and has_machine_code(told):
+            from forecast.models import learning
+
+            return learning.gather(self, told, target, edges.parts[:2], features.t(), fade)
         gathered: Tensor = self.propagate(
             torch.stack([edges.source.node, edges.target.node]),
             told=told,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from forecast.errors import require
 from forecast.graphs import GraphConfig
-from forecast.models.edges import in_machine_code
+from forecast.models.edges import has_machine_code, in_machine_code
 from forecast.models.encoder import Interaction, mlp
 from forecast.models.kinematics import (
     Motion,
@@ -168,6 +168,10 @@ class WorldModel(nn.Module):
             from forecast.models import machine
 
             return machine.move(self, context, state, intent, noise, BODY_GAP_M)
+        if has_machine_code(state.hidden):
+            from forecast.models import learning
+
+            return learning.move(self, context, state, intent, noise, BODY_GAP_M)
         change, wanted = self.decides(context, state, intent, noise)
         here, pairs = state.motion.position, context.people_pairs
         passing = give_way(here, wanted, context.dt, pairs, BODY_GAP_M)
@@ -207,6 +211,10 @@ class WorldModel(nn.Module):
             from forecast.models import machine
 
             return machine.take_in(self, context, state, velocity_before, present)
+        if has_machine_code(state.hidden):
+            from forecast.models import learning
+
+            return learning.take_in(self, context, state, velocity_before, present)
         described = self.describe(motion_features(context, state, velocity_before))
         before = state.hidden.flatten(0, 1)
         around = self.interaction(context, state, before + described, present)

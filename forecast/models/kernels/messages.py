@@ -13,8 +13,10 @@ from forecast.machine_code import ONE, ZERO, Floats, Indices, Mask, compiled
 from forecast.models.kernels.arithmetic import silu
 from forecast.models.kernels.edges import AHEAD, X, Y, pairs_in_range
 
-_FACING_X, _FACING_Y, _HAND, _VELOCITY_X, _VELOCITY_Y, _SEES_AHEAD, _REACH, _PRESENT = range(2, 10)
+FACING_X, FACING_Y, HAND, VELOCITY_X, VELOCITY_Y, SEES_AHEAD, REACH, PRESENT = range(2, 10)
 """Rows of what is seen of agents, after X and Y."""
+
+Features = tuple[float, float, float, float, float]
 
 
 @compiled
@@ -41,18 +43,18 @@ def looks(
         ahead_s: For how long ahead those see and are seen.
     """
     copies, agents = hand.shape
-    table = np.empty((_PRESENT + 1, copies, agents), np.float32)
+    table = np.empty((PRESENT + 1, copies, agents), position.dtype)
     for s in range(copies):
         for n in range(agents):
             u, v = velocity[s, n]
             table[X, s, n], table[Y, s, n] = position[s, n]
-            table[_FACING_X, s, n], table[_FACING_Y, s, n] = facing[s, n]
-            table[_HAND, s, n] = hand[s, n]
-            table[_VELOCITY_X, s, n], table[_VELOCITY_Y, s, n] = u, v
+            table[FACING_X, s, n], table[FACING_Y, s, n] = facing[s, n]
+            table[HAND, s, n] = hand[s, n]
+            table[VELOCITY_X, s, n], table[VELOCITY_Y, s, n] = u, v
             ahead = np.float32(ahead_s) if drives[n] else ZERO
-            table[_SEES_AHEAD, s, n] = math.sqrt(u * u + v * v) * ahead
-            table[_REACH, s, n] = reach[n]
-            table[_PRESENT, s, n] = ONE if present[s, n] else ZERO
+            table[SEES_AHEAD, s, n] = math.sqrt(u * u + v * v) * ahead
+            table[REACH, s, n] = reach[n]
+            table[PRESENT, s, n] = ONE if present[s, n] else ZERO
     return table
 
 
@@ -81,39 +83,15 @@ def from_agents(
         still_mps: Speed at which two hardly approach each other.
         longest_s: The longest that they may be thought to do so.
     """
-    still2, longest = np.float32(still_mps * still_mps), np.float32(longest_s)
     mean, heard = np.zeros_like(asked), np.ones(len(asked), np.float32)
     said = np.empty(asked.shape[1], np.float32)
     for e in range(len(source)):
         n, m = source[e], target[e]
-        x, y = _seen_from(table, m, table[X, n] - table[X, m], table[Y, n] - table[Y, m])
-        distance = math.sqrt(x * x + y * y)
-        ahead = max(table[_SEES_AHEAD, n], table[_SEES_AHEAD, m])
-        fade = _fade(distance, radius[e] + ahead) * table[_PRESENT, n]
-        facing_x, facing_y = _seen_from(table, m, table[_FACING_X, n], table[_FACING_Y, n])
-        _say(said, told, n, asked, m, weight, x, y, distance, facing_x, facing_y)
-        u, v = _seen_from(
-            table,
-            m,
-            table[_VELOCITY_X, n] - table[_VELOCITY_X, m],
-            table[_VELOCITY_Y, n] - table[_VELOCITY_Y, m],
-        )
-        wait = -(x * u + y * v) / (u * u + v * v + still2)
-        wait = min(max(wait, ZERO), longest)
-        nearest = math.hypot(x + u * wait, y + v * wait)
-        bodies = table[_REACH, n] + table[_REACH, m]
-        now, then = math.exp(min(bodies - distance, ONE)), math.exp(min(bodies - nearest, ONE))
-        soon = ONE / (ONE + wait)
-        for h in range(len(said)):
-            said[h] += (
-                u * weight[5, h]
-                + v * weight[6, h]
-                + now * weight[7, h]
-                + then * weight[8, h]
-                + soon * weight[9, h]
-            )
+        fade, pose, closing = encounter(table, n, m, radius[e], still_mps, longest_s)
+        _say(said, told, n, asked, m, weight, pose)
+        _say_on(said, weight, closing)
         heard[m] += fade
-        _hear(mean, m, said, fade)
+        hear(mean, m, said, fade)
     return mean / heard.reshape(-1, 1)
 
 
@@ -145,14 +123,10 @@ def from_map(
     said = np.empty(asked.shape[1], np.float32)
     for e in range(len(source)):
         n, m = source[e], target[e]
-        x, y = _seen_from(frames, m, poses[0, n] - frames[X, m], poses[1, n] - frames[Y, m])
-        distance = math.sqrt(x * x + y * y)
-        along, across = _seen_from(frames, m, poses[2, n], poses[3, n])
-        teller = n + poses.shape[1] if frames[_HAND, m] < 0 else n
-        _say(said, told, teller, asked, m, weight, x, y, distance, along, across)
-        fade = _fade(distance, radius[e])
+        fade, pose = sight(frames, poses, n, m, radius[e])
+        _say(said, told, teller(frames, poses, n, m), asked, m, weight, pose)
         heard[m] += fade
-        _hear(mean, m, said, fade)
+        hear(mean, m, said, fade)
     return mean / heard.reshape(-1, 1)
 
 
@@ -236,19 +210,66 @@ def _places(table: Floats, ahead: bool) -> Floats:
         for n in range(table.shape[2]):
             places[X, s, n], places[Y, s, n] = table[X, s, n], table[Y, s, n]
             if ahead:
-                places[AHEAD, s, n] = table[_SEES_AHEAD, s, n]
+                places[AHEAD, s, n] = table[SEES_AHEAD, s, n]
     return places
 
 
 @compiled
-def _seen_from(frames: Floats, m: int, x: float, y: float) -> tuple[float, float]:
+def seen_from(frames: Floats, m: int, x: float, y: float) -> tuple[float, float]:
     """A vector in the frame of an agent."""
-    facing_x, facing_y = frames[_FACING_X, m], frames[_FACING_Y, m]
-    return facing_x * x + facing_y * y, frames[_HAND, m] * (facing_x * y - facing_y * x)
+    facing_x, facing_y = frames[FACING_X, m], frames[FACING_Y, m]
+    return facing_x * x + facing_y * y, frames[HAND, m] * (facing_x * y - facing_y * x)
 
 
 @compiled
-def _fade(distance: float, radius: float) -> float:
+def encounter(
+    table: Floats, n: int, m: int, radius: float, still_mps: float, longest_s: float
+) -> tuple[float, Features, Features]:
+    """Weight and features of the edge from agent ``n`` to agent ``m``, five and five."""
+    still2, longest = np.float32(still_mps * still_mps), np.float32(longest_s)
+    x, y = seen_from(table, m, table[X, n] - table[X, m], table[Y, n] - table[Y, m])
+    distance = math.sqrt(x * x + y * y)
+    ahead = max(table[SEES_AHEAD, n], table[SEES_AHEAD, m])
+    fade = _fade_out(distance, radius + ahead) * table[PRESENT, n]
+    facing_x, facing_y = seen_from(table, m, table[FACING_X, n], table[FACING_Y, n])
+    u, v = seen_from(
+        table,
+        m,
+        table[VELOCITY_X, n] - table[VELOCITY_X, m],
+        table[VELOCITY_Y, n] - table[VELOCITY_Y, m],
+    )
+    wait = -(x * u + y * v) / (u * u + v * v + still2)
+    wait = min(max(wait, ZERO), longest)
+    nearest = math.hypot(x + u * wait, y + v * wait)
+    bodies = table[REACH, n] + table[REACH, m]
+    now, then = math.exp(min(bodies - distance, ONE)), math.exp(min(bodies - nearest, ONE))
+    return fade, _pose(x, y, distance, facing_x, facing_y), (u, v, now, then, ONE / (ONE + wait))
+
+
+@compiled
+def sight(frames: Floats, poses: Floats, n: int, m: int, radius: float) -> tuple[float, Features]:
+    """Weight and features of the edge from piece ``n`` to agent ``m``."""
+    x, y = seen_from(frames, m, poses[0, n] - frames[X, m], poses[1, n] - frames[Y, m])
+    distance = math.sqrt(x * x + y * y)
+    along, across = seen_from(frames, m, poses[2, n], poses[3, n])
+    return _fade_out(distance, radius), _pose(x, y, distance, along, across)
+
+
+@compiled
+def teller(frames: Floats, poses: Floats, n: int, m: int) -> int:
+    """The row in which piece ``n`` tells agent ``m``, by its hand."""
+    return n + poses.shape[1] if frames[HAND, m] < 0 else n
+
+
+@compiled
+def _pose(x: float, y: float, distance: float, direction_x: float, direction_y: float) -> Features:
+    """Features of a relative pose; see `encoder`."""
+    scale = ONE / (ONE + distance)
+    return x * scale, y * scale, math.log(ONE + distance), direction_x, direction_y
+
+
+@compiled
+def _fade_out(distance: float, radius: float) -> float:
     share = distance / radius
     left = max(ONE - share * share, ZERO)
     return left * left
@@ -256,27 +277,16 @@ def _fade(distance: float, radius: float) -> float:
 
 @compiled
 def _say(
-    said: Floats,
-    told: Floats,
-    n: int,
-    asked: Floats,
-    m: int,
-    weight: Floats,
-    x: float,
-    y: float,
-    distance: float,
-    direction_x: float,
-    direction_y: float,
+    said: Floats, told: Floats, n: int, asked: Floats, m: int, weight: Floats, pose: Features
 ) -> None:
-    """What an edge says of the pose alone, by offset and direction, before its nonlinearity."""
-    scale = ONE / (ONE + distance)
-    along, across, far = x * scale, y * scale, math.log(ONE + distance)
+    """What an edge says of the pose alone, before its nonlinearity."""
+    x, y, far, direction_x, direction_y = pose
     for h in range(len(said)):  # all in one, which is what vectorises well
         said[h] = (
             told[n, h]
             + asked[m, h]
-            + along * weight[0, h]
-            + across * weight[1, h]
+            + x * weight[0, h]
+            + y * weight[1, h]
             + far * weight[2, h]
             + direction_x * weight[3, h]
             + direction_y * weight[4, h]
@@ -284,7 +294,21 @@ def _say(
 
 
 @compiled
-def _hear(mean: Floats, m: int, said: Floats, fade: float) -> None:
+def _say_on(said: Floats, weight: Floats, closing: Features) -> None:
+    """What it says besides of how both move."""
+    u, v, now, then, soon = closing
+    for h in range(len(said)):
+        said[h] += (
+            u * weight[5, h]
+            + v * weight[6, h]
+            + now * weight[7, h]
+            + then * weight[8, h]
+            + soon * weight[9, h]
+        )
+
+
+@compiled
+def hear(mean: Floats, m: int, said: Floats, fade: float) -> None:
     """Adds what an edge says to what its target hears."""
     for h in range(len(said)):
         mean[m, h] += fade * silu(said[h])

@@ -26,7 +26,7 @@ def pass_by(
     """Velocities ``[N, 2]`` of people who pass one another; see `kinematics.pass_by`."""
     least, gap, first = np.float32(tiny), np.float32(gap_m), np.float32(soonest)
     passing = velocity.copy()
-    away = np.zeros((len(one), 2), np.float32)
+    away = np.zeros((len(one), 2), velocity.dtype)
     for _ in range(rounds):
         for e in range(len(one)):
             a, b = one[e], other[e]
@@ -76,21 +76,35 @@ def give_way(
         soonest: Share of the step from which on giving way begins.
         tiny: Length below which nothing is divided by.
     """
+    first, second, dt = meetings(position, wanted, dt_s, one, other, gap_m, slack_m)
+    flat = position.reshape(-1, 2), wanted.reshape(-1, 2)
+    passing = pass_by(flat[0], flat[1], dt, first, second, gap_m, rounds, soonest, tiny)
+    return passing.reshape(wanted.shape)
+
+
+@compiled
+def meetings(
+    position: Floats,
+    wanted: Floats,
+    dt_s: Floats,
+    one: Indices,
+    other: Indices,
+    gap_m: float,
+    slack_m: float,
+) -> tuple[Indices, Indices, Floats]:
+    """Who may meet whom within the step ``[E]``, and all step lengths ``[S * N]``: `give_way`'s."""
     copies, agents = position.shape[:2]
-    places = np.zeros((4, copies, agents), np.float32)
-    dt = np.empty(copies * agents, np.float32)
+    places = np.zeros((4, copies, agents), position.dtype)
+    dt = np.empty(copies * agents, position.dtype)
     for s in range(copies):
         for n in range(agents):
             u, v = wanted[s, n]
             places[X, s, n], places[Y, s, n] = position[s, n]
             places[SPREAD, s, n] = math.sqrt(u * u + v * v) * dt_s[n]
             dt[s * agents + n] = dt_s[n]
-    gap = np.full(len(one), np.float32(gap_m), np.float32)
+    gap = np.full(len(one), gap_m, position.dtype)
     copy, pair = pairs_in_range(places, places, one, other, gap, slack_m)
-    first, second = copy * agents + one[pair], copy * agents + other[pair]
-    flat = position.reshape(-1, 2), wanted.reshape(-1, 2)
-    passing = pass_by(flat[0], flat[1], dt, first, second, gap_m, rounds, soonest, tiny)
-    return passing.reshape(copies, agents, 2)
+    return copy * agents + one[pair], copy * agents + other[pair], dt
 
 
 @compiled
@@ -163,7 +177,7 @@ def motion_features(
         traits: ``[TRAITS, N]``.
     """
     copies, agents = hand.shape
-    features = np.empty((copies * agents, 8 + len(traits)), np.float32)
+    features = np.empty((copies * agents, 8 + len(traits)), velocity.dtype)
     for s in range(copies):
         for n in range(agents):
             row, side, (x, y) = features[s * agents + n], hand[s, n], facing[s, n]
@@ -275,6 +289,17 @@ def move(
         eagerness: As `step_on`.
         shortest: As `step_on`.
     """
+    new, wanted = decided(velocity, facing, change, dt_s, hand)
+    passing = give_way(position, wanted, dt_s, one, other, gap_m, slack_m, rounds, soonest, tiny)
+    now = position, velocity, facing, yaw_rate
+    return step_on(*now, new, passing, drives, dt_s, hand, eagerness, shortest)
+
+
+@compiled
+def decided(
+    velocity: Floats, facing: Floats, change: Floats, dt_s: Floats, hand: Floats
+) -> tuple[Floats, Floats]:
+    """What all change in a step, and the velocities they are up to; see `WorldModel.decides`."""
     new, wanted = np.empty_like(change), np.empty_like(velocity)
     for s in range(len(hand)):
         for n in range(len(dt_s)):
@@ -284,6 +309,4 @@ def move(
             new[s, n, 0], new[s, n, 1] = along, across
             wanted[s, n, 0] = velocity[s, n, 0] + (along * x - aside * y)
             wanted[s, n, 1] = velocity[s, n, 1] + (along * y + aside * x)
-    passing = give_way(position, wanted, dt_s, one, other, gap_m, slack_m, rounds, soonest, tiny)
-    now = position, velocity, facing, yaw_rate
-    return step_on(*now, new, passing, drives, dt_s, hand, eagerness, shortest)
+    return new, wanted
