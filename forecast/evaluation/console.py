@@ -1,30 +1,15 @@
-"""The evaluation in a terminal: progress while it runs, one table at its end."""
+"""The evaluation in a terminal: one table at its end."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
-
-from tqdm import tqdm
+from collections.abc import Sequence
 
 from forecast.evaluation.judgement import judge_result
-from forecast.evaluation.numbers import UNDEFINED, counted, number
+from forecast.evaluation.numbers import UNDEFINED, number
 from forecast.evaluation.provenance import learnt_by_heart, not_scored
 from forecast.evaluation.result import EvaluationResult, Mean
 
 _NAME_WIDTH = 19
-
-Item = TypeVar("Item")
-
-
-def tracked(parts: Iterable[Item], scenes: int, label: str) -> Iterator[Item]:
-    """Goes through the parts of scenes; a progress bar on a terminal, a plain line elsewhere."""
-    if sys.stderr.isatty():
-        yield from tqdm(parts, label, total=scenes, unit="scene")
-        return
-    print(f"evaluate: {label} on {counted(scenes, 'scene')}", file=sys.stderr)
-    yield from parts
 
 
 def table(result: EvaluationResult) -> str:

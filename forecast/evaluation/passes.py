@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import torch
 
+from forecast.datasets.progress import with_progress
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec
-from forecast.evaluation.console import tracked
 from forecast.evaluation.scoring import SceneScores, score_scene
 from forecast.evaluation.writers import predictions_table
 from forecast.models.baselines import NamedPredictor
@@ -56,9 +56,8 @@ def passes(
     task: Task, scenes: Sequence[str], workers: Workers
 ) -> Iterator[Outcome[str, SceneTables]]:
     """Scores every scene, in the order given, and tells the progress."""
-    label = next(iter(task.predictors)) + " and the floors"
     scored = workers.map(task.score, scenes, prepare=_one_thread)
-    yield from tracked(scored, len(scenes), label)
+    yield from with_progress(scored, len(scenes), f"evaluate {next(iter(task.predictors))}")
 
 
 def _one_thread() -> None:

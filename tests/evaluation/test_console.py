@@ -1,11 +1,10 @@
-import sys
 from dataclasses import replace
 
 import pytest
 
 from forecast.datasets.windows import WindowSpec
 from forecast.evaluation import evaluate
-from forecast.evaluation.console import table, tracked
+from forecast.evaluation.console import table
 from forecast.evaluation.numbers import UNDEFINED
 from forecast.models.baselines import ConstantVelocity, Kalman
 
@@ -60,16 +59,3 @@ def test_long_names_are_cut(result):
     line = table(long).splitlines()[4]
     assert line.startswith("▸ epoch=12-step=34… ")
     assert len(line) <= 120
-
-
-def test_progress_is_a_plain_line_where_there_is_no_terminal(capsys):
-    assert list(tracked(["a", "b"], 2, "kalman")) == ["a", "b"]
-    assert capsys.readouterr().err == "evaluate: kalman on 2 scenes\n"
-
-
-def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert list(tracked(["a", "b"], 2, "kalman")) == ["a", "b"]
-    shown = capsys.readouterr().err
-    assert "kalman: 100%" in shown
-    assert "2/2" in shown

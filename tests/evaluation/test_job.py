@@ -269,7 +269,7 @@ class TestRun:
     def test_a_floor_that_was_asked_for_is_scored_once(self, store, tmp_path, capsys):
         evaluated(store, tmp_path / "out", "kmeans")
         said = capsys.readouterr().err.splitlines()
-        assert said == ["evaluate: kmeans_10 and the floors on 2 scenes"]
+        assert said == [f"evaluate kmeans_10: {n} of 2 scenes" for n in (1, 2)]
 
     def test_says_what_weights_were_made_from_and_that_they_know_the_answers(
         self, store, tmp_path, capsys
@@ -329,7 +329,7 @@ class TestRun:
         evaluated(store, tmp_path / "out")
         printed = capsys.readouterr()
         assert "▸ kalman" in printed.out
-        assert "evaluate: kalman and the floors on 2 scenes" in printed.err.splitlines()
+        assert "evaluate kalman: 2 of 2 scenes" in printed.err.splitlines()
 
     @pytest.mark.parametrize(
         ("options", "message"),
