@@ -329,7 +329,8 @@ def _evaluate(args: argparse.Namespace) -> None:
 def _evaluate_shard(args: argparse.Namespace) -> None:
     if args.acceptance is not None:
         args.usage_error("--acceptance is for merge where there is --shard")
-    from forecast.evaluation import Asked, run_shard
+    from forecast.evaluation import run_shard
+    from forecast.evaluation.job import Asked
 
     asked = Asked(
         store=args.store,
