@@ -15,8 +15,8 @@ import torch
 from forecast.errors import ForecastError, require
 from forecast.export.formats import FORMATS
 from forecast.export.model import ExportedModel
-from forecast.export.programs import AXES, programs
 from forecast.inference.weights import Training, read_model, save_model
+from forecast.models.programs import AXES, programs
 
 _WEIGHTS, _INTERFACE = "weights.safetensors", "interface.json"
 
@@ -39,16 +39,23 @@ def run(*, weights: str | Path, out: Path, form: str) -> None:
     for name, program in programs(model).items():
         file = out / f"{name}{FORMATS[form].suffix}"
         FORMATS[form].write(program, file)
-        print(f"{file}: {len(program.inputs)} inputs, {len(program.outputs)} outputs", flush=True)
-        inputs, outputs = ([v.described() for v in of] for of in (program.inputs, program.outputs))
-        described[name] = {"file": file.name, "inputs": inputs, "outputs": outputs}
+        interface = program.interface()
+        counts = [f"{len(values)} {kind}" for kind, values in interface.items()]
+        print(f"{file}: {', '.join(counts)}", flush=True)
+        described[name] = {"file": file.name, **interface}
     save_model(out / _WEIGHTS, model, training)
-    interface = {"format": form, "torch": torch.__version__, "axes": AXES, "programs": described}
-    (out / _INTERFACE).write_text(json.dumps(interface, indent=2) + "\n", encoding="utf-8")
+    contents = {"format": form, "torch": torch.__version__, "axes": AXES, "programs": described}
+    (out / _INTERFACE).write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
+
+
+class _Array(msgspec.Struct):
+    name: str
 
 
 class _File(msgspec.Struct):
     file: str
+    inputs: list[_Array]
+    outputs: list[_Array]
 
 
 class _Interface(msgspec.Struct):
@@ -73,7 +80,10 @@ def read(folder: Path) -> tuple[ExportedModel, Training, str]:
     )
     model, training, _ = read_model(folder / _WEIGHTS)
     form = FORMATS[interface.format]
-    runs = {name: form.read(folder / program.file) for name, program in interface.programs.items()}
+    runs = {}
+    for name, program in interface.programs.items():
+        names = [array.name for array in program.inputs]
+        runs[name] = form.read(folder / program.file, names, len(program.outputs))
     return ExportedModel(model, runs), training, folder.resolve().name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Callable
 from importlib import import_module
@@ -9,16 +10,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-import torch._inductor
 from torch import Tensor
-from torch._inductor.cpp_builder import get_cpp_compiler
-from torch._inductor.exc import InvalidCxxCompiler
-from torch.fx.experimental import _config as export_config
 
 from forecast.errors import ForecastError
-from forecast.export.programs import Program, Tensors
+from forecast.models.compile import Library, extract_library, has_compiler, write_package
+from forecast.models.programs import Program
 
-Run = Callable[..., Tensors]
+Run = Callable[[list[Tensor]], list[Tensor]]
 """A program that was read again: tensors in, tensors out."""
 
 
@@ -30,8 +28,8 @@ class Format(Protocol):
     def write(self, program: Program, path: Path) -> None:
         """Writes a program; raises `ForecastError`."""
 
-    def read(self, path: Path) -> Run:
-        """Reads one; raises `ForecastError`."""
+    def read(self, path: Path, inputs: list[str], outputs: int) -> Run:
+        """Reads a program by its inputs' names and number of outputs; raises `ForecastError`."""
 
 
 class AotInductor:
@@ -41,18 +39,14 @@ class AotInductor:
 
     def write(self, program: Program, path: Path) -> None:
         """See `Format`; needs a C++ compiler."""
-        try:
-            get_cpp_compiler()
-        except InvalidCxxCompiler:
-            raise ForecastError(
-                f"{path}: there is no C++ compiler; install g++, or export to ONNX"
-            ) from None
-        torch._inductor.aoti_compile_and_package(captured(program), package_path=str(path))
+        if not has_compiler():
+            raise ForecastError(f"{path}: there is no C++ compiler; install g++, or export to ONNX")
+        write_package(program, path, with_weights=False)
 
-    def read(self, path: Path) -> Run:
+    def read(self, path: Path, inputs: list[str], outputs: int) -> Run:
         """See `Format`; needs no compiler."""
-        compiled = torch._inductor.aoti_load_package(str(path))
-        return lambda *inputs: tuple(compiled(*(value.contiguous() for value in inputs)))
+        with tempfile.TemporaryDirectory() as folder:
+            return Library(extract_library(path, Path(folder)), outputs)
 
 
 class Onnx:
@@ -63,48 +57,40 @@ class Onnx:
     def write(self, program: Program, path: Path) -> None:
         """See `Format`; needs onnx and onnxscript."""
         _package("onnxscript")
-        varies = tuple(value.varying for value in program.inputs)
+        examples = tuple(array.example() for array in program.arrays())
+        letters = tuple(array.letters() for array in program.arrays())
+        interface = program.interface()
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of axes that have one letter
             written: Any = torch.onnx.export(
-                program.verb.eval(),
-                program.examples(),
+                program.flat().eval(),
+                examples,
                 dynamo=True,
                 verbose=False,
-                dynamic_shapes=(varies,),
-                input_names=[value.name for value in program.inputs],
-                output_names=[value.name for value in program.outputs],
+                dynamic_shapes=(letters,),
+                input_names=[value["name"] for value in interface["inputs"]],
+                output_names=[value["name"] for value in interface["outputs"]],
             )
         written.save(str(path))
 
-    def read(self, path: Path) -> Run:
+    def read(self, path: Path, inputs: list[str], outputs: int) -> Run:
         """See `Format`; needs onnxruntime."""
         runtime = _package("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        names = [value.name for value in session.get_inputs()]
+        used = {value.name for value in session.get_inputs()}  # ONNX drops inputs without effect
 
-        def run(*inputs: Tensor) -> Tensors:
-            arrays = [value.contiguous().numpy() for value in inputs]
-            outputs = session.run(None, dict(zip(names, arrays, strict=True)))
-            return tuple(torch.from_numpy(value) for value in outputs)
+        def run(values: list[Tensor]) -> list[Tensor]:
+            named = zip(inputs, values, strict=True)
+            given = {name: value.contiguous().numpy() for name, value in named if name in used}
+            return [torch.from_numpy(value) for value in session.run(None, given)]
 
         return run
 
 
 FORMATS: dict[str, Format] = {"aoti": AotInductor(), "onnx": Onnx()}
 """By their names on the command line."""
-
-_ANY = torch.export.Dim.DYNAMIC
-
-
-def captured(program: Program) -> torch.export.ExportedProgram:
-    """The graph of a program, for inputs of any size, 0 and 1 included."""
-    varies = tuple(dict.fromkeys(value.varying, _ANY) for value in program.inputs)
-    any_size = export_config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
-    with torch.no_grad(), any_size:
-        return torch.export.export(program.verb, program.examples(), dynamic_shapes=(varies,))
 
 
 def _package(name: str) -> Any:

@@ -25,7 +25,8 @@ from forecast.datasets.windows import (
 )
 from forecast.errors import ForecastError, require
 from forecast.graphs.augment import AugmentConfig, augment_graph, augment_window
-from forecast.graphs.hetero import GraphConfig, window_graph
+from forecast.graphs.config import GraphConfig
+from forecast.graphs.hetero import window_graph
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from forecast import geometry
 from forecast.scene import LaneMap
@@ -42,6 +43,11 @@ class MapPieces:
     def middles_m(self) -> NDArray[np.float32]:
         """Where the pieces are ``[M, 2]``."""
         return self.points_m.mean(axis=1)
+
+    @cached_property
+    def tree(self) -> cKDTree | None:
+        """The pieces by their middle points, for a search; None without pieces."""
+        return cKDTree(self.middles_m) if len(self.points_m) else None
 
     @classmethod
     def none(cls, points: int) -> MapPieces:

@@ -23,6 +23,7 @@ from forecast.inference.stream import Stream
 from forecast.inference.weights import PACKAGED, Training, read_model, save_model
 from forecast.inference.windows import observed, rising_predictions
 from forecast.inference.world import World
+from forecast.models.compile import accelerate
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.guard import guarded
 from forecast.planning import ClearanceConfig, CostConfig, EgoState, Ranking
@@ -243,4 +244,6 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Forecaster:
         require(str(device) == "cpu", f"{path}: device", device, "cpu")
         return Forecaster(*export.read(Path(path)))
     model, training, name = read_model(path)
-    return Forecaster(model.to(device), training, name)
+    model = model.to(device).eval()
+    accelerate(model.world)
+    return Forecaster(model, training, name)

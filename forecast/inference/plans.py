@@ -1,4 +1,4 @@
-"""Plans as copies of the world: what people do if the ego drives this one, and that one."""
+"""Futures of a scene under each of several plans of the ego."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from forecast.models.familiarity import Familiarity
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.guard import at_constant_velocity, unfamiliar
 from forecast.models.noise import keyed_noise
-from forecast.models.reactions import ReactionConfig, Reactions
+from forecast.models.reactive import ReactionConfig, ReactiveRollout
 from forecast.planning import ClearanceConfig, CostConfig, EgoState, Futures, Ranking, clearance
 from forecast.planning.ranking import ranked
 from forecast.scene import AgentKind
 
 
 class PlanWorlds:
-    """One encoded window and the futures that plans meet in it.
+    """One observed window and the futures in it under each plan.
 
     Args:
         model: The network.
@@ -29,7 +29,7 @@ class PlanWorlds:
         samples: Number of joint futures K.
         seed: Seed of the noise.
         familiarity: Who is imagined at all; others keep their velocity, as in `predict`.
-        reactions: Who is imagined anew for each plan.
+        reactions: Which agents are imagined again for each plan.
 
     Raises:
         ForecastError: The window has no agent of kind EGO.
@@ -52,13 +52,14 @@ class PlanWorlds:
         self.plans = plans
         self.encoded = encoded = encode(model, cut, plans.astype(np.float32))
         names, steps = cut.agent_ids.tolist(), plans.shape[1]
-        noise = keyed_noise(model.config.world_model, names, samples, steps, seed).drawn()
-        noise = noise.to(encoded.context.dt.device)
+        noise = keyed_noise(model.config.world_model, names, samples, steps, seed).without_mode()
+        noise = noise.to(encoded.context.agents.dt.device)
         self._is_ego = is_ego
         self._odd = unfamiliar(observed(cut), familiarity)
         self._weights = np.full(samples, 1 / samples)
         with torch.inference_mode():
-            self._people = Reactions(model.world, encoded.context, encoded.state, noise, reactions)
+            scene = model.world, encoded.context, encoded.state
+            self._people = ReactiveRollout(*scene, noise, reactions)
 
     def rank(
         self,
@@ -78,28 +79,28 @@ class PlanWorlds:
         dt_s, everything = self.encoded.cut.dt_s, np.arange(len(self.plans))
         if react == len(self.plans):
             met = clearance(self.plans, self.reacting(everything), ego, limits)
-            aware = np.ones(len(self.plans), bool)
-            return ranked(self.plans, met, self._weights, aware, ego, dt_s, cost)
-        met = clearance(self.plans, self.unaware(), ego, limits)
-        aware = np.zeros(len(self.plans), bool)
-        first = ranked(self.plans, met, self._weights, aware, ego, dt_s, cost)
+            reacts = np.ones(len(self.plans), bool)
+            return ranked(self.plans, met, self._weights, reacts, ego, dt_s, cost)
+        met = clearance(self.plans, self.open_loop(), ego, limits)
+        reacts = np.zeros(len(self.plans), bool)
+        first = ranked(self.plans, met, self._weights, reacts, ego, dt_s, cost)
         if react == 0:
             return first
         chosen = np.sort(first.order[:react])
         again = clearance(self.plans[chosen], self.reacting(chosen), ego, limits)
-        aware[chosen] = True
+        reacts[chosen] = True
         met = met.replaced(chosen, again)
-        return ranked(self.plans, met, self._weights, aware, ego, dt_s, cost)
+        return ranked(self.plans, met, self._weights, reacts, ego, dt_s, cost)
 
-    def unaware(self) -> Futures:
-        """Futures of people who see the ego drive on as imagined, shared by all plans."""
+    def open_loop(self) -> Futures:
+        """Futures in which the ego drives as imagined, the same for all plans."""
         return self._futures(_numpy(self._people.positions))
 
     def reacting(self, chosen: NDArray[np.int64]) -> Futures:
-        """Futures ``[P', K, A, T, 2]`` of people who see a plan unfold, for some of the plans.
+        """Futures ``[P', K, A, T, 2]`` of people who react to a plan, for some of the plans.
 
-        Only people whom the plan comes near are imagined anew (`forecast.models.reactions`); for
-        the rest every plan is the same.
+        Only people near the plan are imagined again (`forecast.models.reactive`); the others are
+        the same for every plan.
         """
         plans = torch.from_numpy(self.plans[chosen].astype(np.float32))
         with torch.inference_mode():

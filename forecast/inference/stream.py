@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forecast.errors import ForecastError, require
-from forecast.graphs.hetero import speed_and_reach
-from forecast.inference.surroundings import Surroundings
+from forecast.graphs.candidates import reach
+from forecast.inference.contexts import ContextSource
 from forecast.inference.weights import Training
 from forecast.inference.windows import checked_plan, plan_of, predicted
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.guard import guarded
 from forecast.models.noise import keyed_noise
 from forecast.models.observed import Observed
-from forecast.models.state import Context
-from forecast.models.state import Frame as SeenFrame
+from forecast.models.rollout import SceneContext, observe
+from forecast.models.types import Observation
 from forecast.scene import AgentKind, LaneMap, Prediction
 from forecast.scene.agents import TYPICAL_SIZE_M
 
@@ -168,13 +168,14 @@ class Stream:
         require(forget_s >= dt_s, "forget_s", forget_s, f"at least one step ({dt_s} s)")
         self.dt_s, self.origin_m = dt_s, origin_m
         self._model, self._training = model, training
-        self._around = Surroundings(model, lane_map)
+        self._contexts = ContextSource(model, lane_map)
         self._patience = round(forget_s / dt_s)
         self._roster = _Roster.nobody(training.history_steps)
         self._at_us: int | None = None
         with torch.inference_mode():
             nothing = np.zeros((0, 2), np.float32)
-            self._state = model.world.initial(self._context(self._roster, nothing, steps=0))
+            context = self._context(self._roster, nothing, steps=0)
+            self._state = model.world.initial(context.agents)
         self._predictions: list[Prediction] = []
 
     @property
@@ -232,8 +233,8 @@ class Stream:
             state = self._state.select(self._tensor(present))
             now = seen.positions_m[:, -1].astype(np.float32)
             context = self._context(seen, now, steps, poses)
-            plan = plan_of(poses, context.kind)
-            futures = self._model.futures(context, state, noise.to(self._around.device), plan)
+            plan = plan_of(poses, context.agents.kind)
+            futures = self._model.futures(context, state, noise.to(self._contexts.device), plan)
         prediction = predicted(
             futures.cpu().numpy(), seen.names, self._at_us, self.dt_s, self.origin_m
         )
@@ -274,11 +275,11 @@ class Stream:
         position[at], heading[at] = frame.positions_m, frame.headings_rad
         context = self._context(roster, position, steps=0)
         new = self._tensor(np.arange(len(roster.names)) >= remembered)
-        state = self._state.beside(world.initial(context).select(new))
+        state = self._state.append(world.initial(context.agents).select(new))
         missed_s = (steps - 1) * self.dt_s
-        state = replace(state, unseen_s=state.unseen_s + missed_s * ~new)
+        state = state._replace(unseen_s=state.unseen_s + missed_s * ~new)
         seen = (position, heading, roster.valid[:, -1])
-        self._state = world.observe(context, state, SeenFrame(*map(self._tensor, seen)))
+        self._state = observe(world, context, state, Observation(*map(self._tensor, seen)))
 
     def _context(
         self,
@@ -286,17 +287,15 @@ class Stream:
         positions_m: NDArray[np.float32],
         steps: int,
         poses: NDArray[np.float32] | None = None,
-    ) -> Context:
-        """Who can notice whom within some steps of the places given ``[A, 2]``."""
-        speeds_mps, reach_m = speed_and_reach(
+    ) -> SceneContext:
+        """The context of agents that move on for some steps from the places given ``[A, 2]``."""
+        within = reach(
             who.positions_m, who.valid, who.kinds, self.dt_s, steps, self._model.config.graph, poses
         )
-        return self._around.context(
-            who.kinds, who.sizes_m, self.dt_s, positions_m, reach_m, speeds_mps
-        )
+        return self._contexts.context(who.kinds, who.sizes_m, self.dt_s, positions_m, within)
 
     def _tensor(self, values: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self._around.device)
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._contexts.device)
 
 
 def flicker(earlier: Prediction, later: Prediction) -> dict[str, float]:

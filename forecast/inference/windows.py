@@ -16,8 +16,9 @@ from forecast.graphs import window_graph
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import keyed_noise
 from forecast.models.observed import Observed
-from forecast.models.state import Context, Noise, Plan, State
+from forecast.models.rollout import SceneContext, imagine
 from forecast.models.threads import part_size, side_by_side
+from forecast.models.types import Noise, Plan, State
 from forecast.scene import AgentKind, Prediction
 
 
@@ -30,28 +31,28 @@ def observed(cut: Window) -> Observed:
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """A window as the network has taken it in, to imagine from as often as wanted.
+    """An observed window, from which futures can be imagined as often as wanted.
 
     Attributes:
         cut: The window.
-        context: What stays the same.
-        state: What is believed after its last observed step, seen with either hand.
+        context: The scene's constants.
+        state: State after the last observed step, in both chiralities.
     """
 
     cut: Window
-    context: Context
+    context: SceneContext
     state: State
 
 
 def encode(
     model: PedestrianForecaster, cut: Window, poses: NDArray[np.float32] | None = None
 ) -> Encoded:
-    """Lets the network take in a window.
+    """Lets the network observe a window.
 
     Args:
         model: The network.
-        cut: The window; what follows its current step is not looked at.
-        poses: Plans ``[..., T, 3]`` the ego may be told to follow; they widen what it can reach.
+        cut: The window; what follows its current step is not used.
+        poses: Plans ``[..., T, 3]`` that the ego may follow; they widen what it can reach.
     """
     graph = window_graph(cut, model.config.graph, poses).to(next(model.parameters()).device)
     with torch.inference_mode():
@@ -72,7 +73,7 @@ def predict_window(
 
     Args:
         model: The network, in any mode and on any device.
-        cut: The window; what follows its current step is not looked at.
+        cut: The window; what follows its current step is not used.
         origin_m: World position of the window's frame.
         samples: Number of joint futures K.
         seed: Seed of the noise.
@@ -98,7 +99,7 @@ def rising_predictions(
     names, steps = cut.agent_ids.tolist(), cut.future_m.shape[1]
     poses = checked_plan(ego_plan, cut.kinds, steps)
     encoded = encode(model, cut, poses)
-    plan = plan_of(poses, encoded.context.kind)
+    plan = plan_of(poses, encoded.context.agents.kind)
     futures = np.zeros((0, len(names), steps, 2), np.float32)
     for count in samples:
         if len(futures) < 2 + count:
@@ -115,12 +116,12 @@ def _imagined(
 ) -> NDArray[np.float32]:
     """Positions ``[S, A, T, 2]`` of the futures from ``first`` on, a few at a time."""
     context, state = encoded.context, encoded.state
-    noise, agents = noise.to(context.dt.device), max(1, len(context.kind))
-    size = part_size((len(noise.hand) - first) * agents, context.dt.device)
-    parts = noise.split(first, max(1, -(-size // agents)))
+    device, agents = context.agents.dt.device, max(1, len(context.agents.kind))
+    size = part_size((len(noise.mirror) - first) * agents, device)
+    parts = noise.to(device).split(first, max(1, -(-size // agents)))
     with torch.inference_mode():
         futures = side_by_side(
-            lambda part: model.world.imagine(context, state, part, plan).position, parts
+            lambda part: imagine(model.world, context, state, part, plan).position, parts
         )
         return np.asarray(torch.cat(futures).cpu().numpy())
 

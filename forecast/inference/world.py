@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,14 @@ from torch import Tensor
 
 from forecast.datasets.windows import Window
 from forecast.errors import ForecastError, require
-from forecast.inference.orders import Act, Follow, GoTo, Order, Stay
-from forecast.inference.surroundings import Surroundings
+from forecast.graphs.candidates import Reach
+from forecast.inference.contexts import ContextSource
+from forecast.inference.controls import Act, AgentControl, Follow, GoTo, Stay
 from forecast.inference.windows import encode
 from forecast.models.forecaster import PedestrianForecaster
-from forecast.models.kinematics import Motion
 from forecast.models.noise import KeyedNoise
-from forecast.models.state import Context, State, with_agent
+from forecast.models.rollout import Moment, SceneContext, advance, surroundings
+from forecast.models.types import Motion, State
 from forecast.scene import AgentKind, Prediction
 from forecast.scene.agents import TYPICAL_SIZE_M
 
@@ -59,20 +59,19 @@ class World:
         self._kinds, self._sizes = cut.kinds, cut.sizes_m
         self._since = np.zeros(len(self._names), np.int64)
         self._model, self._steps = model, 0
-        self._around = Surroundings(model, cut.lane_map)
+        self._contexts = ContextSource(model, cut.lane_map)
         self._noise = KeyedNoise(model.config.world_model, samples, seed)
-        self._orders: dict[str, Order] = {}
+        self._controls: dict[str, AgentControl] = {}
         self._path: list[Tensor] = []
-        self._before: Tensor | None = None
-        encoded, device = encode(model, cut), self._around.device
+        encoded, device = encode(model, cut), self._contexts.device
         with torch.inference_mode():
             self._intent = self._noise.intent(self._names).to(device)
-            state = encoded.state.seen_with(self._noise.hand().to(device))
-            self._state: State = model.world.intend_to(state, self._intent)
+            state = encoded.state.with_mirror(self._noise.mirror().to(device))
+            self._state: State = model.world.inject(state, self._intent)
         # The neighbours of `predict`, good for everybody up to its horizon if nobody meddles.
         everywhere = torch.full((len(self._names),), torch.inf, device=device)
         self._horizon = cut.future_m.shape[1]
-        self._searched: tuple[Context, Tensor, Tensor, Tensor] | None
+        self._searched: tuple[SceneContext, Tensor, Tensor, Tensor] | None
         self._searched = (encoded.context, state.motion.position[0], everywhere, everywhere)
 
     @property
@@ -126,7 +125,7 @@ class World:
         """An independent copy that shares its random numbers; costs next to nothing."""
         other = copy.copy(self)
         other._names, other._path = list(self._names), list(self._path)
-        other._orders, other._since = dict(self._orders), self._since.copy()
+        other._controls, other._since = dict(self._controls), self._since.copy()
         return other
 
     def step(self, steps: int = 1) -> World:
@@ -147,7 +146,7 @@ class World:
         given = np.asarray(poses, np.float32)
         good = given.ndim == 2 and given.shape[1] == 3 and len(given) > 0
         require(good, "shape of poses", list(given.shape), "[T, 3]")
-        self._tell(agent, Follow(self._tensor(_finite("poses", given)), self._steps))
+        self._give(agent, Follow(self._tensor(_finite("poses", given)), self._steps))
 
     def act(
         self, acceleration_mps2: float, yaw_rate_radps: float = 0.0, agent: str | None = None
@@ -162,7 +161,7 @@ class World:
         _finite("action", np.array([acceleration_mps2, yaw_rate_radps]))
         kind = AgentKind(int(self._kinds[self._index(agent)]))
         require(kind >= AgentKind.VEHICLE, "kind of the agent", kind.name, "one that drives")
-        self._tell(agent, Act(acceleration_mps2, yaw_rate_radps))
+        self._give(agent, Act(acceleration_mps2, yaw_rate_radps))
 
     def go_to(self, agent: str, goal_m: ArrayLike, speed_mps: float | None = None) -> None:
         """Tells somebody on foot or on a cycle to make straight for a place and stay there.
@@ -177,11 +176,11 @@ class World:
         require(good, "kind of the agent", kind.name, "a walker or cyclist; give a car a plan")
         if speed_mps is not None:
             require(0 <= speed_mps < np.inf, "speed_mps", speed_mps, "a speed of at least 0")
-        self._tell(agent, GoTo(self._tensor(_point("goal_m", goal_m)), speed_mps))
+        self._give(agent, GoTo(self._tensor(_point("goal_m", goal_m)), speed_mps))
 
     def release(self, agent: str | None = None) -> None:
         """Lets an agent, default the ego, go on by itself again."""
-        self._orders.pop(self._names[self._index(agent)], None)
+        self._controls.pop(self._names[self._index(agent)], None)
 
     def change(
         self,
@@ -215,7 +214,7 @@ class World:
             velocity[:, index] = way * (pace if speed_mps is None else _speed(speed_mps))
         self._searched = None
         changed = Motion(position, velocity, facing, motion.yaw_rate)
-        self._state = replace(self._state, motion=changed)
+        self._state = self._state._replace(motion=changed)
 
     def add(
         self,
@@ -261,69 +260,76 @@ class World:
             heading_rad: Direction of its length.
         """
         self.add(name, AgentKind.VEHICLE, position_m, heading_rad=heading_rad, size_m=size_m)
-        self._orders[name] = Stay()
+        self._controls[name] = Stay()
 
     def remove(self, agent: str) -> None:
         """Takes an agent out of all samples."""
         index = self._index(agent)
         kept = np.arange(len(self._names)) != index
-        self._orders.pop(self._names.pop(index), None)
+        self._controls.pop(self._names.pop(index), None)
         self._kinds, self._sizes = self._kinds[kept], self._sizes[kept]
         self._since = self._since[kept]
         mask = self._tensor(kept)
         self._state, self._intent = self._state.select(mask), self._intent[:, mask]
-        self._before = None if self._before is None else self._before[:, mask]
         self._path = [positions[:, mask] for positions in self._path]
         self._searched = None
 
     def _step(self) -> None:
         if self._steps == self._horizon:
             self._searched = None
-        world, context = self._model.world, self._context()
-        if self._before is not None:
-            self._state = world.notice(context, self._state, self._before)
+        world = self._model.world
         noise = self._noise.steps(self._names, self._steps, 1)[0].to(self._intent.device)
-        before = self._state.motion
-        motion = world.move(context, self._state, self._intent, noise)
-        for name, order in self._orders.items():
-            motion = self._ordered(self._names.index(name), order, before, motion)
-        self._before, self._state = before.velocity, replace(self._state, motion=motion)
-        self._path.append(motion.position)
+        around = surroundings(world, self._context(), self._state)
+        moment = Moment(self._state, around, self._intent, noise)
+        self._state = advance(world, moment, self._steps, [self._control])
+        self._path.append(self._state.motion.position)
         self._steps += 1
 
-    def _ordered(self, index: int, order: Order, before: Motion, imagined: Motion) -> Motion:
-        """The motion of all agents ``[S, N, ...]`` with that of one as it was told."""
-        own = before.map(lambda value: value[:, index])
-        dt = own.yaw_rate.new_tensor(self.dt_s)
-        moved = order.moved(own, imagined.map(lambda value: value[:, index]), self._steps, dt)
-        told = Motion(
-            imagined.position.clone(),
-            imagined.velocity.clone(),
-            imagined.facing.clone(),
-            imagined.yaw_rate.clone(),
-        )
-        told.position[:, index], told.velocity[:, index] = moved.position, moved.velocity
-        told.facing[:, index], told.yaw_rate[:, index] = moved.facing, moved.yaw_rate
-        return told
+    def _control(self, step: int, before: Motion, imagined: Motion) -> Motion:
+        """The imagined motions ``[S, N, ...]`` with those of the controlled agents instead."""
+        for name, control in self._controls.items():
+            index = self._names.index(name)
+            own, free = (Motion(*(v[:, index] for v in each)) for each in (before, imagined))
+            moved = control.moved(own, free, step, own.yaw_rate.new_tensor(self.dt_s))
+            imagined = Motion(*(v.clone() for v in imagined))
+            for value, new in zip(imagined, moved, strict=True):
+                value[:, index] = new
+        return imagined
 
     def _join(self, position: Tensor, facing: Tensor, speed_mps: float) -> None:
-        """Gives the agent named last a body in all samples, and lets it look around."""
-        world, velocity = self._model.world, speed_mps * facing
-        with torch.inference_mode():
-            self._path = [with_agent(positions, position) for positions in self._path]
-            if self._before is not None:
-                self._before = with_agent(self._before, velocity)
-            self._state = state = self._state.joined(position, velocity, facing)
-            self._searched = None
-            intent = self._noise.intent(self._names[-1:]).to(state.hidden.device)
-            self._intent = torch.cat([self._intent, intent], 1)
-            noticed = world.notice(self._context(), state, state.motion.velocity)
-            last = self._tensor(np.arange(len(self._names)) == len(self._names) - 1)
-            new = world.intend_to(noticed.select(last), intent)
-            self._state = replace(state, hidden=torch.cat([state.hidden[:, :-1], new.hidden], 1))
+        """Gives the agent named last a body in all samples; it observes its surroundings at once.
 
-    def _context(self) -> Context:
-        """Neighbours to look at now; searched anew when somebody has gone far or got fast."""
+        Args:
+            position: ``[2]``.
+            facing: Unit vector ``[2]``.
+            speed_mps: How fast it moves.
+        """
+        world = self._model.world
+        with torch.inference_mode():
+            here = position.expand(len(self._state.seen), 1, 2)
+            self._path = [torch.cat([positions, here], 1) for positions in self._path]
+            self._state = self._state.append(self._new(position, speed_mps * facing, facing))
+            self._searched = None
+            intent = self._noise.intent(self._names[-1:]).to(position.device)
+            self._intent = torch.cat([self._intent, intent], 1)
+            state = self._state._replace(velocity_before=self._state.motion.velocity)
+            hidden = world.update(surroundings(world, self._context(), state), state, state.seen)
+            last = self._tensor(np.arange(len(self._names)) == len(self._names) - 1)
+            new = world.inject(state._replace(hidden=hidden).select(last), intent)
+            hidden = torch.cat([self._state.hidden[:, :-1], new.hidden], 1)
+            self._state = self._state._replace(hidden=hidden)
+
+    def _new(self, position: Tensor, velocity: Tensor, facing: Tensor) -> State:
+        """The state of one more agent, the same in all copies, before it has observed anything."""
+        mirror = self._noise.mirror().to(position.device)[:, None]
+        none, yes = torch.zeros_like(mirror), torch.ones_like(mirror, dtype=torch.bool)
+        here, moves, faces = (v.expand(len(mirror), 1, 2) for v in (position, velocity, facing))
+        motion = Motion(here, moves, faces, none)
+        hidden = none[..., None].expand(-1, -1, self._state.hidden.shape[-1])
+        return State(hidden, motion, motion.velocity, yes, yes, none, mirror)
+
+    def _context(self) -> SceneContext:
+        """The context for now; made anew when an agent has left its reach or got faster."""
         position, speed = self._state.motion.position, self._state.motion.velocity.norm(dim=-1)
         if self._searched is not None:
             context, centre, reach, pace = self._searched
@@ -334,13 +340,14 @@ class World:
         spread = (position - centre).norm(dim=-1).amax(0)
         pace = speed.amax(0) + 1.0
         reach = spread + pace * self.dt_s * _STEPS_BETWEEN_SEARCHES
-        limits = (_numpy(each) for each in (centre, reach, pace))
-        context = self._around.context(self._kinds, self._sizes, self.dt_s, *limits)
+        within = Reach(_numpy(pace), _numpy(reach))
+        agents = self._kinds, self._sizes, self.dt_s, _numpy(centre)
+        context = self._contexts.context(*agents, within)
         self._searched = (context, centre, reach, pace)
         return context
 
-    def _tell(self, agent: str | None, order: Order) -> None:
-        self._orders[self._names[self._index(agent)]] = order
+    def _give(self, agent: str | None, control: AgentControl) -> None:
+        self._controls[self._names[self._index(agent)]] = control
         self._searched = None
 
     def _index(self, agent: str | None) -> int:

@@ -9,11 +9,15 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from forecast.graphs import GraphConfig
-from forecast.models.encoder import MapEncoder
 from forecast.models.losses import LossConfig, rollout_loss
-from forecast.models.state import Context, EncodedMap, Frame, Noise, Plan, State
+from forecast.models.message_passing import MapEncoder
+from forecast.models.rollout import SceneContext, imagine, observe
+from forecast.models.types import Agents, EncodedMap, Noise, Observation, Plan, State
 from forecast.models.world_model import WorldModel, WorldModelConfig
 from forecast.scene import AgentKind
+
+_MOVES_MPS = 1.0
+"""A vehicle at this speed or faster counts as moving traffic."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,11 @@ class ForecasterConfig:
 
 
 class PedestrianForecaster(nn.Module):
-    """Encodes the map, filters the history, imagines the future."""
+    """Encodes the map, filters the history, imagines the future.
+
+    Args:
+        config: Ranges and sizes.
+    """
 
     def __init__(self, config: ForecasterConfig) -> None:
         super().__init__()
@@ -39,50 +47,54 @@ class PedestrianForecaster(nn.Module):
         self.map.requires_grad_(config.graph.map_radius_m > 0)
         self.world = WorldModel(config.world_model, config.graph)
 
-    def context(self, graph: HeteroData) -> Context:
-        """The world's constants of a graph (or batch) of `forecast.graphs.window_graph`."""
+    def context(self, graph: HeteroData) -> SceneContext:
+        """The constants of a graph (or batch) of `forecast.graphs.window_graph`."""
         agent, pieces = graph["agent"], graph["map"]
         near = graph["agent", "near", "agent"]
-        seen = self.encode(pieces.points, pieces.kind, graph["map", "next", "map"].edge_index)
-        map_pairs = graph["map", "near", "agent"].edge_index
-        return Context(
-            agent.kind, agent.size, agent.dt, near.edge_index, near.radius, seen, map_pairs
+        return SceneContext.of(
+            self.world,
+            Agents(agent.kind, agent.size, agent.dt),
+            (near.edge_index, near.radius),
+            self.encode(pieces.points, pieces.kind, graph["map", "next", "map"].edge_index),
+            graph["map", "near", "agent"].edge_index,
         )
 
     def encode(self, points: Tensor, kind: Tensor, follows: Tensor) -> EncodedMap:
-        """Map pieces as agents see them; arguments as of `MapEncoder.forward`."""
+        """Encodes map pieces; arguments as of `MapEncoder.forward`."""
         embedding, middle, direction = self.map(points, kind, follows)
-        told = self.world.interaction.map.source(embedding).flatten(0, 1)
-        return EncodedMap(told, torch.cat([middle, direction], -1).t().contiguous())
+        projected = self.world.messages.map.source(embedding)
+        return EncodedMap(projected, torch.cat([middle, direction], -1).t().contiguous())
 
-    def observe(self, context: Context, graph: HeteroData) -> State:
-        """The state after the history of a graph, seen with either hand."""
-        agent = graph["agent"]
-        state = self.world.initial(context)
+    def observe(self, context: SceneContext, graph: HeteroData) -> State:
+        """The state after the history of a graph, in both chiralities."""
+        agent, state = graph["agent"], self.world.initial(context.agents)
         for step in range(agent.position.shape[1]):
-            frame = Frame(agent.position[:, step], agent.heading[:, step], agent.valid[:, step])
-            state = self.world.observe(context, state, frame)
+            seen = Observation(
+                agent.position[:, step], agent.heading[:, step], agent.valid[:, step]
+            )
+            state = observe(self.world, context, state, seen)
         return state
 
     def forward(self, graph: HeteroData, noise: Noise, plan: Plan | None = None) -> Tensor:
         """Imagines joint futures of a graph (or batch).
 
         Args:
-            graph: What was seen.
-            noise: Of the mode with either hand and of K samples (`forecast.models.noise`).
+            graph: What was observed.
+            noise: Noise of the mode in both chiralities and of K samples
+                (`forecast.models.noise`).
             plan: Poses that some agents follow.
 
         Returns:
-            The mode, which is the mean of both hands', and the samples ``[1 + K, N, T, 2]``.
+            The mode, the mean of both chiralities, and the samples ``[1 + K, N, T, 2]``.
         """
         context = self.context(graph)
         return self.futures(context, self.observe(context, graph), noise, plan)
 
     def futures(
-        self, context: Context, state: State, noise: Noise, plan: Plan | None = None
+        self, context: SceneContext, state: State, noise: Noise, plan: Plan | None = None
     ) -> Tensor:
-        """Imagines joint futures of what was observed; arguments and result as in `forward`."""
-        futures = self.world.imagine(context, state, noise, plan).position
+        """Imagines joint futures after what was observed; see `forward`."""
+        futures = imagine(self.world, context, state, noise, plan).position
         return torch.cat([futures[:2].mean(0, keepdim=True), futures[2:]])
 
     def loss(
@@ -93,27 +105,37 @@ class PedestrianForecaster(nn.Module):
         counted: Tensor,
         plan: Plan | None = None,
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Imagines the futures of a graph in closed loop and compares them with what happened.
+        """Imagines the futures of a graph in closed loop and compares them with the truth.
 
         Args:
             graph: A graph (or batch) with its targets.
-            noise: Of the mode with either hand and of S samples (`window_noise`).
+            noise: Noise of the mode in both chiralities and of S samples (`window_noise`).
             config: Weights of the terms.
-            counted: Agents and steps that count ``[N, T]``; those that follow a plan do not.
+            counted: Agents and steps that count ``[N, T]``; agents that follow a plan do not.
             plan: Poses that some agents follow.
 
         Returns:
             The loss and its parts (`losses.rollout_loss`), and the mode and samples
             ``[1 + S, N, T, 2]``.
         """
-        agent = graph["agent"]
-        context = self.context(graph)
+        agent, context = graph["agent"], self.context(graph)
         state = self.observe(context, graph)
         futures = self.futures(context, state, noise, plan)
         if plan is not None:
             counted = counted & ~plan.follows[:, None]
-        near_traffic = self.world.interaction.near_traffic(context, state)
-        weight = torch.where(near_traffic, config.traffic, 1.0)
+        weight = torch.where(self.near_traffic(context, state), config.traffic, 1.0)
         weight = torch.where(agent.kind == AgentKind.PEDESTRIAN, weight, config.vehicles)
         parts = rollout_loss(futures[1:], futures[0], agent.future, counted, weight, config)
         return parts, futures
+
+    @torch.no_grad()
+    def near_traffic(self, context: SceneContext, state: State) -> Tensor:
+        """Agents that have a moving vehicle in range now ``[N]``; in the first copy."""
+        table = self.world.table(context.agents, state, state.seen)
+        moves = context.agents.drives & state.seen[0]
+        moves &= state.motion.velocity[0].norm(dim=-1) > _MOVES_MPS
+        near = torch.zeros_like(moves)
+        for source, target, _ in context.edges(table, len(state.seen)).agents:
+            first = target < len(moves)  # rows of the first copy come first
+            near[target[first][moves[source[first]]]] = True
+        return near

@@ -18,7 +18,7 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from forecast.models.sobol import scrambled_pairs
-from forecast.models.state import Noise
+from forecast.models.types import Noise
 from forecast.models.world_model import WorldModelConfig
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -30,11 +30,11 @@ _WORLD = np.uint64(2**40)
 
 @dataclass(frozen=True)
 class KeyedNoise:
-    """Noise of the mode (seen with either hand, no noise) and of S samples.
+    """Noise of the mode (no noise, in both chiralities) and of S samples.
 
     An agent's intents are spread evenly over the samples (`forecast.models.sobol`), and so are the
-    hands: few samples then say what more independent ones would. All else is drawn independently.
-    More samples, more steps or more agents leave the numbers there were as they are.
+    chiralities: few samples are then as good as more independent ones. All else is drawn
+    independently. More samples, steps or agents do not change the numbers of the others.
 
     Attributes:
         config: Sizes.
@@ -46,12 +46,12 @@ class KeyedNoise:
     samples: int
     seed: int
 
-    def hand(self) -> Tensor:
-        """With which hand each future is imagined, the mode's two in front ``[2 + S]``."""
+    def mirror(self) -> Tensor:
+        """Chirality of each future, the mode's two in front ``[2 + S]``."""
         world = _mix(_mix(np.array([_WORLD])) ^ np.uint64(self.seed % 2**64))
         first = (_count_on(world, -(-self.samples // 2))[0] >> np.uint64(63)).astype(np.float32)
-        hands = np.outer(2 * first - 1, [1, -1]).ravel()[: self.samples]  # one of each in a pair
-        return torch.from_numpy(np.concatenate([[1, -1], hands]).astype(np.float32))
+        drawn = np.outer(2 * first - 1, [1, -1]).ravel()[: self.samples]  # one of each in a pair
+        return torch.from_numpy(np.concatenate([[1, -1], drawn]).astype(np.float32))
 
     def intent(self, agent_ids: Iterable[str]) -> Tensor:
         """Numbers of the intent ``[2 + S, N, I]``."""
@@ -101,7 +101,7 @@ def keyed_noise(
         Noise of ``2 + S`` futures, float32.
     """
     noise, names = KeyedNoise(config, samples, seed), list(agent_ids)
-    return Noise(noise.intent(names), noise.steps(names, 0, steps), noise.hand())
+    return Noise(noise.intent(names), noise.steps(names, 0, steps), noise.mirror())
 
 
 def window_noise(
@@ -109,8 +109,8 @@ def window_noise(
 ) -> Noise:
     """The noise of windows side by side in a batch; each window's depends on its seed alone.
 
-    Which other windows are in the batch, and which process works on it, changes nothing. All draws
-    are independent: the energy score that is learnt from is without bias for such alone.
+    The other windows of the batch and the process that works on it change nothing. All draws are
+    independent, since the energy score of the loss is unbiased for independent draws alone.
 
     Args:
         config: Sizes.
@@ -120,27 +120,27 @@ def window_noise(
         steps: T.
 
     Returns:
-        Noise of ``2 + S`` futures, float32, with a hand for each agent.
+        Noise of ``2 + S`` futures, float32, with a mirror for each agent.
     """
     parts = [
         _of_window(config, seed, count, samples, steps)
         for seed, count in zip(seeds, agents, strict=True)
     ]
-    intents, smalls, hands = zip(*parts, strict=True)
-    return Noise(torch.cat(intents, 1), torch.cat(smalls, 2), torch.cat(hands, 1))
+    intents, steps_of, mirrors = zip(*parts, strict=True)
+    return Noise(torch.cat(intents, 1), torch.cat(steps_of, 2), torch.cat(mirrors, 1))
 
 
 def _of_window(
     config: WorldModelConfig, seed: int, agents: int, samples: int, steps: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Intent, small numbers and hands of the mode (no noise, either hand) and the samples."""
+    """Intent, step noise and chirality of the mode (no noise, in both) and the samples."""
     generator = torch.Generator().manual_seed(seed)
     intent = torch.randn(2 + samples, agents, config.intent, generator=generator)
     small = torch.randn(steps, 2 + samples, agents, config.noise, generator=generator)
-    hand = torch.randint(2, (2 + samples,), generator=generator) * 2.0 - 1
+    mirror = torch.randint(2, (2 + samples,), generator=generator) * 2.0 - 1
     intent[:2], small[:, :2] = 0, 0
-    hand[0], hand[1] = 1, -1
-    return intent, small, hand[:, None].expand(-1, agents)
+    mirror[0], mirror[1] = 1, -1
+    return intent, small, mirror[:, None].expand(-1, agents)
 
 
 def _with_mode(values: NDArray[np.float32], axis: int) -> Tensor:

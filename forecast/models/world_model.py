@@ -1,35 +1,34 @@
-"""The world model: filters what is seen, imagines what follows.
+"""The world model: filters what is observed, imagines what follows.
 
 A recurrent state per agent (deterministic), a stochastic intent drawn once per agent and imagined
 future, and small stochastic input at every step. The verbs are those of recurrent state-space
 models (Hafner et al. 2019, 2023): `initial`, `observe`, `imagine`, and a loss on what was imagined
-(`forecast.models.losses`). The graph of who sees whom follows the imagined positions at every step.
+(`PedestrianForecaster.loss`). The graph follows the imagined positions at every step.
+
+A step consists of two pure functions of tensors, `WorldModel.update` and `WorldModel.act`. They are
+what is compiled (`forecast.models.compile`) and exported (`forecast.export`). The search for
+neighbours stands before them, because the number of edges depends on data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from forecast.errors import require
 from forecast.graphs import GraphConfig
-from forecast.models.edges import has_machine_code, in_machine_code
-from forecast.models.encoder import Interaction, mlp
-from forecast.models.kinematics import (
-    Motion,
-    choose,
-    give_way,
-    moved_to,
-    seen_from,
-    stack,
-    step_on,
-    to_world,
-    turn_towards,
-)
-from forecast.models.state import TRAITS, Context, Frame, Noise, Plan, State
+from forecast.models import dynamics
+from forecast.models.features import EGO_FEATURES, RELATIONS, AgentTable, ego_features
+from forecast.models.message_passing import Replayed, SceneEdges, SceneMessages, mlp
+from forecast.models.types import TRAITS, Agents, EncodedMap, Motion, Observation, State
+
+
+def shared_slot() -> list[list[str]]:
+    """All relations in one slot."""
+    return [list(RELATIONS)]
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,8 @@ class WorldModelConfig:
         map: Width of a map piece's embedding.
         intent: Dimensions of the intent drawn once per agent and future.
         noise: Dimensions of the noise drawn at every step.
+        slots: The relations between agents (`forecast.models.features.RELATIONS`) by slot. A slot
+            has edge parameters and a mean of its own; relations in the same slot share both.
     """
 
     hidden: int = 64
@@ -49,209 +50,175 @@ class WorldModelConfig:
     map: int = 32
     intent: int = 4
     noise: int = 2
+    slots: list[list[str]] = field(default_factory=shared_slot)
 
     def __post_init__(self) -> None:
-        """Checks the sizes; raises `ForecastError`."""
+        """Checks the values; raises `ForecastError`."""
         for name in ("hidden", "messages", "map", "intent", "noise"):
-            require(
-                getattr(self, name) >= 1, f"world_model.{name}", getattr(self, name), "1 or more"
-            )
+            value = getattr(self, name)
+            require(value >= 1, f"world_model.{name}", value, "1 or more")
+        named = sorted(relation for slot in self.slots for relation in slot)
+        good = named == sorted(RELATIONS) and all(self.slots)
+        require(good, "world_model.slots", self.slots, f"each of {', '.join(RELATIONS)} once")
+        for slot in self.slots:
+            alike = len({RELATIONS[relation].edges for relation in slot}) == 1
+            expected = "relations with the same edge features in one slot"
+            require(alike, "world_model.slots", slot, expected)
+
+
+class Surroundings(NamedTuple):
+    """What `WorldModel.update` and `WorldModel.act` take besides the state.
+
+    Attributes:
+        agents: Constants of the N agents.
+        map: The encoded map.
+        edges: Who receives messages from whom at this step; agents of S copies are rows
+            ``s * N + n``.
+        replayed: Further agents that send messages; their rows come after those.
+    """
+
+    agents: Agents
+    map: EncodedMap
+    edges: SceneEdges
+    replayed: Replayed
 
 
 class WorldModel(nn.Module):
-    """Moves agents on, step by step, each in its own frame."""
+    """Moves agents on, step by step, each in its own frame.
+
+    Args:
+        config: Sizes.
+        graph: Ranges of the graph.
+    """
 
     def __init__(self, config: WorldModelConfig, graph: GraphConfig) -> None:
         super().__init__()
-        self.config = config
-        self.interaction = Interaction(config.hidden, config.messages, config.map, graph)
-        self.describe = mlp(MOTION_FEATURES + TRAITS, config.hidden, config.hidden)
-        self.recur = nn.GRUCell(config.hidden + 2 * config.messages, config.hidden)
-        self.intend = mlp(config.hidden + config.intent, config.hidden, config.hidden)
-        self.decide = mlp(config.hidden + config.intent + config.noise, config.hidden, 2)
-        for last in (self.intend[-1], self.decide[-1]):  # start as constant velocity
+        self.config, self.graph = config, graph
+        hidden, intent = config.hidden, config.intent
+        self.people = next(i for i, slot in enumerate(config.slots) if "person_person" in slot)
+        self.ego_encoder = mlp(len(EGO_FEATURES) + TRAITS, hidden, hidden)
+        self.messages = SceneMessages(config.slots, hidden, config.messages, config.map, graph)
+        self.cell = nn.GRUCell(hidden + (len(config.slots) + 1) * config.messages, hidden)
+        self.intent_encoder = mlp(hidden + intent, hidden, hidden)
+        self.action_head = mlp(hidden + intent + config.noise, hidden, 2)
+        for last in (self.intent_encoder[-1], self.action_head[-1]):  # start as constant velocity
             nn.init.zeros_(last.weight)  # type: ignore[arg-type]
             nn.init.zeros_(last.bias)  # type: ignore[arg-type]
 
-    def initial(self, context: Context) -> State:
-        """The state before anything was seen, of one world seen with either hand (S = 2)."""
-        agents = len(context.kind)
-        new = context.dt.new_zeros
-        facing = new(2, agents, 2)
-        facing[..., 0] = 1
-        never = torch.zeros(2, agents, dtype=torch.bool, device=context.dt.device)
+    def initial(self, agents: Agents) -> State:
+        """The state before any observation, in both chiralities (S = 2)."""
+        zeros, count = agents.dt.new_zeros, len(agents.dt)
+        never = torch.zeros(2, count, dtype=torch.bool, device=agents.dt.device)
+        facing, sides = agents.dt.new_tensor([1.0, 0.0]), agents.dt.new_tensor([[1.0], [-1.0]])
+        vector, scalar = zeros(2, count, 2), zeros(2, count)
         return State(
-            hidden=new(2, agents, self.config.hidden),
-            motion=Motion(new(2, agents, 2), new(2, agents, 2), facing, new(2, agents)),
+            hidden=zeros(2, count, self.config.hidden),
+            motion=Motion(vector, vector, facing.expand_as(vector), scalar),
+            velocity_before=vector,
             seen=never,
             steady=never,
-            unseen_s=new(2, agents),
-            hand=context.dt.new_tensor([[1.0], [-1.0]]),
+            unseen_s=scalar,
+            mirror=sides.expand_as(scalar),
         )
 
-    def observe(self, context: Context, state: State, frame: Frame) -> State:
-        """Filters one new frame; O(agents) and independent of how long it has run.
+    def table(self, agents: Agents, state: State, visible: Tensor) -> AgentTable:
+        """What agents know of each other; see `AgentTable.of`."""
+        return AgentTable.of(agents, state, visible, self.graph.vehicle_ahead_s)
 
-        An agent seen for the first time starts at rest facing its recorded heading; one that comes
-        back after a gap gets its mean velocity over the gap. The state of one not seen waits.
-        """
-        elapsed = state.unseen_s + context.dt
-        recorded = torch.stack([frame.heading.cos(), frame.heading.sin()], -1).expand_as(
-            state.motion.facing
-        )
-        position = frame.position.expand_as(recorded)
-        # A person's frame is smoothed over its movement so far, a vehicle's is where it points.
-        smoothed = turn_towards(state.motion.facing, position - state.motion.position)
-        turned = torch.where(context.drives[:, None], recorded, smoothed)
-        again = moved_to(state.motion, position, turned, elapsed)
-        still = torch.zeros_like
-        first = Motion(position, still(position), recorded, still(elapsed))
-        valid = frame.valid.expand_as(state.seen)
-        motion = choose(valid, choose(state.seen, again, first), state.motion)
-        moved = replace(
-            state,
-            motion=motion,
-            seen=state.seen | valid,
-            steady=(valid & state.seen) | (~valid & state.steady),
-            unseen_s=torch.where(valid, 0.0, elapsed),
-        )
-        # Without a velocity before this one there is no change of velocity to speak of.
-        before = torch.where(state.steady[..., None], state.motion.velocity, motion.velocity)
-        hidden = self._recur(context, moved, before, valid)
-        return replace(moved, hidden=torch.where(valid[..., None], hidden, state.hidden))
-
-    def imagine(
-        self, context: Context, state: State, noise: Noise, plan: Plan | None = None
-    ) -> Motion:
-        """Imagines joint futures step by step.
+    def update(self, around: Surroundings, state: State, visible: Tensor) -> Tensor:
+        """The next hidden states ``[S, N, D]`` from each agent's motion and its surroundings.
 
         Args:
-            context: The world's constants.
-            state: State after the last observed frame, of one world seen with either hand.
-            noise: Random numbers for S futures of T steps.
-            plan: Poses that some agents (the ego) follow; step t uses the poses up to t alone.
+            around: The surroundings.
+            state: Poses and velocities now, hidden states of before.
+            visible: Which agents send messages ``[S, N]``.
+        """
+        encoded, hidden = self.encode(around.agents, state)
+        table = self.table(around.agents, state, visible)
+        received = self.messages(table, hidden, around.map, around.edges, around.replayed)
+        after: Tensor = self.cell(torch.cat([encoded, received], -1), state.hidden.flatten(0, 1))
+        return after.view_as(state.hidden)
+
+    def encode(self, agents: Agents, state: State) -> tuple[Tensor, Tensor]:
+        """Each agent's own motion encoded, and with it its hidden state, ``[S * N, D]`` each."""
+        own: Tensor = self.ego_encoder(ego_features(agents, state, state.velocity_before))
+        encoded = own.flatten(0, 1)
+        return encoded, state.hidden.flatten(0, 1) + encoded
+
+    def inject(self, state: State, intent: Tensor) -> State:
+        """Adds a latent intent ``[S, N, I]`` to the hidden states of S copies."""
+        change: Tensor = self.intent_encoder(torch.cat([state.hidden, intent], -1))
+        return state._replace(hidden=state.hidden + change)
+
+    def act(self, around: Surroundings, state: State, intent: Tensor, noise: Tensor) -> Motion:
+        """Where every agent is one step later.
+
+        People avoid those within interaction range. Farther apart, two of them would have to
+        approach each other at about 10 m/s to meet within the step.
+
+        Args:
+            around: The surroundings.
+            state: The updated state.
+            intent: The latent intent ``[S, N, I]``.
+            noise: Stochastic input of this step ``[S, N, J]``.
+        """
+        agents, replayed = around.agents, around.replayed
+        change, intended = self.intend(agents, state, intent, noise)
+        velocity = torch.cat([intended.flatten(0, 1), replayed.velocity])
+        position = torch.cat([state.motion.position.flatten(0, 1), replayed.positions()])
+        walks = torch.cat([agents.pedestrian.expand_as(state.seen).flatten(), replayed.pedestrian])
+        dt = agents.dt.expand_as(state.unseen_s).flatten()
+        source, target, _ = around.edges.agents[self.people]
+        walking = walks[source] & walks[target]
+        velocity = dynamics.avoid_collisions(
+            position, velocity, dt[target], source, target, walking
+        )
+        free = velocity[: len(dt)].view_as(intended)
+        return dynamics.step(state.motion, change, free, agents.drives, agents.dt, state.mirror)
+
+    def intend(
+        self, agents: Agents, state: State, intent: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The action head: changes of motion, and the velocities they lead to.
 
         Returns:
-            Kinematic states of all steps, shapes ``[S, N, T, ...]``.
+            Changes ``[S, N, 2]``: along the facing in m/s, and across in m/s (a vehicle's: yaw rate
+            in rad/s); and intended velocities ``[S, N, 2]`` in m/s in the world's frame.
         """
-        _, *states = self.unfold(context, state, noise, plan)
-        return stack([state.motion for state in states])
-
-    def unfold(
-        self, context: Context, state: State, noise: Noise, plan: Plan | None = None
-    ) -> Iterator[State]:
-        """The T + 1 states that `imagine` goes through, the present one first.
-
-        Each later one has the motion after its step, and what was believed when taking the step.
-        """
-        state = self.intend_to(state.seen_with(noise.hand), noise.intent)
-        yield state
-        before = state.motion
-        for step, small in enumerate(noise.steps):
-            if step > 0:
-                state = self.notice(context, state, before.velocity)
-            before, motion = state.motion, self.move(context, state, noise.intent, small)
-            if plan is not None:
-                planned = self.follow(context, before, plan.poses[step])
-                motion = choose(plan.follows.expand_as(state.seen), planned, motion)
-            state = replace(state, motion=motion)
-            yield state
-
-    def intend_to(self, state: State, intent: Tensor) -> State:
-        """Gives every agent of S worlds its intent ``[S, N, I]``."""
-        change: Tensor = self.intend(torch.cat([state.hidden, intent], -1))
-        return replace(state, hidden=state.hidden + change)
-
-    def move(self, context: Context, state: State, intent: Tensor, noise: Tensor) -> Motion:
-        """Where every agent is one step later, by its state, intent and noise ``[S, N, J]``."""
-        if in_machine_code(state.hidden):
-            from forecast.models import machine
-
-            return machine.move(self, context, state, intent, noise, BODY_GAP_M)
-        if has_machine_code(state.hidden):
-            from forecast.models import learning
-
-            return learning.move(self, context, state, intent, noise, BODY_GAP_M)
-        change, wanted = self.decides(context, state, intent, noise)
-        here, pairs = state.motion.position, context.people_pairs
-        passing = give_way(here, wanted, context.dt, pairs, BODY_GAP_M)
-        return self.moved(context, state, change, passing)
-
-    def decides(
-        self, context: Context, state: State, intent: Tensor, noise: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """How all change their speed and direction, and the velocities they are up to ``[.., 2]``.
-
-        Changes are along each agent's facing and across, in m/s; a vehicle's across in rad/s.
-        """
-        change = self.decide(torch.cat([state.hidden, intent, noise], -1)) * context.dt[:, None]
-        return change, state.motion.velocity + to_world(change, state.motion.facing, state.hand)
-
-    def moved(self, context: Context, state: State, change: Tensor, passing: Tensor) -> Motion:
-        """The motions after a step with these changes, people with these velocities."""
-        some_drive = torch.compiler.is_compiling() or context.has_vehicles
-        given = change, passing, context.drives, context.dt, state.hand
-        return step_on(state.motion, *given, some_drive=some_drive)
-
-    def notice(self, context: Context, state: State, velocity_before: Tensor) -> State:
-        """Lets every agent take in its own motion and its surroundings as they are now."""
-        return replace(state, hidden=self._recur(context, state, velocity_before, state.seen))
-
-    def follow(self, context: Context, before: Motion, pose: Tensor) -> Motion:
-        """The motion of agents that step to given poses ``[S or 1, N or 1, 3]``."""
-        facing = torch.stack([pose[..., 2].cos(), pose[..., 2].sin()], -1)
-        facing = facing.expand_as(before.facing)
-        return moved_to(before, pose[..., :2].expand_as(facing), facing, context.dt)
-
-    def _recur(
-        self, context: Context, state: State, velocity_before: Tensor, present: Tensor
-    ) -> Tensor:
-        """The next hidden state ``[S, N, D]`` from the motion and the surroundings."""
-        if in_machine_code(state.hidden):
-            from forecast.models import machine
-
-            return machine.take_in(self, context, state, velocity_before, present)
-        if has_machine_code(state.hidden):
-            from forecast.models import learning
-
-            return learning.take_in(self, context, state, velocity_before, present)
-        described = self.describe(motion_features(context, state, velocity_before))
-        before = state.hidden.flatten(0, 1)
-        around = self.interaction(context, state, before + described, present)
-        return self.recurred(torch.cat([described, *around], -1), before).view_as(state.hidden)
-
-    def recurred(self, taken: Tensor, before: Tensor) -> Tensor:
-        """The next hidden states ``[N, D]`` from what was taken in and the ones before."""
-        if in_machine_code(taken):
-            from forecast.models import machine
-
-            return machine.recur(self.recur, taken, before)
-        after: Tensor = self.recur(taken, before)
-        return after
+        action: Tensor = self.action_head(torch.cat([state.hidden, intent, noise], -1))
+        change = action * agents.dt[:, None]
+        motion = state.motion
+        return change, motion.velocity + dynamics.to_world(change, motion.facing, state.mirror)
 
 
-MOTION_FEATURES = 8
-BODY_GAP_M = 0.25
-"""Centres of two people do not come nearer than this; in recordings they hardly ever do."""
+def place(agents: Agents, state: State, observation: Observation) -> State:
+    """Puts observed agents where they are observed.
 
+    An agent observed for the first time starts at rest with its recorded heading; one that returns
+    after a gap gets its mean velocity over the gap. The state of an agent that is not observed
+    stays.
 
-def motion_features(context: Context, state: State, velocity_before: Tensor) -> Tensor:
-    """Each agent's own motion in its own frame, and its traits ``[S * N, features]``."""
-    motion, shape = state.motion, state.seen.shape
-    if in_machine_code(motion.velocity):
-        from forecast.models import kernels
-
-        mine = (motion.velocity, velocity_before, motion.facing, motion.yaw_rate, state.steady)
-        values = kernels.arrays(*mine, state.unseen_s, state.hand.expand(shape), context.traits)
-        return torch.from_numpy(kernels.motion_features(*values))
-    facing, change = motion.facing.unbind(-1), motion.velocity - velocity_before
-    features = [
-        *seen_from(motion.velocity.unbind(-1), facing, state.hand),
-        *seen_from(change.unbind(-1), facing, state.hand),
-        motion.velocity.norm(dim=-1),
-        state.hand * motion.yaw_rate,
-        state.steady.to(change.dtype),
-        state.unseen_s,
-    ]
-    traits = context.traits[:, None].expand(-1, *shape)
-    return torch.cat([torch.stack(features), traits]).flatten(1).t().contiguous()
+    Args:
+        agents: Constants of the agents.
+        state: The state before.
+        observation: The new frame.
+    """
+    motion, elapsed = state.motion, state.unseen_s + agents.dt
+    heading, position = observation.heading, observation.position.expand_as(motion.position)
+    recorded = torch.stack([heading.cos(), heading.sin()], -1).expand_as(motion.facing)
+    # A person's frame is smoothed over its movement so far, a vehicle's is its heading.
+    smoothed = dynamics.turn_towards(motion.facing, position - motion.position)
+    facing = torch.where(agents.drives[:, None], recorded, smoothed)
+    again = dynamics.moved_to(motion, position, facing, elapsed)
+    first = Motion(position, torch.zeros_like(position), recorded, torch.zeros_like(elapsed))
+    valid = observation.valid.expand_as(state.seen)
+    moved = dynamics.choose(valid, dynamics.choose(state.seen, again, first), motion)
+    # Without a velocity before this one, no change of velocity is known.
+    before = torch.where(state.steady[..., None], motion.velocity, moved.velocity)
+    return state._replace(
+        motion=moved,
+        velocity_before=before,
+        seen=state.seen | valid,
+        steady=(valid & state.seen) | (~valid & state.steady),
+        unseen_s=torch.where(valid, 0.0, elapsed),
+    )

@@ -15,13 +15,13 @@ from torch_geometric.data import HeteroData
 
 from forecast import __version__
 from forecast.errors import ForecastError, require
-from forecast.inference import load
+from forecast.inference.weights import read_model
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.losses import LossConfig
 from forecast.models.metrics.classes import collection
 from forecast.models.metrics.scored import Scored
 from forecast.models.noise import window_noise
-from forecast.models.state import Noise, Plan
+from forecast.models.types import Noise, Plan
 from forecast.scene import AgentKind
 
 CHECKPOINT_KEY = "forecast"
@@ -97,15 +97,15 @@ class ForecastModule(pl.LightningModule):
 
     def _start(self, name: str) -> dict[str, Any]:
         """Takes over weights of the same configuration; returns what they were learnt from."""
-        start = load(name)
-        different = _differences(asdict(start.training.config), asdict(self.config))
+        model, training, _ = read_model(name)
+        different = _differences(asdict(training.config), asdict(self.config))
         if different:
             raise ForecastError(
                 f"start_from {name}: its model has {', '.join(different)}; "
                 "use the configuration it was trained with"
             )
-        self.forecaster.load_state_dict(start.model.state_dict())
-        learnt_from = start.provenance()["learnt_from"]
+        self.forecaster.load_state_dict(model.state_dict())
+        learnt_from = asdict(training)["learnt_from"]
         return {f"{name}: {store}": source for store, source in learnt_from.items()}
 
     def on_fit_start(self) -> None:
@@ -134,7 +134,7 @@ class ForecastModule(pl.LightningModule):
 
     def _step(self, batch: HeteroData, stage: str) -> Tensor:
         agent, training = batch["agent"], stage == "train"
-        plan = self._told(batch) if training else None
+        plan = self._known_paths(batch) if training else None
         counted = agent.future_valid if training else agent.future_valid & agent.scored[:, None]
         noise = self._noise(batch, self.samples if training else self.val_samples)
         parts, futures = self.forecaster.loss(batch, noise, self.loss_config, counted, plan)
@@ -145,8 +145,8 @@ class ForecastModule(pl.LightningModule):
         self._log(stage, parts, weight, batch, futures)
         return parts["loss"]
 
-    def _told(self, batch: HeteroData) -> Plan | None:
-        """True paths that are given away: none, the egos', or those of all vehicles."""
+    def _known_paths(self, batch: HeteroData) -> Plan | None:
+        """True paths that agents follow: none, the egos', or those of all vehicles."""
         draw = float(torch.rand(()))
         if draw >= self.plan_share:
             return None

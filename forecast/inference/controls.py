@@ -1,4 +1,4 @@
-"""What an agent of an imagined world can be told to do instead of what is imagined for it."""
+"""Controls of single agents of an interactive world."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from forecast.models.kinematics import Motion, drive, moved_to, turn_towards
+from forecast.models import dynamics
+from forecast.models.types import Motion
 
 
-class Order(Protocol):
-    """Moves one agent of S worlds; shapes ``[S, ...]``."""
+class AgentControl(Protocol):
+    """Moves one agent in S copies of a world, instead of what is imagined for it."""
 
     def moved(self, before: Motion, imagined: Motion, step: int, dt_s: Tensor) -> Motion:
-        """Where the agent is after a step.
+        """Where the agent is after a step; shapes ``[S, ...]``.
 
         Args:
-            before: Where it was.
-            imagined: Where it would be by itself.
+            before: Its motion before the step.
+            imagined: Its imagined motion.
             step: Index of the step since the world began.
             dt_s: Step length.
         """
@@ -28,23 +29,21 @@ class Order(Protocol):
 
 @dataclass(frozen=True)
 class Follow:
-    """Takes given poses, then goes on by itself.
+    """Follows given poses, then moves as imagined.
 
     Attributes:
         poses: x, y, heading ``[T, 3]``.
-        start: Step at which the first is reached.
+        start: Step at which the first pose is reached.
     """
 
     poses: Tensor
     start: int
 
     def moved(self, before: Motion, imagined: Motion, step: int, dt_s: Tensor) -> Motion:
-        """See `Order`."""
+        """See `AgentControl`."""
         if step - self.start >= len(self.poses):
             return imagined
-        x, y, heading = self.poses[step - self.start]
-        facing = torch.stack([heading.cos(), heading.sin()]).expand_as(before.facing)
-        return moved_to(before, torch.stack([x, y]).expand_as(facing), facing, dt_s)
+        return dynamics.follow(before, self.poses[step - self.start], dt_s)
 
 
 @dataclass(frozen=True)
@@ -60,11 +59,11 @@ class Act:
     yaw_rate_radps: float
 
     def moved(self, before: Motion, imagined: Motion, step: int, dt_s: Tensor) -> Motion:
-        """See `Order`."""
+        """See `AgentControl`."""
         speed = before.velocity.norm(dim=-1)
-        faster = torch.maximum(self.acceleration_mps2 * dt_s, -speed)
-        turning = self.yaw_rate_radps - before.yaw_rate
-        return drive(before, faster, turning, dt_s)
+        speed_change = torch.maximum(self.acceleration_mps2 * dt_s, -speed)
+        yaw_rate_change = self.yaw_rate_radps - before.yaw_rate
+        return dynamics.drive(before, speed_change, yaw_rate_change, dt_s)
 
 
 @dataclass(frozen=True)
@@ -73,22 +72,20 @@ class GoTo:
 
     Attributes:
         goal_m: The place ``[2]``.
-        speed_mps: How fast; None: as fast as is imagined, so it still waits for others.
+        speed_mps: How fast; None: as fast as imagined, so that it still waits for others.
     """
 
     goal_m: Tensor
     speed_mps: float | None
 
     def moved(self, before: Motion, imagined: Motion, step: int, dt_s: Tensor) -> Motion:
-        """See `Order`."""
+        """See `AgentControl`."""
         way = self.goal_m - before.position
         left = way.norm(dim=-1)
-        pace = imagined.velocity.norm(dim=-1)
-        pace = pace if self.speed_mps is None else torch.full_like(pace, self.speed_mps)
-        velocity = way * (torch.minimum(pace, left / dt_s) / left.clamp(min=1e-6))[..., None]
-        gone = velocity * dt_s
-        facing = turn_towards(before.facing, gone)
-        return Motion(before.position + gone, velocity, facing, torch.zeros_like(left))
+        speed = imagined.velocity.norm(dim=-1)
+        speed = speed if self.speed_mps is None else torch.full_like(speed, self.speed_mps)
+        share = torch.minimum(speed, left / dt_s) / left.clamp(min=1e-6)
+        return dynamics.walk(before, way * share[..., None], dt_s)
 
 
 @dataclass(frozen=True)
@@ -96,8 +93,6 @@ class Stay:
     """Does not move."""
 
     def moved(self, before: Motion, imagined: Motion, step: int, dt_s: Tensor) -> Motion:
-        """See `Order`."""
+        """See `AgentControl`."""
         still = torch.zeros_like
-        return Motion(
-            before.position, still(before.velocity), before.facing, still(before.yaw_rate)
-        )
+        return before._replace(velocity=still(before.velocity), yaw_rate=still(before.yaw_rate))

@@ -1,0 +1,257 @@
+"""Features of agents and edges, and the weight of an edge by distance.
+
+All features are expressed in the frame of the agent (or map piece) that receives a message, so the
+network does not change when the scene is moved or turned (as in HiVT, Zhou et al. 2022, and QCNet,
+Zhou et al. 2023). A frame with mirror = -1 expresses the mirror image of the scene.
+
+Agents are connected by relations (`RELATIONS`). To add a feature to a relation's edges, add its
+name, and its value in the function that `RELATIONS` gives for it: widths follow from the names.
+
+Features of edges are computed one by one, as contiguous vectors ``[E]``: on tensors ``[E, 2]`` the
+same operations take several times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from forecast.models.dynamics import length, to_local
+from forecast.models.types import TRAITS, Agents, State
+
+STILL_MPS = 0.1
+"""Two agents with a lower relative speed hardly approach each other."""
+LONGEST_WAIT_S = 8.0
+"""Closest approaches are looked for up to this time ahead."""
+
+EGO_FEATURES = (
+    "velocity along, m/s",
+    "velocity across, m/s",
+    "change of velocity along, m/s",
+    "change of velocity across, m/s",
+    "speed, m/s",
+    "yaw rate, rad/s",
+    "velocity is known",
+    "time since the last observation, s",
+)
+POSE_FEATURES = (
+    "scaled offset along",
+    "scaled offset across",
+    "log(1 + distance in m)",
+    "direction along",
+    "direction across",
+)
+AGENT_EDGE_FEATURES = (
+    *POSE_FEATURES,
+    "relative velocity along, m/s",
+    "relative velocity across, m/s",
+    "exp(-gap now in m)",
+    "exp(-gap at the closest approach in m)",
+    "1 / (1 + time to the closest approach in s)",
+)
+MAP_EDGE_FEATURES = POSE_FEATURES
+
+
+class AgentTable(NamedTuple):
+    """What is known of agents by whoever receives their messages; a row of ten numbers each.
+
+    Attributes:
+        x: Position in metres ``[M]``.
+        y: ``[M]``.
+        facing_x: Unit vector ``[M]``.
+        facing_y: ``[M]``.
+        mirror: Chirality of the agent's frame ``[M]``.
+        velocity_x: In m/s ``[M]``.
+        velocity_y: ``[M]``.
+        lookahead_m: By how much the ranges of the agent's edges grow with its speed ``[M]``.
+        body_radius_m: ``[M]``.
+        visible: 1 if the agent was seen, 0 otherwise ``[M]``.
+    """
+
+    x: Tensor
+    y: Tensor
+    facing_x: Tensor
+    facing_y: Tensor
+    mirror: Tensor
+    velocity_x: Tensor
+    velocity_y: Tensor
+    lookahead_m: Tensor
+    body_radius_m: Tensor
+    visible: Tensor
+
+    @classmethod
+    def of(cls, agents: Agents, state: State, visible: Tensor, lookahead_s: float) -> AgentTable:
+        """The table of a state, its copies one after the other (M = S * N).
+
+        Args:
+            agents: Constants of the N agents.
+            state: Their state in S copies.
+            visible: Which of them send messages ``[S, N]``.
+            lookahead_s: Time that a vehicle looks, and is seen, ahead.
+        """
+        motion, shape = state.motion, state.seen.shape
+        speed = motion.velocity.norm(dim=-1)
+        columns = (
+            *motion.position.unbind(-1),
+            *motion.facing.unbind(-1),
+            state.mirror,
+            *motion.velocity.unbind(-1),
+            speed * (lookahead_s * agents.drives),
+            agents.body_radius_m.expand(shape),
+            visible.to(speed.dtype),
+        )
+        return cls(*(column.flatten() for column in columns))
+
+    def rows(self, index: Tensor) -> AgentTable:
+        """The rows at the ends of edges, by index ``[E]``."""
+        return AgentTable(*(column.index_select(0, index) for column in self))
+
+    def append(self, others: AgentTable) -> AgentTable:
+        """These rows followed by others."""
+        pairs = zip(self, others, strict=True)
+        return AgentTable(*(torch.cat(pair) for pair in pairs))
+
+    def local(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Expresses world vectors in the frames of the rows."""
+        return to_local((x, y), (self.facing_x, self.facing_y), self.mirror)
+
+
+def ego_features(agents: Agents, state: State, velocity_before: Tensor) -> Tensor:
+    """Each agent's own motion in its own frame, and its constants.
+
+    Args:
+        agents: Constants of the N agents.
+        state: Their state in S copies.
+        velocity_before: Velocities one step earlier ``[S, N, 2]``.
+
+    Returns:
+        ``[S, N, EGO_FEATURES + TRAITS]``.
+    """
+    motion, mirror = state.motion, state.mirror
+    facing, change = motion.facing.unbind(-1), motion.velocity - velocity_before
+    features = [
+        *to_local(motion.velocity.unbind(-1), facing, mirror),
+        *to_local(change.unbind(-1), facing, mirror),
+        motion.velocity.norm(dim=-1),
+        mirror * motion.yaw_rate,
+        state.steady.to(change.dtype),
+        state.unseen_s,
+    ]
+    traits = agents.traits.expand(*mirror.shape, TRAITS)
+    return torch.cat([torch.stack(features, -1), traits], -1)
+
+
+def agent_edges(own: AgentTable, other: AgentTable, radius: Tensor) -> tuple[Tensor, Tensor]:
+    """Features and weights of edges between agents.
+
+    Args:
+        own: The targets' rows ``[E]``.
+        other: The sources' rows ``[E]``.
+        radius: Interaction range in m, as far as neither end extends it ``[E]``.
+
+    Returns:
+        Features ``[E, AGENT_EDGE_FEATURES]`` and weights in ``[0, 1]`` ``[E]``.
+    """
+    x, y = own.local(other.x - own.x, other.y - own.y)
+    distance = length(x, y)
+    facing = own.local(other.facing_x, other.facing_y)
+    velocity = own.local(other.velocity_x - own.velocity_x, other.velocity_y - own.velocity_y)
+    body_radii_m = other.body_radius_m + own.body_radius_m
+    features = [
+        *pose_features(x, y, distance, *facing),
+        *velocity,
+        *encounter_features(x, y, distance, *velocity, body_radii_m),
+    ]
+    limit = radius + torch.maximum(other.lookahead_m, own.lookahead_m)
+    return torch.stack(features, -1), distance_cutoff(distance, limit) * other.visible
+
+
+def map_edges(own: AgentTable, poses: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+    """Features and weights of edges from map pieces to agents.
+
+    Args:
+        own: The agents' rows ``[E]``.
+        poses: Middle points and directions of the pieces ``[4, E]``.
+        radius: Interaction range in m ``[E]``.
+
+    Returns:
+        Features ``[E, MAP_EDGE_FEATURES]`` and weights in ``[0, 1]`` ``[E]``.
+    """
+    middle_x, middle_y, *direction = poses
+    x, y = own.local(middle_x - own.x, middle_y - own.y)
+    distance = length(x, y)
+    features = pose_features(x, y, distance, *own.local(*direction))
+    return torch.stack(features, -1), distance_cutoff(distance, radius)
+
+
+def distance_cutoff(distance: Tensor, radius: Tensor) -> Tensor:
+    """Weight of an edge: 1 at distance 0, falling smoothly to 0 at the radius, 0 beyond."""
+    return (1 - (distance / radius).square()).clamp(min=0).square()
+
+
+def pose_features(
+    x: Tensor, y: Tensor, distance: Tensor, direction_x: Tensor, direction_y: Tensor
+) -> list[Tensor]:
+    """`POSE_FEATURES`, from the offset to the source, its length and the source's direction."""
+    scale = 1 / (1 + distance)
+    return [x * scale, y * scale, torch.log1p(distance), direction_x, direction_y]
+
+
+def encounter_features(
+    x: Tensor, y: Tensor, distance: Tensor, velocity_x: Tensor, velocity_y: Tensor, bodies_m: Tensor
+) -> list[Tensor]:
+    """How near two agents are now, and how near and how soon if both keep their velocities.
+
+    Args:
+        x: Offset of the source, along ``[E]``.
+        y: Offset of the source, across ``[E]``.
+        distance: Length of the offset ``[E]``.
+        velocity_x: Velocity of the source relative to the target, along ``[E]``.
+        velocity_y: The same, across ``[E]``.
+        bodies_m: Sum of both bodies' radii ``[E]``.
+
+    Returns:
+        The last three `AGENT_EDGE_FEATURES`; gaps are between the bodies' surfaces, from -1 m on.
+    """
+    approach = torch.addcmul(x * velocity_x, y, velocity_y)
+    speed2 = torch.addcmul(velocity_x * velocity_x, velocity_y, velocity_y)
+    wait = (approach / -(speed2 + STILL_MPS**2)).clamp(0.0, LONGEST_WAIT_S)
+    nearest = length(x + velocity_x * wait, y + velocity_y * wait)
+    now, then = ((bodies_m - gap).clamp(max=1).exp() for gap in (distance, nearest))
+    return [now, then, 1 / (1 + wait)]
+
+
+class Relation(NamedTuple):
+    """A kind of edge between agents.
+
+    Attributes:
+        source_drives: Whether sources are vehicles (or the ego), or not; None: either.
+        target_drives: Whether targets are.
+        features: Names of the edge features.
+        edges: Features and weights of edges, from the targets' rows, the sources' rows and ranges.
+    """
+
+    source_drives: bool | None
+    target_drives: bool
+    features: tuple[str, ...]
+    edges: Callable[[AgentTable, AgentTable, Tensor], tuple[Tensor, Tensor]]
+
+    def connects(self, agents: Agents, source: Tensor, target: Tensor) -> Tensor:
+        """Which pairs of agents, by index ``[E]`` each, are of this relation ``[E]``."""
+        drives = agents.drives
+        of_target = drives[target] == self.target_drives
+        if self.source_drives is None:
+            return of_target
+        return of_target & (drives[source] == self.source_drives)
+
+
+RELATIONS = {
+    "person_person": Relation(False, False, AGENT_EDGE_FEATURES, agent_edges),
+    "person_vehicle": Relation(True, False, AGENT_EDGE_FEATURES, agent_edges),
+    "vehicle_any": Relation(None, True, AGENT_EDGE_FEATURES, agent_edges),
+}
+"""Relations by name, the target first: messages to people from people, to people from vehicles, to
+vehicles from anybody. Cyclists count as people."""

@@ -1,0 +1,182 @@
+"""Which agents and map pieces are within interaction range: the edges of the graph at one step.
+
+This is the only module of the network whose result sizes depend on data. All else is a function of
+tensors with given sizes, which can be compiled.
+
+Neighbours are searched in two stages. *Candidates* are found once, on the processor, when a scene
+is prepared (`forecast.graphs.candidates`): pairs that can come into range before the horizon ends.
+At every step, *edges* are the candidates that are within range now. Pairs out of range have weight
+0 (`forecast.models.features.distance_cutoff`), so leaving them out only saves time.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from forecast.machine_code import Floats, Indices, compiled
+
+Lists = tuple[Any, Any, Any, Any]
+"""`Candidates` or a `Layout` as arrays."""
+
+
+class Candidates(NamedTuple):
+    """Possible sources of G targets, one run after the other.
+
+    Attributes:
+        starts: Where each target's run begins ``[G]``.
+        lengths: Length of the run ``[G]``.
+        source: Sources ``[C]``.
+        radius: Interaction range of each pair in m, as far as its ends do not extend it ``[C]``.
+    """
+
+    starts: Tensor
+    lengths: Tensor
+    source: Tensor
+    radius: Tensor
+
+    @classmethod
+    def of(cls, pairs: Tensor, radius: Tensor, targets: int) -> Candidates:
+        """Candidates of pairs (source, target) ``[2, C]``, sorted by target, and their ranges."""
+        source, target = pairs
+        count = target.bincount(minlength=targets)
+        return cls(count.cumsum(0) - count, count, source, radius)
+
+    def select(self, keep: Tensor) -> Candidates:
+        """Some of the pairs, by mask ``[C]``."""
+        target = torch.arange(len(self.lengths), device=keep.device).repeat_interleave(self.lengths)
+        pairs = torch.stack([self.source, target])[:, keep]
+        return Candidates.of(pairs, self.radius[keep], len(self.lengths))
+
+
+class Places(NamedTuple):
+    """Where nodes are.
+
+    Attributes:
+        x: ``[M]`` in metres.
+        y: ``[M]``.
+        lookahead_m: By how much a node extends the range of its pairs ``[M]``; of the two ends of
+            a pair the larger one counts.
+    """
+
+    x: Tensor
+    y: Tensor
+    lookahead_m: Tensor
+
+
+class Layout(NamedTuple):
+    """Which rows are searched for, and which source rows stand for a target's candidates.
+
+    Candidate ``c`` of row ``r`` is source row ``node[line[r], offset[r] + source[c]]``.
+
+    Attributes:
+        target: Which of the G targets each row is ``[R]``.
+        line: ``[R]``.
+        offset: ``[R]``.
+        node: ``[L, X]``.
+    """
+
+    target: Tensor
+    line: Tensor
+    offset: Tensor
+    node: Tensor
+
+    @staticmethod
+    @lru_cache(maxsize=64)
+    def of_copies(
+        copies: int, targets: int, sources: int, *, shared: bool, device: torch.device
+    ) -> Layout:
+        """S copies of G targets; kept for the sizes used last.
+
+        Args:
+            copies: S.
+            targets: G.
+            sources: Number of nodes that candidates refer to.
+            shared: Whether all copies share these nodes; otherwise each copy has its own.
+            device: Device of the result.
+        """
+        row = torch.arange(copies * targets, device=device)
+        copy = row // max(targets, 1)
+        offset = torch.zeros_like(row) if shared else copy * sources
+        node = torch.arange(sources if shared else copies * sources, device=device)
+        return Layout(row - copy * targets, torch.zeros_like(row), offset, node[None])
+
+
+class Edges(NamedTuple):
+    """Edges from sources to targets.
+
+    Attributes:
+        source: Row of the source ``[E]``.
+        target: Row of the target ``[E]``, ascending.
+        radius: Interaction range in m, as far as the ends do not extend it ``[E]``.
+    """
+
+    source: Tensor
+    target: Tensor
+    radius: Tensor
+
+
+@torch.no_grad()
+def edges_in_range(candidates: Candidates, layout: Layout, source: Places, target: Places) -> Edges:
+    """The candidates that are within range now.
+
+    Args:
+        candidates: Possible sources by target.
+        layout: Which rows the targets and their candidates are.
+        source: Where the sources are ``[M]``.
+        target: Where the targets are ``[R]``.
+    """
+    if target.x.is_cpu:
+        places = (_array(torch.stack([*place]).float()) for place in (source, target))
+        lists = tuple(_array(value) for value in (*candidates, *layout))
+        return Edges(*map(torch.from_numpy, _in_range(*places, lists[:4], lists[4:])))
+    return _in_range_by_tensors(candidates, layout, source, target)
+
+
+def _array(values: Tensor) -> Any:
+    return values.detach().contiguous().numpy()
+
+
+def _in_range_by_tensors(
+    candidates: Candidates, layout: Layout, source: Places, target: Places
+) -> Edges:
+    """As `edges_in_range`, on any device."""
+    count = candidates.lengths[layout.target]
+    row = torch.arange(len(count), device=count.device).repeat_interleave(count)
+    start = candidates.starts[layout.target] - (count.cumsum(0) - count)
+    pair = torch.arange(len(row), device=row.device) + start[row]
+    node = layout.node[layout.line[row], layout.offset[row] + candidates.source[pair]]
+    x, y = source.x[node] - target.x[row], source.y[node] - target.y[row]
+    limit = candidates.radius[pair]
+    limit = limit + torch.maximum(source.lookahead_m[node], target.lookahead_m[row])
+    (near,) = (torch.addcmul(x * x, y, y) < limit * limit).nonzero(as_tuple=True)
+    return Edges(node[near], row[near], candidates.radius[pair[near]])
+
+
+@compiled
+def _in_range(
+    source: Floats, target: Floats, candidates: Lists, layout: Lists
+) -> tuple[Indices, Indices, Floats]:
+    """`edges_in_range` as a loop; places are ``[3, M]`` and ``[3, R]``."""
+    begin, count, other, radius = candidates
+    of, line, offset, node = layout
+    most = 0
+    for r in range(len(of)):
+        most += count[of[r]]
+    sources, targets = np.empty(most, np.int64), np.empty(most, np.int64)
+    ranges, found = np.empty(most, np.float32), 0
+    for r in range(len(of)):
+        x, y, ahead = target[0, r], target[1, r], target[2, r]
+        first = begin[of[r]]
+        for c in range(first, first + count[of[r]]):
+            n = node[line[r], offset[r] + other[c]]
+            away_x, away_y = source[0, n] - x, source[1, n] - y
+            limit = radius[c] + max(source[2, n], ahead)
+            if away_x * away_x + away_y * away_y < limit * limit:
+                sources[found], targets[found], ranges[found] = n, r, radius[c]
+                found += 1
+    return sources[:found].copy(), targets[:found].copy(), ranges[:found].copy()

@@ -1,0 +1,258 @@
+"""The network's verbs as programs: functions of flat lists of tensors, all varying sizes open.
+
+A step is a program, a horizon a loop over it (`forecast.models.rollout`): of any number of steps,
+and a plan is revealed step by step. The search for neighbours stands outside, since the number of
+edges depends on data. Pairs out of range may be among the edges: their weight is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental import _config as export_config
+from torch.utils import _pytree as pytree
+
+from forecast.models.features import AgentTable
+from forecast.models.forecaster import PedestrianForecaster
+from forecast.models.message_passing import Replayed, SceneEdges
+from forecast.models.neighbors import Edges
+from forecast.models.types import Agents, EncodedMap, Motion, Observation, State
+from forecast.models.world_model import Surroundings, WorldModel, place
+
+AXES = {
+    "N": "agents",
+    "S": "copies of the scene: 2 while observing (one for each chirality), then imagined futures",
+    "E": "edges between agents, sorted by target; more letters for more slots of relations",
+    "F": "edges of the second slot of relations",
+    "G": "edges of the third slot of relations",
+    "Q": "edges from map pieces to agents, sorted by agent",
+    "M": "map pieces",
+    "L": "pairs of map pieces of which the second goes on where the first ends",
+    "R": "replayed agents, whose motion is given; usually none",
+}
+"""What varies from call to call; every other axis has one size for good."""
+
+_SMALL_PRODUCT = 12
+
+
+@dataclass(frozen=True)
+class Array:
+    """Shape and type of a tensor.
+
+    Attributes:
+        axes: Its sizes; those that vary by their letter in `AXES`.
+        dtype: Type of its numbers.
+    """
+
+    axes: tuple[int | str, ...]
+    dtype: torch.dtype = torch.float32
+
+    def example(self) -> Tensor:
+        """Zeros of this form; no two letters have the same size."""
+        sizes = {letter: 5 + place for place, letter in enumerate(AXES)}
+        shape = [sizes[axis] if isinstance(axis, str) else axis for axis in self.axes]
+        return torch.zeros(shape, dtype=self.dtype)
+
+    def varying(self) -> dict[int, Any]:
+        """Axes that vary, by their place, as `torch.export` takes them."""
+        return dict.fromkeys(self.letters(), torch.export.Dim.DYNAMIC)
+
+    def letters(self) -> dict[int, str]:
+        """Letters of the axes that vary, by their place."""
+        return {at: axis for at, axis in enumerate(self.axes) if isinstance(axis, str)}
+
+    def described(self, name: str) -> dict[str, Any]:
+        """As plain values."""
+        dtype = str(self.dtype).removeprefix("torch.")
+        return {"name": name, "shape": list(self.axes), "dtype": dtype}
+
+
+# The named tuples below hold arrays where they hold tensors elsewhere, hence `Any`.
+def _floats(*axes: int | str) -> Any:
+    return Array(axes)
+
+
+def _indices(*axes: int | str) -> Any:
+    return Array(axes, torch.int64)
+
+
+def _flags(*axes: int | str) -> Any:
+    return Array(axes, torch.bool)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A verb of the network.
+
+    Attributes:
+        module: Whose weights it needs.
+        verb: What it computes, from its arguments in order.
+        inputs: Its arguments by name, in order; named tuples of `Array`.
+        outputs: Its result.
+    """
+
+    module: nn.Module
+    verb: Callable[..., Any]
+    inputs: dict[str, Any]
+    outputs: Any
+
+    def arrays(self) -> list[Array]:
+        """Its inputs in the order of the flat list."""
+        return pytree.tree_leaves(tuple(self.inputs.values()))
+
+    @property
+    def returns(self) -> int:
+        """Number of tensors it returns."""
+        return len(pytree.tree_leaves(self.outputs))
+
+    def interface(self) -> dict[str, list[dict[str, Any]]]:
+        """Names, shapes and types of the flat inputs and outputs."""
+        inputs = [array for name, tree in self.inputs.items() for array in _named(name, tree)]
+        return {"inputs": inputs, "outputs": _named("after", self.outputs)}
+
+    def flat(self) -> nn.Module:
+        """The program as a module of flat tensors that holds the weights."""
+        return _Flat(self)
+
+    def with_weights(self) -> nn.Module:
+        """The program as a module that takes the weights before all other inputs."""
+        return _WithWeights(self)
+
+    def weights(self) -> list[Tensor]:
+        """The weights in the order that `with_weights` takes them."""
+        return [value.detach() for value in self.module.parameters()]
+
+
+def _named(name: str, tree: Any) -> list[dict[str, Any]]:
+    leaves, _ = pytree.tree_flatten_with_path(tree)
+    return [array.described(name + pytree.keystr(path)) for path, array in leaves]
+
+
+class _Flat(nn.Module):
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        self.module, self.verb = program.module, program.verb
+        self.spec = pytree.tree_structure(tuple(program.inputs.values()))
+
+    def forward(self, *flat: Tensor) -> tuple[Tensor, ...]:
+        result = self.verb(*pytree.tree_unflatten(list(flat), self.spec))
+        return tuple(pytree.tree_leaves(result))
+
+
+class _WithWeights(nn.Module):
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        self.program = _Flat(program)
+        self.names = [name for name, _ in self.program.named_parameters()]
+
+    def forward(self, weights: list[Tensor], *flat: Tensor) -> tuple[Tensor, ...]:
+        values = dict(zip(self.names, weights, strict=True))
+        result: tuple[Tensor, ...] = torch.func.functional_call(self.program, values, flat)
+        return result
+
+
+def step_programs(world: WorldModel) -> dict[str, Program]:
+    """The two programs of a step: ``update`` and ``act``."""
+    config = world.config
+    state, visible = _state(config.hidden), _flags("S", "N")
+    given = {"around": _surroundings(world), "state": state}
+    drawn = {"intent": _intent(world), "noise": _floats("S", "N", config.noise)}
+    return {
+        "update": Program(world, world.update, {**given, "visible": visible}, state.hidden),
+        "act": Program(world, world.act, {**given, **drawn}, state.motion),
+    }
+
+
+def programs(model: PedestrianForecaster) -> dict[str, Program]:
+    """All programs of a network, in the order they are called."""
+    world, sizes, points = model.world, model.config.world_model, model.config.graph.piece_points
+    pieces = {"points": _floats("M", points, 2), "kind": _indices("M"), "follows": _indices(2, "L")}
+    state, seen = _state(sizes.hidden), Observation(_floats("N", 2), _floats("N"), _flags("N"))
+    placed = {"agents": _agents(), "state": state, "observation": seen}
+    injected = {"state": state, "intent": _intent(world)}
+    steps = step_programs(world)
+    return {
+        "map": Program(model, model.encode, pieces, _map(sizes.messages)),
+        "place": Program(nn.Module(), place, placed, state),
+        "update": steps["update"],
+        "inject": Program(world, world.inject, injected, state),
+        "act": steps["act"],
+    }
+
+
+def _intent(world: WorldModel) -> Any:
+    return _floats("S", "N", world.config.intent)
+
+
+def _agents() -> Agents:
+    return Agents(_indices("N"), _floats("N", 3), _floats("N"))
+
+
+def _map(width: int) -> EncodedMap:
+    return EncodedMap(_floats(2, "M", width), _floats(4, "M"))
+
+
+def _state(hidden: int) -> State:
+    vector, scalar, flag = _floats("S", "N", 2), _floats("S", "N"), _flags("S", "N")
+    motion = Motion(vector, vector, vector, scalar)
+    return State(_floats("S", "N", hidden), motion, vector, flag, flag, scalar, scalar)
+
+
+def _surroundings(world: WorldModel) -> Surroundings:
+    width, slots = world.config.messages, len(world.config.slots)
+    edges = [Edges(_indices(e), _indices(e), _floats(e)) for e in [*"EFG"[:slots], "Q"]]
+    replayed = Replayed(
+        AgentTable(*(_floats("R") for _ in AgentTable._fields)),
+        tuple(_floats("R", width) for _ in range(slots)),
+        _floats("R", 2),
+        _flags("R"),
+    )
+    scene = SceneEdges(tuple(edges[:-1]), edges[-1])
+    return Surroundings(_agents(), _map(width), scene, replayed)
+
+
+def captured(program: Program, *, with_weights: bool) -> torch.export.ExportedProgram:
+    """The graph of a program, for inputs of any size, 0 and 1 included.
+
+    Args:
+        program: A program.
+        with_weights: Whether it takes its weights as inputs, or contains them.
+    """
+    arrays = program.arrays()
+    inputs: tuple[Any, ...] = tuple(array.example() for array in arrays)
+    varying: Any = tuple(array.varying() for array in arrays)
+    module = program.flat()
+    if with_weights:
+        module, weights = program.with_weights(), program.weights()
+        inputs, varying = (weights, *inputs), ([None] * len(weights), varying)
+    else:
+        varying = (varying,)
+    any_size = export_config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
+    with torch.no_grad(), any_size:
+        found = torch.export.export(module.eval(), inputs, dynamic_shapes=varying, strict=False)
+        return found.run_decompositions(_decompositions())
+
+
+def _decompositions() -> Any:
+    """How operators are taken apart, so that the compiler can fuse what it otherwise calls.
+
+    Products with few columns (edge features by their weights) become sums within the loop over
+    edges, and the bias of a layer is added where its result is used.
+    """
+    table = torch.export.default_decompositions()
+    table[torch.ops.aten.mm.default] = _small_product
+    # As a sum, the compiler would make it a call with a copy of the bias for every row again.
+    table[torch.ops.aten.addmm.default] = lambda bias, a, b: torch.mm(a, b) - (-bias)
+    return table
+
+
+def _small_product(a: Tensor, b: Tensor) -> Tensor:
+    inner = a.shape[1]
+    if not isinstance(inner, int) or inner > _SMALL_PRODUCT:
+        return NotImplemented
+    terms = [a[:, k, None] * b[k] for k in range(inner)]
+    return sum(terms[1:], terms[0])
