@@ -58,24 +58,33 @@ def wanted() -> bool:
     return os.environ.get(SETTING, "").lower() not in {"off", "0", "no"} and has_compiler()
 
 
-def accelerate(world: WorldModel) -> None:
-    """Replaces a world model's `update` and `act` by compiled programs, for prediction.
+def accelerate(world: WorldModel, *, training: bool = False) -> None:
+    """Replaces a world model's `update` and `act` by compiled programs.
 
-    With gradients, in another type than float32 or on another device than the processor, the
-    definition runs as before. The first time on a machine this takes about a minute.
+    In another type than float32, or under autocast, the definition runs as before. The first time
+    on a machine this takes about a minute.
+
+    Args:
+        world: The world model; it stays as it is unless it is on a processor and compiling is
+            `wanted`.
+        training: Whether steps with gradients are compiled too, by `torch.compile` at the first
+            step. Otherwise the definition computes these.
     """
     if not wanted() or next(world.parameters()).device.type != "cpu":
         return
     for name, program in step_programs(world).items():
         library = Library(_machine_code(world, name, program), program.returns)
-        setattr(world, name, _Verb(program, library))
+        plain = program.verb
+        if training:
+            plain = torch.compile(plain, dynamic=True, options=dict(OPTIONS))
+        setattr(world, name, _Verb(plain, program, library))
 
 
 class _Verb:
-    """A verb that runs as a compiled program where it can."""
+    """A verb of the network that runs as a compiled program where nobody needs gradients."""
 
-    def __init__(self, program: Program, run: Library) -> None:
-        self.plain, self.run, self.weights = program.verb, run, program.weights()
+    def __init__(self, plain: Callable[..., Any], program: Program, run: Library) -> None:
+        self.plain, self.run, self.weights = plain, run, program.weights()
         self.result = pytree.tree_structure(program.outputs)
 
     def __call__(self, *arguments: Any) -> Any:

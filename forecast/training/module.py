@@ -16,6 +16,7 @@ from torch_geometric.data import HeteroData
 from forecast import __version__
 from forecast.errors import ForecastError, require
 from forecast.inference.weights import read_model
+from forecast.models.compile import accelerate
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.losses import LossConfig
 from forecast.models.metrics.classes import collection
@@ -23,6 +24,9 @@ from forecast.models.metrics.scored import Scored
 from forecast.models.noise import window_noise
 from forecast.models.types import Noise, Plan
 from forecast.scene import AgentKind
+
+WORTH_COMPILING_STEPS = 1000
+"""Shorter runs take less time than compiling: a compiled step takes about half of the time."""
 
 CHECKPOINT_KEY = "forecast"
 """Where a checkpoint keeps what `forecast.inference` needs besides the weights."""
@@ -109,8 +113,10 @@ class ForecastModule(pl.LightningModule):
         return {f"{name}: {store}": source for store, source in learnt_from.items()}
 
     def on_fit_start(self) -> None:
-        """Remembers the seed of this run."""
+        """Remembers the seed of this run, and compiles the network if the run is long."""
         self._seed = torch.initial_seed()
+        if self.trainer.estimated_stepping_batches >= WORTH_COMPILING_STEPS:
+            accelerate(self.forecaster.world, training=True)
 
     def on_train_batch_start(self, batch: HeteroData, batch_index: int) -> None:
         """Seeds every step by itself, so that a resumed run goes on as the unbroken one.
