@@ -1,4 +1,4 @@
-"""Scores as Markdown tables in the README, shared by the benchmark scripts."""
+"""Scores as Markdown tables in scripts/results, shared by the benchmark scripts."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from forecast.errors import ForecastError
 
 LEVELS = ("50", "80", "90", "95")
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "scripts" / "results"
 Result = TypeVar("Result")
 
 
@@ -52,7 +53,7 @@ def side_by_side(job: Callable[..., Result], arguments: Sequence[tuple[Any, ...]
 
 
 def evaluate(predictor: str, out: Path, *words: str) -> dict[str, Any]:
-    """The metrics of a predictor, floors included."""
+    """The metrics of a predictor, those of the baselines included."""
     run("evaluate", "--predictor", predictor, "--out", str(out), *words)
     scores: dict[str, Any] = json.loads((out / "metrics.json").read_text())
     return scores
@@ -79,13 +80,15 @@ def coverage(scores: dict[str, Any]) -> str:
 
 
 def collisions(scores: dict[str, Any]) -> str:
-    """Share of predicted futures in which a pedestrian walks into another, and of recorded ones."""
+    """Share of futures in which two pedestrians collide, predicted and (in brackets) recorded."""
     rate = "collision_rate_pedestrians"
     return f"{100 * scores['all'][rate]:.1f} ({100 * scores['recorded']['all'][rate]:.1f})"
 
 
 def write(path: Path, name: str, text: str) -> None:
     """Puts a text into a file between ``<!-- name:begin -->`` and ``<!-- name:end -->``.
+
+    All else in the file is written by hand and stays as it is.
 
     Raises:
         ForecastError: The file has no such markers.

@@ -1,5 +1,6 @@
 """The notebooks run from top to bottom, on a town made on the spot."""
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -16,6 +17,11 @@ def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     text = "".join(output.get("text", "") for output in outputs)
     assert "constant_velocity" in text
+    assert "of 100 drives" in text  # plans were ranked
+    car_m, others_m = map(float, re.findall(r"car: (.*) m; anybody else: (.*) m at most", text)[0])
+    assert car_m > 1  # the car of a braking fork is elsewhere
+    assert others_m >= 0
+    assert "agents; largest change" in text  # a stream has predicted twice
     assert any("image/png" in output.get("data", {}) for output in outputs)
     assert (tmp_path / "quickstart" / "results" / "report.html").is_file()
 

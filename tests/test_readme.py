@@ -1,25 +1,22 @@
-"""What the README shows a planner's author runs as it stands."""
+"""What the README shows runs as it stands; it is short; links of all pages lead to files."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
+import pytest
 
-from forecast.scene import AgentKind, Grid
+from forecast.scene import AgentKind
 from tests.scenes import street_scene
 from tests.test_contract import ROOT
 
-
-def tick(step: int) -> dict[str, object]:
-    """What a vehicle's tracker says twice a second."""
-    return {
-        "at_us": 500_000 * step,
-        "agent_ids": ["ada", "ego"],
-        "kinds": [AgentKind.PEDESTRIAN, AgentKind.EGO],
-        "positions_m": [[0.6 * step, 5.0], [0.0, 0.0]],
-        "headings_rad": [0.0, 0.0],
-    }
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "forecast").rglob("*.md")),
+    *sorted((ROOT / "scripts" / "results").glob("*.md")),
+]
 
 
 def test_the_examples_run():
@@ -32,11 +29,23 @@ def test_the_examples_run():
         "headings_rad": tracks.headings_rad[seen],
         "kinds": tracks.kinds[seen],
         "plan": np.zeros((12, 3)),
-        "grid": Grid(-20, -20, 1.0, 40, 40),
-        "ticks": [tick(step) for step in range(3)],
     }
     for block in blocks:
         exec(block, names)
-    assert len(blocks) == 4
-    assert names["after"].shape == names["instead"].shape == (64, seen.sum(), 2)
+    assert len(blocks) == 1
+    assert names["futures"].positions_m.shape == (20, seen.sum(), 12, 2)
     assert len(names["ranking"].plans) == 1000
+
+
+def test_the_readme_is_short():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 200
+    blocks = re.findall(r"```[a-z]*\n(.*?)```", text, flags=re.DOTALL)
+    assert all(len(block.splitlines()) <= 10 for block in blocks if "forecast/\n" not in block)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_links_of_a_page_lead_to_files(page: Path):
+    text = page.read_text(encoding="utf-8")
+    for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert (page.parent / path).exists(), path

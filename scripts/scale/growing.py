@@ -98,6 +98,6 @@ def table(found: Mapping[str, Mapping[int, float]]) -> str:
         "|---|---|---|",
     ]
     for name, times in found.items():
-        told = " · ".join(f"{size}: {value:.3g}" for size, value in sorted(times.items()))
-        lines.append(f"| {name} | {told} | {exponent(times):.2f} |")
+        cells = " · ".join(f"{size}: {value:.3g}" for size, value in sorted(times.items()))
+        lines.append(f"| {name} | {cells} | {exponent(times):.2f} |")
     return "\n".join(lines)

@@ -1,4 +1,5 @@
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,42 @@ def test_a_text_is_put_between_its_markers_again_and_again(tmp_path: Path) -> No
     assert page.read_text() == "a\n<!-- city:begin -->\nnewer\n<!-- city:end -->\nb\n"
     with pytest.raises(ForecastError, match="<!-- town:begin -->"):
         tables.write(page, "town", "x")
+
+
+def written_tables() -> list[tuple[str, str, str]]:
+    """Script, page and marker of every table that a script writes."""
+    found = []
+    for script in sorted((tables.ROOT / "scripts").iterdir()):
+        calls = re.findall(
+            r'write\((RESULTS|ROOT)((?: / "[^"]+")+), "(\w+)"',
+            script.read_text() if script.is_file() else "",
+        )
+        for base, parts, marker in calls:
+            folder = getattr(tables, base).relative_to(tables.ROOT)
+            found.append((script.name, "/".join([*folder.parts, *parts.split('"')[1::2]]), marker))
+    return found
+
+
+def test_every_script_writes_its_table_into_a_page_of_its_own() -> None:
+    assert [page for _, page, _ in written_tables()] == [
+        "scripts/results/scale.md",
+        "scripts/results/counterfactual.md",
+        "scripts/results/eth_ucy.md",
+        "scripts/results/planner.md",
+        "scripts/results/nuscenes_mini.md",
+        "scripts/results/planner.md",
+        "scripts/results/transfer.md",
+        "forecast/simulator/README.md",
+    ]
+
+
+@pytest.mark.parametrize(("script", "page", "marker"), written_tables())
+def test_the_page_of_a_table_has_its_markers_and_names_its_script(
+    script: str, page: str, marker: str
+) -> None:
+    text = (tables.ROOT / page).read_text(encoding="utf-8")
+    assert text.count(f"<!-- {marker}:begin -->") == text.count(f"<!-- {marker}:end -->") == 1
+    assert f"scripts/{script}" in text
 
 
 def test_a_predictor_without_samples_has_a_dash() -> None:
