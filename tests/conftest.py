@@ -32,6 +32,16 @@ def eth_ucy_root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def teaser_root() -> Path:
+    return _data_folder("FORECAST_TEASER", "the nuScenes dataroot that holds v1.0-teaser")
+
+
+@pytest.fixture(scope="session")
+def citr_root() -> Path:
+    return _data_folder("FORECAST_CITR", "the nuScenes dataroot that holds v1.0-citr")
+
+
+@pytest.fixture(scope="session")
 def folders(tmp_path_factory) -> Path:
     from tests.comparisons import evaluate_both
 
