@@ -60,6 +60,7 @@ def noted(notes: Path, item: int) -> int:
     return item
 
 
+@pytest.mark.slow
 def test_results_come_in_the_order_of_the_scenes(mapped):
     assert list(mapped(slowly, range(6))) == [Done(item, item * item) for item in range(6)]
 
@@ -77,6 +78,7 @@ def test_a_bad_scene_is_named_and_the_others_are_done(mapped):
     assert str(found[4].why) == "scene 4: no map"
 
 
+@pytest.mark.slow
 def test_a_scene_whose_worker_dies_is_tried_again_and_counted_once(elsewhere, tmp_path):
     found = list(elsewhere(partial(dying, tmp_path, 2, TRIES - 1), range(6)))
     assert found == [Done(item, item) for item in range(6)]
@@ -123,6 +125,7 @@ print([each.value for each in Workers(2, "local").map(abs, range(3))], ray.is_in
 """
 
 
+@pytest.mark.slow
 def test_a_cluster_of_its_own_is_ended_with_the_work():
     pytest.importorskip("ray", reason="Ray is not installed (extra 'ray')")
     # In a process of its own: this one may hold the cluster of other tests.

@@ -6,6 +6,8 @@ from forecast.report import render
 from tests.browser import visit
 from tests.report.test_sections import spread_over
 
+pytestmark = pytest.mark.slow
+
 _FIGURES = """[...document.querySelectorAll("svg")].map(svg => {
   const box = svg.getBoundingClientRect(), ink = svg.getBBox();
   return Math.min(box.width, box.height, ink.width, ink.height);

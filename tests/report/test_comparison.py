@@ -12,6 +12,8 @@ from forecast.report.document import COMPARISON_FORMAT
 from tests.browser import visit
 from tests.report.test_page import Checked, says_what_is_good
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def found(folders):
