@@ -17,7 +17,7 @@ from forecast.parallel import TRIES, Done, Failed, Workers, named
 HERE, BESIDE = Workers(), Workers(2)
 
 
-@pytest.fixture(params=["here", "beside", "forked", "ray"])
+@pytest.fixture(params=["here", "beside", "forked", pytest.param("ray", marks=pytest.mark.slow)])
 def mapped(request):
     """`Workers.map` in each place there is."""
     if request.param == "ray":
@@ -27,7 +27,7 @@ def mapped(request):
     return (HERE if request.param == "here" else BESIDE).map
 
 
-@pytest.fixture(params=["beside", "ray"])
+@pytest.fixture(params=["beside", pytest.param("ray", marks=pytest.mark.slow)])
 def elsewhere(request):
     """`Workers.map` where a worker may die."""
     return request.getfixturevalue("ray_workers").map if request.param == "ray" else BESIDE.map
@@ -60,7 +60,6 @@ def noted(notes: Path, item: int) -> int:
     return item
 
 
-@pytest.mark.slow
 def test_results_come_in_the_order_of_the_scenes(mapped):
     assert list(mapped(slowly, range(6))) == [Done(item, item * item) for item in range(6)]
 
@@ -78,7 +77,6 @@ def test_a_bad_scene_is_named_and_the_others_are_done(mapped):
     assert str(found[4].why) == "scene 4: no map"
 
 
-@pytest.mark.slow
 def test_a_scene_whose_worker_dies_is_tried_again_and_counted_once(elsewhere, tmp_path):
     found = list(elsewhere(partial(dying, tmp_path, 2, TRIES - 1), range(6)))
     assert found == [Done(item, item) for item in range(6)]
