@@ -1,125 +1,101 @@
-"""A page in a real, headless Chromium, driven through its pipe (the DevTools protocol)."""
+"""Pages in the system's own Chromium without a window, driven by Playwright."""
 
 from __future__ import annotations
 
-import base64
-import json
 import os
-import select
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_PATIENCE_S = 120
-_WORDS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe")
+PATIENCE_MS = 120_000  # a busy machine starts a browser slowly
+# A page under test asks for no network, so whatever the browser would fetch by itself is off.
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
 
 
-def chromium() -> str:
-    """Path of the browser; skips the test where there is none, unless one is demanded."""
-    found = os.environ.get("FORECAST_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), "")
-    if found:
-        return found
-    reason = f"no Chromium: install one of {', '.join(NAMES)} or name it in FORECAST_CHROMIUM"
-    if os.environ.get("FORECAST_REQUIRE_CHROMIUM"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+@dataclass(frozen=True)
+class Visit:
+    """An open page.
 
+    Attributes:
+        page: Playwright's page.
+        requests: Every address that was asked for, the page's own first.
+        complaints: What the page's scripts and the browser logged, uncaught errors included.
+    """
 
-class Page:
-    """An open tab; commands and events are JSON texts, each ended by a null byte."""
-
-    def __init__(self, commands: int, answers: int):
-        self._commands, self._answers = commands, answers
-        self._count, self._session, self._rest = 0, "", b""
-        self.events: list[dict[str, Any]] = []
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        attached = self.send("Target.attachToTarget", targetId=target, flatten=True)
-        self._session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.send(f"{domain}.enable")
-
-    def send(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Does one command and waits for its answer; keeps the events that come before it."""
-        self._count += 1
-        message = {"id": self._count, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._commands, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._next()
-            if answer.get("id") == self._count:
-                assert "error" not in answer, answer["error"]
-                return answer["result"]
-            self.events.append(answer)
-
-    def _next(self) -> dict[str, Any]:
-        while b"\0" not in self._rest:
-            ready, _, _ = select.select([self._answers], [], [], _PATIENCE_S)
-            part = os.read(self._answers, 1 << 20) if ready else b""
-            assert part, "the browser does not answer"
-            self._rest += part
-        text, self._rest = self._rest.split(b"\0", 1)
-        return json.loads(text)
-
-    def open(self, url: str, width: int, *, dark: bool = False) -> None:
-        """Loads a page in a window of that width."""
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.send("Emulation.setEmulatedMedia", features=[scheme])
-        self.send(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=900,
-            deviceScaleFactor=1,
-            mobile=width < 500,
-        )
-        self.events.clear()
-        self.send("Page.navigate", url=url)
-        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
-            self.events.append(self._next())
-
-    def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression."""
-        answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"]["value"]
-
-    def screenshot(self, path: Path) -> None:
-        """The whole page as a PNG."""
-        shot = self.send("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(shot["data"]))
+    page: Page
+    requests: list[str]
+    complaints: list[str]
 
 
 @contextmanager
-def opened(profile: Path) -> Iterator[Page]:
-    """A browser with an empty profile, closed at the end."""
-    command = [chromium(), *_WORDS, f"--user-data-dir={profile}"]
-    to_browser, commands = os.pipe()
-    answers, from_browser = os.pipe()
+def chromium() -> Iterator[Browser]:
+    """A headless browser; skips the test without one, or fails if FORECAST_REQUIRE_CHROMIUM.
 
-    def as_3_and_4() -> None:
-        first, second = os.dup(to_browser), os.dup(from_browser)
-        os.dup2(first, 3)
-        os.dup2(second, 4)
-
-    process = subprocess.Popen(
-        command,
-        preexec_fn=as_3_and_4,
-        close_fds=False,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(to_browser)
-    os.close(from_browser)
+    Playwright keeps an event loop running in this thread until the end, so no other test may run
+    meanwhile: a fixture of this has the scope of a module at most.
+    """
+    path = os.environ.get("FORECAST_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        _give_up(f"no Chromium: install one of {', '.join(NAMES)} or name it in FORECAST_CHROMIUM")
     try:
-        yield Page(commands, answers)
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _give_up("Playwright is not installed (extra 'dev')")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=PATIENCE_MS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def visit(
+    browser: Browser, url: str, width: int, *, height: int = 900, dark: bool = False
+) -> Iterator[Visit]:
+    """Loads a page in a window of that size, a phone's if it is narrow.
+
+    Args:
+        browser: See `chromium`.
+        url: Address of the page.
+        width: Width of the window in CSS pixels.
+        height: Height of the window in CSS pixels.
+        dark: Whether the visitor prefers a dark page.
+    """
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        is_mobile=width < 500,
+        color_scheme="dark" if dark else "light",
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    try:
+        opened = Visit(context.new_page(), [], [])
+        opened.page.on("request", lambda request: opened.requests.append(request.url))
+        opened.page.on("console", lambda message: opened.complaints.append(message.text))
+        opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+        opened.page.goto(url)
+        yield opened
     finally:
-        process.terminate()
-        process.wait(timeout=30)
-        os.close(commands)
-        os.close(answers)
+        context.close()
+
+
+def _give_up(reason: str) -> NoReturn:
+    if os.environ.get("FORECAST_REQUIRE_CHROMIUM"):
+        pytest.fail(reason)
+    pytest.skip(reason)

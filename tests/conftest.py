@@ -1,13 +1,20 @@
 """Where the real data is, and what several folders of tests use."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from forecast.parallel import Workers
+from tests.browser import chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # how long an example takes says more of the machine than of what it tests
 settings.register_profile("forecast", deadline=None)
@@ -25,6 +32,16 @@ def eth_ucy_root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def teaser_root() -> Path:
+    return _data_folder("FORECAST_TEASER", "the nuScenes dataroot that holds v1.0-teaser")
+
+
+@pytest.fixture(scope="session")
+def citr_root() -> Path:
+    return _data_folder("FORECAST_CITR", "the nuScenes dataroot that holds v1.0-citr")
+
+
+@pytest.fixture(scope="session")
 def folders(tmp_path_factory) -> Path:
     from tests.comparisons import evaluate_both
 
@@ -38,6 +55,12 @@ def ray_workers() -> Iterator[Workers]:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield Workers(2, "local")
     ray.shutdown()
+
+
+@pytest.fixture(scope="module")  # see `chromium` for why no wider
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
 
 
 def _data_folder(variable: str, what: str) -> Path:

@@ -20,6 +20,7 @@ def test_the_documented_configurations_are_there() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_without_its_store_a_run_stops_with_one_line_that_names_it(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

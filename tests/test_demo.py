@@ -1,8 +1,11 @@
 from pathlib import Path
 
+import pytest
+
 from forecast import demo
 
 
+@pytest.mark.slow
 def test_the_demo_goes_all_the_way(tmp_path: Path, capsys) -> None:
     short = ["--trainer.max_epochs=1", "--data.windows_per_epoch=16", "--data.batch_size=8"]
     quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]

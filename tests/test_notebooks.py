@@ -10,6 +10,7 @@ from nbclient import NotebookClient
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
+@pytest.mark.slow
 def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FORECAST_NUSCENES", raising=False)
     notebook = nbformat.read(NOTEBOOKS / "quickstart.ipynb", as_version=4)

@@ -17,7 +17,7 @@ from forecast.parallel import TRIES, Done, Failed, Workers, named
 HERE, BESIDE = Workers(), Workers(2)
 
 
-@pytest.fixture(params=["here", "beside", "forked", "ray"])
+@pytest.fixture(params=["here", "beside", "forked", pytest.param("ray", marks=pytest.mark.slow)])
 def mapped(request):
     """`Workers.map` in each place there is."""
     if request.param == "ray":
@@ -27,7 +27,7 @@ def mapped(request):
     return (HERE if request.param == "here" else BESIDE).map
 
 
-@pytest.fixture(params=["beside", "ray"])
+@pytest.fixture(params=["beside", pytest.param("ray", marks=pytest.mark.slow)])
 def elsewhere(request):
     """`Workers.map` where a worker may die."""
     return request.getfixturevalue("ray_workers").map if request.param == "ray" else BESIDE.map
@@ -123,6 +123,7 @@ print([each.value for each in Workers(2, "local").map(abs, range(3))], ray.is_in
 """
 
 
+@pytest.mark.slow
 def test_a_cluster_of_its_own_is_ended_with_the_work():
     pytest.importorskip("ray", reason="Ray is not installed (extra 'ray')")
     # In a process of its own: this one may hold the cluster of other tests.

@@ -11,6 +11,7 @@ from tests.adapters.conftest import ORIGIN, STEPS
 INSTALLED = importlib.util.find_spec("commonroad") is not None
 
 
+@pytest.mark.slow
 def test_an_occupancy_holds_the_bodies_of_all_samples(prediction, scene):
     areas = occupancies(prediction, scene, level=0.99)
     assert list(areas) == ["ped", "car"]
@@ -27,6 +28,7 @@ def test_an_occupancy_holds_the_bodies_of_all_samples(prediction, scene):
     assert shapely.Polygon(car - ORIGIN).contains(body)
 
 
+@pytest.mark.slow
 def test_a_higher_level_occupies_more(prediction, scene):
     last = (occupancies(prediction, scene, level)["ped"][-1] for level in (0.5, 0.99))
     low, high = (sum(shapely.Polygon(ring).area for ring in rings) for rings in last)

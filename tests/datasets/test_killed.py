@@ -79,6 +79,7 @@ def is_alive(process: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("killed", "workers", "code"),
     [

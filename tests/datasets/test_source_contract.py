@@ -8,6 +8,7 @@ from forecast.datasets.town import write_town
 from tests.datasets.source_contract import assert_keeps_contract
 
 
+@pytest.mark.slow
 def test_eth_ucy(eth_ucy_root):
     assert_keeps_contract(EthUcySource(eth_ucy_root))
 
@@ -17,6 +18,7 @@ def test_nuscenes(nuscenes_root, with_map):
     assert_keeps_contract(NuScenesSource(nuscenes_root, "v1.0-mini", with_map=with_map), scenes=3)
 
 
+@pytest.mark.slow
 def test_town(tmp_path):
     write_town(tmp_path, scenes=2, seed=0)
     (tables,) = tmp_path.glob("*/scene.json")

@@ -189,6 +189,7 @@ def test_the_number_of_workers_changes_nothing(store, tmp_path):
     assert files_of(parallel.path) == files_of(store.path)
 
 
+@pytest.mark.slow
 def test_ray_changes_nothing(store, tmp_path, ray_workers):
     parallel = prepare(LineSource(), tmp_path / "parallel", workers=ray_workers)
     assert files_of(parallel.path) == files_of(store.path)

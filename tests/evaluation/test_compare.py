@@ -24,6 +24,8 @@ from forecast.evaluation.compare import Comparison, table
 from forecast.evaluation.evaluated import paired, read_evaluation
 from forecast.evaluation.statistics import Estimate
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_regression_comes_first_and_fails(folders, capsys):
     assert main(["compare", str(folders / "good"), str(folders / "bad")]) == 1

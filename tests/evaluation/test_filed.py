@@ -69,6 +69,7 @@ def test_who_is_recorded_faster_may_be_predicted_faster(store):
     np.testing.assert_allclose(_fastest(quick, scene.dt_s), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nuscenes", "eth_ucy"])
 def test_nobody_in_real_data_is_near_the_bounds(name, request):
     """The bounds have room: what is recorded stays below 0.6 of them."""
@@ -85,6 +86,7 @@ def test_nobody_in_real_data_is_near_the_bounds(name, request):
     assert all(top < 0.6 * _FASTEST_MPS[kind] for kind, top in fastest.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_file_scores_as_its_predictor(store, tmp_path, weighted):
     residuals = np.random.default_rng(0).normal(0, 0.3, (3, 12, 2)).cumsum(1)
@@ -141,6 +143,7 @@ class TestChallenge:
         path.write_text(json.dumps(records))
         return path
 
+    @pytest.mark.slow
     def test_equal_weights_are_joint_futures(self, named, tmp_path):
         records = record_form(named, lambda place: [0.25] * 4)
         theirs = read(named, self.file(tmp_path, records))
@@ -169,6 +172,7 @@ class TestChallenge:
             brier = error.min() + (1 - weights[error.argmin()]) ** 2
             assert result.values["brier_min_fde_m"][row] == pytest.approx(brier, abs=1e-4)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("change", "message"),
         [

@@ -96,6 +96,7 @@ class Paces(StreetSource):
 
 
 class TestFiles:
+    @pytest.mark.slow
     @pytest.mark.parametrize("predictor", ["constant_velocity", "kalman", "kmeans"])
     def test_predictions_give_the_metrics_again(self, store, tmp_path, predictor):
         metrics = evaluated(store, tmp_path / "out", predictor)
@@ -104,6 +105,7 @@ class TestFiles:
         for name, value in again.items():
             assert metrics["all"][name] == pytest.approx(value, abs=1e-6), name
 
+    @pytest.mark.slow
     def test_predictions_are_in_the_worlds_frame(self, store, tmp_path):
         evaluated(store, tmp_path / "out", "stationary")
         table = pq.read_table(tmp_path / "out" / "predictions.parquet")
@@ -117,12 +119,14 @@ class TestFiles:
         assert [row["x_m"], row["y_m"]] == here.tolist()
         assert [row["truth_x_m"], row["truth_y_m"]] == then.tolist()
 
+    @pytest.mark.slow
     def test_a_mode_outside_the_samples_has_rows_of_its_own(self, store, tmp_path):
         evaluated(store, tmp_path / "out", "kalman")
         table = pq.read_table(tmp_path / "out" / "predictions.parquet")
         pairs = zip(*table.select(["sample", "weight"]).to_pydict().values(), strict=True)
         assert {*pairs} == {(MODE_SAMPLE, 0.0)} | {(sample, 0.1) for sample in range(10)}
 
+    @pytest.mark.slow
     def test_metrics_have_counts_floors_and_null_for_what_is_not_defined(self, store, tmp_path):
         metrics = evaluated(store, tmp_path / "out", "constant_velocity")
         assert metrics["predictor"] == "constant_velocity"
@@ -145,6 +149,7 @@ class TestFiles:
         assert metrics["floors_left_out"] == {}
         assert metrics["store"]["fingerprint"] == store.fingerprint
 
+    @pytest.mark.slow
     def test_the_same_bytes_come_again_and_from_several_processes(self, store, tmp_path):
         path = str(weights(tmp_path / "walker.safetensors"))
         for name, workers in (("one", 1), ("two", 1), ("three", 2)):
@@ -152,12 +157,14 @@ class TestFiles:
         for name in ("two", "three"):
             assert_same_files(tmp_path / "one", tmp_path / name)
 
+    @pytest.mark.slow
     def test_ray_scores_the_same_bytes(self, store, tmp_path, ray_workers):
         path = str(weights(tmp_path / "walker.safetensors"))
         for name, workers in (("here", Workers()), ("ray", ray_workers)):
             evaluated(store, tmp_path / name, path, samples=5, workers=workers)
         assert_same_files(tmp_path / "here", tmp_path / "ray")
 
+    @pytest.mark.slow
     def test_rows_hold_what_the_means_are_of(self, store, tmp_path):
         metrics = evaluated(store, tmp_path / "out")
         table = pq.read_table(tmp_path / "out" / "rows.parquet")
@@ -171,6 +178,7 @@ class TestFiles:
         scene = store[rows["scene_id"][0]]
         assert scene.timestamps_us[rows["at"][0]] == rows["at_us"][0]
 
+    @pytest.mark.slow
     def test_the_floors_have_rows_too(self, store, tmp_path):
         metrics = evaluated(store, tmp_path / "out", "constant_velocity")
         table = pq.read_table(tmp_path / "out" / "rows.parquet")
@@ -185,6 +193,7 @@ class TestFiles:
             for column in ("agent_id", "at_us", "slice.speed"):
                 np.testing.assert_array_equal(rows[column], ours[column])
 
+    @pytest.mark.slow
     def test_the_command_names_the_teams_criteria(self, store, tmp_path):
         ours = tmp_path / "ours.yaml"
         ours.write_bytes(EXAMPLE.read_bytes() + b"# ours\n")
@@ -204,6 +213,7 @@ class TestFiles:
         hashes = {file: result.acceptance_sha256 for file, result in results.items()}
         assert hashes[ours] == hashlib.sha256(ours.read_bytes()).hexdigest() != hashes[None]
 
+    @pytest.mark.slow
     def test_the_command_names_the_workers(self, store, tmp_path):
         results = {
             count: run(
@@ -221,6 +231,7 @@ class TestFiles:
         said = cli._parser().parse_args(shlex.split(results[2].command)[1:])
         assert (said.workers, said.ray, said.split) == (2, "", "val")
 
+    @pytest.mark.slow
     def test_the_report_is_what_is_rendered_from_the_whole_result(self, store, tmp_path):
         results = []
 
@@ -247,6 +258,7 @@ class TestFiles:
 
 
 class TestRun:
+    @pytest.mark.slow
     def test_evaluates_trained_weights(self, store, tmp_path):
         path = weights(tmp_path / "walker.safetensors")
         metrics = evaluated(store, tmp_path / "out", str(path), samples=5)
@@ -254,6 +266,7 @@ class TestRun:
         assert metrics["all"]["selected_min_ade_5_m"] > 0
         assert "walker" not in metrics["floors"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("file", "listed"),
         [("kalman", "kalman (weights)"), ("recorded", "recorded (weights)"), ("walker", "walker")],
@@ -266,11 +279,13 @@ class TestRun:
         assert ours["floors"] == floor["floors"]
         assert ours["floors"]["kalman"]["all"] == floor["all"] != ours["all"]
 
+    @pytest.mark.slow
     def test_a_floor_that_was_asked_for_is_scored_once(self, store, tmp_path, capsys):
         evaluated(store, tmp_path / "out", "kmeans")
         said = capsys.readouterr().err.splitlines()
         assert said == [f"evaluate kmeans_10: {n} of 2 scenes" for n in (1, 2)]
 
+    @pytest.mark.slow
     def test_says_what_weights_were_made_from_and_that_they_know_the_answers(
         self, store, tmp_path, capsys
     ):
@@ -282,6 +297,7 @@ class TestRun:
         assert metrics["scenes_learnt_from"] == ["street-4"]
         assert "red flag: walker has learnt from 1 of the 2 scored" in capsys.readouterr().out
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("horizon_s", "history_s", "label"),
         [
@@ -301,6 +317,7 @@ class TestRun:
         assert metrics["protocol"] == label
         assert (metrics["horizon_s"], metrics["history_s"]) == (horizon_s or 6.0, history_s or 2.0)
 
+    @pytest.mark.slow
     def test_has_the_protocols_lengths_by_default(self, tmp_path):
         store = prepare(Paces(), tmp_path / "store")
         metrics = evaluated(store, tmp_path / "out", "stationary", horizon_s=None)
@@ -310,6 +327,7 @@ class TestRun:
         scored = [origins(store[name], spec).scored.sum() for name in store.splits["val"]]
         assert metrics["counts"]["origins"] == sum(scored) > 0
 
+    @pytest.mark.slow
     def test_one_observed_step_leaves_kmeans_out(self, store, tmp_path):
         metrics = evaluated(store, tmp_path / "out", history_s=0.0)
         assert metrics["history_s"] == 0.0
@@ -317,6 +335,7 @@ class TestRun:
             "kmeans: history_steps is 1; at least 2 are needed, for a last step"
         )
 
+    @pytest.mark.slow
     def test_floors_that_cannot_be_fitted_are_left_out_with_the_reason(
         self, store, tmp_path, capsys
     ):
@@ -325,6 +344,7 @@ class TestRun:
         assert "no tracks to fit it on" in metrics["floors_left_out"]["kmeans_10"]
         assert "left out: kmeans_10: kmeans: there are no tracks" in capsys.readouterr().out
 
+    @pytest.mark.slow
     def test_prints_the_table_and_plain_progress(self, store, tmp_path, capsys):
         evaluated(store, tmp_path / "out")
         printed = capsys.readouterr()
@@ -358,6 +378,7 @@ class TestRun:
         assert "\n" not in str(error.value)
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.slow
     def test_bad_predictions_of_others_leave_nothing_behind(self, store, tmp_path):
         evaluated(store, tmp_path / "ours")
         columns = pq.read_table(tmp_path / "ours" / "predictions.parquet").to_pydict()
@@ -368,6 +389,7 @@ class TestRun:
             evaluated(store, tmp_path / "out", str(path))
         assert not (tmp_path / "out").exists()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("workers", [1, 2])
     def test_a_scene_that_cannot_be_scored_is_left_out_and_named(self, tmp_path, capsys, workers):
         store = street_store(tmp_path / "store")
@@ -394,6 +416,7 @@ class TestRun:
             evaluated(store, tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
+    @pytest.mark.slow
     def test_an_error_in_the_report_leaves_nothing_behind(self, store, tmp_path):
         def fails(result: EvaluationResult) -> dict[str, str]:
             raise RuntimeError(result.predictor)
@@ -413,6 +436,7 @@ class TestRun:
 class TestMiniVal:
     """nuScenes v1.0-mini, official split: floors fitted on mini_train, scored on mini_val."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("horizon_s", "origins", "movers", "everyone", "only_movers", "kmeans"),
         [

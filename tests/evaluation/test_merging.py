@@ -42,6 +42,7 @@ def test_order_does_not_matter(store, parts):
         assert_same(one[name], two[name])
 
 
+@pytest.mark.slow
 def test_together_as_alone(store, parts):
     for name, predictor in PREDICTORS.items():
         alone = evaluate(predictor, store, SCENES, SPEC, 6, 3, split="all")

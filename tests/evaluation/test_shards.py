@@ -78,6 +78,7 @@ def whole(want: Asked, out: Path, render=page) -> None:
     run(render=render, out=out, **vars(want))
 
 
+@pytest.mark.slow
 def test_shards_in_any_order_are_one_evaluation(store, tmp_path):
     predictor = weights(tmp_path / "walker.safetensors")
     want = asked(store, predictor)
@@ -91,6 +92,7 @@ def test_shards_in_any_order_are_one_evaluation(store, tmp_path):
     assert measured_apart(tmp_path / "whole") == measured_apart(tmp_path / "merged")
 
 
+@pytest.mark.slow
 def test_floors_of_a_shard_are_those_of_the_whole_split(store, tmp_path):
     want = asked(store, split="val")  # so that there are scenes to learn from
     merged(scored(want, tmp_path, parts=2), store, tmp_path / "merged")
@@ -102,6 +104,7 @@ def test_floors_of_a_shard_are_those_of_the_whole_split(store, tmp_path):
     assert one == other
 
 
+@pytest.mark.slow
 def test_a_shard_is_read_as_it_was_written(shards):
     again = Shard.read(shards[0])
     assert again.scenes == ["street-0"]
@@ -115,6 +118,7 @@ def test_a_shard_is_read_as_it_was_written(shards):
     assert windows == len(part.scores["kalman"].timing.seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
@@ -128,6 +132,7 @@ def test_every_scene_must_be_there_once(store, shards, tmp_path, chosen, message
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -145,6 +150,7 @@ def test_shards_of_other_evaluations_are_refused(store, shards, tmp_path, option
         merged([shards[0], tmp_path / "other", shards[2]], store, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_other_weights_and_another_store_are_refused(store, tmp_path):
     ours, others = (tmp_path / name / "walker.safetensors" for name in ("ours", "others"))
     for path in (ours, others):
@@ -167,6 +173,7 @@ def test_a_folder_without_scores_is_refused(store, tmp_path):
             merged([tmp_path], store, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_damaged_file_of_scores_is_refused(store, shards, tmp_path):
     content = bytearray((shards[0] / SCORES_FILE).read_bytes())
     content[len(content) // 2] ^= 1
@@ -175,6 +182,7 @@ def test_a_damaged_file_of_scores_is_refused(store, shards, tmp_path):
         merged([tmp_path, *shards[1:]], store, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_predictions_that_cannot_be_read_are_refused(store, shards, tmp_path):
     (tmp_path / SCORES_FILE).write_bytes((shards[0] / SCORES_FILE).read_bytes())
     parts = [tmp_path, *shards[1:]]

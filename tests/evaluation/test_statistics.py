@@ -43,6 +43,7 @@ def test_is_the_quantile_of_means_of_written_out_resamples():
     assert (found.n, found.scenes) == (len(values), 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scenes", "least", "most"),
     [(5, 0.86, 0.93), (8, 0.89, 0.96), (20, 0.91, 0.97), (60, 0.92, 0.98)],
@@ -62,6 +63,7 @@ def test_covers_the_truth_nearly_as_often_as_it_says(scenes, least, most):
     assert least <= hits / 400 <= most
 
 
+@pytest.mark.slow
 def test_rows_drawn_on_their_own_would_cover_far_less():
     """What the bootstrap over scenes is for."""
     generator = np.random.default_rng(0)

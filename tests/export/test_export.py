@@ -148,6 +148,7 @@ def assert_same_prediction(one: Forecaster, other: Forecaster) -> None:
         np.testing.assert_allclose(before.positions_m, after.positions_m, atol=CLOSE, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_programs_of_a_model_without_a_map_have_the_same_form(forecaster: Forecaster) -> None:
     bare = replace(CONFIG, graph=replace(CONFIG.graph, map_radius_m=0))
     imagine = programs(PedestrianForecaster(bare))["imagine"]
@@ -157,6 +158,7 @@ def test_programs_of_a_model_without_a_map_have_the_same_form(forecaster: Foreca
     assert len(exported.graph_signature.user_inputs) == len(imagine.inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", export.FORMATS)
 def test_an_exported_model_is_the_same_model(
     form: str, forecaster: Forecaster, tmp_path: Path

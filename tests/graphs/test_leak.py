@@ -47,6 +47,7 @@ def assert_blind_to_the_future(scene: Scene, at: int) -> None:
         assert torch.equal(one, other), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 12, 25])
 def test_nuscenes(nuscenes_root: Path, at: int) -> None:
     source = NuScenesSource(nuscenes_root, "v1.0-mini")

@@ -25,6 +25,7 @@ def car_and_walker(distance_m: float, speed_mps: float) -> Scene:
     return Scene.from_arrays([[[0.0, 0.0]] * 13, car], kinds, dt_s=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("distance_m", "speed_mps", "noticed"),
     [(39, 10, True), (41, 10, False), (9, 0, True), (11, 0, False)],

@@ -74,6 +74,7 @@ def reacting(model: PedestrianForecaster, scene: Scene) -> Tensor:
         return people.to(plans)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_reactions_are_those_of_tensors(seed: int, by_tensors: pytest.MonkeyPatch) -> None:
     model, scene = lively(seed), street_scene(seed)

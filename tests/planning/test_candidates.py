@@ -24,6 +24,7 @@ ROAD = LaneMap(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(egos, st.booleans())
 def test_every_plan_is_feasible(ego, on_road):

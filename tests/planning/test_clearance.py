@@ -93,6 +93,7 @@ def test_nobody_there_is_no_danger():
     assert (measured.pet_s == 3).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(scenes(disc=EITHER))
 def test_against_polygons_sampled_densely_in_time(scene):

@@ -9,8 +9,10 @@ from forecast.evaluation.compare import Comparison
 from forecast.evaluation.evaluated import read_evaluation
 from forecast.report import render_comparison
 from forecast.report.document import COMPARISON_FORMAT
-from tests.browser import opened
+from tests.browser import visit
 from tests.report.test_page import Checked, says_what_is_good
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -101,13 +103,11 @@ def test_every_caption_says_what_good_looks_like(document):
     assert [caption for caption in captions if not says_what_is_good(caption)] == []
 
 
-def test_is_whole_without_a_network_on_a_phone(files, tmp_path):
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_page_fits_its_window_without_a_network(browser, files, tmp_path, width):
     path = tmp_path / "compare.html"
     path.write_text(files["compare.html"], encoding="utf-8")
-    with opened(tmp_path / "profile") as browser:
-        for width in (390, 1200):
-            browser.open(path.as_uri(), width)
-            events = [event.get("method") for event in browser.events]
-            assert "Runtime.exceptionThrown" not in events
-            assert "Log.entryAdded" not in events
-            assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    with visit(browser, path.as_uri(), width) as seen:
+        assert seen.complaints == []
+        assert seen.requests == [path.as_uri()]
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width

@@ -175,6 +175,7 @@ def test_is_the_same_every_time(kalman, text):
     assert html(kalman) == text
 
 
+@pytest.mark.slow
 def test_the_document_says_what_the_page_says(kalman, page):
     document = json.loads(render(kalman)["report.json"])
     assert document["format"] == FORMAT
@@ -230,6 +231,7 @@ def test_long_text_is_folded(kalman):
     assert "b" not in page.tags
 
 
+@pytest.mark.slow
 def test_a_predictor_of_one_future_has_a_page_too(constant):
     text = Checked(html(constant)).text
     assert "constant_velocity gives no spread of futures" in text

@@ -111,6 +111,7 @@ def test_more_time_is_never_less_likely(one, other):
     assert made.enters(SQUARE, short).probability <= made.enters(SQUARE, long).probability
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.5, 0.9])
 def test_a_region_of_few_samples_holds_its_level_in_the_mean(level):
     rng = np.random.default_rng(3)
@@ -123,6 +124,7 @@ def test_a_region_of_few_samples_holds_its_level_in_the_mean(level):
     assert np.mean(held) == pytest.approx(level, abs=0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.5, 0.9])
 def test_a_region_of_many_samples_holds_its_level(level):
     rng = np.random.default_rng(0)

@@ -66,5 +66,6 @@ def test_a_training_that_ended_is_not_done_again(tmp_path: Path) -> None:
     assert tables.fit("no such file.yaml", str(tmp_path)) == (weights, 1.5)
 
 
+@pytest.mark.slow
 def test_jobs_side_by_side_come_back_in_their_order() -> None:
     assert tables.side_by_side(math.gcd, [(4, 6), (9, 6), (5, 7)]) == [2, 3, 1]

@@ -71,6 +71,7 @@ def assert_same_weights(one: Path, other: Path) -> None:
         torch.testing.assert_close(shared[name], value, atol=1e-5, rtol=0, msg=name)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_and_score_as_one_with_the_same_batches(
     store: SceneStore, alone: Path, tmp_path: Path
 ) -> None:
@@ -95,6 +96,7 @@ class LosesOne(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_training_that_lost_a_process_ends_and_resumes_as_if_it_had_not(
     store: SceneStore, alone: Path, tmp_path: Path
 ) -> None:

@@ -61,6 +61,7 @@ def run(store: SceneStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_a_run_leaves_its_configuration_curves_and_weights(run: Path) -> None:
     assert (run / "config.yaml").is_file()
     assert list(run.glob("events.out.tfevents.*"))
@@ -68,6 +69,7 @@ def test_a_run_leaves_its_configuration_curves_and_weights(run: Path) -> None:
     assert moved == [True, True]  # these start at zero
 
 
+@pytest.mark.slow
 def test_tensorboard_gets_scalars_and_a_birds_eye_figure(run: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -86,6 +88,7 @@ class PowerCut(Callback):
             raise RuntimeError("power cut")
 
 
+@pytest.mark.slow
 def test_resuming_a_broken_run_gives_the_weights_of_an_unbroken_one(
     store: SceneStore, run: Path, tmp_path: Path
 ) -> None:
@@ -117,6 +120,7 @@ def test_a_batch_is_told_nothing_or_the_egos_path_or_those_of_all_vehicles() -> 
         torch.testing.assert_close(plan.poses[:, 0, :, :2].transpose(0, 1), agent.future)
 
 
+@pytest.mark.slow
 def test_weights_load_as_a_predictor(store: SceneStore, run: Path) -> None:
     forecaster = inference.load(run / "checkpoints" / "last.ckpt")
     assert isinstance(forecaster, Predictor)
@@ -127,6 +131,7 @@ def test_weights_load_as_a_predictor(store: SceneStore, run: Path) -> None:
     assert prediction.positions_m.shape == (5, 6, 4, 2)
 
 
+@pytest.mark.slow
 def test_another_configuration_is_refused(store: SceneStore, run: Path, tmp_path: Path) -> None:
     last = run / "checkpoints" / "last.ckpt"
     other = "--model.forecaster.world_model.hidden=24"
@@ -148,6 +153,7 @@ def test_a_folder_that_cannot_be_made_is_refused(store: SceneStore, tmp_path: Pa
         main("fit", arguments(store, tmp_path / "file" / "run"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("word", "message"),
     [
@@ -170,6 +176,7 @@ def test_values_that_make_no_sense_are_refused(store, tmp_path, capsys, word, me
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupt_is_one_line_and_code_130(store: SceneStore, tmp_path: Path) -> None:
     run, endless = tmp_path / "run", "--trainer.max_epochs=100000"
     command = [sys.executable, "-m", "forecast", "fit", *arguments(store, run, endless)]
@@ -196,6 +203,7 @@ def test_an_unknown_key_is_refused(store: SceneStore, tmp_path: Path, capsys) ->
     assert "depth" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_other_weights_and_says_what_they_knew(
     store: SceneStore, run: Path, tmp_path: Path
 ) -> None:
@@ -214,6 +222,7 @@ def test_training_goes_on_from_other_weights_and_says_what_they_knew(
     assert known[f"{before}: {store.path}"] == known[str(store.path)]
 
 
+@pytest.mark.slow
 def test_weights_of_another_configuration_are_no_start(
     store: SceneStore, run: Path, tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ def test_the_devkit_follows_arcs_as_the_town_does(opened):
             assert poses[-1, :2] == pytest.approx(np.array(end[:2]), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_layers_are_where_they_should_be(opened):
     nusc_map, district = opened
     for line in district.crosswalks:

@@ -55,6 +55,7 @@ def test_the_same_scenes_are_no_distance_apart():
     assert "| - |" in text  # no map, no angle
 
 
+@pytest.mark.slow
 def test_a_city_is_compared_with_a_dataset(town):
     text = realism.compare(town, "v1.0-town", scenes=1, seed=3)
     assert "City: 1 scenes, seed 3; nuScenes: v1.0-town." in text

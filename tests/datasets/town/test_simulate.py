@@ -32,6 +32,7 @@ def arrays(state):
     }
 
 
+@pytest.mark.slow
 def test_a_kept_world_continues_as_it_did_and_is_not_modified(runs):
     setting, worlds = runs[0]
     before = copy.deepcopy(arrays(worlds[3]))
@@ -42,6 +43,7 @@ def test_a_kept_world_continues_as_it_did_and_is_not_modified(runs):
         assert np.array_equal(value, before[name]), name
 
 
+@pytest.mark.slow
 def test_people_out_of_reach_of_the_ego_do_not_notice_another_plan_at_all(runs):
     """The placebo: whom the ego cannot have reached stays the same to the last bit."""
     unmoved = 0
@@ -62,6 +64,7 @@ def test_people_out_of_reach_of_the_ego_do_not_notice_another_plan_at_all(runs):
     assert unmoved > 10
 
 
+@pytest.mark.slow
 def test_an_ego_told_to_stop_stops_and_one_in_a_hurry_goes_further(runs):
     ends = {}
     for setting, worlds in runs[:4]:
@@ -73,6 +76,7 @@ def test_an_ego_told_to_stop_stops_and_one_in_a_hurry_goes_further(runs):
     assert sum(ends["stop"]) < sum(ends["slow"]) < sum(ends["hurry"])
 
 
+@pytest.mark.slow
 def test_people_hardly_ever_overlap_each_other_or_cars(runs):
     total = touching = inside = 0
     for setting, worlds in runs:
@@ -90,6 +94,7 @@ def test_people_hardly_ever_overlap_each_other_or_cars(runs):
     assert inside / total < 0.001
 
 
+@pytest.mark.slow
 def test_vehicles_do_not_drive_through_each_other(runs):
     total = hit = 0
     for setting, worlds in runs:
@@ -102,6 +107,7 @@ def test_vehicles_do_not_drive_through_each_other(runs):
     assert hit / total < 0.01
 
 
+@pytest.mark.slow
 def test_people_use_crosswalks_and_drivers_stop_for_them(runs):
     crossed = stopped = 0
     for setting, worlds in runs:
@@ -113,6 +119,7 @@ def test_people_use_crosswalks_and_drivers_stop_for_them(runs):
     assert stopped > SCENES
 
 
+@pytest.mark.slow
 def test_signals_turn_and_people_and_drivers_heed_them(runs):
     setting, worlds = runs[0]
     ran = 0
@@ -128,6 +135,7 @@ def test_signals_turn_and_people_and_drivers_heed_them(runs):
     assert ran == 0
 
 
+@pytest.mark.slow
 def test_people_are_as_hard_to_extrapolate_as_those_of_nuscenes(runs):
     scenes = []
     for setting, worlds in runs:

@@ -44,6 +44,7 @@ def test_a_scene_does_not_depend_on_the_others(town, tmp_path):
     assert alone == annotations(town)[: len(alone)]
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_town(town, tmp_path):
     write_town(tmp_path / "other", scenes=1, seed=SEED + 1)
     other, this = contents(tmp_path / "other"), contents(town)
@@ -96,6 +97,7 @@ def test_nothing_is_left_behind_when_the_work_fails(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_workers(town, tmp_path):
     write_town(tmp_path / "town", scenes=SCENES, seed=SEED, workers=Workers(2))
     assert contents(tmp_path / "town") == contents(town)
@@ -181,6 +183,7 @@ def test_a_recording_of_the_past_knows_nothing_of_the_future():
         assert np.array_equal(getattr(short, name), getattr(whole, name)[:, :11]), name
 
 
+@pytest.mark.slow
 def test_noise_and_gaps_are_as_set(tmp_path):
     truth = write.simulate_scene(SEED, 0)
     worse = degrade(truth, 0.1, 0.2, np.random.default_rng(0))

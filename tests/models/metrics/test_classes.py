@@ -76,6 +76,7 @@ def _worker(rank, folder):
     distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_agree_on_the_whole(tmp_path):
     other = multiprocessing.get_context("spawn").Process(target=_worker, args=(1, tmp_path))
     other.start()
