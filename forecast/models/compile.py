@@ -85,6 +85,7 @@ class _Verb:
 
     def __init__(self, plain: Callable[..., Any], program: Program, run: Library) -> None:
         self.plain, self.run, self.weights = plain, run, program.weights()
+        self.verb: Any = program.verb
         self.result = pytree.tree_structure(program.outputs)
 
     def __call__(self, *arguments: Any) -> Any:
@@ -93,8 +94,9 @@ class _Verb:
         found = self.run([*self.weights, *pytree.tree_leaves(arguments)])
         return pytree.tree_unflatten(found, self.result)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., Any]:
-        return self.plain
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copied or pickled world model has the definition again: programs stay in a process."""
+        return getattr, (self.verb.__self__, self.verb.__name__)
 
 
 def _machine_code(world: WorldModel, name: str, program: Program) -> Path:
