@@ -16,6 +16,7 @@ import os
 import platform
 import sys
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -72,12 +73,18 @@ def accelerate(world: WorldModel, *, training: bool = False) -> None:
     """
     if not wanted() or next(world.parameters()).device.type != "cpu":
         return
-    for name, program in step_programs(world).items():
-        library = Library(_machine_code(world, name, program), program.returns)
+    programs = step_programs(world)
+    try:
+        paths = _machine_code(world, programs)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        _say(f"could not compile the network, so it runs uncompiled, more slowly ({reason})")
+        return
+    for name, program in programs.items():
         plain = program.verb
         if training:
             plain = torch.compile(plain, dynamic=True, options=dict(OPTIONS))
-        setattr(world, name, _Verb(plain, program, library))
+        setattr(world, name, _Verb(plain, program, Library(paths[name], program.returns)))
 
 
 class _Verb:
@@ -99,19 +106,24 @@ class _Verb:
         return getattr, (self.verb.__self__, self.verb.__name__)
 
 
-def _machine_code(world: WorldModel, name: str, program: Program) -> Path:
-    """The shared library of a program; compiled unless it is in the cache."""
-    path = _folder(world) / f"{name}.so"
-    if not path.is_file():
-        said = f"forecast: compiling '{name}' for this machine, once (about half a minute; "
-        print(f"{said}{SETTING}=off does without)", file=sys.stderr, flush=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            package = Path(folder) / f"{name}.pt2"
-            write_package(program, package, with_weights=True)
-            # Whole or absent: others may look for it meanwhile.
-            extract_library(package, Path(folder)).replace(path)
-    return path
+def _machine_code(world: WorldModel, programs: dict[str, Program]) -> dict[str, Path]:
+    """The shared libraries of programs; compiled unless they are in the cache."""
+    folder = _folder(world)
+    paths = {name: folder / f"{name}.so" for name in programs}
+    if not all(path.is_file() for path in paths.values()):
+        _say(f"compiling the network for this machine, once; {SETTING}=off does without")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as work:
+            for name, program in programs.items():
+                package = Path(work) / f"{name}.pt2"
+                write_package(program, package, with_weights=True)
+                # Whole or absent: other processes may look for it meanwhile.
+                extract_library(package, Path(work)).replace(paths[name])
+    return paths
+
+
+def _say(text: str) -> None:
+    print(f"forecast: {text}", file=sys.stderr, flush=True)
 
 
 def write_package(program: Program, path: Path, *, with_weights: bool) -> None:
@@ -122,10 +134,12 @@ def write_package(program: Program, path: Path, *, with_weights: bool) -> None:
         path: Where the package is written.
         with_weights: Whether the program takes its weights as inputs, or contains them.
     """
-    graph = captured(program, with_weights=with_weights)
-    torch._inductor.aoti_compile_and_package(
-        graph, package_path=str(path), inductor_configs=dict(OPTIONS)
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about itself
+        graph = captured(program, with_weights=with_weights)
+        torch._inductor.aoti_compile_and_package(
+            graph, package_path=str(path), inductor_configs=dict(OPTIONS)
+        )
 
 
 def extract_library(package: Path, folder: Path) -> Path:
