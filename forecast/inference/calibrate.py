@@ -1,4 +1,4 @@
-"""Fits tubes and what is familiar on scenes that a model has not learnt from."""
+"""Fits tubes and the OOD detector on scenes that the model was not trained on."""
 
 from __future__ import annotations
 
@@ -9,34 +9,36 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast import inference
 from forecast.datasets.progress import with_progress
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec, origins, window, window_seed
 from forecast.errors import ForecastError
-from forecast.inference import Forecaster, Source, observed, predict_window
-from forecast.models import familiarity
-from forecast.models.calibration import Scores
-from forecast.models.calibration import fit as fit_tubes
+from forecast.inference.forecaster import Forecaster, load
+from forecast.inference.weights import Source
+from forecast.inference.windows import observed, predict_window
+from forecast.models.calibration.conformal import CalibrationScores, fit_tubes
+from forecast.models.calibration.ood import features, fit_ood
 
 SAMPLES = 20
-"""Futures that tubes are calibrated for, as many as a prediction has by default."""
+"""Number of futures that tubes are calibrated for: the default number of a prediction."""
 
 _NAMES_SHOWN = 3
 
 
-def run(*, weights: Path, store: Path, split: str, out: Path, seed: int = 0) -> Forecaster:
-    """Writes calibrated weights and says what was found; ``forecast calibrate``.
+def calibrate_weights(
+    *, weights: Path, store: Path, split: str, out: Path, seed: int = 0
+) -> Forecaster:
+    """Writes calibrated weights and prints a summary; the command ``forecast calibrate``.
 
     Args:
         weights: A weights file.
         store: A store of scenes.
-        split: Of the store: scenes the model has not learnt from.
+        split: A split of the store: scenes that the model was not trained on.
         out: The safetensors file to write.
         seed: Seed of the samples.
 
     Raises:
-        ForecastError: Something the caller can mend; no file is written then.
+        ForecastError: An argument is wrong, or a scene cannot be used; no file is written then.
     """
     if out.suffix != ".safetensors":
         raise ForecastError(f"--out {out}: a name that ends in .safetensors is needed")
@@ -44,7 +46,7 @@ def run(*, weights: Path, store: Path, split: str, out: Path, seed: int = 0) -> 
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ForecastError(f"--out {out}: {error.strerror}; give a file to write") from None
-    forecaster = calibrated(inference.load(weights), SceneStore.open(store), split, seed=seed)
+    forecaster = calibrated(load(weights), SceneStore.open(store), split, seed=seed)
     forecaster.save(out)
     print(summary(forecaster))
     return forecaster
@@ -53,20 +55,20 @@ def run(*, weights: Path, store: Path, split: str, out: Path, seed: int = 0) -> 
 def calibrated(
     forecaster: Forecaster, store: SceneStore, split: str, *, samples: int = SAMPLES, seed: int = 0
 ) -> Forecaster:
-    """The same model with tubes and familiarity fitted on a split.
+    """The same model with tubes and OOD detector fitted on a split.
 
-    Every pedestrian seen at a step counts, with all that is known of the horizon: who leaves the
-    view before its end, or has only just come into it, is among those a planner asks about too.
+    Every pedestrian observed at a step counts, with every known step of the horizon. Pedestrians
+    who leave the view early or have just appeared are included, because planners ask about them.
 
     Args:
         forecaster: A trained model; an earlier calibration is replaced.
         store: Where the scenes are.
         split: A split of the store, ``all``, or a file of scene names.
-        samples: Futures the tubes are taken from.
+        samples: Number of futures that the tubes are computed from.
         seed: Seed of the samples.
 
     Raises:
-        ForecastError: The model learnt from a scene of the split or not with the store's step
+        ForecastError: The model was trained on a scene of the split, or not with the store's step
             length, or there are too few windows.
     """
     names = store.scenes_of(split)
@@ -82,15 +84,15 @@ def calibrated(
     ]
     if not windows:
         raise ForecastError(f"{store.path}: split '{split}': nobody walks there; choose another")
-    features = np.concatenate([found for _, found in windows])
-    familiar = familiarity.fit(features)
-    scores = Scores.joined(found for found, _ in windows).marked(familiar.is_odd(features))
+    found = np.concatenate([values for _, values in windows])
+    ood = fit_ood(found)
+    scores = CalibrationScores.joined(scores for scores, _ in windows).with_ood(ood.is_ood(found))
     times_s = store.dt_s * np.arange(1, spec.horizon_steps + 1)
     fitted = replace(
         training,
         calibrated_on={str(store.path): Source(store.fingerprint, names)},
         calibration=fit_tubes(scores, times_s, samples),
-        familiarity=familiar,
+        ood=ood,
     )
     return Forecaster(forecaster.model, fitted, forecaster.name)
 
@@ -113,8 +115,8 @@ def _refuse_learnt(forecaster: Forecaster, store: SceneStore, split: str, names:
 
 def _windows(
     forecaster: Forecaster, store: SceneStore, name: str, spec: WindowSpec, samples: int, seed: int
-) -> Iterator[tuple[Scores, NDArray[np.float64]]]:
-    """Scores and features of the scored people of each window of one scene."""
+) -> Iterator[tuple[CalibrationScores, NDArray[np.float64]]]:
+    """CalibrationScores and features of the scored pedestrians of each window of one scene."""
     scene = store[name]
     found = origins(scene, spec)
     for at in found.steps.tolist():
@@ -128,28 +130,28 @@ def _windows(
         ).positions_m
         who, seen = cut.scored, observed(cut)
         truth = np.where(cut.future_valid[who, :, None], cut.future_m[who], np.nan)
-        scores = Scores.of(futures[:, who], seen.select(who), truth, name)
-        yield scores, familiarity.features(seen)[who]
+        scores = CalibrationScores.of(futures[:, who], seen.select(who), truth, name)
+        yield scores, features(seen)[who]
 
 
 def summary(forecaster: Forecaster) -> str:
-    """What a calibration found, in a few lines; "" for weights without one."""
-    tubes, familiar = forecaster.training.calibration, forecaster.training.familiarity
-    if tubes is None or familiar is None:
+    """A few lines about a calibration; "" for weights without one."""
+    tubes, ood = forecaster.training.calibration, forecaster.training.ood
+    if tubes is None or ood is None:
         return ""
     pooled = [name for name, radii in tubes.groups.items() if radii.pooled]
     across = zip(tubes.levels, tubes.across_scenes, tubes.made_at, strict=False)
     measured = ", ".join(
-        f"{level:.0%} tubes hold {share:.1%}, so made at {made_at:.1%}"
+        f"{level:.0%} tubes hold {share:.1%}, so fitted at {made_at:.1%}"
         for level, share, made_at in across
     )
     return "\n".join(
         [
-            f"calibrated on {familiar.windows} windows of a pedestrian in {tubes.scenes} scenes, "
+            f"calibrated on {ood.windows} windows of a pedestrian in {tubes.scenes} scenes, "
             f"up to {tubes.times_s[-1]:g} s",
-            f"in scenes left out: {measured or 'too few to tell, so made as they are'}",
+            f"in scenes left out: {measured or 'too few scenes to tell, so fitted as stated'}",
             f"too few windows of their own, so pooled: {', '.join(pooled) or 'no group'}",
-            f"constant velocity beyond a familiarity score of {familiar.threshold:.2f}, "
-            f"the {familiar.quantile:.1%} quantile",
+            f"constant velocity above an OOD score of {ood.threshold:.2f}, "
+            f"the {ood.quantile:.1%} quantile",
         ]
     )

@@ -15,17 +15,17 @@ from forecast.errors import ForecastError
 from forecast.graphs import window_graph
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import keyed_noise
-from forecast.models.observed import Observed
+from forecast.models.observed import ObservedTracks
 from forecast.models.state import Context, Noise, Plan, State
 from forecast.models.threads import part_size, side_by_side
 from forecast.scene import AgentKind, Prediction
 
 
-def observed(cut: Window) -> Observed:
+def observed(cut: Window) -> ObservedTracks:
     """The observed part of a window."""
     history = cut.history_steps
     positions = cut.positions_m[:, :history].astype(np.float64)
-    return Observed(positions, cut.valid[:, :history], cut.kinds, cut.dt_s)
+    return ObservedTracks(positions, cut.valid[:, :history], cut.kinds, cut.dt_s)
 
 
 @dataclass(frozen=True, eq=False)

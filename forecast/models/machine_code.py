@@ -1,6 +1,6 @@
-"""Loops over numbers as machine code: how they are compiled, and when kept code is too old.
+"""How loops are compiled to machine code by Numba, and when cached code is out of date.
 
-Numba compiles a loop when it is first called and keeps it for later processes.
+Numba compiles a loop when it is first called and caches it for later processes.
 """
 
 from __future__ import annotations
@@ -24,23 +24,28 @@ ONE: Any = np.float32(1)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Machine code that runs without the interpreter's lock; NaN stays NaN.
+    """Compiles a function to machine code that releases the interpreter's lock; NaN stays NaN.
 
-    Sums keep their order: the compiler makes a loop twice, over vectors and by element, and takes
-    the second where arrays lie close together. With sums in any order the two round differently.
+    Reassociation of sums is not allowed. The compiler makes two versions of a loop, over vectors
+    and by element, and takes the second if arrays are close in memory. With reassociation the two
+    would round differently, so that equal inputs could give unequal results.
     """
     free = {"contract", "nsz", "arcp", "afn"}
     return numba.njit(nogil=True, cache=True, fastmath=free, error_model="numpy")(function)
 
 
-def forget_older_code(folder: Path) -> None:
-    """Deletes kept machine code that is older than a file of its folder, or than this one.
+def forget_older_code(folder: Path, *called: Path) -> None:
+    """Deletes cached machine code of a folder that is older than the source it was made from.
 
-    Numba looks at a loop's own file alone, but a loop contains those that it calls.
+    Numba compares a cached loop with its own file only, but the code contains the loops it calls.
+
+    Args:
+        folder: Where the loops are.
+        called: Other folders with loops that they call.
     """
-    files = [Path(__file__), *folder.glob("*.py")]
+    files = [Path(__file__), *(file for place in (folder, *called) for file in place.glob("*.py"))]
     newest = max(path.stat().st_mtime for path in files)
-    for kept in folder.glob("__pycache__/*.nbi"):
-        with suppress(OSError):  # gone, or not ours to delete
-            if kept.stat().st_mtime < newest:
-                kept.unlink()
+    for cached in folder.glob("__pycache__/*.nbi"):
+        with suppress(OSError):  # already deleted, or not writable
+            if cached.stat().st_mtime < newest:
+                cached.unlink()

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from forecast import ForecastError, inference
-from forecast.calibrating import calibrated, summary
 from forecast.cli import main
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec
@@ -17,6 +16,7 @@ from forecast.evaluation.provenance import scenes_learnt_from
 from forecast.evaluation.result import TUBE_LEVELS
 from forecast.evaluation.writers import metrics_document
 from forecast.inference import Forecaster, Source, Training
+from forecast.inference.calibrate import calibrated, summary
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.world_model import WorldModelConfig
 from forecast.report.section import Facts, Table
@@ -79,13 +79,13 @@ class TestCalibrated:
         counted = fitted.training.calibration.constant_velocity.windows
         assert counted[0] == windows[0]
         assert all(found <= most for found, most in zip(counted, windows, strict=True))
-        assert fitted.training.familiarity.windows == windows[0]
+        assert fitted.training.ood.windows == windows[0]
 
     def test_the_seed_decides_and_an_earlier_calibration_does_not(self, fitted, plain, few, store):
         one, same = (calibrated(each, store, few).training for each in (plain, fitted))
         other = calibrated(plain, store, few, seed=1).training
         assert one == same
-        assert one.familiarity == other.familiarity
+        assert one.ood == other.ood
         assert one.calibration != other.calibration
 
     @pytest.mark.parametrize("learnt", [["street-1"], ["street-0", "street-2", "absent"]])
@@ -176,7 +176,7 @@ class TestFile:
         described = {
             key: value
             for key, value in plain.provenance().items()
-            if key not in ("weights_sha256", "calibrated_on", "calibration", "familiarity")
+            if key not in ("weights_sha256", "calibrated_on", "calibration", "ood")
         }
         state = {f"forecaster.{name}": v for name, v in plain.model.state_dict().items()}
         torch.save({"state_dict": state, "forecast": described}, tmp_path / "old.ckpt")

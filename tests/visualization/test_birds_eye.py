@@ -6,9 +6,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from forecast.datasets.windows import Window, WindowSpec, window
-from forecast.drawing import LIGHT, View, draw_window
 from forecast.models.baselines import ConstantVelocity, Kalman
 from forecast.scene import AgentKind, LaneMap, Polygons, Scene
+from forecast.visualization.birds_eye import LIGHT, View, draw_window
 from tests.scenes import street_scene
 
 SPEC = WindowSpec(history_steps=5, horizon_steps=4)

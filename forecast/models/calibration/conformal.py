@@ -1,19 +1,20 @@
-"""Split-conformal tubes: regions that hold the truth as often as they say.
+"""Split-conformal tubes: regions that contain the truth with a stated probability.
 
-A tube is an ellipse per agent and step: the samples' mean and regularised covariance say where and
-of what form, so it adapts to the window; its scale is a quantile of the same distance measured on
-calibration windows, per step and group of people (Mondrian conformal prediction: Vovk, Gammerman
-and Shafer, Algorithmic Learning in a Random World, 2005).
+A tube is an ellipse per agent and step. The samples' mean is its centre and their regularised
+covariance its shape, so it adapts to the window. Its scale is a quantile of the same distance,
+measured on calibration windows, per step and group of pedestrians (Mondrian conformal prediction:
+Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005).
 
-What holds: if a window is exchangeable with the calibration windows of its group, each tube holds
-the truth with at least its level, whatever the model. What does not: windows of one scene overlap
-in time, street and people, so those of a new scene are not exchangeable with them, and coverage
-there varies as if there were not many more calibration windows than scenes. Therefore scenes are
-left out in turn, and each tube is made at the level, its own or a higher one, that held the stated
-share of the left-out truths. That is measured, not promised; `Calibration` says of how many scenes.
+Guaranteed: if a window is exchangeable with the calibration windows of its group, each tube
+contains the truth with at least its level, whatever the model. Not guaranteed: windows of one scene
+overlap in time, street and people. So windows of a new scene are not exchangeable with them, and
+coverage there varies as if there were not many more calibration windows than scenes. Therefore
+scenes are left out in turn, and each tube is fitted at the lowest level, not below its own, that
+covered the stated share of the left-out truths. This is measured, not guaranteed; `Calibration`
+records on how many scenes.
 
-The library crepes is not used: for this it would be a sorted array's quantile of scalar scores (its
-ellipses would still be ours) and bring pandas.
+The library crepes is not used: it would only contribute the quantile of a sorted array of scalar
+scores, and it depends on pandas.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.errors import require
-from forecast.models.observed import Observed
+from forecast.models.observed import ObservedTracks
 from forecast.scene import Tubes
 from forecast.scene.tubes import mahalanobis
 
@@ -35,25 +36,26 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 """Levels of the tubes."""
 
 GROUPS = ("new", "standing", "walking", "fast")
-"""Groups of people: not seen one step before, else by their present speed."""
+"""Groups of pedestrians: not observed one step before, else by present speed."""
 
 STANDING_BELOW_MPS = 0.3
 FAST_FROM_MPS = 1.8
-"""Walking is what is between."""
+"""Between the two speeds a pedestrian counts as walking."""
 
 MIN_WINDOWS = 100
-"""A group with fewer calibration windows at any step takes the radii of all groups together."""
+"""A group with fewer calibration windows at any step gets the radii of all groups pooled."""
 
 _SHRINKAGE = 0.1
 _FLOOR_M = 0.2
-"""Regularisation, chosen by the area of 90 % tubes on scenes left out: a tenth of the covariance is
-made round, and 20 cm of spread in every direction are added, which people who stand need."""
+"""Regularisation: a tenth of the covariance is replaced by a round one of the same mean variance,
+and a spread of 20 cm in every direction is added, because standing pedestrians have almost none.
+Both values minimise the area of 90 % tubes on scenes left out."""
 
 _MOST_FOLDS = 20
-"""More scenes are left out several at a time."""
+"""Beyond this number of scenes, several are left out at a time."""
 
 _LEVEL_STEP, _HIGHEST_LEVEL = 0.005, 0.99
-"""Levels tried for tubes that must hold in scenes left out; `MIN_WINDOWS` allow the highest."""
+"""Levels tried for the coverage of scenes left out; `MIN_WINDOWS` allows the highest."""
 
 _TIME_TOLERANCE_S = 1e-6
 
@@ -63,9 +65,9 @@ class Radii:
     """The scales of one group's tubes.
 
     Attributes:
-        windows: Calibration windows behind each time ``[T]``.
+        windows: Number of calibration windows at each time ``[T]``.
         scale: Radii ``[T][Q]``, by time and level.
-        pooled: Whether they are those of all groups, the group's own windows being too few.
+        pooled: Whether they are those of all groups, because the group's own windows are too few.
     """
 
     windows: list[int]
@@ -75,20 +77,21 @@ class Radii:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Fitted tubes, as plain values that a weights file carries.
+    """Fitted tubes, as plain values that a weights file stores.
 
     Attributes:
-        samples: Equally likely samples that a tube's mean and covariance are taken of; with another
-            number the radii would not fit.
+        samples: Number of equally likely samples behind a tube's mean and covariance; the radii
+            are valid for this number only.
         times_s: Calibrated times after the present ``[T]``, rising.
         levels: Stated probabilities ``[Q]``, rising.
         groups: Radii in units of the samples' covariance, for each of `GROUPS`.
-        constant_velocity: Radii in metres around constant velocity, of all people: for those whom
-            the model does not know. They are not exchangeable with anybody, so nothing is promised.
+        constant_velocity: Radii in metres around constant velocity, of all pedestrians. They are
+            used for out-of-distribution pedestrians, who are not exchangeable with the
+            calibration windows, so coverage is not guaranteed.
         scenes: Number of calibration scenes.
-        across_scenes: Share of the truths ``[Q]`` that plain tubes of these levels held in scenes
-            left out of their fit, all steps; empty for a single scene.
-        made_at: Levels ``[Q]`` at which the tubes were made instead; at least `levels`.
+        across_scenes: Share of the truths ``[Q]`` inside tubes fitted at `levels`, in scenes left
+            out of the fit, over all steps; empty for a single scene.
+        made_at: Levels ``[Q]`` at which the tubes were fitted instead; at least `levels`.
     """
 
     samples: int
@@ -112,16 +115,20 @@ class Calibration:
             require(whole, f"{name}: number of radii", rows, "one per time and level")
 
     def tubes(
-        self, samples_m: NDArray[np.float32], seen: Observed, odd: NDArray[np.bool_] | None = None
+        self,
+        samples_m: NDArray[np.float32],
+        seen: ObservedTracks,
+        ood: NDArray[np.bool_] | None = None,
     ) -> Tubes:
         """The tubes of the pedestrians of a scene.
 
-        Steps between calibrated times get interpolated radii; those before the first, the first's.
+        Steps between calibrated times get interpolated radii; steps before the first calibrated
+        time get its radii.
 
         Args:
-            samples_m: Equally likely joint futures ``[K, A, T, 2]``; the first `samples` count.
-            seen: What was seen of the agents.
-            odd: Who is predicted by constant velocity instead ``[A]``; None: nobody.
+            samples_m: Equally likely joint futures ``[K, A, T, 2]``; the first `samples` are used.
+            seen: The observed past of the agents.
+            ood: OOD mask ``[A]``: agents predicted at constant velocity instead; None for none.
 
         Raises:
             ForecastError: There are too few samples, or steps beyond the last calibrated time.
@@ -138,11 +145,11 @@ class Calibration:
         )
         centre, shape = ellipses(samples_m[: self.samples])
         scale = self._scales((self.groups[name] for name in GROUPS), times_s)[groups_of(seen)]
-        if odd is not None:
-            alone = odd[:, None, None]
-            centre = np.where(alone, seen.constant_velocity_m(steps), centre)
-            shape = np.where(alone[..., None], np.eye(2), shape)
-            scale = np.where(alone, self._scales([self.constant_velocity], times_s)[0], scale)
+        if ood is not None:
+            replaced = ood[:, None, None]
+            centre = np.where(replaced, seen.constant_velocity_m(steps), centre)
+            shape = np.where(replaced[..., None], np.eye(2), shape)
+            scale = np.where(replaced, self._scales([self.constant_velocity], times_s)[0], scale)
         return Tubes(centre, shape, scale, tuple(self.levels), seen.people)
 
     def _scales(self, radii: Iterable[Radii], times_s: Floats) -> Floats:
@@ -155,7 +162,7 @@ class Calibration:
         return known[:, before] * (1 - share) + known[:, after] * share
 
 
-def groups_of(seen: Observed) -> NDArray[np.int64]:
+def groups_of(seen: ObservedTracks) -> NDArray[np.int64]:
     """Index into `GROUPS` of each agent ``[A]``."""
     speed = np.hypot(*seen.velocity_mps().T)
     by_speed = 1 + np.digitize(speed, [STANDING_BELOW_MPS, FAST_FROM_MPS])
@@ -165,8 +172,8 @@ def groups_of(seen: Observed) -> NDArray[np.int64]:
 def ellipses(samples_m: NDArray[np.float32]) -> tuple[Floats, Floats]:
     """Centres ``[A, T, 2]`` and shapes ``[A, T, 2, 2]`` of equally likely ``[K, A, T, 2]``.
 
-    The centre is the mean, which every predictor of samples has. On scenes left out, tubes around
-    the mode were a tenth smaller at 50 % and no smaller from 80 % on.
+    The centre is the mean, which exists for every predictor of samples. On scenes left out, tubes
+    around the mode were a tenth smaller at 50 % and no smaller from 80 % on.
     """
     samples = samples_m.astype(np.float64)
     centre: Floats = samples.mean(axis=0)
@@ -178,8 +185,8 @@ def ellipses(samples_m: NDArray[np.float32]) -> tuple[Floats, Floats]:
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
-    """How far the truth was from what was predicted, in N calibration windows of one person.
+class CalibrationScores:
+    """Distances of the truth from the prediction, in N calibration windows of one pedestrian each.
 
     Attributes:
         distance: From the centre, in units of the shape (`ellipses`), ``[N, T]``; NaN where the
@@ -187,25 +194,26 @@ class Scores:
         constant_velocity_m: From constant velocity ``[N, T]``.
         group: Indices into `GROUPS` ``[N]``.
         scene: Names of the scenes ``[N]``.
-        odd: Whose prediction would be constant velocity ``[N]``; they count for no group.
+        ood: OOD mask ``[N]``: windows whose prediction would fall back to constant velocity; they
+            are left out of every group.
     """
 
     distance: Floats
     constant_velocity_m: Floats
     group: NDArray[np.int64]
     scene: NDArray[np.str_]
-    odd: NDArray[np.bool_]
+    ood: NDArray[np.bool_]
 
     @classmethod
     def of(
-        cls, samples_m: NDArray[np.float32], seen: Observed, truth_m: Floats, scene: str
-    ) -> Scores:
-        """The scores of some agents of one window, nobody of them odd.
+        cls, samples_m: NDArray[np.float32], seen: ObservedTracks, truth_m: Floats, scene: str
+    ) -> CalibrationScores:
+        """The scores of some agents of one window, with an empty OOD mask.
 
         Args:
             samples_m: Their futures ``[K, N, T, 2]``.
             seen: Their past.
-            truth_m: What happened ``[N, T, 2]``; NaN where it is not known.
+            truth_m: True positions ``[N, T, 2]``; NaN where they are not known.
             scene: Name of the scene.
         """
         agents, steps, _ = truth_m.shape
@@ -215,32 +223,32 @@ class Scores:
             constant_velocity_m=np.linalg.norm(truth_m - seen.constant_velocity_m(steps), axis=-1),
             group=groups_of(seen),
             scene=np.full(agents, scene),
-            odd=np.zeros(agents, bool),
+            ood=np.zeros(agents, bool),
         )
 
     @classmethod
-    def joined(cls, parts: Iterable[Scores]) -> Scores:
-        """All windows of several."""
+    def joined(cls, parts: Iterable[CalibrationScores]) -> CalibrationScores:
+        """The windows of several scores together."""
         several = list(parts)
         names = [each.name for each in fields(cls)]
         return cls(*(np.concatenate([getattr(part, name) for part in several]) for name in names))
 
-    def marked(self, odd: NDArray[np.bool_]) -> Scores:
-        """The same with other people taken to be odd."""
-        return replace(self, odd=odd)
+    def with_ood(self, ood: NDArray[np.bool_]) -> CalibrationScores:
+        """The same with another OOD mask ``[N]``."""
+        return replace(self, ood=ood)
 
-    def select(self, rows: NDArray[np.bool_]) -> Scores:
+    def select(self, rows: NDArray[np.bool_]) -> CalibrationScores:
         """Some of the windows."""
-        return Scores(*(getattr(self, each.name)[rows] for each in fields(self)))
+        return CalibrationScores(*(getattr(self, each.name)[rows] for each in fields(self)))
 
 
-def fit(scores: Scores, times_s: Iterable[float], samples: int) -> Calibration:
+def fit_tubes(scores: CalibrationScores, times_s: Iterable[float], samples: int) -> Calibration:
     """Fits the radii.
 
     Args:
         scores: Of all calibration windows.
         times_s: Time of each step after the present ``[T]``.
-        samples: Futures the scores were taken from.
+        samples: Number of futures behind the scores.
 
     Raises:
         ForecastError: There are too few windows for the highest level.
@@ -259,13 +267,13 @@ def fit(scores: Scores, times_s: Iterable[float], samples: int) -> Calibration:
     )
 
 
-def _groups(scores: Scores, levels: Sequence[float]) -> dict[str, Radii]:
-    """Radii of every group: its own where it has enough windows at every step."""
-    familiar, group = scores.distance[~scores.odd], scores.group[~scores.odd]
-    pooled = _radii(familiar, levels, pooled=True)
+def _groups(scores: CalibrationScores, levels: Sequence[float]) -> dict[str, Radii]:
+    """Radii of every group: its own if it has enough windows at every step, else pooled ones."""
+    distance, group = scores.distance[~scores.ood], scores.group[~scores.ood]
+    pooled = _radii(distance, levels, pooled=True)
     found = {}
     for index, name in enumerate(GROUPS):
-        own = familiar[group == index]
+        own = distance[group == index]
         enough = (~np.isnan(own)).sum(axis=0).min(initial=len(own)) >= MIN_WINDOWS
         found[name] = _radii(own, levels, pooled=False) if enough else pooled
     return found
@@ -276,17 +284,19 @@ def _radii(scores: Floats, levels: Sequence[float], *, pooled: bool) -> Radii:
     return Radii(windows.tolist(), conformal_quantiles(scores, levels).tolist(), pooled)
 
 
-def _levels_across(scores: Scores, scenes: NDArray[np.str_]) -> tuple[list[float], list[float]]:
-    """Coverage of left-out scenes by plain tubes, and the levels that meet `LEVELS` there."""
+def _levels_across(
+    scores: CalibrationScores, scenes: NDArray[np.str_]
+) -> tuple[list[float], list[float]]:
+    """Coverage of left-out scenes by plain tubes, and the levels that reach `LEVELS` there."""
     folds = [np.isin(scores.scene, scenes[fold::_MOST_FOLDS]) for fold in range(_MOST_FOLDS)]
-    known = ~np.isnan(scores.distance) & ~scores.odd[:, None]
+    known = ~np.isnan(scores.distance) & ~scores.ood[:, None]
     if len(scenes) < 2 or min(known[~fold].sum(axis=0).min() for fold in folds) < MIN_WINDOWS:
         return [], list(LEVELS)
     levels = np.round(np.arange(min(LEVELS), _HIGHEST_LEVEL + 1e-9, _LEVEL_STEP), 6)
     inside = np.zeros(len(levels))
     for fold in folds:
         radii = _groups(scores.select(~fold), levels.tolist())
-        tested = scores.select(fold & ~scores.odd)
+        tested = scores.select(fold & ~scores.ood)
         scale = np.array([each.scale for each in radii.values()])[tested.group]  # [N, T, Q]
         inside += (tested.distance[..., None] <= scale).sum(axis=(0, 1))
     covered = inside / known.sum()
@@ -298,12 +308,12 @@ def _levels_across(scores: Scores, scenes: NDArray[np.str_]) -> tuple[list[float
 def conformal_quantiles(scores: Floats, levels: Iterable[float]) -> Floats:
     """The ``ceil((n + 1) level)``-th smallest score of each column.
 
-    A further score, exchangeable with these n, is at most that with at least the level's
-    probability, and with at most ``1 / (n + 1)`` more if no two are equal (Vovk et al. 2005; Lei
-    et al., Distribution-free predictive inference for regression, JASA 2018).
+    The next score, if exchangeable with these n, is at most this value with a probability of at
+    least the level, and of at most the level plus ``1 / (n + 1)`` if no two are equal (Vovk et al.
+    2005; Lei et al., Distribution-free predictive inference for regression, JASA 2018).
 
     Args:
-        scores: ``[N, T]``; NaN do not count.
+        scores: ``[N, T]``; NaN are left out.
         levels: Between 0 and 1 ``[Q]``.
 
     Returns:

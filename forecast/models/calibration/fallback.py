@@ -1,4 +1,4 @@
-"""Adds to a prediction what is known of its own reliability."""
+"""Adds calibrated tubes to a prediction, and a fallback for pedestrians out of distribution."""
 
 from __future__ import annotations
 
@@ -7,58 +7,61 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.models.calibration import Calibration
-from forecast.models.familiarity import Familiarity, features
-from forecast.models.observed import Observed
+from forecast.models.calibration.conformal import Calibration
+from forecast.models.calibration.ood import OODModel, features
+from forecast.models.observed import ObservedTracks
 from forecast.scene import Prediction
 
 
-def guarded(
+def with_fallback(
     prediction: Prediction,
-    seen: Observed,
+    seen: ObservedTracks,
     samples: int,
     calibration: Calibration | None,
-    familiarity: Familiarity | None,
+    ood_model: OODModel | None,
 ) -> Prediction:
-    """Replaces unfamiliar people's futures by constant velocity and adds tubes.
+    """Replaces the futures of OOD pedestrians by constant velocity and adds tubes.
 
-    All samples of a replaced person are the same: how uncertain they are is said by their tube, and
-    nothing is promised of it.
+    All samples of a replaced pedestrian are equal. Only the tube expresses their uncertainty, and
+    its coverage is not guaranteed.
 
     Args:
         prediction: Equally likely samples, at least as many as the tubes need.
         seen: The past of its agents.
-        samples: Number of samples to return, at most those there are.
-        calibration: Fitted tubes; None: none are added.
-        familiarity: What is familiar; None: everybody is taken to be.
+        samples: Number of samples to return, at most the number given.
+        calibration: Fitted tubes; None to add none.
+        ood_model: Fitted OOD detector; None for no fallback.
     """
-    odd = unfamiliar(seen, familiarity)
+    ood = ood_mask(seen, ood_model)
     drawn = prediction.positions_m
     futures, mode = drawn[:samples], prediction.mode_m
-    if odd is not None and odd.any():
-        futures = at_constant_velocity(futures, seen, odd)
-        mode = None if mode is None else at_constant_velocity(mode, seen, odd)
+    if ood is not None and ood.any():
+        futures = at_constant_velocity(futures, seen, ood)
+        mode = None if mode is None else at_constant_velocity(mode, seen, ood)
     return replace(
         prediction,
         positions_m=futures,
         weights=np.full(samples, 1 / samples),
         mode_m=mode,
-        tubes=None if calibration is None else calibration.tubes(drawn, seen, odd),
-        fallback=odd,
+        tubes=None if calibration is None else calibration.tubes(drawn, seen, ood),
+        fallback=ood,
     )
 
 
-def unfamiliar(seen: Observed, familiarity: Familiarity | None) -> NDArray[np.bool_] | None:
-    """Whose past is unlike anything the model knows ``[A]``; None where that is not judged."""
-    if familiarity is None:
+def ood_mask(seen: ObservedTracks, ood_model: OODModel | None) -> NDArray[np.bool_] | None:
+    """Which agents are pedestrians whose past is out of distribution ``[A]``.
+
+    None if there is no fitted detector.
+    """
+    if ood_model is None:
         return None
-    odd: NDArray[np.bool_] = seen.people & familiarity.is_odd(features(seen))
-    return odd
+    ood: NDArray[np.bool_] = seen.people & ood_model.is_ood(features(seen))
+    return ood
 
 
 def at_constant_velocity(
-    paths_m: NDArray[np.float32], seen: Observed, whose: NDArray[np.bool_]
+    paths_m: NDArray[np.float32], seen: ObservedTracks, replaced: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Paths ``[..., A, T, 2]`` with those of some agents replaced by their present velocity."""
+    """Paths ``[..., A, T, 2]`` in which some agents ``[A]`` keep their present velocity."""
     straight = seen.constant_velocity_m(paths_m.shape[-2]).astype(np.float32)
-    return np.where(whose[:, None, None], straight, paths_m)
+    return np.where(replaced[:, None, None], straight, paths_m)

@@ -1,9 +1,9 @@
-"""Whether a person's past is like those a model was calibrated on.
+"""Out-of-distribution (OOD) detection: is a pedestrian's past like those of the calibration data?
 
-Six plain features, their mean and covariance on the calibration windows, and the Mahalanobis
-distance of a new past from them (as for out-of-distribution detection in Lee et al., NeurIPS 2018,
-but of what was observed instead of hidden layers, so that a high score can be explained). The step
-length is no feature: a step that a model has not learnt is refused.
+The OOD score of a past is the Mahalanobis distance of six features from their mean on the
+calibration windows, in their covariance there. Lee et al., NeurIPS 2018, do the same with the
+activations of hidden layers; features of the observation are used here so that a high score can be
+explained. The step length is not a feature: a model refuses step lengths it was not trained with.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.errors import require
-from forecast.models.observed import Observed
+from forecast.models.observed import ObservedTracks
 
 Floats = NDArray[np.float64]
 
 QUANTILE = 0.995
-"""Share of the calibration windows that count as familiar."""
+"""Share of the calibration windows that count as in distribution."""
 
 _NEIGHBOUR_M = 5.0
 _TURNS_FROM_MPS = 0.5
-"""Who is slower has no direction worth the name: their turns are the annotation's jitter."""
+"""Below this speed a turn is mostly annotation noise, so it counts as 0."""
 _LEAST_SPREAD = {
     "speed_mps": 0.1,
     "acceleration_mps2": 0.1,
@@ -33,14 +33,14 @@ _LEAST_SPREAD = {
     "log_neighbours": 0.2,
     "seen_s": 0.5,
 }
-"""The features, and the least difference in each that matters."""
+"""The features, and the smallest relevant difference in each."""
 
 FEATURES = tuple(_LEAST_SPREAD)
 """Names of the features."""
 
 
-def features(seen: Observed) -> Floats:
-    """What is plain about each agent's past; what is not known is 0.
+def features(seen: ObservedTracks) -> Floats:
+    """Features of each agent's past; unknown ones are 0.
 
     Returns:
         ``[A, D]``, in the order of `FEATURES`: present speed; size of the last change of velocity
@@ -70,15 +70,15 @@ def _last(values: Floats, back: int) -> Floats:
 
 
 def _turn(before: Floats, after: Floats) -> Floats:
-    """Absolute angle between velocities ``[A, 2]``; 0 where one has no direction worth the name."""
+    """Absolute angle between velocities ``[A, 2]``; 0 where one is too slow to have a direction."""
     cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
     angle = np.abs(np.arctan2(cross, (before * after).sum(axis=-1)))
     moving = np.minimum(np.hypot(*before.T), np.hypot(*after.T)) > _TURNS_FROM_MPS
     return np.where(moving, angle, 0.0)
 
 
-def _neighbours(seen: Observed) -> Floats:
-    """Number of other people within reach of each agent ``[A]``."""
+def _neighbours(seen: ObservedTracks) -> Floats:
+    """Number of other pedestrians near each agent ``[A]``."""
     here = seen.positions_m[:, -1]
     near = np.linalg.norm(here[:, None] - here, axis=-1) < _NEIGHBOUR_M
     np.fill_diagonal(near, False)
@@ -86,15 +86,15 @@ def _neighbours(seen: Observed) -> Floats:
 
 
 @dataclass(frozen=True)
-class Familiarity:
-    """What is familiar, as plain values that a weights file carries.
+class OODModel:
+    """A fitted OOD detector, as plain values that a weights file stores.
 
     Attributes:
         names: The features ``[D]``.
         mean: Their means ``[D]``.
-        covariance: Their covariance ``[D][D]``, with the least spread that matters added.
+        covariance: Their covariance ``[D][D]``, plus the smallest relevant spread.
         quantile: Share of the calibration windows at or below the threshold.
-        threshold: Highest familiar score.
+        threshold: Highest score that counts as in distribution.
         windows: Number of calibration windows.
     """
 
@@ -113,21 +113,25 @@ class Familiarity:
         require(right, "size of mean and covariance", sizes, f"{len(FEATURES)} each")
 
     def score(self, found: Floats) -> Floats:
-        """Distance ``[A]`` of features ``[A, D]`` from the mean, in standard deviations."""
+        """OOD scores ``[A]`` of features ``[A, D]``: standard deviations from the mean."""
         offset = found - np.array(self.mean)
         return np.sqrt(np.einsum("ad,de,ae->a", offset, self._precision, offset))
 
     @cached_property
     def _precision(self) -> Floats:
-        """Inverse of the covariance; once, since the threads that do it spin on long after."""
+        """Inverse of the covariance.
+
+        It is cached because the threads of the linear algebra library go on spinning after each
+        inversion, which slows down what runs next.
+        """
         return np.linalg.inv(np.array(self.covariance))
 
-    def is_odd(self, found: Floats) -> NDArray[np.bool_]:
-        """Whether features ``[A, D]`` are beyond the threshold ``[A]``."""
+    def is_ood(self, found: Floats) -> NDArray[np.bool_]:
+        """Whether the scores of features ``[A, D]`` exceed the threshold ``[A]``."""
         return self.score(found) > self.threshold
 
 
-def fit(found: Floats, quantile: float = QUANTILE) -> Familiarity:
+def fit_ood(found: Floats, quantile: float = QUANTILE) -> OODModel:
     """Fits mean, covariance and threshold to the features ``[N, D]`` of calibration windows.
 
     Raises:
@@ -135,7 +139,7 @@ def fit(found: Floats, quantile: float = QUANTILE) -> Familiarity:
     """
     require(len(found) > 1, "calibration windows", len(found), "at least 2")
     spread = np.cov(found, rowvar=False) + np.diag(np.square(list(_LEAST_SPREAD.values())))
-    open_ended = Familiarity(
+    without_threshold = OODModel(
         names=list(FEATURES),
         mean=found.mean(axis=0).tolist(),
         covariance=spread.tolist(),
@@ -143,5 +147,5 @@ def fit(found: Floats, quantile: float = QUANTILE) -> Familiarity:
         threshold=float("inf"),
         windows=len(found),
     )
-    threshold = float(np.quantile(open_ended.score(found), quantile, method="higher"))
-    return replace(open_ended, threshold=threshold)
+    threshold = float(np.quantile(without_threshold.score(found), quantile, method="higher"))
+    return replace(without_threshold, threshold=threshold)

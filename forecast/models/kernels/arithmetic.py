@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from forecast.machine_code import HALF, compiled, forget_older_code
+from forecast.models.machine_code import HALF, compiled, forget_older_code
 
 _TANH_IS_ONE: Any = np.float32(7.90531110763549805)
 

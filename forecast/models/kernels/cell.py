@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecast.machine_code import ONE, Floats, compiled
 from forecast.models.kernels.arithmetic import sigmoid, tanh
+from forecast.models.machine_code import ONE, Floats, compiled
 
 
 @compiled

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from forecast.machine_code import HALF, Floats, Indices, compiled
+from forecast.models.machine_code import HALF, Floats, Indices, compiled
 
 X, Y, AHEAD, SPREAD = range(4)
 """Rows of places: where nodes are, what extends the range of a pair if it is the larger one of

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from forecast.machine_code import ONE, ZERO, Floats, Indices, compiled
 from forecast.models.kernels.arithmetic import sigmoid
 from forecast.models.kernels.edges import X, Y
 from forecast.models.kernels.messages import (
@@ -23,6 +22,7 @@ from forecast.models.kernels.messages import (
     sight,
     teller,
 )
+from forecast.models.machine_code import ONE, ZERO, Floats, Indices, compiled
 
 
 @compiled

@@ -9,9 +9,9 @@ import math
 
 import numpy as np
 
-from forecast.machine_code import ONE, ZERO, Floats, Indices, Mask, compiled
 from forecast.models.kernels.arithmetic import silu
 from forecast.models.kernels.edges import AHEAD, X, Y, pairs_in_range
+from forecast.models.machine_code import ONE, ZERO, Floats, Indices, Mask, compiled
 
 FACING_X, FACING_Y, HAND, VELOCITY_X, VELOCITY_Y, SEES_AHEAD, REACH, PRESENT = range(2, 10)
 """Rows of what is seen of agents, after X and Y."""

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from forecast.machine_code import HALF, ONE, ZERO, Floats, Indices, Mask, compiled
 from forecast.models.kernels.arithmetic import length, tanh
 from forecast.models.kernels.edges import SPREAD, X, Y, pairs_in_range
+from forecast.models.machine_code import HALF, ONE, ZERO, Floats, Indices, Mask, compiled
 
 
 @compiled

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from forecast.machine_code import HALF, ONE, ZERO, Floats, Indices, Mask, compiled
 from forecast.models.kernels.arithmetic import length, tanh
 from forecast.models.kernels.motion import decided, meetings, pass_by
+from forecast.models.machine_code import HALF, ONE, ZERO, Floats, Indices, Mask, compiled
 
 Pair = tuple[float, float]
 

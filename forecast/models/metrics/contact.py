@@ -1,14 +1,23 @@
-"""Exact geometry of one box and a point, disc or box that moves past it on a straight line.
+"""When do two bodies touch? The geometry behind time to collision and post-encroachment time.
 
-Everything happens in the frame of the first box: its centre is the origin, its length lies along
-x. A motion is where a point is at a time 0 and how that changes until time 1: ``(x, y, dx, dy)``.
+The one definition of both, for the metrics (`forecast.models.metrics.criticality`) and the planner
+(`forecast.planning.clearance`):
+
+- The time to collision (Hayward, 1972) is the first time at which a body that moves at constant
+  velocity touches the ego's box: `disc_entry`, `box_entry`, or `widened_box_entry`.
+- The post-encroachment time (Allen, Shin and Cooper, TRR 667, 1978) is the smallest `encroachment`:
+  the time between the ego covering a place and an agent being there.
+
+The functions are exact and compiled with Numba, so they work on one pair of bodies. Everything is
+in the frame of the ego's box: its centre is the origin, its length lies along x. A motion
+``(x, y, dx, dy)`` is the position of a point at time 0 and its change until time 1.
 """
 
 from __future__ import annotations
 
 import math
 
-from forecast.machine_code import compiled
+from forecast.models.machine_code import compiled
 
 Motion = tuple[float, float, float, float]
 
@@ -17,20 +26,20 @@ _TINY = 1e-12
 
 @compiled
 def length(x: float, y: float) -> float:
-    """Length of a vector; a tenth of the time of `math.hypot`, which also takes huge ones."""
+    """Length of a vector; ten times as fast as `math.hypot`, which guards against overflow."""
     return math.sqrt(x * x + y * y)
 
 
 @compiled
 def turned(move: Motion, cos: float, sin: float) -> Motion:
-    """The same motion seen from axes turned by an angle."""
+    """The same motion in a frame that is turned by an angle."""
     x, y, dx, dy = move
     return cos * x + sin * y, cos * y - sin * x, cos * dx + sin * dy, cos * dy - sin * dx
 
 
 @compiled
 def _within(x: float, dx: float, half: float) -> tuple[float, float]:
-    """From when to when ``|x + t dx| <= half``; an empty interval has its end before its start."""
+    """The interval of times with ``|x + t dx| <= half``; empty if its end is before its start."""
     inverse = 1 / (dx if abs(dx) > _TINY else _TINY)
     middle, reach = -x * inverse, half * abs(inverse)
     return middle - reach, middle + reach
@@ -38,7 +47,7 @@ def _within(x: float, dx: float, half: float) -> tuple[float, float]:
 
 @compiled
 def within_box(move: Motion, half_x: float, half_y: float) -> tuple[float, float]:
-    """From when to when the point is in the box; empty where the end is before the start."""
+    """The interval of times at which the point is in the box; empty as for `_within`."""
     x, y, dx, dy = move
     start_x, stop_x = _within(x, dx, half_x)
     start_y, stop_y = _within(y, dy, half_y)
@@ -59,17 +68,23 @@ def _corner(which: int, half_x: float, half_y: float) -> tuple[float, float]:
 
 
 @compiled
+def outside_box(x: float, y: float, half_x: float, half_y: float) -> float:
+    """Distance of a point from the box; 0 inside."""
+    return length(max(abs(x) - half_x, 0.0), max(abs(y) - half_y, 0.0))
+
+
+@compiled
 def distance_to_box(move: Motion, half_x: float, half_y: float) -> float:
     """Smallest distance between the box and the point over times 0 to 1; 0 inside.
 
-    A segment and a box that do not meet are closest at an end of the segment or at a corner.
+    If they do not meet, the smallest distance is at an end of the segment or at a corner.
     """
     if first(*within_box(move, half_x, half_y)) <= 1:
         return 0.0
     x, y, dx, dy = move
     nearest = min(
-        length(max(abs(x) - half_x, 0.0), max(abs(y) - half_y, 0.0)),
-        length(max(abs(x + dx) - half_x, 0.0), max(abs(y + dy) - half_y, 0.0)),
+        outside_box(x, y, half_x, half_y),
+        outside_box(x + dx, y + dy, half_x, half_y),
     )
     length2 = max(dx * dx + dy * dy, _TINY)
     for corner in range(4):
@@ -81,14 +96,31 @@ def distance_to_box(move: Motion, half_x: float, half_y: float) -> float:
 
 
 @compiled
+def encroachment(time: float, comes: float, leaves: float) -> float:
+    """Time between being at a place and the other covering it from ``comes`` to ``leaves``.
+
+    0 if both are there at once.
+    """
+    return max(comes - time, time - leaves, 0.0)
+
+
+@compiled
+def widened_box_entry(move: Motion, half_x: float, half_y: float, radius: float) -> float:
+    """First time from 0 on at which the point is in the box widened on every side; else infinite.
+
+    A disc of that radius touches the box no earlier: the corners of the widened box are square.
+    """
+    return first(*within_box(move, half_x + radius, half_y + radius))
+
+
+@compiled
 def disc_entry(move: Motion, half_x: float, half_y: float, radius: float) -> float:
     """First time from 0 on at which a disc touches the box; infinite if never.
 
-    Box and disc touch where the centre is in the box with its corners rounded by the radius: two
-    boxes and four circles.
+    Box and disc touch if the centre is in the box with its corners rounded by the radius, which is
+    the union of two boxes and four circles.
     """
-    start, stop = within_box(move, half_x + radius, half_y + radius)
-    if max(start, 0.0) > stop:
+    if widened_box_entry(move, half_x, half_y, radius) == math.inf:
         return math.inf
     entry = min(
         first(*within_box(move, half_x + radius, half_y)),
@@ -119,8 +151,8 @@ def box_entry(
 ) -> float:
     """First time from 0 on at which another box touches the box; infinite if never.
 
-    Two boxes are apart exactly if they are apart along an axis of one of them (separating axes);
-    each axis gives an interval of overlap, and they touch where all four intervals meet.
+    Two boxes are apart if and only if they are apart along an axis of one of them (separating axis
+    theorem). Each of the four axes gives an interval of overlap; they touch while all overlap.
 
     Args:
         move: The other box's centre.
@@ -155,7 +187,7 @@ def box_distance(
 ) -> float:
     """Smallest distance between two boxes over times 0 to 1; arguments as `box_entry`.
 
-    Boxes that do not meet are closest at a corner of one of them.
+    If they do not meet, the smallest distance is at a corner of one of them.
     """
     if box_entry(move, cos, sin, half_x, half_y, other_x, other_y) <= 1:
         return 0.0

@@ -1,7 +1,7 @@
-"""Displacement errors of single forecasts and of the best of several.
+"""Displacement errors of single forecasts, of the best of several, and of the best joint future.
 
 Samples are ``[K, N, T, 2]`` joint futures of N agents, truth is ``[N, T, 2]``, weights are ``[K]``
-and sum to 1. Every function returns one value per agent ``[N]``.
+and sum to 1. Every function returns one value per agent ``[N]``, but for `jade` and `jfde`.
 """
 
 from __future__ import annotations
@@ -129,3 +129,30 @@ def brier_min_fde(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor
     """
     best = fde(samples_m, truth_m).min(0)
     return best.values + (1 - weights.to(samples_m)[best.indices]) ** 2
+
+
+def jade(
+    samples_m: Tensor, truth_m: Tensor, k: int | None = None, weights: Tensor | None = None
+) -> Tensor:
+    """Joint ADE: minimum over the samples of the agents' mean `ade`.
+
+    One sample is chosen for all agents of a scene together: Weng et al., "Joint Metrics Matter",
+    ICCV 2023.
+
+    Args:
+        samples_m: Joint futures of one scene ``[K, N, T, 2]``.
+        truth_m: ``[N, T, 2]``.
+        k: How many samples count, the most probable ones as in `min_ade`; None for all.
+        weights: ``[K]``; None for equal ones.
+
+    Returns:
+        Metres, a scalar; NaN without agents and if there are fewer than k samples.
+    """
+    return best_of(ade(samples_m, truth_m).mean(-1), k or len(samples_m), weights)
+
+
+def jfde(
+    samples_m: Tensor, truth_m: Tensor, k: int | None = None, weights: Tensor | None = None
+) -> Tensor:
+    """Joint FDE: minimum over the samples of the agents' mean `fde`; see `jade`."""
+    return best_of(fde(samples_m, truth_m).mean(-1), k or len(samples_m), weights)

@@ -7,21 +7,21 @@ from numpy.typing import NDArray
 
 from forecast import geometry
 from forecast.errors import require
+from forecast.planning.candidates.limits import MotionLimits, feasible
+from forecast.planning.candidates.profiles import speed_profiles
+from forecast.planning.candidates.routes import STEP_M, arc_routes, lane_routes
 from forecast.planning.ego import EgoState
-from forecast.planning.limits import MotionLimits, feasible
-from forecast.planning.profiles import speed_profiles
-from forecast.planning.routes import STEP_M, arc_routes, lane_routes
 from forecast.scene import LaneMap
 
 _OFFSET_M = 3.5
-"""Farthest lateral offset: a lane's width to either side."""
+"""Largest lateral offset: the width of a lane to either side."""
 
 _OVER_S = (1.5, 2.5, 4.0)
-"""An offset is reached over the way driven in these times, and at least over 8 m."""
+"""An offset is reached over the distance driven in these times at present speed, or over 8 m."""
 
 _DENSITIES = (1, 2, 3)
 _SAFETY = 0.97
-"""Share of a limit that paths sampled every half metre use."""
+"""Share of a limit that is used, because paths are sampled only every half metre."""
 
 
 def candidates(
@@ -33,15 +33,15 @@ def candidates(
     dt_s: float = 0.5,
     limits: MotionLimits | None = None,
 ) -> NDArray[np.float64]:
-    """Plans that the car can drive, spread evenly over what it can do.
+    """Feasible plans for a car, spread evenly over what it can do.
 
-    Paths follow the lanes from the ego's on (`forecast.planning.routes`) or, where no map or no
-    lane is near, arcs; each leaves its line to a lateral offset on a quintic in the way driven.
-    Along each path go speed profiles (`forecast.planning.profiles`). Combinations beyond the
-    limits are left out.
+    Paths follow the lanes ahead of the ego (`forecast.planning.candidates.routes`), or arcs if no
+    lane is near. Each moves from its line to a lateral offset, which is a quintic polynomial of the
+    distance driven. Each path is combined with speed profiles
+    (`forecast.planning.candidates.profiles`). Combinations beyond the limits are left out.
 
     Source: lattices in the frame of a lane, Werling et al., "Optimal trajectory generation for
-    dynamic street scenarios in a Frenet frame", ICRA 2010 (lateral over the way driven).
+    dynamic street scenarios in a Frenet frame", ICRA 2010 (lateral offset over distance driven).
 
     Args:
         ego: The ego now.
@@ -53,9 +53,9 @@ def candidates(
 
     Returns:
         Poses ``[P, T, 3]`` (x_m, y_m, heading_rad) of the ego's centre, the first one step from
-        now. Plan 0 keeps the speed and the lane (straight on, where that is not feasible), plan 1
-        brakes fully. P is n, or less where the limits leave less: a standing car, say, has only
-        so many ways to go.
+        now. Plan 0 keeps the speed and the lane (or goes straight on, if that is not feasible),
+        plan 1 brakes fully. P is n, or less if the limits allow fewer plans, for example to a
+        standing car.
 
     Raises:
         ForecastError: ``n`` is below 2 or the horizon below one step.
@@ -81,7 +81,7 @@ def _lattice(
     steps: int,
     density: int,
 ) -> NDArray[np.float64]:
-    """All feasible plans ``[P, T, 3]`` of a lattice; keeping on and braking first."""
+    """All feasible plans ``[P, T, 3]`` of a lattice; first keeping the speed, then full braking."""
     horizon_s = steps * dt_s
     time, distance, speed = speed_profiles(ego, limits, horizon_s, 12 * density, 3 * density)
     paths = _paths(ego, lane_map, limits, float(distance.max()) + 1, density)
@@ -100,7 +100,7 @@ def _lattice(
 
 
 def _distinct(plans: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The plans without those that are like an earlier one, to 5 cm; the first two stay."""
+    """The plans without those that equal an earlier one to 5 cm; the first two are kept."""
     flat = (plans[..., :2] / 0.05).round().astype(np.int32).reshape(len(plans), -1)
     _, first = np.unique(flat, axis=0, return_index=True)
     return plans[np.union1d([0, 1], first)]
@@ -138,7 +138,7 @@ def _shifted(
     along = np.arange(len(line_m)) * STEP_M
     share = np.clip(along / over_m, 0, 1)
     rise = share**3 * (10 - 15 * share + 6 * share**2)
-    # The quintic of slope 1 at its start and of value, slope and curvature 0 at its end.
+    # The quintic with slope 1 at its start, and value, slope and curvature 0 at its end.
     lean = share * (1 - share) ** 3 * (1 + 3 * share)
     offset = start_m + (stop_m - start_m) * rise + slope * over_m * lean
     tangent = np.gradient(line_m, axis=0)
@@ -157,7 +157,7 @@ def _shifted(
 def _beyond(
     x: NDArray[np.float64], y: NDArray[np.float64], along: NDArray[np.float64], length_m: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Continues a path that is shorter than its line, on the inside of a bend, straight."""
+    """Extends a path straight; on the inside of a bend it is shorter than its line."""
     last = max(int(np.searchsorted(along, length_m, side="right")) - 1, 1)
     more = np.maximum(np.arange(len(x)) - last, 0)
     held = np.minimum(np.arange(len(x)), last)
@@ -176,7 +176,7 @@ def _gentle(
     """Which profiles ``[V, G]`` keep the limits sideways on which paths ``[Q, S]``: ``[Q, V]``."""
     at = np.minimum(np.ceil(distance / STEP_M).astype(np.int64), curvature.shape[1] - 1)
     bend = np.abs(curvature)
-    # What lies between two points may bend as the sharper of the two.
+    # Between two points the curvature is at most that of the sharper one.
     bend = np.maximum(bend, np.concatenate([bend[:, :1], bend[:, :-1]], axis=1))
     met = bend[:, at]  # [Q, V, G]
     sharp = met.max(-1) > _SAFETY * limits.curvature_per_m
@@ -187,7 +187,7 @@ def _gentle(
 def _along(
     paths: NDArray[np.float64], path: NDArray[np.int64], driven_m: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Poses ``[P, T, 3]`` after the ways ``[P, T]`` on the paths ``[P]`` of ``[Q, S, 3]``."""
+    """Poses ``[P, T, 3]`` at distances ``[P, T]`` along the paths ``[P]`` of ``[Q, S, 3]``."""
     share = driven_m / STEP_M
     before = np.minimum(share.astype(np.int64), paths.shape[1] - 2)
     rest = (share - before)[..., None]

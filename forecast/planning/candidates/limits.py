@@ -1,4 +1,4 @@
-"""What a car can and may do, and whether a plan does."""
+"""Limits of a car's motion, and whether a plan keeps them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from forecast.errors import require
 from forecast.planning.ego import EgoState
 
 _TOLERANCE = 0.03
-"""Share by which finite differences of poses may exceed a limit of the smooth motion."""
+"""Tolerance: finite differences of poses may exceed a limit of the smooth motion by this share."""
 
 _STILL_M = 0.05
-"""In a shorter step the direction of motion is not to be had from positions."""
+"""A shorter step does not determine the direction of motion."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class MotionLimits:
 def feasible(
     plans: NDArray[np.float64], ego: EgoState, dt_s: float, limits: MotionLimits | None = None
 ) -> NDArray[np.bool_]:
-    """Whether each plan keeps the limits, as far as its poses tell ``[P]``.
+    """Whether each plan keeps the limits, as far as its poses show ``[P]``.
 
-    Speeds, accelerations, jerks and curvatures are means over steps by finite differences, which
-    never exceed those of the motion; the heading must agree with the direction of motion.
+    Speeds, accelerations, jerks and curvatures are finite differences, that is means over steps,
+    which never exceed those of the motion. The heading must agree with the direction of motion.
 
     Args:
         plans: Poses ``[P, T, 3]`` of the ego's centre.
@@ -88,5 +88,5 @@ def feasible(
 
 
 def _wind_up(ego: EgoState, limits: MotionLimits) -> float:
-    """Speed the ego still gains while its acceleration ends."""
+    """Speed that the ego still gains while its acceleration falls to 0 at the limit of jerk."""
     return max(ego.acceleration_mps2, 0.0) ** 2 / (2 * limits.jerk_mps3)

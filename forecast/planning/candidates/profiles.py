@@ -1,12 +1,12 @@
-"""Speed profiles: how far along its path the ego is at each time."""
+"""Speed profiles: distance along the path over time."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast.planning.candidates.limits import MotionLimits
 from forecast.planning.ego import EgoState
-from forecast.planning.limits import MotionLimits
 
 _GRID_S = 0.02
 
@@ -14,17 +14,17 @@ _GRID_S = 0.02
 def speed_profiles(
     ego: EgoState, limits: MotionLimits, horizon_s: float, speeds: int, forces: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Ways to change the speed within the limits, each as quick as its force and the jerk allow.
+    """Changes of speed within the limits, each as quick as its peak and the jerk allow.
 
-    Acceleration ramps to a peak, holds it and ramps back to 0 when the target speed is reached
-    (the time-optimal change of speed under a limit of jerk).
+    The acceleration ramps to a peak, stays there, and ramps back to 0 when the target speed is
+    reached: the time-optimal change of speed under a limit of jerk.
 
     Args:
         ego: The ego now.
-        limits: What it may do.
-        horizon_s: How long the profiles last.
-        speeds: Number of target speeds from standing to the highest.
-        forces: Number of peaks, up to full acceleration and full braking.
+        limits: Limits of the motion.
+        horizon_s: Length of the profiles.
+        speeds: Number of target speeds from 0 to the highest.
+        forces: Number of peak accelerations, up to full acceleration and full braking.
 
     Returns:
         Times ``[G]``, distances ``[V, G]`` and speeds ``[V, G]``; profile 0 keeps the speed,
@@ -51,9 +51,9 @@ def _changes(
     force: NDArray[np.float64],
     time_s: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Speeds ``[V, G]`` of changes to the targets ``[V]`` with shares ``[V]`` of the full force."""
+    """Speeds ``[V, G]`` of changes to targets ``[V]`` with shares ``[V]`` of the full peak."""
     jerk, speed = limits.jerk_mps3, ego.speed_mps
-    # A deceleration that could not end before standing still is measured wrongly or ends in a jolt.
+    # A deceleration that cannot end before standstill is a measurement error or ends in a jolt.
     now = max(ego.acceleration_mps2, -np.sqrt(2 * jerk * speed))
     sign = np.where(target_mps >= speed + now * abs(now) / (2 * jerk), 1.0, -1.0)
     change, start = sign * (target_mps - speed), sign * now

@@ -1,4 +1,4 @@
-"""Lines a car can follow: along the lanes ahead of it, or arcs where there is no map."""
+"""Lines that a car can follow: the lanes ahead of it, or arcs if there is no map."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from forecast import geometry
+from forecast.planning.candidates.limits import MotionLimits
 from forecast.planning.ego import EgoState
-from forecast.planning.limits import MotionLimits
 from forecast.scene import LaneMap
 
 STEP_M = 0.5
@@ -17,14 +17,14 @@ _ALIGNED_RAD = 1.0
 _BEHIND_M = 10.0
 _ROUTES = 4
 _SMOOTH_M = 2.0
-"""Lanes are mapped with kinks that no car follows: standard deviation of the smoothing."""
+"""Standard deviation of the smoothing; mapped lanes have kinks that no car follows."""
 
 
 def lane_routes(ego: EgoState, lane_map: LaneMap, length_m: float) -> list[NDArray[np.float64]]:
-    """Smooth centre lines ``[S, 2]`` from beside the ego on, a point every `STEP_M`.
+    """Smooth centre lines ``[S, 2]`` that start beside the ego, with a point every `STEP_M`.
 
-    One for each way through the lane graph, at most 4; none if no lane that runs the ego's way
-    comes within 4 m.
+    One for each path through the lane graph, at most 4; none if no lane in the ego's direction is
+    within 4 m.
 
     Args:
         ego: The ego now.
@@ -42,13 +42,13 @@ def lane_routes(ego: EgoState, lane_map: LaneMap, length_m: float) -> list[NDArr
 def arc_routes(
     ego: EgoState, limits: MotionLimits, count: int, length_m: float
 ) -> list[NDArray[np.float64]]:
-    """Arcs ``[S, 2]`` from the ego on, the straight one first, as bent as its speed allows."""
+    """Arcs ``[S, 2]`` from the ego, a straight line first, up to the curvature its speed allows."""
     slow = max(ego.speed_mps, 1.0)
     most = min(limits.curvature_per_m, limits.lateral_mps2 / slow**2)
     bends = np.linspace(-most, most, count) if count > 1 else np.zeros(0)
     bends = np.concatenate([[0.0], bends[np.abs(bends) > 1e-9]])
     along = np.arange(0.0, length_m + STEP_M, STEP_M)
-    # More than half a circle is no plan: from there on straight.
+    # After a quarter turn the line goes straight on: longer arcs are no useful plans.
     heading = ego.heading_rad + np.clip(bends[:, None] * along, -np.pi / 2, np.pi / 2)
     middle = (heading[:, 1:] + heading[:, :-1]) / 2
     steps = STEP_M * np.stack([np.cos(middle), np.sin(middle)], -1)
@@ -57,7 +57,7 @@ def arc_routes(
 
 
 def _own_lane(ego: EgoState, lane_map: LaneMap) -> int | None:
-    """The lane that is nearest to the ego in place and direction."""
+    """The lane nearest to the ego in position and direction; None if none is near."""
     best, lane = np.inf, None
     for index, line in enumerate(lane_map.centerlines):
         distance, _, heading = _beside(ego, line.astype(np.float64))
@@ -69,7 +69,7 @@ def _own_lane(ego: EgoState, lane_map: LaneMap) -> int | None:
 
 
 def _beside(ego: EgoState, line_m: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Distance to a line, how far along it that is, and its heading there."""
+    """Distance to a line, the arc length of its nearest point, and its heading there."""
     start, step = line_m[:-1], np.diff(line_m, axis=0)
     length2 = np.maximum(np.square(step).sum(-1), 1e-12)
     to_ego = np.array([ego.x_m, ego.y_m]) - start
@@ -83,7 +83,7 @@ def _beside(ego: EgoState, line_m: NDArray[np.float64]) -> tuple[float, float, f
 
 
 def _chains(lane_map: LaneMap, lane: int, length_m: float) -> list[list[int]]:
-    """Sequences of lanes from one on that are long enough or end."""
+    """Sequences of lanes that start with one and are long enough, or end for lack of successors."""
     left = length_m - _lane_length(lane_map, lane)
     nexts = lane_map.successors[lane_map.successors[:, 0] == lane, 1].tolist()
     if left <= 0 or not nexts:
@@ -97,7 +97,7 @@ def _lane_length(lane_map: LaneMap, lane: int) -> float:
 
 
 def _smooth(ego: EgoState, line_m: NDArray[np.float64], length_m: float) -> NDArray[np.float64]:
-    """The line from beside the ego on, continued straight at its ends, without kinks."""
+    """The line from beside the ego onwards, smoothed, and continued straight at its ends."""
     line = line_m[np.concatenate([[True], np.linalg.norm(np.diff(line_m, axis=0), axis=1) > 1e-6])]
     first, last = line[0] - line[1], line[-1] - line[-2]
     ahead = _BEHIND_M * first / np.linalg.norm(first)

@@ -1,4 +1,4 @@
-"""Plans and people as arrays that loops take, around the ego's present position."""
+"""Plans and agents as arrays for the Numba loops, relative to the ego's present position."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.machine_code import Floats, Mask
+from forecast.models.machine_code import Floats, Mask
 from forecast.planning.ego import EgoState
 from forecast.planning.futures import Futures
 
 
 class Plans(NamedTuple):
-    """The ego's body on P plans of T steps, the present pose in front.
+    """The ego's body on P plans of T steps; the first pose is the present one.
 
     Attributes:
         x: ``[P, T + 1]``.
         y: ``[P, T + 1]``.
-        heading: Without jumps ``[P, T + 1]``.
+        heading: Unwrapped: without jumps by a full turn ``[P, T + 1]``.
         middle: Position, cosine and sine half way through each step ``[4, P, T]``.
-        way: How the position changes in each step, along x and y ``[2, P, T]``.
+        step: Change of the position in each step, along x and y ``[2, P, T]``.
         half_step: Half the length of each step ``[P, T]``.
         half_x: Half length of the body.
         half_y: Half its width.
@@ -30,7 +30,7 @@ class Plans(NamedTuple):
     y: Floats
     heading: Floats
     middle: Floats
-    way: Floats
+    step: Floats
     half_step: Floats
     half_x: float
     half_y: float
@@ -46,14 +46,14 @@ class Plans(NamedTuple):
         half_way = (poses[:, 1:] + poses[:, :-1]) / 2
         turned = half_way[..., 2]
         middle = np.stack([*half_way[..., :2].transpose(2, 0, 1), np.cos(turned), np.sin(turned)])
-        way = np.stack([np.diff(x), np.diff(y)])
+        step = np.stack([np.diff(x), np.diff(y)])
         return cls(
             x,
             y,
             heading,
             middle.astype(np.float32),
-            way,
-            np.hypot(*way) / 2,
+            step,
+            np.hypot(*step) / 2,
             half_x=ego.length_m / 2,
             half_y=ego.width_m / 2,
         )
@@ -65,50 +65,50 @@ class Plans(NamedTuple):
             y=self.y[chosen],
             heading=self.heading[chosen],
             middle=np.ascontiguousarray(self.middle[:, chosen]),
-            way=np.ascontiguousarray(self.way[:, chosen]),
+            step=np.ascontiguousarray(self.step[:, chosen]),
             half_step=self.half_step[chosen],
         )
 
 
-class People(NamedTuple):
-    """Everybody of all K samples, N = K * A bodies.
+class Agents(NamedTuple):
+    """The bodies of the agents in all K samples, N = K * A.
 
-    The axis R is 1 where all plans share the futures, else P.
+    The axis R has length 1 if all plans share the futures, else P.
 
     Attributes:
         x: ``[R, T + 1, N]``.
         y: ``[R, T + 1, N]``.
-        heading: During each step ``[R, T, N]``; discs have none, it is 0.
+        heading: During each step ``[R, T, N]``; 0 for discs.
         middle: Position half way through each step ``[2, R, T, N]``.
-        way: How the position changes in each step, along x and y ``[2, R, T, N]``.
-        gone: Length of the way since now ``[R, T + 1, N]``.
+        step: Change of the position in each step, along x and y ``[2, R, T, N]``.
+        travelled: Length of the path since now ``[R, T + 1, N]``.
         length: Half length ``[N]``.
         width: Half width ``[N]``.
-        radius: Of a disc; half the width of a box ``[N]``.
+        radius: Radius of a disc, half the width of a box ``[N]``.
         reach: Radius of the circle around the body ``[N]``.
         disc: Whether it is a disc ``[N]``.
-        agents: Number of agents A.
+        number: Number of agents A.
     """
 
     x: Floats
     y: Floats
     heading: Floats
     middle: Floats
-    way: Floats
-    gone: Floats
+    step: Floats
+    travelled: Floats
     length: Floats
     width: Floats
     radius: Floats
     reach: Floats
     disc: Mask
-    agents: int
+    number: int
 
     @classmethod
-    def of(cls, futures: Futures, ego: EgoState) -> People:
-        """The people of futures."""
+    def of(cls, futures: Futures, ego: EgoState) -> Agents:
+        """The bodies of the agents of futures."""
         positions = futures.from_now_m() - ego.pose[:2]
         x, y = (_time_first(positions[..., axis], futures) for axis in (0, 1))
-        way = np.stack([np.diff(x, axis=1), np.diff(y, axis=1)])
+        step = np.stack([np.diff(x, axis=1), np.diff(y, axis=1)])
         half = futures.sizes_m.astype(np.float32) / 2
         radius = np.where(futures.disc, half.mean(-1), half.min(-1))
         reach = np.where(futures.disc, radius, np.hypot(*half.T))
@@ -121,18 +121,18 @@ class People(NamedTuple):
             y=y,
             heading=_time_first(_headings(futures), futures),
             middle=np.stack([(v[:, 1:] + v[:, :-1]) / 2 for v in (x, y)]),
-            way=way,
-            gone=np.pad(np.hypot(*way).cumsum(1), ((0, 0), (1, 0), (0, 0))),
+            step=step,
+            travelled=np.pad(np.hypot(*step).cumsum(1), ((0, 0), (1, 0), (0, 0))),
             length=length,
             width=width,
             radius=radius,
             reach=reach,
             disc=disc,
-            agents=len(half),
+            number=len(half),
         )
 
-    def rows(self, chosen: slice) -> People:
-        """Those that some of the plans meet."""
+    def rows(self, chosen: slice) -> Agents:
+        """The bodies as met by some of the plans."""
         if len(self.x) == 1:
             return self
         return self._replace(
@@ -140,8 +140,8 @@ class People(NamedTuple):
             y=self.y[chosen],
             heading=self.heading[chosen],
             middle=np.ascontiguousarray(self.middle[:, chosen]),
-            way=np.ascontiguousarray(self.way[:, chosen]),
-            gone=self.gone[chosen],
+            step=np.ascontiguousarray(self.step[:, chosen]),
+            travelled=self.travelled[chosen],
         )
 
 

@@ -1,4 +1,4 @@
-"""How close plans come to imagined people: contact, distance, TTC and PET of many plans at once.
+"""Contact, distance, TTC and PET between many plans and the agents of imagined futures.
 
 Between two steps the centres and headings of all bodies are interpolated linearly.
 """
@@ -14,15 +14,16 @@ import torch
 from numpy.typing import NDArray
 
 from forecast.errors import require
-from forecast.machine_code import Floats, compiled, forget_older_code
+from forecast.models.machine_code import Floats, compiled, forget_older_code
+from forecast.models.metrics import contact
 from forecast.models.threads import side_by_side
-from forecast.planning.approach import SLACK_M, nearest, time_to_collision
-from forecast.planning.bodies import People, Plans
+from forecast.planning.clearance.approach import SLACK_M, nearest, time_to_collision
+from forecast.planning.clearance.bodies import Agents, Plans
+from forecast.planning.clearance.encroachment import smallest_gap
 from forecast.planning.ego import EgoState
-from forecast.planning.encroachment import smallest_gap
 from forecast.planning.futures import Futures
 
-forget_older_code(Path(__file__).parent)
+forget_older_code(Path(__file__).parent, Path(contact.__file__).parent)
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class ClearanceConfig:
     Attributes:
         ttc_limit_s: A longer time-to-collision is reported as this.
         pet_limit_s: A longer post-encroachment time is reported as this.
-        tolerance_m: Between steps, the path of a body seen from the turning ego is replaced by
-            chords that leave it by no more than this.
+        tolerance_m: Between steps, the curved path of a body in the frame of the turning ego is
+            replaced by chords that deviate from it by at most this.
     """
 
     ttc_limit_s: float = 8.0
@@ -48,16 +49,16 @@ class ClearanceConfig:
 
 @dataclass(frozen=True, eq=False)
 class Clearance:
-    """What happens between each plan and the people of each sample, all ``[P, K]``.
+    """Contact and near misses between each plan and the agents of each sample, all ``[P, K]``.
 
     Attributes:
-        contact_s: Time from now of the first contact; infinite where there is none.
-        distance_m: Smallest distance of the bodies over the horizon, 0 on contact; infinite where
-            there is nobody.
-        ttc_s: Smallest time-to-collision over the horizon: at the start of each step, the time
-            until contact if ego and person kept the velocity of that step and their headings
+        contact_s: Time from now of the first contact; infinite if there is none.
+        distance_m: Smallest distance of the bodies over the horizon, 0 on contact; infinite if
+            there is no agent.
+        ttc_s: Smallest time to collision over the horizon: at the start of each step, the time
+            until contact if ego and agent kept the velocity of that step and their headings
             (Hayward 1972). 0 on contact, at most the limit.
-        pet_s: Post-encroachment time: smallest time between the ego leaving a place and a person
+        pet_s: Post-encroachment time: smallest time between the ego leaving a place and an agent
             arriving there, or the reverse (Allen et al. 1978). 0 on contact, at most the limit.
     """
 
@@ -72,7 +73,7 @@ class Clearance:
         return np.isfinite(self.contact_s)
 
     def replaced(self, plans: NDArray[np.int64], others: Clearance) -> Clearance:
-        """The same with other values ``[len(plans), K]`` for some plans."""
+        """A copy with other values ``[len(plans), K]`` for some plans."""
         old = (self.contact_s, self.distance_m, self.ttc_s, self.pet_s)
         new = (others.contact_s, others.distance_m, others.ttc_s, others.pet_s)
         arrays = [values.copy() for values in old]
@@ -92,8 +93,8 @@ def clearance(
     Args:
         plans: Poses ``[P, T, 3]`` (x_m, y_m, heading_rad) of the ego's centre, at the steps of the
             futures.
-        futures: Shared by all plans or given for each.
-        ego: The ego now; its motion to the first step counts.
+        futures: Shared by all plans, or separate ones for each plan.
+        ego: The ego now; its motion up to the first step is included.
         config: Limits; default `ClearanceConfig`.
 
     Raises:
@@ -104,9 +105,9 @@ def clearance(
     check_plans(poses, futures)
     lags = math.ceil(config.pet_limit_s / futures.dt_s)
     limits = config.tolerance_m, config.ttc_limit_s / futures.dt_s, lags
-    ways, people = Plans.of(poses, ego), People.of(futures, ego)
+    bodies, agents = Plans.of(poses, ego), Agents.of(futures, ego)
     parts = side_by_side(
-        lambda part: _measured(ways.rows(part), people.rows(part), futures.samples, *limits),
+        lambda part: _measured(bodies.rows(part), agents.rows(part), futures.samples, *limits),
         _parts(len(poses)),
     )
     contact, distance, ttc, pet = np.concatenate(parts, axis=1)
@@ -137,60 +138,60 @@ def _parts(plans: int) -> list[slice]:
 @compiled
 def _measured(
     plans: Plans,
-    people: People,
+    agents: Agents,
     samples: int,
     tolerance_m: float,
     ttc_limit_steps: float,
     lag_steps: int,
 ) -> Floats:
-    """Contact, distance, TTC and PET ``[4, P, K]`` in steps and metres."""
-    count, (steps, bodies) = len(plans.x), people.middle.shape[2:]
+    """Contact, distance, TTC and PET ``[4, P, K]``; times in steps, distances in metres."""
+    count, (steps, bodies) = len(plans.x), agents.middle.shape[2:]
     gap2, least = np.empty((steps, bodies), np.float32), np.empty(bodies, np.float32)
     meeting = np.empty(bodies, np.float32)
     found = np.zeros((4, count, samples), np.float32)
     for p in range(count):
-        _look_around(plans, people, p, gap2, least, meeting)
+        _bounds(plans, agents, p, gap2, least, meeting)
         for k in range(samples):
-            contact, distance = nearest(plans, people, p, k, gap2, least, tolerance_m)
+            contact, distance = nearest(plans, agents, p, k, gap2, least, tolerance_m)
             found[0, p, k], found[1, p, k] = contact, distance
             if contact == math.inf:
-                found[2, p, k] = time_to_collision(plans, people, p, k, meeting, ttc_limit_steps)
-                found[3, p, k] = smallest_gap(plans, people, p, k, gap2, least, lag_steps)
+                found[2, p, k] = time_to_collision(plans, agents, p, k, meeting, ttc_limit_steps)
+                found[3, p, k] = smallest_gap(plans, agents, p, k, gap2, least, lag_steps)
     return found
 
 
 @compiled
-def _look_around(
-    plans: Plans, people: People, p: int, gap2: Floats, least: Floats, meeting: Floats
+def _bounds(
+    plans: Plans, agents: Agents, p: int, gap2: Floats, least: Floats, meeting: Floats
 ) -> None:
-    """Fills in how far everybody is from a plan, and whose course meets the ego's.
+    """Fills in bounds for one plan, by which `nearest` and the others skip most agents.
 
-    With gap d and relative velocity v, circles of radii that sum to r meet, now or later, exactly
-    where ``(d x v)^2 + max(d.v, 0)^2 <= r^2 v^2``.
+    Given offset d and relative velocity v, two circles whose radii sum to r meet, now or later, if
+    and only if ``(d x v)^2 + max(d.v, 0)^2 <= r^2 v^2``. The test needs no division and no root.
 
     Args:
         plans: The ego's plans.
-        people: Everybody.
-        p: The plan.
-        gap2: Squared distance of the centres half way through each step ``[T, N]``.
-        least: The least over the steps ``[N]``.
-        meeting: The largest ``r^2 v^2 - (d x v)^2 - max(d.v, 0)^2`` over the steps ``[N]``.
+        agents: The agents' bodies.
+        p: Index of the plan.
+        gap2: Output: squared distance of the centres half way through each step ``[T, N]``.
+        least: Output: the smallest over the steps ``[N]``.
+        meeting: Output: the largest ``r^2 v^2 - (d x v)^2 - max(d.v, 0)^2`` over the steps ``[N]``.
     """
-    r, zero = min(p, len(people.x) - 1), np.float32(0)
+    r, zero = min(p, len(agents.x) - 1), np.float32(0)
     reach = np.float32(math.hypot(plans.half_x, plans.half_y) + SLACK_M)
     least[:], meeting[:] = math.inf, -math.inf
     for t in range(len(gap2)):
         middle_x, middle_y = plans.middle[0, p, t], plans.middle[1, p, t]
         own_x, own_y = plans.x[p, t], plans.y[p, t]
-        way_x, way_y = plans.way[0, p, t], plans.way[1, p, t]
+        step_x, step_y = plans.step[0, p, t], plans.step[1, p, t]
         for n in range(len(least)):
-            x, y = people.middle[0, r, t, n] - middle_x, people.middle[1, r, t, n] - middle_y
+            x, y = agents.middle[0, r, t, n] - middle_x, agents.middle[1, r, t, n] - middle_y
             gap2[t, n] = x * x + y * y
             least[n] = min(least[n], gap2[t, n])
         for n in range(len(least)):
-            x, y = people.x[r, t, n] - own_x, people.y[r, t, n] - own_y
-            dx, dy = people.way[0, r, t, n] - way_x, people.way[1, r, t, n] - way_y
+            x, y = agents.x[r, t, n] - own_x, agents.y[r, t, n] - own_y
+            dx, dy = agents.step[0, r, t, n] - step_x, agents.step[1, r, t, n] - step_y
             cross, along = x * dy - y * dx, max(x * dx + y * dy, zero)
-            outer = reach + people.reach[n]
-            left = outer * outer * (dx * dx + dy * dy) - cross * cross - along * along
-            meeting[n] = max(meeting[n], left)
+            outer = reach + agents.reach[n]
+            margin = outer * outer * (dx * dx + dy * dy) - cross * cross - along * along
+            meeting[n] = max(meeting[n], margin)

@@ -8,43 +8,43 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecast import ForecastError
-from forecast.models.calibration import (
+from forecast.models.calibration.conformal import (
     GROUPS,
     LEVELS,
     MIN_WINDOWS,
     Calibration,
+    CalibrationScores,
     Radii,
-    Scores,
     conformal_quantiles,
     ellipses,
-    fit,
+    fit_tubes,
     groups_of,
 )
-from forecast.models.observed import Observed
+from forecast.models.observed import ObservedTracks
 from forecast.scene import AgentKind
 
 TIMES_S = [0.5, 1.0]
 
 
-def walkers(speeds_mps, kind: AgentKind = AgentKind.PEDESTRIAN) -> Observed:
+def walkers(speeds_mps, kind: AgentKind = AgentKind.PEDESTRIAN) -> ObservedTracks:
     """Agents seen for two steps along x, now at the origin; NaN: seen for one step alone."""
     speeds = np.asarray(speeds_mps, float)
     positions = np.zeros((len(speeds), 2, 2))
     positions[:, 0, 0] = -0.5 * speeds
     valid = np.stack([~np.isnan(speeds), np.ones(len(speeds), bool)], axis=1)
-    return Observed(positions, valid, np.full(len(speeds), kind, np.int8), dt_s=0.5)
+    return ObservedTracks(positions, valid, np.full(len(speeds), kind, np.int8), dt_s=0.5)
 
 
-def scores_of(distance, group=2, scene="a", odd=False) -> Scores:
-    """Scores with the same group, scene and oddity for every window, unless they are lists."""
+def scores_of(distance, group=2, scene="a", ood=False) -> CalibrationScores:
+    """Scores with the same group, scene and OOD mask for every window, unless they are lists."""
     rows = len(distance)
     distance = np.asarray(distance, float)
-    return Scores(
+    return CalibrationScores(
         distance,
         10 * distance,
         np.broadcast_to(group, rows),
         np.broadcast_to(scene, rows),
-        np.broadcast_to(odd, rows),
+        np.broadcast_to(ood, rows),
     )
 
 
@@ -93,7 +93,7 @@ class TestFit:
         rng = np.random.default_rng(0)
         seen = walkers(np.full(3000, 1.2))
         draws, truth = drawn(rng, 3000, spread_m=2.0)
-        found = fit(Scores.of(draws, seen, truth, "a"), TIMES_S, samples=20)
+        found = fit_tubes(CalibrationScores.of(draws, seen, truth, "a"), TIMES_S, samples=20)
         draws, truth = drawn(rng, 3000, spread_m=2.0)
         inside = found.tubes(draws, seen).contains(truth)
         np.testing.assert_allclose(inside.mean(axis=(0, 1)), LEVELS, atol=0.02)
@@ -102,7 +102,7 @@ class TestFit:
         rng = np.random.default_rng(1)
         seen = walkers(np.full(2000, 1.2))
         draws, truth = drawn(rng, 2000, spread_m=1.0)
-        found = fit(Scores.of(draws, seen, 3 * truth, "a"), TIMES_S, samples=20)
+        found = fit_tubes(CalibrationScores.of(draws, seen, 3 * truth, "a"), TIMES_S, samples=20)
         draws, truth = drawn(rng, 2000, spread_m=1.0)
         inside = found.tubes(draws, seen).contains(3 * truth)
         np.testing.assert_allclose(inside.mean(axis=(0, 1)), LEVELS, atol=0.03)
@@ -110,16 +110,18 @@ class TestFit:
     def test_groups_get_radii_of_their_own_and_small_ones_the_pooled(self):
         counts = {"new": 1, "standing": MIN_WINDOWS, "walking": MIN_WINDOWS, "fast": 99}
         groups = np.repeat(np.arange(4), list(counts.values()))
-        found = fit(scores_of((1.0 + groups)[:, None].repeat(2, axis=1), groups), TIMES_S, 20)
+        found = fit_tubes(scores_of((1.0 + groups)[:, None].repeat(2, axis=1), groups), TIMES_S, 20)
         assert [radii.pooled for radii in found.groups.values()] == [True, False, False, True]
         assert found.groups["standing"].scale == [[2.0] * 4] * 2
         assert found.groups["walking"].windows == [MIN_WINDOWS] * 2
         assert found.groups["fast"] == found.groups["new"]
         assert found.groups["fast"].windows == [300, 300]
 
-    def test_odd_people_count_for_constant_velocity_alone(self):
-        odd = np.arange(200) >= 150
-        found = fit(scores_of(np.where(odd, 9.0, 1.0)[:, None].repeat(2, 1), odd=odd), TIMES_S, 20)
+    def test_ood_pedestrians_count_for_constant_velocity_only(self):
+        ood = np.arange(200) >= 150
+        found = fit_tubes(
+            scores_of(np.where(ood, 9.0, 1.0)[:, None].repeat(2, 1), ood=ood), TIMES_S, 20
+        )
         assert found.groups["walking"].windows == [150, 150]
         assert found.groups["walking"].scale == [[1.0] * 4] * 2
         assert found.constant_velocity.windows == [200, 200]
@@ -131,8 +133,8 @@ class TestFit:
         spread = np.repeat(rng.uniform(0.2, 3, scenes), each)
         names = np.repeat([f"{i}" for i in range(scenes)], each)
         distance = np.abs(rng.normal(size=(scenes * each, 2))) * spread[:, None]
-        unequal = fit(scores_of(distance, scene=names), TIMES_S, 20)
-        alike = fit(scores_of(distance, scene=rng.permutation(names)), TIMES_S, 20)
+        unequal = fit_tubes(scores_of(distance, scene=names), TIMES_S, 20)
+        alike = fit_tubes(scores_of(distance, scene=rng.permutation(names)), TIMES_S, 20)
         assert unequal.scenes == 40
         assert unequal.across_scenes[2] < alike.across_scenes[2]
         np.testing.assert_allclose(alike.made_at, LEVELS, atol=0.006)
@@ -143,13 +145,13 @@ class TestFit:
         """Three scenes with errors of 1, 2 and 3: the others' tubes hold the first two alone."""
         names = np.repeat(["a", "b", "c"], 200)
         distance = np.repeat([1.0, 2.0, 3.0], 200)[:, None]
-        found = fit(scores_of(distance, scene=names), [0.5], 20)
+        found = fit_tubes(scores_of(distance, scene=names), [0.5], 20)
         assert found.across_scenes == pytest.approx([2 / 3] * 4, abs=1e-4)
         assert found.made_at == [0.5, 0.99, 0.99, 0.99]
 
     def test_a_single_scene_or_few_windows_leave_the_levels(self):
-        one = fit(scores_of(np.ones((300, 2))), TIMES_S, 20)
-        few = fit(scores_of(np.ones((30, 2)), scene=np.repeat(["a", "b"], 15)), TIMES_S, 20)
+        one = fit_tubes(scores_of(np.ones((300, 2))), TIMES_S, 20)
+        few = fit_tubes(scores_of(np.ones((30, 2)), scene=np.repeat(["a", "b"], 15)), TIMES_S, 20)
         for found in (one, few):
             assert found.across_scenes == []
             assert found.made_at == list(LEVELS)
@@ -201,7 +203,7 @@ class TestTubes:
     def test_the_odd_get_circles_around_constant_velocity(self, calibration):
         seen = walkers([1.0, 1.0])
         draws = np.full((4, 2, 2, 2), 50, np.float32)
-        tubes = calibration.tubes(draws, seen, odd=np.array([False, True]))
+        tubes = calibration.tubes(draws, seen, ood=np.array([False, True]))
         np.testing.assert_allclose(tubes.centre_m[:, 1], [[50, 50], [1.0, 0]])
         np.testing.assert_allclose(tubes.area_m2()[1, 1], np.pi * np.array([49, 64]))
 

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 
 from forecast import ForecastError
-from forecast.models.familiarity import FEATURES, Familiarity, features, fit
-from forecast.models.observed import Observed
+from forecast.models.calibration.ood import FEATURES, OODModel, features, fit_ood
+from forecast.models.observed import ObservedTracks
 from forecast.scene import AgentKind
 
 
-def seen_of(paths_m, valid=None, kinds=None, dt_s: float = 0.5) -> Observed:
+def seen_of(paths_m, valid=None, kinds=None, dt_s: float = 0.5) -> ObservedTracks:
     paths = np.asarray(paths_m, float)
     valid = np.ones(paths.shape[:2], bool) if valid is None else np.asarray(valid, bool)
     people = np.full(len(paths), AgentKind.PEDESTRIAN, np.int8)
-    return Observed(paths, valid, people if kinds is None else np.array(kinds, np.int8), dt_s)
+    return ObservedTracks(paths, valid, people if kinds is None else np.array(kinds, np.int8), dt_s)
 
 
-def crowd(rng, agents: int = 400) -> Observed:
+def crowd(rng, agents: int = 400) -> ObservedTracks:
     """People far from each other who walk or stand, with some noise."""
     start = 100.0 * np.arange(agents)[:, None, None] * np.ones(2)
     speed = np.where(rng.random(agents) < 0.3, 0.0, rng.normal(1.3, 0.2, agents))
@@ -67,43 +67,43 @@ class TestFeatures:
         np.testing.assert_allclose(features(seen_of(paths)), features(seen_of(paths @ turn + 9)))
 
 
-class TestFamiliarity:
+class TestOODModel:
     @pytest.fixture
-    def familiar(self) -> Familiarity:
-        return fit(features(crowd(np.random.default_rng(0))))
+    def ood_model(self) -> OODModel:
+        return fit_ood(features(crowd(np.random.default_rng(0))))
 
-    def test_a_planted_oddity_stands_out_and_the_others_do_not(self, familiar):
+    def test_a_planted_outlier_is_ood_and_the_others_are_not(self, ood_model):
         others = crowd(np.random.default_rng(1), 50)
         paths = others.positions_m.copy()
         paths[7, -1] += [6.0, 0]  # jumps by 6 m within half a second
         paths[8, 1] += [0, 6.0]  # did so a while ago
-        odd = familiar.is_odd(features(seen_of(paths)))
-        assert odd[[7, 8]].all()
-        assert odd.sum() <= 4
-        assert familiar.score(features(seen_of(paths)))[7] > 3 * familiar.threshold
+        ood = ood_model.is_ood(features(seen_of(paths)))
+        assert ood[[7, 8]].all()
+        assert ood.sum() <= 4
+        assert ood_model.score(features(seen_of(paths)))[7] > 3 * ood_model.threshold
 
     def test_the_threshold_leaves_the_stated_share(self):
         found = features(crowd(np.random.default_rng(0), 1000))
-        familiar = fit(found, quantile=0.9)
-        assert familiar.is_odd(found).mean() == pytest.approx(0.1, abs=0.002)
-        assert familiar.windows == 1000
+        ood_model = fit_ood(found, quantile=0.9)
+        assert ood_model.is_ood(found).mean() == pytest.approx(0.1, abs=0.002)
+        assert ood_model.windows == 1000
 
-    def test_the_score_is_the_mahalanobis_distance(self, familiar):
+    def test_the_score_is_the_mahalanobis_distance(self, ood_model):
         found = features(crowd(np.random.default_rng(2), 10))
-        offset = found - familiar.mean
-        inverse = np.linalg.inv(familiar.covariance)
+        offset = found - ood_model.mean
+        inverse = np.linalg.inv(ood_model.covariance)
         expected = [np.sqrt(row @ inverse @ row) for row in offset]
-        np.testing.assert_allclose(familiar.score(found), expected)
+        np.testing.assert_allclose(ood_model.score(found), expected)
 
-    def test_people_who_are_all_the_same_leave_room_for_what_hardly_differs(self):
+    def test_a_small_difference_from_identical_pedestrians_is_in_distribution(self):
         paths = np.zeros((30, 3, 2)) + 100 * np.arange(30)[:, None, None]
-        familiar = fit(features(seen_of(paths)))
+        ood_model = fit_ood(features(seen_of(paths)))
         nearly = features(seen_of(paths[:1] + np.array([[0, 0], [0, 0], [0.01, 0]])))
-        assert familiar.score(nearly)[0] < 1
+        assert ood_model.score(nearly)[0] < 1
 
-    def test_goes_through_json_unchanged(self, familiar):
-        text = json.dumps(asdict(familiar))
-        assert msgspec.convert(json.loads(text), Familiarity) == familiar
+    def test_goes_through_json_unchanged(self, ood_model):
+        text = json.dumps(asdict(ood_model))
+        assert msgspec.convert(json.loads(text), OODModel) == ood_model
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -112,10 +112,10 @@ class TestFamiliarity:
             ({"mean": [0.0]}, r"size of mean and covariance is \[1, 6, .*; 6 each is needed"),
         ],
     )
-    def test_features_of_another_version_are_refused(self, familiar, change, message):
+    def test_features_of_another_version_are_refused(self, ood_model, change, message):
         with pytest.raises(ForecastError, match=message):
-            replace(familiar, **change)
+            replace(ood_model, **change)
 
-    def test_one_window_says_nothing(self):
+    def test_one_window_is_refused(self):
         with pytest.raises(ForecastError, match="calibration windows is 1; at least 2 is needed"):
-            fit(np.zeros((1, len(FEATURES))))
+            fit_ood(np.zeros((1, len(FEATURES))))
