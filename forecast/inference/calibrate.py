@@ -83,7 +83,7 @@ def calibrated(
         each for name in scenes for each in _windows(forecaster, store, name, spec, samples, seed)
     ]
     if not windows:
-        raise ForecastError(f"{store.path}: split '{split}': nobody walks there; choose another")
+        raise ForecastError(f"{store.path}: split '{split}': it has no pedestrians; choose another")
     found = np.concatenate([values for _, values in windows])
     ood = fit_ood(found)
     scores = CalibrationScores.joined(scores for scores, _ in windows).with_ood(ood.is_ood(found))

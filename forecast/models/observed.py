@@ -19,7 +19,7 @@ class ObservedTracks:
 
     Attributes:
         positions_m: ``[A, H, 2]``, the last step is the current one.
-        valid: ``[A, H]``; values elsewhere mean nothing.
+        valid: ``[A, H]``; values at other steps are undefined.
         kinds: `AgentKind` values ``[A]``.
         dt_s: Step length.
     """

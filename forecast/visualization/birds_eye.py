@@ -1,4 +1,4 @@
-"""Bird's-eye pictures of windows and what was predicted in them, with matplotlib."""
+"""Bird's-eye pictures of windows and their predictions, with matplotlib."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Palette:
         divider: Lane and road dividers.
         body: Vehicles and cyclists.
         ego: The ego vehicle.
-        history: What was observed.
-        truth: What then happened.
+        history: Observed tracks.
+        truth: Ground truth.
         sample: Predicted samples.
         mode: The most probable prediction.
     """
@@ -75,7 +75,7 @@ class View:
 
     @classmethod
     def around(cls, points_m: NDArray[Any]) -> View:
-        """The view that shows all of some points ``[..., 2]``, not too close."""
+        """The view that contains points ``[..., 2]``, of at least `_LEAST_REACH_M`."""
         low, high = (edge(points_m.reshape(-1, 2), axis=0) for edge in (np.min, np.max))
         centre = (low + high) / 2
         reach = max(_LEAST_REACH_M, float((high - low).max()) / 2 + _MARGIN_M)
@@ -96,13 +96,13 @@ def draw_window(
     focus: int | None = None,
     palette: Palette = LIGHT,
 ) -> None:
-    """Draws the map, everybody's history, the scored pedestrians' futures, true and predicted.
+    """Draws the map, all histories, and the true and predicted futures of scored pedestrians.
 
     Args:
-        axes: Where to draw; gets equal scales in metres and no ticks.
-        window: What was seen and what then happened.
+        axes: Axes to draw in; they get equal scales in metres and no ticks.
+        window: Observed tracks and ground truth.
         prediction: Futures of the window's agents, in its order and frame.
-        focus: Index of the agent to look at; default: all scored ones.
+        focus: Index of the agent to show; default: all scored ones.
         palette: Colours.
     """
     view = _view(window, prediction, focus)
@@ -176,7 +176,7 @@ def _touches(points_m: NDArray[Any], view: View) -> bool:
 
 
 def _draw_bodies(axes: Axes, window: Window, view: View, palette: Palette) -> None:
-    """Vehicles, cyclists and the ego as boxes where they are now."""
+    """Draws vehicles, cyclists and the ego as boxes at their present poses."""
     now = window.history_steps - 1
     for agent in np.flatnonzero(window.kinds != AgentKind.PEDESTRIAN):
         length, width = window.sizes_m[agent, :2]
@@ -198,7 +198,7 @@ def _draw_bodies(axes: Axes, window: Window, view: View, palette: Palette) -> No
 
 
 def _draw_history(axes: Axes, window: Window, view: View, palette: Palette) -> None:
-    """Where the pedestrians were and are."""
+    """Draws the observed tracks of pedestrians and their present positions."""
     walks = window.kinds == AgentKind.PEDESTRIAN
     past = slice(None, window.history_steps)
     seen = window.valid[walks, past]
@@ -235,7 +235,7 @@ def _draw_futures(
 
 
 def _draw_scale(axes: Axes, view: View, palette: Palette) -> None:
-    """A bar of 5 m in the lower left corner."""
+    """Draws a bar of 5 m in the lower left corner."""
     left, lower, *_ = view.bounds
     x, y = left + 0.06 * view.reach_m, lower + 0.08 * view.reach_m
     _draw_lines(axes, [np.array([[x, y], [x + 5, y]])], palette.ink, 1.5, zorder=4)

@@ -31,13 +31,13 @@ CONFLICT_S = 3.0
 """A shorter post-encroachment time is a conflict."""
 
 BRAKING_MPS2 = (0.0, 0.5, 1.0, 2.0, 4.0, 6.0)
-"""The plans: the ego's real path, braked from its real speed by so much."""
+"""Decelerations of the plans: each is the ego's real path, braked from its real speed."""
 
 CONTACT_COST_M = 50.0
-"""A certain contact costs a plan as much as this progress lost."""
+"""Price of a certain contact, as metres of lost progress."""
 
 CLEARANCE_M = 1.0
-"""A plan that passes nearer than this begins to cost."""
+"""Below this distance passing a pedestrian has a price."""
 
 _NEVER_S = 1e6
 """Collisions later than this are reported as never: the relative velocity is 0 up to rounding."""
@@ -170,11 +170,13 @@ def plan_regret(
 ) -> Tensor:
     """Cost of choosing a plan by the prediction of one pedestrian instead of the truth.
 
-    The plans are the ego's real path, braked by `BRAKING_MPS2`. A plan costs the progress it
-    loses in metres, and `CONTACT_COST_M` times the expected nearness: 1 for a contact, falling to
-    0 at a clearance of `CLEARANCE_M`. The regret is the true cost of the plan that the prediction
-    favours less that of the best plan; after Philion, Kar and Fidler, "Learning to Evaluate
-    Perception Models Using Planner-Centric Metrics", CVPR 2020.
+    The plans are the ego's real path, braked by `BRAKING_MPS2`. The cost of a plan is the progress
+    it loses in metres, plus `CONTACT_COST_M` times the expected nearness, which is 1 for a contact
+    and falls to 0 at a clearance of `CLEARANCE_M`. The regret is the true cost of the plan that is
+    best by the prediction, less the true cost of the truly best plan.
+
+    Source: Philion, Kar and Fidler, "Learning to Evaluate Perception Models Using Planner-Centric
+    Metrics", CVPR 2020.
 
     Returns:
         Metres of progress ``[N]``, at least 0; each pedestrian on its own.
@@ -188,7 +190,7 @@ def plan_regret(
 def planner_weight(
     truth_m: Tensor, ego: Tensor, ego_size_m: tuple[float, float], dt_s: float
 ) -> Tensor:
-    """How much the best plan's cost depends on a pedestrian: how much an error there matters.
+    """How much the best plan's cost depends on a pedestrian, that is how much an error matters.
 
     The largest change of the least cost (see `plan_regret`) when the pedestrian's future is
     shifted by 1 m along either axis of the ego's first pose. The idea of weighting errors by the
@@ -196,7 +198,7 @@ def planner_weight(
     Prediction and Detection Evaluation", IV 2022.
 
     Returns:
-        Metres of progress per metre of shift ``[N]``; 0 for who is of no concern.
+        Metres of progress per metre of shift ``[N]``; 0 for pedestrians without influence.
     """
     plans, lost = braked_plans(ego.to(truth_m), dt_s)
     ways = truth_m.new_tensor([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])

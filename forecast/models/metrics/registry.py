@@ -43,10 +43,10 @@ _PERCENT = (50, 80, 90, 95)
 """Levels of the regions and tubes whose coverage is a metric."""
 
 _BEST_OF = (5, 10, 20)
-"""How many samples the best is looked for among."""
+"""Numbers of samples that the best is chosen from."""
 
 _EGO_CHECK_S = 0.1
-"""Collisions with the ego vehicle are looked for at least this often."""
+"""Longest time between two checks for collisions with the ego vehicle."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class MetricSpec:
         function: Values per scored agent ``[N]``, NaN where it cannot be computed.
         unit: Unit of the values, "1" for shares, "m2" for square metres.
         definition: One line for the report.
-        target: The value to reach, where that is not the lowest possible one.
+        target: The ideal value, if that is not the lowest possible one.
     """
 
     function: Callable[[Scored], Tensor]
@@ -67,7 +67,7 @@ class MetricSpec:
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether less is always better; false for what should meet its ``target``."""
+        """Whether lower is always better; false for metrics with a ``target``."""
         return self.target is None
 
 
@@ -120,7 +120,7 @@ def _ego_collision(scored: Scored) -> Tensor:
 
 
 def _miss_waymo(scored: Scored, time_s: float | None) -> Tensor:
-    """At a time, or at the last step; NaN where that is no step or the truth has no headings."""
+    """At a time, or at the last step; NaN if there is no such step or no true headings."""
     steps = scored.truth_m.shape[1]
     step = steps if time_s is None else round(time_s / scored.dt_s)
     time = step * scored.dt_s
@@ -294,13 +294,13 @@ def _criticality() -> dict[str, MetricSpec]:
             partial(_conflict, conflict_missed),
             "1",
             f"probability of no predicted encroachment on the ego's real path within "
-            f"{CONFLICT_S:g} s, for who really had one",
+            f"{CONFLICT_S:g} s, for pedestrians who really had one",
         ),
         "conflict_false": MetricSpec(
             partial(_conflict, conflict_false),
             "1",
             f"probability of a predicted encroachment on the ego's real path within "
-            f"{CONFLICT_S:g} s, for who really had none",
+            f"{CONFLICT_S:g} s, for pedestrians who really had none",
         ),
         "plan_regret_m": MetricSpec(
             _plan_regret,
@@ -322,7 +322,7 @@ METRICS: Mapping[str, MetricSpec] = MappingProxyType(
 """Every metric by its name."""
 
 TUBE_METRICS = tuple(_tubes())
-"""The metrics that are defined for calibrated predictors alone."""
+"""The metrics that are defined for calibrated predictors only."""
 
 
 def spec(name: str) -> MetricSpec:
