@@ -128,10 +128,10 @@ def _windows(
             samples=samples,
             seed=window_seed(seed, name, at),
         ).positions_m
-        who, seen = cut.scored, observed(cut)
-        truth = np.where(cut.future_valid[who, :, None], cut.future_m[who], np.nan)
-        scores = CalibrationScores.of(futures[:, who], seen.select(who), truth, name)
-        yield scores, features(seen)[who]
+        scored, seen = cut.scored, observed(cut)
+        truth = np.where(cut.future_valid[scored, :, None], cut.future_m[scored], np.nan)
+        scores = CalibrationScores.of(futures[:, scored], seen.select(scored), truth, name)
+        yield scores, features(seen)[scored]
 
 
 def summary(forecaster: Forecaster) -> str:

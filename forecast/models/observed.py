@@ -38,7 +38,7 @@ class ObservedTracks:
         require(steps > 0, "history", steps, "at least the current step")
 
     @property
-    def people(self) -> NDArray[np.bool_]:
+    def pedestrians(self) -> NDArray[np.bool_]:
         """Whether each agent is a pedestrian ``[A]``."""
         return self.kinds == AgentKind.PEDESTRIAN
 

@@ -101,8 +101,8 @@ class Ranking:
         risk: Risk as `CostConfig` weighs mean and tail.
         cost: Risk plus what progress and comfort it gives up.
         config: The prices.
-        reactive: Whether the plan was measured against people who react to it. Such plans come
-            first in both orders: nothing is known of how people would take the others.
+        reactive: Whether the plan was measured against agents that react to it. Such plans come
+            first in both orders, because the reactions to the others are unknown.
     """
 
     plans: NDArray[np.float64]

@@ -120,11 +120,11 @@ def draw_window(
 
 
 def _view(window: Window, prediction: Prediction, focus: int | None) -> View:
-    who = window.scored if focus is None else np.arange(len(window.scored)) == focus
-    if not who.any():
-        who = window.kinds == AgentKind.PEDESTRIAN
-    known = window.positions_m[who][window.valid[who]]
-    predicted = prediction.most_probable()[who].reshape(-1, 2)
+    shown = window.scored if focus is None else np.arange(len(window.scored)) == focus
+    if not shown.any():
+        shown = window.kinds == AgentKind.PEDESTRIAN
+    known = window.positions_m[shown][window.valid[shown]]
+    predicted = prediction.most_probable()[shown].reshape(-1, 2)
     points = np.concatenate([known, predicted])
     return View.around(points if len(points) else np.zeros((1, 2)))
 

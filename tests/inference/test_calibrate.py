@@ -133,8 +133,8 @@ class TestPredict:
         scene = street_scene(seed=9)
         positions = scene.tracks.positions_m.copy()
         positions[0, 10:] += [15.0, 0.0]  # jumps by 15 m within a step
-        odd = replace(scene, tracks=replace(scene.tracks, positions_m=positions))
-        prediction = fitted.predict(odd, 10, horizon_s=2.0)
+        unusual = replace(scene, tracks=replace(scene.tracks, positions_m=positions))
+        prediction = fitted.predict(unusual, 10, horizon_s=2.0)
         assert prediction.fallback.tolist() == [True] + [False] * (len(prediction.valid) - 1)
         step = positions[0, 10] - positions[0, 9]
         expected = positions[0, 10] + step * np.arange(1, 5)[:, None]

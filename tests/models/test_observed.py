@@ -34,8 +34,8 @@ def test_a_single_step_has_no_velocity(seen):
 
 
 def test_select_and_people(seen):
-    assert seen.people.tolist() == [True, True, True, False]
-    assert seen.select(~seen.people).positions_m[0, -1].tolist() == [10, 0]
+    assert seen.pedestrians.tolist() == [True, True, True, False]
+    assert seen.select(~seen.pedestrians).positions_m[0, -1].tolist() == [10, 0]
 
 
 @pytest.mark.parametrize(

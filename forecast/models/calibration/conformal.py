@@ -7,8 +7,8 @@ Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005).
 
 Guaranteed: if a window is exchangeable with the calibration windows of its group, each tube
 contains the truth with at least its level, whatever the model. Not guaranteed: windows of one scene
-overlap in time, street and people. So windows of a new scene are not exchangeable with them, and
-coverage there varies as if there were not many more calibration windows than scenes. Therefore
+overlap in time, place and pedestrians. So windows of a new scene are not exchangeable with them,
+and coverage there varies as if there were not many more calibration windows than scenes. Therefore
 scenes are left out in turn, and each tube is fitted at the lowest level, not below its own, that
 covered the stated share of the left-out truths. This is measured, not guaranteed; `Calibration`
 records on how many scenes.
@@ -150,7 +150,7 @@ class Calibration:
             centre = np.where(replaced, seen.constant_velocity_m(steps), centre)
             shape = np.where(replaced[..., None], np.eye(2), shape)
             scale = np.where(replaced, self._scales([self.constant_velocity], times_s)[0], scale)
-        return Tubes(centre, shape, scale, tuple(self.levels), seen.people)
+        return Tubes(centre, shape, scale, tuple(self.levels), seen.pedestrians)
 
     def _scales(self, radii: Iterable[Radii], times_s: Floats) -> Floats:
         """Radii ``[G, T, Q]`` at any times up to the last calibrated one."""

@@ -55,7 +55,7 @@ def ood_mask(seen: ObservedTracks, ood_model: OODModel | None) -> NDArray[np.boo
     """
     if ood_model is None:
         return None
-    ood: NDArray[np.bool_] = seen.people & ood_model.is_ood(features(seen))
+    ood: NDArray[np.bool_] = seen.pedestrians & ood_model.is_ood(features(seen))
     return ood
 
 

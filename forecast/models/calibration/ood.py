@@ -44,9 +44,9 @@ def features(seen: ObservedTracks) -> Floats:
 
     Returns:
         ``[A, D]``, in the order of `FEATURES`: present speed; size of the last change of velocity
-        per second; of the direction of motion, where both steps have one; highest speed in
-        the history; ``log(1 + n)`` of the n other people within 5 m; time from the first observed
-        step.
+        per second; last change of the direction of motion per second, 0 if one of the two steps is
+        too slow; highest speed in the history; ``log(1 + n)`` of the n other pedestrians within
+        5 m; time since the first observed step.
     """
     velocity = seen.velocities_mps()  # [A, H - 1, 2]
     speed = np.hypot(velocity[..., 0], velocity[..., 1])
@@ -82,7 +82,7 @@ def _neighbours(seen: ObservedTracks) -> Floats:
     here = seen.positions_m[:, -1]
     near = np.linalg.norm(here[:, None] - here, axis=-1) < _NEIGHBOUR_M
     np.fill_diagonal(near, False)
-    return (near & seen.people).sum(axis=1).astype(np.float64)
+    return (near & seen.pedestrians).sum(axis=1).astype(np.float64)
 
 
 @dataclass(frozen=True)

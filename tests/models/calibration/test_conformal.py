@@ -200,7 +200,7 @@ class TestTubes:
         draws = np.zeros((4, 1, 2, 2), np.float32)
         assert not calibration.tubes(draws, walkers([5.0], AgentKind.VEHICLE)).valid.any()
 
-    def test_the_odd_get_circles_around_constant_velocity(self, calibration):
+    def test_ood_pedestrians_get_circles_around_constant_velocity(self, calibration):
         seen = walkers([1.0, 1.0])
         draws = np.full((4, 2, 2, 2), 50, np.float32)
         tubes = calibration.tubes(draws, seen, ood=np.array([False, True]))

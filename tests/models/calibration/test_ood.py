@@ -50,10 +50,10 @@ class TestFeatures:
     def test_a_history_of_one_step(self):
         assert features(seen_of(np.zeros((2, 1, 2)))).shape == (2, len(FEATURES))
 
-    def test_nobody(self):
+    def test_no_agents_have_no_features(self):
         assert features(seen_of(np.zeros((0, 3, 2)))).shape == (0, len(FEATURES))
 
-    def test_neighbours_are_people_within_5_m(self):
+    def test_neighbours_are_pedestrians_within_5_m(self):
         paths = np.zeros((4, 2, 2))
         paths[:, :, 0] = np.array([0, 4.9, 9.95, 1])[:, None]
         kinds = [AgentKind.PEDESTRIAN] * 3 + [AgentKind.VEHICLE]

@@ -98,7 +98,7 @@ class TestMetricsAndPlannerAgree:
         )
         assert planner - 1e-4 <= min(float(metric), 3.0) <= planner + people.dt_s * (1 / 2 + 1 / 3)
 
-    def test_nobody_on_the_way(self):
+    def test_without_a_collision_course(self):
         aside = futures([[[[20, 9], [20, 9]]]], [[20, 9]], **DISC)
         assert clearance(straight([10.0], steps=2), aside, EGO).ttc_s[0, 0] == 8
         never = time_to_collision(np.array([[20.0, 9.0]]), np.array([[-10.0, 0.0]]), 0.0, SIZE)

@@ -29,7 +29,7 @@ def test_a_person_on_the_road_is_hit_when_the_bumper_arrives():
     assert measured.ttc_s[1, 0] == 8, "the limit"
 
 
-def test_nobody_slips_between_two_steps():
+def test_a_contact_between_two_steps_is_found():
     """At 20 m/s the car is 10 m on at the next step; the person stands between the two."""
     measured = clearance(straight([20.0], steps=1), walking([[5, 0]], [[0, 0]], steps=1), EGO)
     assert measured.collided.all()
@@ -86,7 +86,7 @@ def test_boxes_that_cross_without_a_corner_inside_touch():
     assert clearance(straight([0.0]), wall, EGO).collided.all()
 
 
-def test_nobody_there_is_no_danger():
+def test_without_agents_there_is_no_contact():
     measured = clearance(straight([5.0]), futures(np.zeros((2, 0, 6, 2)), np.zeros((0, 2))), EGO)
     assert np.isinf(measured.distance_m).all()
     assert not measured.collided.any()
