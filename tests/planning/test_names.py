@@ -26,3 +26,9 @@ assert clearance is measured is planning.clearance
 assert callable(candidates) and callable(clearance)
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_planning_does_not_load_torchmetrics():
+    """It shares the geometry of contact with the metrics, but not their classes with state."""
+    script = "import sys, forecast.planning; assert 'torchmetrics' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
