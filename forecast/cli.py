@@ -359,9 +359,11 @@ def _merge(args: argparse.Namespace) -> None:
 
 
 def _calibrate(args: argparse.Namespace) -> None:
-    from forecast.calibrating import run
+    from forecast.inference.calibrate import calibrate_weights
 
-    run(weights=args.weights, store=args.store, split=args.split, out=args.out, seed=args.seed)
+    calibrate_weights(
+        weights=args.weights, store=args.store, split=args.split, out=args.out, seed=args.seed
+    )
 
 
 def _export(args: argparse.Namespace) -> None:

@@ -184,7 +184,7 @@ def test_merge(asked):
 
 
 def test_calibrate(asked):
-    notes = asked("forecast.calibrating", "run")
+    notes = asked("forecast.inference.calibrate", "calibrate_weights")
     words = ["calibrate", "--weights", "w", "--store", "s", "--split", "val", "--out", "o"]
     assert main(words) == 0
     assert main([*words, "--seed", "3"]) == 0

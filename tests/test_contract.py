@@ -10,12 +10,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"errors", "geometry", "machine_code", "parallel"},
+    {"errors", "geometry", "parallel"},
     {"scene"},
     {"datasets"},
-    {"graphs", "drawing"},
+    {"graphs", "visualization"},
     {"models"},
-    {"training", "inference", "calibrating", "export", "planning", "adapters"},
+    {"training", "inference", "export", "planning", "adapters"},
     {"evaluation"},
     {"report", "viewer"},
     {"demo", "cli", "__main__", "__init__"},
@@ -25,7 +25,6 @@ LAYERS = [
 FORBIDDEN = {
     "errors": {"numpy", "torch"},
     "geometry": {"torch", "pytorch_lightning", "torch_geometric", "nuscenes"},
-    "machine_code": {"torch", "pytorch_lightning", "torch_geometric", "nuscenes"},
     "parallel": {"numpy", "torch", "pyarrow"},
     "scene": {"torch", "pytorch_lightning", "torch_geometric", "nuscenes", "pyarrow"},
     "datasets": {"torch", "pytorch_lightning", "torch_geometric"},

@@ -1,1 +1,1 @@
-"""Predictions in the forms other people's software reads; one file each, none needs theirs."""
+"""Predictions in the formats of other software; one file each, without importing that software."""

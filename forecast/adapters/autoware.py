@@ -1,7 +1,7 @@
 """Autoware: a dict with the fields of ``autoware_perception_msgs/msg/PredictedObjects``.
 
 ``rosidl_runtime_py.set_message_fields(PredictedObjects(), predicted_objects(...))`` makes it a
-message. Nothing of ROS is imported here.
+message. ROS is not imported here.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ _BOUNDING_BOX, _CYLINDER = 0, 1
 def predicted_objects(
     prediction: Prediction, scene: Scene, *, paths: int = 5, frame_id: str = "map"
 ) -> dict[str, Any]:
-    """The predicted agents but the ego as Autoware's planners read them.
+    """The predicted agents but the ego, in the form that Autoware's planners read.
 
-    Each path starts at the present pose. Paths are marginal: which of one object's goes with which
-    of another's is lost, as Autoware has no place for it. Heights above ground are 0.
+    Each path starts at the present pose. Paths are marginal: which paths of different objects
+    belong to the same joint future is lost, because the message has no field for it. Heights above
+    ground are 0.
 
     Args:
         prediction: Equally weighted samples.
-        scene: What it was made from; its world frame is taken for ``frame_id``.
+        scene: The scene it was made from; its world frame is taken to be ``frame_id``.
         paths: Paths per object at most; their confidences sum to 1.
         frame_id: Frame of the header.
 

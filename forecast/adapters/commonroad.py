@@ -1,7 +1,7 @@
-"""CommonRoad: set-based occupancies, the region of each agent at each step with its body.
+"""CommonRoad: set-based occupancies, the region of each agent at each step including its body.
 
-`occupancies` needs nothing; `set_based_predictions` makes CommonRoad's objects of them and needs
-``commonroad-io``.
+`occupancies` needs no other package. `set_based_predictions` converts them to CommonRoad's objects
+and needs ``commonroad-io``.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def occupancies(
 ) -> dict[str, list[Rings]]:
     """Areas that the predicted agents but the ego occupy, by name and step.
 
-    An area is the agent's region at that level (`Prediction.where`), made wider by half the body's
-    diagonal, so that it holds the body whatever its heading. That is a probability, not the
-    guarantee of a reachable set, and between two steps nothing is said. Holes are filled.
+    An area is the agent's region at that level (`Prediction.where`), widened by half the diagonal
+    of its body, so that it contains the body at any heading. The level is a probability, not the
+    guarantee of a reachable set, and it holds at the steps, not between them. Holes are filled.
 
     Args:
         prediction: Its samples.
-        scene: What it was made from; gives kinds and sizes.
+        scene: The scene it was made from; gives kinds and sizes.
         level: Probability of the region of the centre.
 
     Returns:
@@ -62,7 +62,7 @@ def _areas(prediction: Prediction, name: str, level: float, margin_m: float) -> 
 def set_based_predictions(
     prediction: Prediction, scene: Scene, level: float = 0.95
 ) -> dict[str, Any]:
-    """The same as ``commonroad.prediction.prediction.SetBasedPrediction``, by agent name.
+    """The occupancies as ``commonroad.prediction.prediction.SetBasedPrediction``, by agent name.
 
     Time steps count from 1, one ``dt_s`` of the prediction after now: the CommonRoad scenario's
     ``dt`` must be the same.
@@ -81,7 +81,7 @@ def set_based_predictions(
 
 
 def _occupancies(areas: list[Rings]) -> Any:
-    """Areas as the installed version holds them: since 2026 a dict by step, before a list."""
+    """Areas in the form of the installed version: a dict by step since 2026, before a list."""
     try:
         from commonroad.geometry.occupancy.occupancy_group import OccupancyGroup
         from commonroad.geometry.occupancy.polygon_occupancy import PolygonOccupancy

@@ -1,7 +1,7 @@
 """nuPlan: any `Predictor` in the form of the devkit's ``AbstractPredictor``.
 
-`NuPlanPredictor` has its methods and imports nothing of nuPlan until it is used;
-`nuplan_predictor` makes one that is also a subclass, for planners that check.
+`NuPlanPredictor` has its methods and imports nuPlan only when it is used. `nuplan_predictor` builds
+one that is also a subclass, for planners that check the type.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _KINDS = {
 }
 _EGO = "ego"
 _LATE = 0.25
-"""A recorded frame stands for a step if it is no farther from it than this share of the step."""
+"""A recorded frame is used for a step if it is within this share of the step length."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class NuPlanConfig:
     """How nuPlan's history is read and what is predicted.
 
     Attributes:
-        dt_s: Step of the scene that is predicted from; nuPlan records at 10 or 20 Hz.
-        history_s: How far back the scene goes, as far as nuPlan's buffer does.
-        horizon_s: How far to predict.
-        samples: Joint futures drawn.
-        modes: Paths per agent handed to nuPlan, at most.
-        seed: Of the draws.
+        dt_s: Step length of the scene; nuPlan records at 10 or 20 Hz.
+        history_s: Length of the history, at most that of nuPlan's buffer.
+        horizon_s: Length of the prediction.
+        samples: Number of joint futures drawn.
+        modes: Largest number of paths per agent given to nuPlan.
+        seed: Seed of the draws.
     """
 
     dt_s: float = 0.5
@@ -58,7 +58,7 @@ class NuPlanPredictor:
     """Predicts nuPlan's tracked agents; see the module.
 
     Args:
-        predictor: What predicts.
+        predictor: The predictor.
         config: Default `NuPlanConfig`.
         lane_map: Lanes around ``origin_m``; nuPlan's own map is not read.
         origin_m: World position of the scenes' frame; default: the ego's.
@@ -83,7 +83,7 @@ class NuPlanPredictor:
         return str(getattr(self._predictor, "name", type(self._predictor).__name__))
 
     def initialize(self, initialization: Any) -> None:
-        """Nothing to prepare: the map comes with the constructor."""
+        """Does nothing: the map is given to the constructor."""
 
     def observation_type(self) -> Any:
         """NuPlan's ``DetectionsTracks``."""
@@ -92,7 +92,7 @@ class NuPlanPredictor:
         return DetectionsTracks
 
     def compute_predicted_trajectories(self, current_input: Any) -> Any:
-        """The newest detections; agents that are predicted carry their paths as ``predictions``.
+        """The newest detections, with the paths of predicted agents as their ``predictions``.
 
         Args:
             current_input: nuPlan's ``PredictorInput``.
@@ -191,7 +191,7 @@ def read_scene(
 
 
 def _steps(times_us: NDArray[np.int64], config: NuPlanConfig) -> list[int | None]:
-    """The recorded frame of each step, None where none is near; the last step is now."""
+    """The recorded frame of each step, None if none is near; the last step is now."""
     reach_s = min(config.history_s, (times_us[-1] - times_us[0]) / 1e6 + _LATE * config.dt_s)
     back_s = np.arange(int(reach_s / config.dt_s + 1e-6), -1, -1) * config.dt_s
     away_s = np.abs((times_us[-1] - times_us) / 1e6 - back_s[:, None])

@@ -12,7 +12,7 @@ from forecast.errors import require
 from forecast.scene import Prediction, Scene
 
 MOST_MODES = 25
-"""The devkit refuses more."""
+"""Limit of the devkit."""
 
 _STEPS, _DT_S = 12, 0.5
 
@@ -20,16 +20,16 @@ _STEPS, _DT_S = 12, 0.5
 def challenge_records(
     prediction: Prediction, scene: Scene, sample_token: str, *, modes: int = 10
 ) -> list[dict[str, Any]]:
-    """One record per predicted agent but the ego, as the challenge's evaluation reads them.
+    """One record per predicted agent but the ego, in the form of the challenge's evaluation.
 
     Args:
         prediction: Equally weighted samples over 6 s at 2 Hz.
-        scene: What it was made from.
+        scene: The scene it was made from.
         sample_token: The keyframe (`Scene.frame_ids`).
         modes: Clustered trajectories per agent at most; at most 25.
 
     Raises:
-        ForecastError: Horizon or modes are not the challenge's, or as
+        ForecastError: Horizon or modes do not fit the challenge, or as
             `forecast.adapters.paths.Paths.of`.
     """
     require(1 <= modes <= MOST_MODES, "modes", modes, f"1 to {MOST_MODES}")

@@ -1,4 +1,4 @@
-"""A few weighted paths per agent: what formats without joint futures can hold."""
+"""A few weighted paths per agent, for formats without joint futures."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Paths:
 
         Args:
             prediction: Equally weighted samples, made in the scene.
-            scene: What was observed.
+            scene: The scene it was made from.
             count: Number of paths per agent, at most the number of samples.
 
         Raises:

@@ -88,7 +88,7 @@ class Case:
             "seed": window_seed(seed, past.id, at),
         }
         if isinstance(predictor, IncrementalPredictor):
-            found = predictor.predict_rising(past, past.steps - 1, samples=samples, **options)
+            found = predictor.predict_incremental(past, past.steps - 1, samples=samples, **options)
         else:
             found = (
                 predictor.predict(past, past.steps - 1, samples=count, **options)

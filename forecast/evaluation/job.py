@@ -26,7 +26,7 @@ from forecast.evaluation.recorded import RECORDED
 from forecast.evaluation.result import EvaluationResult, Setting
 from forecast.evaluation.scoring import SceneScores
 from forecast.evaluation.writers import PredictionsWriter, write_metrics, write_rows
-from forecast.models.baselines import FLOORS, NamedPredictor
+from forecast.models.baselines import BASELINES, NamedPredictor
 from forecast.parallel import Done, Workers, named
 
 Render = Callable[[EvaluationResult], Mapping[str, str]]
@@ -103,7 +103,7 @@ class Job:
         name = f"kmeans_{samples}" if asked.predictor == "kmeans" else asked.predictor
         subject = floors.get(name)
         subject = subject or build(asked.predictor, store, asked.split, spec, samples, seed)
-        listed = _listed_name(subject, asked.predictor in FLOORS, {*floors, *left_out, RECORDED})
+        listed = _listed_name(subject, asked.predictor in BASELINES, {*floors, *left_out, RECORDED})
         predictors = {listed: subject} | {each: f for each, f in floors.items() if each != listed}
         task = Task(store, predictors, spec, samples, seed)
         return cls(asked, task, tuple(store.scenes_of(asked.split)), tuple(floors), left_out)

@@ -14,7 +14,7 @@ from forecast.datasets.windows import WindowSpec, origins, window
 from forecast.errors import ForecastError
 from forecast.evaluation.filed import SUFFIXES
 from forecast.evaluation.filed_reader import read_predictions
-from forecast.models.baselines import FLOORS, Examples, NamedPredictor
+from forecast.models.baselines import BASELINES, Examples, NamedPredictor
 from forecast.scene import Predictor
 
 FEW_FUTURES = 5
@@ -56,9 +56,9 @@ def build(
     """A predictor by what it is called on the command line.
 
     Args:
-        name: A key of `FLOORS`; the name of packaged weights; a weights file; a file of predictions
-            (``.parquet``, ``.json``; see `forecast.evaluation.filed`); or ``package.module:name``
-            of one's own `Predictor`.
+        name: A key of `BASELINES`; the name of packaged weights; a weights file; a file of
+            predictions (``.parquet``, ``.json``; see `forecast.evaluation.filed`); or
+            ``package.module:name`` of one's own `Predictor`.
         store: What it is scored on; floors learn from its other scenes.
         split: The scored scenes.
         spec: Window lengths.
@@ -68,8 +68,8 @@ def build(
     Raises:
         ForecastError: There is no such predictor, or it cannot be built.
     """
-    if name in FLOORS:
-        return FLOORS[name](training_examples(store, split, spec), samples, seed)
+    if name in BASELINES:
+        return BASELINES[name](training_examples(store, split, spec), samples, seed)
     if _IMPORTABLE.fullmatch(name):
         return _imported(name)
     if Path(name).suffix in SUFFIXES and Path(name).exists():
@@ -79,7 +79,7 @@ def build(
     if name not in inference.PACKAGED and not Path(name).is_file():
         if Path(name).suffix or len(Path(name).parts) > 1:
             raise ForecastError(f"{name}: no such file; give weights or predictions that are there")
-        names = ", ".join([*inference.PACKAGED, *FLOORS])
+        names = ", ".join([*inference.PACKAGED, *BASELINES])
         raise ForecastError(
             f"predictor '{name}' is unknown; a file of weights or predictions, module:name or one "
             f"of {names} is needed"
@@ -116,13 +116,13 @@ def build_floors(
     Returns:
         The floors, and those that cannot be built with the reason.
     """
-    wanted = [(name, samples) for name in FLOORS if name != "kmeans"]
+    wanted = [(name, samples) for name in BASELINES if name != "kmeans"]
     wanted += [("kmeans", k) for k in sorted({FEW_FUTURES, samples})]
     built: dict[str, NamedPredictor] = {}
     left_out: dict[str, str] = {}
     for name, k in wanted:
         try:
-            floor = FLOORS[name](known, k, seed)
+            floor = BASELINES[name](known, k, seed)
             built[floor.name] = floor
         except ForecastError as error:
             left_out[f"{name}_{k}"] = str(error)

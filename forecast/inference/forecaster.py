@@ -21,11 +21,11 @@ from forecast.errors import ForecastError, require
 from forecast.inference.plans import PlanWorlds
 from forecast.inference.stream import Stream
 from forecast.inference.weights import PACKAGED, Training, read_model, save_model
-from forecast.inference.windows import observed, rising_predictions
+from forecast.inference.windows import incremental_predictions, observed
 from forecast.inference.world import World
+from forecast.models.calibration.fallback import with_fallback
 from forecast.models.compile import accelerate
 from forecast.models.forecaster import PedestrianForecaster
-from forecast.models.guard import guarded
 from forecast.planning import ClearanceConfig, CostConfig, EgoState, Ranking
 from forecast.scene import LaneMap, Prediction, Scene
 
@@ -71,9 +71,9 @@ class Forecaster:
                 one the model knows.
         """
         options: dict[str, Any] = {"horizon_s": horizon_s, "seed": seed, "ego_plan": ego_plan}
-        return next(self.predict_rising(scene, at, samples=[samples], **options))
+        return next(self.predict_incremental(scene, at, samples=[samples], **options))
 
-    def predict_rising(
+    def predict_incremental(
         self,
         scene: Scene,
         at: int,
@@ -91,14 +91,14 @@ class Forecaster:
                 f"step of {scene.dt_s} s are needed"
             )
         cut = self.window(scene, at, steps)
-        calibration, familiarity = self.training.calibration, self.training.familiarity
+        calibration, ood_model = self.training.calibration, self.training.ood
         least = calibration.samples if calibration else 0
         drawn = [max(count, least) for count in samples]
-        rising = rising_predictions(
+        rising = incremental_predictions(
             self.model, cut, scene.origin_m, samples=drawn, seed=seed, ego_plan=ego_plan
         )
         for count, prediction in zip(samples, rising, strict=True):
-            yield guarded(prediction, observed(cut), count, calibration, familiarity)
+            yield with_fallback(prediction, observed(cut), count, calibration, ood_model)
 
     def imagine(self, scene: Scene, at: int, *, samples: int = 64, seed: int = 0) -> World:
         """Copies of the world at a step, to move on and to meddle with.
@@ -184,7 +184,7 @@ class Forecaster:
         require(react >= 0, "react", react, "at least 0")
         cut = self.window(scene, at, poses.shape[1])
         ego = EgoState.of(scene, at) if ego is None else ego
-        worlds = PlanWorlds(self.model, cut, poses, samples, seed, self.training.familiarity)
+        worlds = PlanWorlds(self.model, cut, poses, samples, seed, self.training.ood)
         return worlds.rank(ego, min(react, len(poses)), cost, limits)
 
     def window(self, scene: Scene, at: int, steps: int) -> Window:

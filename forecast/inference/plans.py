@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from forecast.datasets.windows import Window
 from forecast.errors import require
 from forecast.inference.windows import encode, observed
-from forecast.models.familiarity import Familiarity
+from forecast.models.calibration.fallback import at_constant_velocity, ood_mask
+from forecast.models.calibration.ood import OODModel
 from forecast.models.forecaster import PedestrianForecaster
-from forecast.models.guard import at_constant_velocity, unfamiliar
 from forecast.models.noise import keyed_noise
 from forecast.models.reactive import ReactionConfig, ReactiveRollout
 from forecast.planning import ClearanceConfig, CostConfig, EgoState, Futures, Ranking, clearance
@@ -28,7 +28,7 @@ class PlanWorlds:
         plans: Poses ``[P, T, 3]`` in the window's frame.
         samples: Number of joint futures K.
         seed: Seed of the noise.
-        familiarity: Who is imagined at all; others keep their velocity, as in `predict`.
+        ood_model: Fitted OOD detector; OOD pedestrians keep their velocity, as in `predict`.
         reactions: Which agents are imagined again for each plan.
 
     Raises:
@@ -42,7 +42,7 @@ class PlanWorlds:
         plans: NDArray[np.float64],
         samples: int,
         seed: int,
-        familiarity: Familiarity | None = None,
+        ood_model: OODModel | None = None,
         reactions: ReactionConfig | None = None,
     ) -> None:
         is_ego = cut.kinds == AgentKind.EGO
@@ -55,7 +55,7 @@ class PlanWorlds:
         noise = keyed_noise(model.config.world_model, names, samples, steps, seed).without_mode()
         noise = noise.to(encoded.context.agents.dt.device)
         self._is_ego = is_ego
-        self._odd = unfamiliar(observed(cut), familiarity)
+        self._ood = ood_mask(observed(cut), ood_model)
         self._weights = np.full(samples, 1 / samples)
         with torch.inference_mode():
             scene = model.world, encoded.context, encoded.state
@@ -109,8 +109,8 @@ class PlanWorlds:
     def _futures(self, positions_m: NDArray[np.float32]) -> Futures:
         """Everybody's futures ``[..., K, A, T, 2]`` as those of all but the ego."""
         cut, others = self.encoded.cut, ~self._is_ego
-        if self._odd is not None:
-            positions_m = at_constant_velocity(positions_m, observed(cut), self._odd)
+        if self._ood is not None:
+            positions_m = at_constant_velocity(positions_m, observed(cut), self._ood)
         now = cut.history_steps - 1
         return Futures(
             positions_m=positions_m[..., others, :, :],

@@ -15,10 +15,10 @@ from forecast.graphs.candidates import reach
 from forecast.inference.contexts import ContextSource
 from forecast.inference.weights import Training
 from forecast.inference.windows import checked_plan, plan_of, predicted
+from forecast.models.calibration.fallback import with_fallback
 from forecast.models.forecaster import PedestrianForecaster
-from forecast.models.guard import guarded
 from forecast.models.noise import keyed_noise
-from forecast.models.observed import Observed
+from forecast.models.observed import ObservedTracks
 from forecast.models.rollout import SceneContext, observe
 from forecast.models.types import Observation
 from forecast.scene import AgentKind, LaneMap, Prediction
@@ -225,7 +225,7 @@ class Stream:
         present = self._roster.unseen == 0
         seen = self._roster.select(present)
         poses = checked_plan(ego_plan, seen.kinds, steps)
-        calibration, familiarity = self._training.calibration, self._training.familiarity
+        calibration, ood_model = self._training.calibration, self._training.ood
         drawn = max(samples, calibration.samples if calibration else 0)
         names = seen.names.tolist()
         noise = keyed_noise(self._model.config.world_model, names, drawn, steps, seed)
@@ -238,8 +238,8 @@ class Stream:
         prediction = predicted(
             futures.cpu().numpy(), seen.names, self._at_us, self.dt_s, self.origin_m
         )
-        past = Observed(seen.positions_m, seen.valid, seen.kinds, self.dt_s)
-        prediction = guarded(prediction, past, samples, calibration, familiarity)
+        past = ObservedTracks(seen.positions_m, seen.valid, seen.kinds, self.dt_s)
+        prediction = with_fallback(prediction, past, samples, calibration, ood_model)
         self._predictions = [*self._predictions[-1:], prediction]
         return prediction
 

@@ -14,8 +14,8 @@ import safetensors.torch
 import torch
 
 from forecast.errors import ForecastError
-from forecast.models.calibration import Calibration
-from forecast.models.familiarity import Familiarity
+from forecast.models.calibration.conformal import Calibration
+from forecast.models.calibration.ood import OODModel
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 
 PACKAGED = {"town": Path(__file__).parents[1] / "weights" / "town.safetensors"}
@@ -50,7 +50,7 @@ class Training:
         version: Version of this package that trained it.
         calibrated_on: The stores its tubes were fitted on, by path.
         calibration: Its tubes, once fitted.
-        familiarity: What is familiar to it, once fitted.
+        ood: Its OOD detector, once fitted.
     """
 
     config: ForecasterConfig
@@ -61,7 +61,7 @@ class Training:
     version: str = ""
     calibrated_on: dict[str, Source] = field(default_factory=dict)
     calibration: Calibration | None = None
-    familiarity: Familiarity | None = None
+    ood: OODModel | None = None
 
 
 def read_model(path: str | Path) -> tuple[PedestrianForecaster, Training, str]:

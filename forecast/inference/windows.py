@@ -15,18 +15,18 @@ from forecast.errors import ForecastError
 from forecast.graphs import window_graph
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import keyed_noise
-from forecast.models.observed import Observed
+from forecast.models.observed import ObservedTracks
 from forecast.models.rollout import SceneContext, imagine
 from forecast.models.threads import part_size, side_by_side
 from forecast.models.types import Noise, Plan, State
 from forecast.scene import AgentKind, Prediction
 
 
-def observed(cut: Window) -> Observed:
+def observed(cut: Window) -> ObservedTracks:
     """The observed part of a window."""
     history = cut.history_steps
     positions = cut.positions_m[:, :history].astype(np.float64)
-    return Observed(positions, cut.valid[:, :history], cut.kinds, cut.dt_s)
+    return ObservedTracks(positions, cut.valid[:, :history], cut.kinds, cut.dt_s)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +80,10 @@ def predict_window(
         ego_plan: Poses ``[T, 3]`` of the ego in the window's frame.
     """
     options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan}
-    return next(rising_predictions(model, cut, origin_m, samples=[samples], **options))
+    return next(incremental_predictions(model, cut, origin_m, samples=[samples], **options))
 
 
-def rising_predictions(
+def incremental_predictions(
     model: PedestrianForecaster,
     cut: Window,
     origin_m: NDArray[np.float64],

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from forecast.errors import require
+from forecast.models.metrics.distribution import sample_energy_score
 
 _EPSILON_M = 1e-4
 """Smooths norms at zero."""
@@ -63,13 +63,11 @@ def energy_score(samples: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     Returns:
         ``[N]`` in metres.
     """
-    error = samples - truth  # [S, N, T, 2]
-    count = samples.shape[0]
-    first, second = torch.triu_indices(count, count, offset=1, device=samples.device)
-    pair = samples[first] - samples[second]
-    by_step = masked_mean(norm(error).mean(0) - 0.5 * norm(pair).mean(0), mask)
-    whole = _trajectory_norm(error, mask).mean(0) - 0.5 * _trajectory_norm(pair, mask).mean(0)
-    return 0.5 * (by_step + whole)
+
+    def length(difference: Tensor) -> Tensor:
+        return 0.5 * (masked_mean(norm(difference), mask) + _trajectory_norm(difference, mask))
+
+    return sample_energy_score(samples, truth, length)
 
 
 def _trajectory_norm(difference: Tensor, mask: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forecast.machine_code import Floats, Indices, compiled
+from forecast.models.machine_code import Floats, Indices, compiled
 
 Lists = tuple[Any, Any, Any, Any]
 """`Candidates` or a `Layout` as arrays."""

@@ -1,4 +1,4 @@
-"""`Observed`: what was seen of the agents of a scene, as arrays."""
+"""`ObservedTracks`: the observed past of the agents of a scene, as arrays."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Observed:
+class ObservedTracks:
     """The tracks of the agents present now, up to now.
 
     Attributes:
         positions_m: ``[A, H, 2]``, the last step is the current one.
-        valid: ``[A, H]``; values elsewhere mean nothing.
+        valid: ``[A, H]``; values at other steps are undefined.
         kinds: `AgentKind` values ``[A]``.
         dt_s: Step length.
     """
@@ -38,13 +38,15 @@ class Observed:
         require(steps > 0, "history", steps, "at least the current step")
 
     @property
-    def people(self) -> NDArray[np.bool_]:
-        """Who is a pedestrian ``[A]``."""
+    def pedestrians(self) -> NDArray[np.bool_]:
+        """Whether each agent is a pedestrian ``[A]``."""
         return self.kinds == AgentKind.PEDESTRIAN
 
-    def select(self, agents: NDArray[np.bool_]) -> Observed:
+    def select(self, agents: NDArray[np.bool_]) -> ObservedTracks:
         """Some of the agents, by mask."""
-        return Observed(self.positions_m[agents], self.valid[agents], self.kinds[agents], self.dt_s)
+        return ObservedTracks(
+            self.positions_m[agents], self.valid[agents], self.kinds[agents], self.dt_s
+        )
 
     def velocities_mps(self) -> Floats:
         """Backward differences ``[A, H - 1, 2]``; NaN where one of the two steps is not known."""
@@ -52,12 +54,12 @@ class Observed:
         return np.where(known[..., None], np.diff(self.positions_m, axis=1) / self.dt_s, np.nan)
 
     def velocity_mps(self) -> Floats:
-        """Velocity now ``[A, 2]``; NaN for who was not seen one step before."""
+        """Velocity now ``[A, 2]``; NaN for agents not observed one step before."""
         unknown = np.full((len(self.kinds), 1, 2), np.nan)
         latest: Floats = np.concatenate([unknown, self.velocities_mps()], axis=1)[:, -1]
         return latest
 
     def constant_velocity_m(self, steps: int) -> Floats:
-        """Everybody's path at the present velocity ``[A, T, 2]``; who just appeared stands."""
+        """Paths ``[A, T, 2]`` at the present velocity; an agent without one stands still."""
         ahead_s = self.dt_s * np.arange(1.0, steps + 1)[:, None]
         return self.positions_m[:, -1:] + np.nan_to_num(self.velocity_mps())[:, None] * ahead_s

@@ -1,10 +1,9 @@
-"""Candidate plans, how close they come to imagined people, and which of them to drive."""
+"""Candidate plans, how close they come to imagined agents, and which plan to drive."""
 
-from forecast.planning.candidates import candidates
+from forecast.planning.candidates import MotionLimits, candidates, feasible
 from forecast.planning.clearance import Clearance, ClearanceConfig, clearance
 from forecast.planning.ego import EgoState
 from forecast.planning.futures import Futures
-from forecast.planning.limits import MotionLimits, feasible
 from forecast.planning.ranking import CostConfig, Ranking, rank
 from forecast.planning.risk import Lead
 

@@ -1,4 +1,4 @@
-"""The ego vehicle: where it is, how fast, how large."""
+"""`EgoState`: position, speed and size of the ego vehicle."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class EgoState:
         """The ego of a scene at step ``at``; its speed is that of its last step.
 
         Raises:
-            ForecastError: The scene has no agent of kind EGO that is seen at ``at``.
+            ForecastError: The scene has no agent of kind EGO that is observed at ``at``.
         """
         tracks = scene.tracks
         egos = np.flatnonzero((tracks.kinds == AgentKind.EGO) & tracks.valid[:, at])

@@ -1,4 +1,4 @@
-"""Imagined futures in the form the planner scores plans against."""
+"""`Futures`: the joint futures that plans are measured against."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from forecast.scene import AgentKind, Prediction, Scene
 
 _ROUND = (AgentKind.PEDESTRIAN,)
 _MOVED_M = 0.2
-"""A shorter step does not turn a box: imagined positions of parked vehicles are noisy."""
+"""A shorter step does not change the heading: imagined positions of parked vehicles are noisy."""
 
 
 @dataclass(frozen=True, eq=False)
 class Futures:
-    """Joint futures of everybody but the ego, and their shapes.
+    """Joint futures and shapes of all agents but the ego.
 
     Attributes:
-        positions_m: ``[K, A, T, 2]`` shared by all plans, or ``[P, K, A, T, 2]`` where people
-            react to each plan. Step 0 is one ``dt_s`` after now.
+        positions_m: ``[K, A, T, 2]`` shared by all plans, or ``[P, K, A, T, 2]`` if agents react
+            to each plan. Step 0 is one ``dt_s`` after now.
         now_m: Positions now ``[A, 2]``.
         headings_rad: Headings now ``[A]``; later ones follow the motion.
         sizes_m: Length and width ``[A, 2]``.
-        disc: Whether the agent is a disc of its mean size, or else an oriented box ``[A]``.
+        disc: Whether the agent is a disc of its mean size; else it is an oriented box ``[A]``.
         weights: Probability of each sample ``[K]``, summing to 1.
         dt_s: Step length.
     """
@@ -91,7 +91,7 @@ class Futures:
 
     @property
     def reactive(self) -> bool:
-        """Whether people react to each plan, so that every plan has futures of its own."""
+        """Whether agents react to each plan, so that every plan has its own futures."""
         return self.positions_m.ndim == 5
 
     @property
@@ -116,10 +116,10 @@ class Futures:
         )
 
     def from_now_m(self) -> NDArray[np.float32]:
-        """Positions with the present one in front ``[..., K, A, T + 1, 2]``."""
+        """Positions from the present one on ``[..., K, A, T + 1, 2]``."""
         now = np.broadcast_to(self.now_m[:, None], (*self.positions_m.shape[:-2], 1, 2))
         return np.concatenate([now, self.positions_m], axis=-2)
 
     def step_headings_rad(self) -> NDArray[np.float32]:
-        """Heading ``[..., K, A, T]`` during each step: its direction; if still, the last one."""
+        """Heading ``[..., K, A, T]`` during each step: its direction, or the last one if still."""
         return geometry.step_headings(self.from_now_m(), self.headings_rad, _MOVED_M)

@@ -1,4 +1,4 @@
-"""Which plan to drive: risk, progress and comfort of every plan, and how sure the order is."""
+"""Ranks plans by risk, progress and comfort, and states how certain the order is."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from forecast.scene.chances import effective_samples, probability_interval
 
 @dataclass(frozen=True)
 class CostConfig:
-    """What a plan costs. The unit is arbitrary; a certain collision costs ``collision``.
+    """Prices of a plan's properties, in any unit; a certain collision costs ``collision``.
 
-    The risk of a sample is ``collision`` on contact, plus what the three surrogates add: each
-    grows linearly from 0 at its ``_ok`` value to its price at 0. The cost of a plan is the mean
-    risk and its tail, and what progress and comfort it gives up.
+    The risk of a sample is ``collision`` on contact, plus the prices of three surrogates: each
+    grows linearly from 0 at its ``_ok`` value to its price at 0. The cost of a plan is its risk, a
+    weighted sum of mean and tail, plus the prices of lost progress and comfort.
 
     Attributes:
         collision: Price of a contact.
-        ttc: Price of a time-to-collision of 0.
-        ttc_ok_s: From here on a time-to-collision costs nothing.
+        ttc: Price of a time to collision of 0.
+        ttc_ok_s: A time to collision of this or more costs nothing.
         pet: Price of a post-encroachment time of 0.
-        pet_ok_s: From here on a post-encroachment time costs nothing; below 1.5 s is a near miss.
-        distance: Price of touching.
-        distance_ok_m: From here on a distance costs nothing.
-        progress_per_m: Price of each metre less than the plan that goes farthest.
+        pet_ok_s: A post-encroachment time of this or more costs nothing; 1.5 s is a near miss.
+        distance: Price of a distance of 0.
+        distance_ok_m: A distance of this or more costs nothing.
+        progress_per_m: Price of each metre less than the plan with the most progress.
         acceleration: Price of a mean square acceleration of 1 m^2/s^4.
         jerk: Price of a mean square jerk of 1 m^2/s^6.
         tail_share: The tail is the mean over this share of the worst samples (CVaR).
-        tail_weight: Weight of the tail of the risk; its mean has the rest.
+        tail_weight: Weight of the tail of the risk; the mean has the remaining weight.
         level: Coverage of all intervals.
     """
 
@@ -81,17 +81,18 @@ class Ranking:
 
     Attributes:
         plans: The plans ``[P, T, 3]``.
-        met: What happens between each plan and the people of each sample ``[P, K]``.
+        met: Contact and near misses between each plan and the agents of each sample ``[P, K]``.
         weights: Probability of each sample ``[K]``.
         collision_probability: Weight of the samples with contact.
-        collision_low: Lower end of its Clopper-Pearson interval, which is rather too wide: the
-            model's samples are spread more evenly than independent ones.
-        collision_high: Upper end; above 0 even where no sample has contact.
-        ttc_mean_s: Mean over the samples of the smallest time-to-collision.
+        collision_low: Lower end of its Clopper-Pearson interval. The interval is too wide rather
+            than too narrow, because the model's samples are spread more evenly than independent
+            ones.
+        collision_high: Upper end; above 0 even if no sample has contact.
+        ttc_mean_s: Mean over the samples of the smallest time to collision.
         ttc_tail_s: Its mean over the worst ``tail_share`` of the samples (CVaR).
         pet_mean_s: Mean post-encroachment time.
         pet_tail_s: Its tail.
-        distance_mean_m: Mean smallest distance; infinite where there is nobody.
+        distance_mean_m: Mean smallest distance; infinite if there is no agent.
         distance_tail_m: Its tail.
         progress_m: Length of the plan's path.
         acceleration_mps2: Root mean square of the acceleration, sideways included.
@@ -100,8 +101,8 @@ class Ranking:
         risk: Risk as `CostConfig` weighs mean and tail.
         cost: Risk plus what progress and comfort it gives up.
         config: The prices.
-        reactive: Whether the plan was measured against people who react to it. Such plans come
-            first in both orders: nothing is known of how people would take the others.
+        reactive: Whether the plan was measured against agents that react to it. Such plans come
+            first in both orders, because the reactions to the others are unknown.
     """
 
     plans: NDArray[np.float64]
@@ -127,7 +128,7 @@ class Ranking:
 
     @cached_property
     def order(self) -> NDArray[np.int64]:
-        """Plans by cost, the best first; the earlier one of equals first."""
+        """Plans by cost, the best first; of equal ones the earlier first."""
         return np.lexsort((self.cost, ~self.reactive))
 
     @property
@@ -137,7 +138,7 @@ class Ranking:
 
     @cached_property
     def by_risk(self) -> NDArray[np.int64]:
-        """Plans by risk alone, the safest first; the cheaper one of equals first."""
+        """Plans by risk only, the safest first; of equal ones the cheaper first."""
         return np.lexsort((self.cost, self.risk, ~self.reactive))
 
     @property
@@ -146,14 +147,15 @@ class Ranking:
         return int(self.by_risk[0])
 
     def lead(self, first: int, second: int, *, risk_only: bool = False) -> Lead:
-        """By how much a plan is ahead of another in mean cost (or mean risk), and how surely.
+        """Advantage of a plan over another in mean cost (or mean risk), with an interval.
 
-        The interval is of these two plans; it does not know that they were picked among many.
+        The interval is for two plans given in advance; it does not account for their having been
+        picked among many.
 
         Args:
             first: The plan.
             second: The other.
-            risk_only: Leave progress and comfort out.
+            risk_only: Whether to leave out progress and comfort.
         """
         fixed = 0.0 if risk_only else self._price(second) - self._price(first)
         mean, low, high = paired_interval(
@@ -166,7 +168,7 @@ class Ranking:
 
     @property
     def best_lead(self) -> Lead | None:
-        """The lead of the best plan over the second in `order`; None for a single plan."""
+        """The lead of the best plan over the second one in `order`; None for a single plan."""
         return self.lead(*map(int, self.order[:2])) if len(self.plans) > 1 else None
 
     @property
@@ -188,10 +190,10 @@ def rank(
 
     Args:
         plans: Poses ``[P, T, 3]`` of the ego's centre at the steps of the futures.
-        futures: Shared by all plans, or for each plan with people who react to it.
+        futures: Shared by all plans, or separate ones for each plan with agents that react to it.
         ego: The ego now.
         cost: Prices; default `CostConfig`.
-        limits: Limits of what is measured; default `ClearanceConfig`.
+        limits: Limits of the measurements; default `ClearanceConfig`.
 
     Raises:
         ForecastError: The shapes of plans and futures do not fit each other.
@@ -211,13 +213,13 @@ def ranked(
     dt_s: float,
     cost: CostConfig | None = None,
 ) -> Ranking:
-    """The ranking of plans ``[P, T, 3]`` by what was measured of them ``[P, K]``.
+    """The ranking of plans ``[P, T, 3]`` by measurements ``[P, K]``.
 
     Args:
         poses: The plans.
-        met: What happens between each plan and the people of each sample.
+        met: Contact and near misses between each plan and the agents of each sample.
         weights: Probability of each sample ``[K]``.
-        reactive: Whose people reacted to the plan ``[P]``.
+        reactive: Plans whose futures are reactive rollouts ``[P]``.
         ego: The ego now.
         dt_s: Step length.
         cost: Prices; default `CostConfig`.
@@ -262,11 +264,11 @@ def ranked(
 def _mean_and_tail(
     values: NDArray[np.float32], weights: NDArray[np.float64], share: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and lower tail ``[P]`` of values ``[P, K]``, which are infinite together or never."""
+    """Mean and lower tail ``[P]`` of values ``[P, K]``; rows are infinite as a whole or nowhere."""
     finite = np.where(np.isfinite(values), values, 0.0).astype(np.float64)
-    nobody = np.isinf(values).all(-1)
+    empty = np.isinf(values).all(-1)
     mean, tail = finite @ weights, -tail_mean(-finite, weights, share)
-    return np.where(nobody, np.inf, mean), np.where(nobody, np.inf, tail)
+    return np.where(empty, np.inf, mean), np.where(empty, np.inf, tail)
 
 
 def comfort(
@@ -282,7 +284,7 @@ def comfort(
     progress = np.linalg.norm(velocity, axis=-1).sum(-1) * dt_s
     changes = np.diff(velocity, axis=1, prepend=np.tile(ego.speed_mps * ahead, (len(plans), 1, 1)))
     acceleration = changes / dt_s
-    # The first velocity is that of the middle of the first step: half a step after now.
+    # The first velocity is that of the middle of the first step, only half a step after now.
     acceleration[:, 0] *= 2
     first = np.tile(ego.acceleration_mps2 * ahead, (len(plans), 1, 1))
     jerk = np.diff(acceleration, axis=1, prepend=first) / dt_s

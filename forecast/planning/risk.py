@@ -1,4 +1,4 @@
-"""Weighted samples of a loss: tails and paired differences."""
+"""Tails and paired differences of weighted samples of a loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def tail_mean(
     """Mean ``[...]`` of the worst ``share`` of the weight of losses ``[..., K]``.
 
     Source: conditional value at risk, Rockafellar and Uryasev, "Optimization of conditional
-    value-at-risk", Journal of Risk 2000; the sample on the edge counts in part.
+    value-at-risk", Journal of Risk 2000; the sample at the boundary counts in part.
     """
     order = np.argsort(-loss, axis=-1, kind="stable")
     sorted_loss = np.take_along_axis(loss, order, -1)
@@ -29,15 +29,15 @@ def tail_mean(
 
 @dataclass(frozen=True)
 class Lead:
-    """By how much one plan is ahead of another.
+    """Advantage of one plan over another.
 
     Attributes:
         first: The plan.
-        second: The one it is compared with.
+        second: The plan it is compared with.
         difference: Cost of the second less that of the first, on the same samples.
         low: Lower end of the interval of the difference.
         high: Upper end.
-        real: Whether the interval lies above 0: other samples would hardly turn the two around.
+        real: Whether the interval lies above 0, so that the order hardly depends on the samples.
     """
 
     first: int
@@ -56,8 +56,8 @@ def paired_interval(
 ) -> tuple[float, float, float]:
     """Mean of the paired difference ``second - first`` of samples ``[K]``, and its t interval.
 
-    Both plans meet the same imagined people with the same noise (common random numbers), so what
-    the samples share cancels. Fewer than two effective samples leave the interval open.
+    Both plans are measured against the same futures (common random numbers), so the variation that
+    they share cancels. With fewer than two effective samples the interval is infinite.
 
     Source: Law, "Simulation Modeling and Analysis", chapter on comparing alternative systems.
     """

@@ -8,7 +8,6 @@ from dataclasses import asdict
 import numpy as np
 from matplotlib.axes import Axes
 
-from forecast.drawing import LIGHT
 from forecast.evaluation.acceptance import FAIL, PASS, Outcome
 from forecast.evaluation.changes import (
     BETTER,
@@ -31,6 +30,7 @@ from forecast.report.document import COMPARISON_FORMAT, document
 from forecast.report.page import page
 from forecast.report.section import Block, Cell, Facts, Figure, Folded, Section, Table, Text
 from forecast.report.style import svg
+from forecast.visualization.birds_eye import LIGHT
 
 _TONES = {LOST: "fail", WORSE: "fail", OPEN: "too-few", BETTER: "pass", NEW: "", STATED: ""}
 _MARKS = {WORSE: ("^", LIGHT.mode), OPEN: ("o", LIGHT.muted), BETTER: ("v", LIGHT.truth)}

@@ -97,7 +97,8 @@ class Figure:
         caption: What it shows and what good looks like.
         svg: The drawing.
         anchor: What links to it name; "" for none.
-        key: What its colours mean: names of colours of `forecast.drawing.Palette` and words.
+        key: What its colours mean: names of colours of
+            `forecast.visualization.birds_eye.Palette` and words.
     """
 
     caption: str

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from forecast.drawing import LIGHT, Palette
+from forecast.visualization.birds_eye import LIGHT, Palette
 
 DARK = Palette(
     ink="#e8eaed",

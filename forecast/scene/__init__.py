@@ -1,8 +1,9 @@
-"""What the world was (`Scene`) and what it may become (`Prediction`)."""
+"""Recorded scenes (`Scene`) and their possible futures (`Prediction`)."""
 
 from forecast.scene.agents import AgentKind, Tracks
+from forecast.scene.grid import Grid
 from forecast.scene.lanes import LaneMap, Polygons, Polylines
-from forecast.scene.prediction import Grid, IncrementalPredictor, Prediction, Predictor
+from forecast.scene.prediction import IncrementalPredictor, Prediction, Predictor
 from forecast.scene.scene import Scene
 from forecast.scene.tubes import Tubes
 

@@ -13,7 +13,7 @@ from forecast.errors import ForecastError
 
 
 class AgentKind(IntEnum):
-    """What an agent is, as far as its motion goes. The values are stored on disk."""
+    """Kind of an agent, as far as it matters for motion. The values are stored on disk."""
 
     PEDESTRIAN = 0
     CYCLIST = 1
@@ -36,7 +36,7 @@ TYPICAL_SIZE_M: dict[AgentKind, tuple[float, float, float]] = {
 class Tracks:
     """Tracks of all agents of a scene on one time grid.
 
-    Values where ``valid`` is false mean nothing and are stored as 0.
+    Values at steps that are not ``valid`` are undefined and stored as 0.
 
     Attributes:
         agent_ids: Unique names ``[A]``, the dataset's own (nuScenes: instance tokens, "ego").
@@ -45,7 +45,7 @@ class Tracks:
         positions_m: Centres ``[A, T, 2]`` relative to the scene's origin.
         headings_rad: Headings ``[A, T]``.
         sizes_m: Length, width, height ``[A, 3]``.
-        valid: Whether the agent was seen at that step ``[A, T]``.
+        valid: Whether the agent was observed at that step ``[A, T]``.
         visibility: nuScenes visibility bin 1 to 4 ``[A, T]``, 0 where unknown; or None.
     """
 

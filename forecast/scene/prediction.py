@@ -1,9 +1,9 @@
-"""`Prediction`: what the world may become, and the protocol of everything that predicts."""
+"""`Prediction`: possible futures of a scene, and the protocol of everything that predicts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from forecast import geometry
 from forecast.errors import ForecastError, require
+from forecast.scene.grid import Grid, occupancy
+from forecast.scene.representatives import representatives
 from forecast.scene.scene import Scene
 from forecast.scene.tubes import Tubes
 
@@ -18,32 +20,11 @@ if TYPE_CHECKING:
     from forecast.scene.chances import Chances, FirstTimes
     from forecast.scene.questions import Area, Region
 
+# `chances` and `questions` are imported when they are used: they load scipy and shapely, which
+# `import forecast` and the command line do without.
+
 _WEIGHT_TOLERANCE = 1e-4
 _TIME_TOLERANCE_S = 1e-6
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A grid of square cells in the frame of a prediction.
-
-    Attributes:
-        x_m: Left edge.
-        y_m: Lower edge.
-        cell_m: Edge length of a cell.
-        columns: Cells along x.
-        rows: Cells along y.
-    """
-
-    x_m: float
-    y_m: float
-    cell_m: float
-    columns: int
-    rows: int
-
-    def __post_init__(self) -> None:
-        """Checks the sizes; raises `ForecastError`."""
-        if self.cell_m <= 0 or self.columns < 1 or self.rows < 1:
-            raise ForecastError(f"{self}: cell_m must be positive, columns and rows at least 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,17 +37,17 @@ class Prediction:
         positions_m: Futures ``[K, A, T, 2]`` relative to ``origin_m``.
         weights: Probability of each sample ``[K]``, summing to 1.
         agent_ids: Names of the agents ``[A]``.
-        valid: Which agents are predicted ``[A]``; the rows of the others mean nothing.
-        at_us: Time the prediction was made, of the last observed step.
+        valid: Which agents are predicted ``[A]``; the rows of the others are undefined.
+        at_us: Prediction time: the time of the last observed step.
         dt_s: Step length.
         origin_m: World position ``[2]`` of the frame; axes are the world's.
-        mode_m: The predictor's single best guess ``[A, T, 2]`` where it names one that is not
-            among the samples (its mean, say, or its rollout without noise); else None. Nothing
-            says that the predicted density is highest there.
-        spread_m: Standard deviation per agent and step ``[A, T]`` where the predictor states it.
-        tubes: Calibrated regions of each agent and step, where the predictor was calibrated.
-        fallback: Whose futures are not the predictor's own but constant velocity ``[A]``, because
-            their past is unlike anything it knows; None where it does not judge that.
+        mode_m: The predictor's single best guess ``[A, T, 2]`` if it gives one that is not among
+            the samples (for example its mean, or its rollout without noise); else None. It need
+            not be where the predicted density is highest.
+        spread_m: Standard deviation per agent and step ``[A, T]`` if the predictor gives it.
+        tubes: Calibrated regions of each agent and step, if the predictor was calibrated.
+        fallback: Agents whose futures are constant velocity instead of the predictor's own
+            ``[A]``, because their past is out of distribution; None without an OOD detector.
     """
 
     positions_m: NDArray[np.float32]
@@ -134,7 +115,7 @@ class Prediction:
     def most_probable(self) -> NDArray[np.float32]:
         """The predictor's single best guess ``[A, T, 2]``, which top-1 metrics score.
 
-        ``mode_m`` where the predictor names one; else the sample of the highest weight, and among
+        ``mode_m`` if the predictor gives one; else the sample of the highest weight, and among
         equal weights the first.
         """
         if self.mode_m is not None:
@@ -143,13 +124,21 @@ class Prediction:
         return best
 
     def representatives(self, k: int) -> Prediction:
-        """The k joint futures, with weights, that best stand for all samples.
+        """The k joint futures, with weights, that represent all samples best.
 
         See `forecast.scene.representatives`.
-        """
-        from forecast.scene.representatives import representatives
 
-        return representatives(self, k)
+        Args:
+            k: Number of futures, 1 to the number of samples; a tenth of it works well.
+
+        Returns:
+            The chosen futures by falling weight; everything else unchanged.
+
+        Raises:
+            ForecastError: k is out of range.
+        """
+        chosen, weights = representatives(self._paths_m(), self.weights, k)
+        return replace(self, positions_m=self.positions_m[chosen], weights=weights)
 
     def mean(self) -> NDArray[np.float64]:
         """The weighted mean of the samples ``[A, T, 2]``."""
@@ -160,7 +149,7 @@ class Prediction:
         return self.positions_m + self.origin_m
 
     def region(self, agent_id: str, at_s: float, level: float) -> NDArray[np.float64]:
-        """Where an agent will be at a time with a stated probability.
+        """The calibrated region that contains an agent at a time with a stated probability.
 
         Args:
             agent_id: Name of the agent.
@@ -226,23 +215,28 @@ class Prediction:
         Returns:
             Probabilities ``[T, rows, columns]``.
         """
-        edge = np.array([grid.x_m, grid.y_m])
-        cell = np.floor((self.positions_m[:, self.valid] - edge) / grid.cell_m).astype(np.int64)
-        inside = ((cell >= 0) & (cell < [grid.columns, grid.rows])).all(-1)  # [K, A, T]
-        sample, _, step = np.nonzero(inside)
-        column, row = cell[inside].T
-        hit = np.zeros((self.samples, self.steps, grid.rows, grid.columns), bool)
-        hit[sample, step, row, column] = True
-        return np.tensordot(self.weights, hit, axes=1)
+        return occupancy(self.positions_m[:, self.valid], self.weights, grid)
 
     def where(self, agent: str, at_s: float = 3.0, level: float = 0.9) -> Region:
-        """Where an agent is at a time: the cells of highest density that hold ``level``.
+        """The region of an agent at a time: the cells of highest density that contain ``level``.
 
-        See `forecast.scene.questions.where`.
+        See `forecast.scene.questions.Region`.
+
+        Args:
+            agent: Name of the agent.
+            at_s: Seconds after the prediction time; positions between two steps are interpolated.
+            level: Probability that the region contains, between 0 and 1.
+
+        Raises:
+            ForecastError: The agent is not predicted, or the time or the level is out of range.
         """
         from forecast.scene import questions
+        from forecast.scene.chances import agent_row
 
-        return questions.where(self, agent, at_s, level)
+        agent_row(self.agent_ids[self.valid], agent)
+        paths_m = self.positions_m[:, agent_row(self.agent_ids, agent)].astype(np.float64)
+        points_m = questions.positions_at(paths_m, self.dt_s, at_s)
+        return questions.highest_density_region(points_m, self.weights, level)
 
     def enters(self, area: Area, within_s: float, level: float = 0.95) -> Chances:
         """Probability of each agent to be in an area by a time, with intervals of a level.
@@ -250,27 +244,38 @@ class Prediction:
         Args:
             area: A shapely polygon or its ring ``[P, 2]`` in the frame of this prediction; for a
                 lane `forecast.scene.questions.lane_area`.
-            within_s: Seconds after the prediction was made.
+            within_s: Seconds after the prediction time.
             level: Coverage of the intervals.
         """
         return self.time_to_entry(area).within(within_s, level)
 
     def time_to_entry(self, area: Area) -> FirstTimes:
-        """When each agent is first in an area; see `forecast.scene.questions.time_to_entry`."""
+        """When each agent is first in an area; see `forecast.scene.questions.first_entry`."""
         from forecast.scene import questions
 
-        return questions.time_to_entry(self, area)
+        return self._first_times(questions.first_entry(self._paths_m(), area))
 
     def crosses(self, line_m: ArrayLike, within_s: float, level: float = 0.95) -> Chances:
         """Probability of each agent to cross a line ``[P, 2]`` by a time, with intervals."""
         from forecast.scene import questions
 
-        return questions.time_to_crossing(self, line_m).within(within_s, level)
+        first = self._first_times(questions.first_crossing(self._paths_m(), line_m))
+        return first.within(within_s, level)
+
+    def _paths_m(self) -> NDArray[np.float64]:
+        """Paths ``[K, A, T, 2]`` of the predicted agents."""
+        return self.positions_m[:, self.valid].astype(np.float64)
+
+    def _first_times(self, steps: NDArray[np.float64]) -> FirstTimes:
+        """Times of events at steps ``[K, A]``; step 0 is one ``dt_s`` after the prediction time."""
+        from forecast.scene.chances import FirstTimes
+
+        return FirstTimes(self.agent_ids[self.valid], (steps + 1) * self.dt_s, self.weights)
 
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Anything that predicts: the model, a floor, or a user's own."""
+    """Anything that predicts: the model, a baseline, or a user's own."""
 
     def predict(
         self,
@@ -285,13 +290,13 @@ class Predictor(Protocol):
         """Predicts what follows step ``at`` from the steps up to and including it.
 
         Args:
-            scene: The world so far; later steps must not be looked at.
+            scene: The recording; steps after ``at`` must not be used.
             at: Index of the current step.
             horizon_s: How far to predict; ``round(horizon_s / scene.dt_s)`` steps.
             samples: Number of joint futures K.
             seed: Same seed, same machine: same bits.
             ego_plan: The ego's intended poses ``[T, 3]`` (x_m, y_m, heading_rad) in the scene's
-                frame, revealed step by step.
+                frame. A predictor may use a pose only from its step on.
 
         Returns:
             Futures of the agents ``scene.present(at)``, in that order.
@@ -301,9 +306,9 @@ class Predictor(Protocol):
 
 @runtime_checkable
 class IncrementalPredictor(Predictor, Protocol):
-    """A predictor that can go on drawing where it stopped, at the cost of the further samples."""
+    """A predictor that can draw further samples without computing the earlier ones again."""
 
-    def predict_rising(
+    def predict_incremental(
         self,
         scene: Scene,
         at: int,
@@ -313,9 +318,9 @@ class IncrementalPredictor(Predictor, Protocol):
         seed: int = 0,
         ego_plan: NDArray[Any] | None = None,
     ) -> Iterator[Prediction]:
-        """What `predict` gives for rising numbers of samples, one prediction for each.
+        """The results of `predict` for rising numbers of samples, one prediction for each.
 
-        Every prediction begins with the samples of the one before, and is made when it is asked
-        for.
+        Every prediction begins with the samples of the one before. It is computed when the
+        iterator is advanced to it.
         """
         ...

@@ -1,25 +1,21 @@
-"""Questions in plain terms, answered from the samples of a `Prediction`.
+"""Where agents are and when they enter an area or cross a line, answered from sampled paths.
 
-Areas and lines are in the frame of the prediction. Between two steps people walk straight; what
-they do before the first step is not looked at.
+`Prediction` asks these questions of its samples. Areas and lines are in the frame of the paths.
+Between two steps agents move straight; the way to the first step is not considered.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import shapely
 from numpy.typing import ArrayLike, NDArray
 
 from forecast.errors import require
-from forecast.scene.chances import FirstTimes, agent_row
 from forecast.scene.lanes import LaneMap
-
-if TYPE_CHECKING:
-    from forecast.scene.prediction import Prediction
 
 Area: TypeAlias = "shapely.Polygon | shapely.MultiPolygon | ArrayLike"
 """A shapely polygon, or the points ``[P, 2]`` of its outer ring."""
@@ -34,15 +30,16 @@ _EDGES_AT_ONCE = 64
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """Where an agent is at a time, at a stated probability of the prediction.
+    """A region that contains an agent with a stated probability of the prediction.
 
-    The cells where a kernel density of the samples is highest (a highest density region, Hyndman
-    1996), down to the density that ``level`` of the samples reach; it may have several parts. The
-    level is the prediction's own: how often the truth lies inside is for an evaluation to say.
+    It consists of the cells where a kernel density of the samples is highest (a highest density
+    region, Hyndman 1996), down to the density that ``level`` of the samples reach. It may have
+    several parts. The level is the prediction's own; how often the truth lies inside is a matter
+    of calibration.
 
     Attributes:
         polygon: The cells as one shape, in the frame of the prediction.
-        level: Probability of the prediction that it holds.
+        level: Probability of the prediction that it contains.
         cell_m: Edge of the cells.
     """
 
@@ -56,53 +53,62 @@ class Region:
         return np.asarray(shapely.intersects_xy(self.polygon, points[..., 0], points[..., 1]))
 
 
-def where(prediction: Prediction, agent: str, at_s: float, level: float) -> Region:
-    """The region an agent is in at a time; see `Region`.
+def positions_at(paths_m: NDArray[np.float64], dt_s: float, at_s: float) -> NDArray[np.float64]:
+    """Positions ``[K, 2]`` on paths at a time, interpolated between two steps.
 
     Args:
-        prediction: Its samples.
-        agent: Name of the agent.
-        at_s: Seconds after the prediction was made; between two steps it is interpolated.
-        level: Probability to hold, between 0 and 1.
+        paths_m: One agent's futures ``[K, T, 2]``; step 0 is one ``dt_s`` after the prediction
+            time.
+        dt_s: Step length.
+        at_s: Seconds after the prediction time.
 
     Raises:
-        ForecastError: The agent is not predicted, the time or the level out of range.
+        ForecastError: The time is before the first or after the last step.
+    """
+    steps = paths_m.shape[1]
+    step, last = at_s / dt_s - 1, steps - 1
+    span = f"a time from {dt_s} s to {steps * dt_s} s"
+    require(-1e-6 <= step <= last + 1e-6, "at_s", at_s, span)
+    before = min(max(int(step), 0), max(last - 1, 0))
+    share = min(max(step - before, 0.0), 1.0)
+    return (1 - share) * paths_m[:, before] + share * paths_m[:, min(before + 1, last)]
+
+
+def highest_density_region(
+    points_m: NDArray[np.float64], weights: NDArray[np.float64], level: float
+) -> Region:
+    """The region of highest density of weighted points; see `Region`.
+
+    Args:
+        points_m: Samples ``[K, 2]``.
+        weights: Probability of each ``[K]``.
+        level: Probability to contain, between 0 and 1.
+
+    Raises:
+        ForecastError: The level is out of range.
     """
     require(0 < level < 1, "level", level, "a level between 0 and 1")
-    points, weights = _at(prediction, agent, at_s), prediction.weights
-    width = _kernel_width(points)
-    low, high = points.min(axis=0) - _MARGIN * width, points.max(axis=0) + _MARGIN * width
+    width = _kernel_width(points_m)
+    low, high = points_m.min(axis=0) - _MARGIN * width, points_m.max(axis=0) + _MARGIN * width
     cell = max(width / 4, float((high - low).max()) / _MOST_CELLS)
     columns, rows = (np.arange(count) + 0.5 for count in np.ceil((high - low) / cell))
     centers = low + cell * np.stack(np.meshgrid(columns, rows), -1).reshape(-1, 2)
-    dense = _kernels(centers, points, width) @ weights >= _threshold(points, weights, width, level)
+    density = _kernels(centers, points_m, width) @ weights
+    dense = density >= _threshold(points_m, weights, width, level)
     squares = shapely.box(*(centers[dense] - cell / 2).T, *(centers[dense] + cell / 2).T)
     union = shapely.union_all(squares, grid_size=cell / 1000)
     polygon = shapely.MultiPolygon([union] if union.geom_type == "Polygon" else union)
     return Region(polygon, level, cell)
 
 
-def _at(prediction: Prediction, agent: str, at_s: float) -> NDArray[np.float64]:
-    """Positions ``[K, 2]`` of an agent at a time."""
-    agent_row(prediction.agent_ids[prediction.valid], agent)
-    row = agent_row(prediction.agent_ids, agent)
-    step, last = at_s / prediction.dt_s - 1, prediction.steps - 1
-    span = f"a time from {prediction.dt_s} s to {prediction.steps * prediction.dt_s} s"
-    require(-1e-6 <= step <= last + 1e-6, "at_s", at_s, span)
-    before = min(max(int(step), 0), max(last - 1, 0))
-    share = min(max(step - before, 0.0), 1.0)
-    path = prediction.positions_m[:, row].astype(np.float64)
-    return (1 - share) * path[:, before] + share * path[:, min(before + 1, last)]
-
-
 def _kernel_width(points: NDArray[np.float64]) -> float:
-    """Standard deviation of the kernel: the median way to the sqrt(K)-th nearest sample.
+    """Standard deviation of the kernel: the median distance to the sqrt(K)-th nearest sample.
 
-    Unlike a rule by the variance it stays narrow where the samples go two ways.
+    Unlike a rule by the variance it stays narrow if the samples form two groups.
     """
-    ways = np.linalg.norm(points[:, None] - points, axis=-1)
+    distances = np.linalg.norm(points[:, None] - points, axis=-1)
     nearest = min(math.ceil(math.sqrt(len(points))), len(points) - 1)
-    return max(float(np.median(np.sort(ways, axis=1)[:, nearest])), _LEAST_WIDTH_M)
+    return max(float(np.median(np.sort(distances, axis=1)[:, nearest])), _LEAST_WIDTH_M)
 
 
 def _kernels(
@@ -118,8 +124,9 @@ def _threshold(
 ) -> float:
     """The density that ``level`` of the samples reach.
 
-    Each is judged by the others alone, lest few samples promise too much; one far from all others
-    by the part of its own kernel that holds the level.
+    The density at a sample is that of the other samples' kernels, because with few samples its own
+    kernel would make the region too small. A sample far from all others gets the part of its own
+    kernel that contains the level.
     """
     others = _kernels(points, points, width) @ weights - weights
     left = np.maximum(1 - weights, np.finfo(float).eps)
@@ -127,30 +134,40 @@ def _threshold(
     order = np.argsort(-density, kind="stable")
     reached = np.cumsum(weights[order]) >= level - 1e-9
     found = float(density[order[min(int(reached.argmax()) + 1, len(order) - 1)]])
-    # Samples nearer to each other than the narrowest kernel are one spot of the kernel's width.
+    # Samples closer together than the narrowest kernel form one spot of the kernel's width.
     return found if width > _LEAST_WIDTH_M else min(found, (1 - level) * float(density.max()))
 
 
-def time_to_entry(prediction: Prediction, area: Area) -> FirstTimes:
-    """When each agent is first inside an area; see `FirstTimes`.
+def first_entry(paths_m: NDArray[np.float64], area: Area) -> NDArray[np.float64]:
+    """When paths are first inside an area, in steps after their first step.
 
-    An agent that is inside at the first step enters at the first step.
+    A path that is inside at its first step enters at step 0.
+
+    Args:
+        paths_m: ``[K, A, T, 2]``.
+        area: In the frame of the paths.
+
+    Returns:
+        Steps, with fractions ``[K, A]``; infinite for paths that never enter.
     """
     shape = _polygon(area)
-    paths = _paths(prediction)
-    inside = shapely.intersects_xy(shape, paths[..., 0], paths[..., 1])
+    inside = shapely.intersects_xy(shape, paths_m[..., 0], paths_m[..., 1])
     at_step = np.where(inside.any(-1), inside.argmax(-1), np.inf)
     rings = shapely.get_parts(shapely.boundary(shape))
     edges = np.concatenate([_edges(shapely.get_coordinates(ring)) for ring in rings])
-    return _first_times(prediction, np.minimum(at_step, _first_crossing(paths, edges)))
+    return np.minimum(at_step, _first_crossing(paths_m, edges))
 
 
-def time_to_crossing(prediction: Prediction, line_m: ArrayLike) -> FirstTimes:
-    """When each agent first crosses a line ``[P, 2]``, from either side; see `FirstTimes`."""
+def first_crossing(paths_m: NDArray[np.float64], line_m: ArrayLike) -> NDArray[np.float64]:
+    """When paths ``[K, A, T, 2]`` first cross a line ``[P, 2]``, from either side.
+
+    Returns:
+        Steps after the first, with fractions ``[K, A]``; infinite for paths that never cross.
+    """
     line = np.asarray(line_m, np.float64)
     good = line.ndim == 2 and line.shape[1:] == (2,) and len(line) >= 2
     require(good and bool(np.isfinite(line).all()), "shape of line", list(line.shape), "[P, 2]")
-    return _first_times(prediction, _first_crossing(_paths(prediction), _edges(line)))
+    return _first_crossing(paths_m, _edges(line))
 
 
 def lane_area(lane_map: LaneMap, lane: str, width_m: float = 3.5) -> shapely.Polygon:
@@ -182,11 +199,6 @@ def _ring(points_m: ArrayLike) -> shapely.Polygon:
     good = ring.ndim == 2 and ring.shape[1:] == (2,) and len(ring) >= 3
     require(good, "shape of area", list(ring.shape), "a polygon or its ring [P, 2], P >= 3")
     return shapely.Polygon(ring)
-
-
-def _paths(prediction: Prediction) -> NDArray[np.float64]:
-    """Paths ``[K, A, T, 2]`` of the predicted agents."""
-    return prediction.positions_m[:, prediction.valid].astype(np.float64)
 
 
 def _edges(points_m: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -223,9 +235,3 @@ def _meeting(
 
 def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-
-
-def _first_times(prediction: Prediction, steps: NDArray[np.float64]) -> FirstTimes:
-    """Step 0 is one step after the prediction was made."""
-    first_s = (steps + 1) * prediction.dt_s
-    return FirstTimes(prediction.agent_ids[prediction.valid], first_s, prediction.weights)

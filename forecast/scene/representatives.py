@@ -1,62 +1,57 @@
-"""From many joint futures to few that stand for them."""
+"""A few joint futures that represent many."""
 
 from __future__ import annotations
-
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forecast.errors import require
 
-if TYPE_CHECKING:
-    from forecast.scene.prediction import Prediction
-
 _ROUNDS = 20
 
 
-def representatives(prediction: Prediction, k: int) -> Prediction:
-    """The k joint futures of a prediction that best stand for all, by k-medoids.
+def representatives(
+    paths_m: NDArray[np.float64], weights: NDArray[np.float64], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The k joint futures that represent all best, by k-medoids.
 
-    The distance of two joint futures is the mean squared distance of the predicted agents' paths.
-    Each future belongs to the nearest of the k, which carries the weight of all that do. The first
-    k are chosen greedily (as BUILD in Kaufman and Rousseeuw 1990), then each cluster's best member
-    takes over until nothing changes.
+    The distance of two joint futures is the mean squared distance of the agents' paths. Each future
+    belongs to the nearest of the k, whose new weight is the sum of its cluster's. The first k are
+    chosen greedily (as BUILD in Kaufman and Rousseeuw 1990). Then each cluster's best member
+    replaces the chosen one, until nothing changes.
 
-    Those chosen are samples as they were, not means, so every one is a joint future. Choosing
-    distorts the distribution: score the samples beside them.
+    The chosen futures are original samples, not means, so each is a joint future. Choosing distorts
+    the distribution: score the samples beside them.
 
     Args:
-        prediction: Many samples; 10 k are plenty.
-        k: Number of futures, 1 to the number of samples.
+        paths_m: Joint futures ``[K, A, T, 2]``; K of 10 k is enough.
+        weights: Probability of each ``[K]``.
+        k: Number of futures to choose, 1 to K.
 
     Returns:
-        The chosen futures by falling weight; everything else as it was.
+        Indices of the chosen futures by falling weight ``[k]``, and these weights ``[k]``.
 
     Raises:
         ForecastError: k is out of range.
     """
-    many = prediction.samples
+    many = len(paths_m)
     require(1 <= k <= many, "k", k, f"1 to {many} futures; draw more samples for more")
-    distance = _distances(prediction.positions_m[:, prediction.valid])
-    chosen = _greedy(distance, prediction.weights, k)
+    distance = _distances(paths_m)
+    chosen = _greedy(distance, weights, k)
     for _ in range(_ROUNDS):
-        better = _best_members(distance, prediction.weights, chosen)
+        better = _best_members(distance, weights, chosen)
         if np.array_equal(better, chosen):
             break
         chosen = better
-    weights = np.zeros(k)
-    np.add.at(weights, _owner(distance, chosen), prediction.weights)
-    order = np.argsort(-weights, kind="stable")
-    return replace(
-        prediction, positions_m=prediction.positions_m[chosen[order]], weights=weights[order]
-    )
+    total = np.zeros(k)
+    np.add.at(total, _owner(distance, chosen), weights)
+    order = np.argsort(-total, kind="stable")
+    return chosen[order], total[order]
 
 
-def _distances(futures: NDArray[np.float32]) -> NDArray[np.float64]:
+def _distances(paths_m: NDArray[np.float64]) -> NDArray[np.float64]:
     """Squared distance of every two joint futures ``[K, K]``, up to a factor."""
-    flat = futures.reshape(len(futures), -1).astype(np.float64)
+    flat = paths_m.reshape(len(paths_m), -1)
     flat = flat - flat.mean(axis=0)
     lengths = np.square(flat).sum(axis=1)
     return np.maximum(lengths[:, None] + lengths - 2 * flat @ flat.T, 0)
@@ -77,7 +72,7 @@ def _greedy(
 
 
 def _owner(distance: NDArray[np.float64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Which of the chosen futures each belongs to ``[K]``; a chosen one to itself."""
+    """The chosen future to which each future belongs ``[K]``; a chosen one belongs to itself."""
     owner = distance[chosen].argmin(axis=0)
     owner[chosen] = np.arange(len(chosen))
     return owner
@@ -86,7 +81,7 @@ def _owner(distance: NDArray[np.float64], chosen: NDArray[np.int64]) -> NDArray[
 def _best_members(
     distance: NDArray[np.float64], weights: NDArray[np.float64], chosen: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """The member of each cluster that is nearest to its others; the present one among equals."""
+    """The member of each cluster that is nearest to its others; in a tie the present one."""
     owner = _owner(distance, chosen)
     cost = np.where(owner[:, None] == owner, distance, 0) @ weights
     cost[chosen] -= 1e-9 * (1 + cost[chosen])

@@ -1,10 +1,10 @@
-"""`Scene`: what the world was, on one time grid, in metres around a local origin."""
+"""`Scene`: recorded traffic on one time grid, in metres around a local origin."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,8 +14,42 @@ from forecast.errors import ForecastError
 from forecast.scene.agents import TYPICAL_SIZE_M, AgentKind, Tracks
 from forecast.scene.lanes import LaneMap
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 _FLOAT32_REACH_M = 10_000.0
-"""Beyond this float32 resolves no better than 1 mm."""
+"""At larger coordinates the resolution of float32 is coarser than 1 mm."""
+
+
+class SceneDetails(TypedDict, total=False):
+    """What else `Scene.from_arrays` takes by keyword.
+
+    Attributes:
+        categories: The source's own categories ``[A]``; default: the kind's name.
+        origin_m: World position ``[2]`` the scene is stored around; default ``(0, 0)``. Give a
+            nearby one for positions of map scale: float32 loses millimetres beyond 10 km.
+        start_us: Time of the first step in microseconds; default 0.
+        id: Name of the scene; default ``"scene"``.
+        location: City or site.
+        description: Free text.
+    """
+
+    categories: Sequence[str] | None
+    origin_m: ArrayLike
+    start_us: int
+    id: str
+    location: str
+    description: str
+
+
+_DEFAULTS: SceneDetails = {
+    "categories": None,
+    "origin_m": (0.0, 0.0),
+    "start_us": 0,
+    "id": "scene",
+    "location": "",
+    "description": "",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,16 +59,16 @@ class Scene:
     Attributes:
         id: Name, unique within its source (nuScenes: ``scene-0103``).
         location: City or site; decides the map.
-        description: Free text of the source (weather, what happens).
+        description: Free text of the source (weather, events).
         dt_s: Length of a time step.
-        timestamps_us: Time of each step ``[T]``; steps the source did not record are interpolated.
+        timestamps_us: Time of each step ``[T]``; interpolated for steps without a record.
         tracks: All agents, the ego vehicle among them.
-        lane_map: The map, or None where the source has none.
+        lane_map: The map, or None if the source has none.
         origin_m: World position ``[2]`` (float64) of the scene's frame; axes are the world's.
-        frame_ids: The source's own name for each step ``[T]`` (nuScenes: sample tokens), ""
-            where it recorded nothing.
-        headings_recorded: Whether the source recorded headings; else they are those of the
-            movement so far, and a window takes them from its own steps alone.
+        frame_ids: The source's own name for each step ``[T]`` (nuScenes: sample tokens), "" for
+            steps without a record.
+        headings_recorded: Whether the source recorded headings. If not, they are derived from
+            the movement so far, and a window derives them again from its own steps only.
     """
 
     id: str
@@ -74,48 +108,54 @@ class Scene:
         headings_rad: ArrayLike | None = None,
         sizes_m: ArrayLike | None = None,
         agent_ids: Sequence[str] | None = None,
-        categories: Sequence[str] | None = None,
         lane_map: LaneMap | None = None,
-        origin_m: ArrayLike = (0.0, 0.0),
-        start_us: int = 0,
-        id: str = "scene",
-        location: str = "",
-        description: str = "",
+        **details: Unpack[SceneDetails],
     ) -> Scene:
         """Builds a scene from plain arrays, a planner's own for example.
 
         Args:
-            positions_m: World positions ``[A, T, 2]``; NaN means "not seen" if ``valid`` is absent.
+            positions_m: World positions ``[A, T, 2]``; without ``valid``, NaN marks steps at which
+                an agent was not observed.
             kinds: `AgentKind` of each agent ``[A]``.
             dt_s: Step length.
-            valid: Whether each agent was seen at each step ``[A, T]``.
-            headings_rad: Headings ``[A, T]``; default: direction of the last real movement.
+            valid: Whether each agent was observed at each step ``[A, T]``.
+            headings_rad: Headings ``[A, T]``; default: direction of the last actual movement.
             sizes_m: Length, width, height ``[A, 3]``; default: typical for the kind.
             agent_ids: Unique names ``[A]``; default ``"0", "1", …``.
-            categories: The source's own categories ``[A]``; default: the kind's name.
             lane_map: Map relative to ``origin_m``.
-            origin_m: World position the scene is stored around. Give a nearby one for positions
-                of map scale: float32 loses millimetres beyond 10 km.
-            start_us: Time of the first step in microseconds.
-            id: Name of the scene.
-            location: City or site.
-            description: Free text.
+            details: ``categories``, ``origin_m``, ``start_us``, ``id``, ``location`` and
+                ``description``; see `SceneDetails`.
 
         Raises:
             ForecastError: A shape, unit or value is wrong; the message says which.
+            TypeError: A keyword is unknown.
         """
+        unknown = sorted(details.keys() - _DEFAULTS.keys())
+        if unknown:
+            raise TypeError(f"Scene.from_arrays got an unexpected keyword argument '{unknown[0]}'")
+        given: SceneDetails = {**_DEFAULTS, **details}
+        name, origin = given["id"], np.asarray(given["origin_m"], np.float64)
         world = np.asarray(positions_m, np.float64)
         if world.ndim != 3 or world.shape[-1] != 2:
             raise ForecastError(f"positions_m has shape {list(world.shape)}; [A, T, 2] is needed")
         grid = world.shape[:2]
-        seen = ~np.isnan(world).any(-1) if valid is None else _given(id, "valid", valid, grid, bool)
-        origin = np.asarray(origin_m, np.float64)
-        local = _within_reach(id, np.where(seen[..., None], world - origin, 0.0))
-        tracks = _tracks(id, local, seen, kinds, headings_rad, sizes_m, agent_ids, categories)
-        stamps = start_us + np.round(np.arange(grid[1]) * dt_s * 1e6).astype(np.int64)
-        named = np.full(grid[1], "", np.str_)
-        known = headings_rad is not None
-        return cls(id, location, description, dt_s, stamps, tracks, lane_map, origin, named, known)
+        observed = ~np.isnan(world).any(-1) if valid is None else valid
+        seen = _given(name, "valid", observed, grid, bool)
+        local = _within_reach(name, np.where(seen[..., None], world - origin, 0.0))
+        tracks = _tracks(given, local, seen, kinds, headings_rad, sizes_m, agent_ids)
+        elapsed_us = np.round(np.arange(grid[1]) * dt_s * 1e6).astype(np.int64)
+        return cls(
+            id=name,
+            location=given["location"],
+            description=given["description"],
+            dt_s=dt_s,
+            timestamps_us=given["start_us"] + elapsed_us,
+            tracks=tracks,
+            lane_map=lane_map,
+            origin_m=origin,
+            frame_ids=np.full(grid[1], "", np.str_),
+            headings_recorded=headings_rad is not None,
+        )
 
     @property
     def steps(self) -> int:
@@ -128,7 +168,7 @@ class Scene:
         return int(self.timestamps_us[0])
 
     def between(self, start: int, stop: int) -> Scene:
-        """The scene's steps ``start <= t < stop``; what lies outside is not reachable from it."""
+        """The steps ``start <= t < stop`` of the scene; the other steps are not part of it."""
         return replace(
             self,
             tracks=self.tracks.between(start, stop),
@@ -137,29 +177,29 @@ class Scene:
         )
 
     def present(self, at: int) -> NDArray[np.int64]:
-        """Indices of the agents that can move and are seen at step ``at``."""
+        """Indices of the agents that can move and are observed at step ``at``."""
         tracks = self.tracks
         return np.flatnonzero(tracks.valid[:, at] & (tracks.kinds != AgentKind.STATIC))
 
 
 def _tracks(
-    scene: str,
+    given: SceneDetails,
     local_m: NDArray[np.float64],
     seen: NDArray[np.bool_],
     kinds: ArrayLike,
     headings_rad: ArrayLike | None,
     sizes_m: ArrayLike | None,
     agent_ids: Sequence[str] | None,
-    categories: Sequence[str] | None,
 ) -> Tracks:
     """Checks the arguments of `Scene.from_arrays` about agents and fills in their defaults."""
-    agents = len(seen)
+    scene, agents = given["id"], len(seen)
     names = [_kind(scene, kind) for kind in _given(scene, "kinds", kinds, (agents,), int).tolist()]
     if headings_rad is None:
         headings_rad = geometry.motion_headings(local_m, seen)
     headings = _given(scene, "headings_rad", headings_rad, seen.shape, np.float32)
     if sizes_m is None:
         sizes_m = np.reshape([TYPICAL_SIZE_M[kind] for kind in names], (agents, 3))
+    categories = given["categories"]
     words = [kind.name.lower() for kind in names] if categories is None else categories
     return Tracks(
         agent_ids=np.asarray(range(agents) if agent_ids is None else agent_ids, np.str_),

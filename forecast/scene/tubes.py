@@ -1,4 +1,4 @@
-"""`Tubes`: where each agent will be, step by step, with a stated probability."""
+"""`Tubes`: regions that contain each agent at each step with a stated probability."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _FEWEST_CORNERS = 3
 class Tubes:
     """One ellipse per agent, step and level: ``(x - centre)' shape^-1 (x - centre) <= scale^2``.
 
-    A tube speaks of one agent and one step at a time: of many steps at once, the truth stays
-    inside less often than the level says.
+    The level holds for one agent and one step. The truth stays inside at all steps together less
+    often than that.
 
     Attributes:
         centre_m: ``[A, T, 2]`` relative to the prediction's origin.
         shape_m2: Symmetric positive definite matrices ``[A, T, 2, 2]``.
         scale: Radii in units of the shape ``[A, T, Q]``, growing with the level.
         levels: Stated probabilities ``[Q]``, ascending.
-        valid: Who has a tube ``[A]``; the rows of the others mean nothing.
+        valid: Which agents have a tube ``[A]``; the rows of the others are undefined.
     """
 
     centre_m: NDArray[np.float64]
@@ -79,7 +79,7 @@ class Tubes:
         return np.where(self.valid[:, None, None], area, np.nan)
 
     def level_index(self, level: float) -> int:
-        """Place of a level among `levels`; raises `ForecastError` if it is none of them."""
+        """Index of a level in `levels`; raises `ForecastError` if it is not among them."""
         near = [i for i, known in enumerate(self.levels) if abs(known - level) < 1e-9]
         stated = ", ".join(f"{known:g}" for known in self.levels)
         require(bool(near), "level", level, f"one of {stated}")
@@ -88,7 +88,7 @@ class Tubes:
     def polygon(self, agent: int, step: int, level: float, points: int = 32) -> NDArray[np.float64]:
         """A polygon around one ellipse, for drawing and for planners.
 
-        It encloses the ellipse (its edges touch it), so it holds the truth no less often.
+        Its edges touch the ellipse from outside, so it contains the truth at least as often.
 
         Args:
             agent: Index of the agent.
@@ -100,7 +100,7 @@ class Tubes:
             Corners ``[P, 2]``, counter-clockwise, relative to the prediction's origin.
 
         Raises:
-            ForecastError: The agent has no tube, the level none, or there are too few corners.
+            ForecastError: The agent or the level has no tube, or there are too few corners.
         """
         require(points >= _FEWEST_CORNERS, "points", points, f"at least {_FEWEST_CORNERS}")
         require(bool(self.valid[agent]), f"the tube of agent {agent}", "not given", "a pedestrian")
@@ -122,7 +122,7 @@ class Tubes:
         )
 
     def _shape(self) -> NDArray[np.float64]:
-        """The shapes, with a unit circle for who has no tube."""
+        """The shapes, with a unit circle for agents without a tube."""
         return np.where(self.valid[:, None, None, None], self.shape_m2, np.eye(2))
 
 

@@ -1,4 +1,4 @@
-"""Scenes seen from another angle."""
+"""Rotates scenes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from forecast.scene.scene import Scene
 
 
 def turned(scene: Scene, angle_rad: float) -> Scene:
-    """The scene turned about its origin, map and all."""
+    """The scene, its map included, rotated about its origin."""
     angle = np.asarray(angle_rad)
     positions = geometry.rotate(scene.tracks.positions_m.astype(np.float64), angle)
     tracks = replace(

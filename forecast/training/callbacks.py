@@ -7,10 +7,10 @@ import pytorch_lightning as pl
 from matplotlib.figure import Figure
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from forecast.drawing import draw_window
 from forecast.graphs.datamodule import WindowDataset
 from forecast.inference import predict_window
 from forecast.training.module import ForecastModule
+from forecast.visualization.birds_eye import draw_window
 
 
 class BirdsEye(pl.Callback):

@@ -36,7 +36,7 @@ class GoesOn(Spy):
         super().__init__()
         self.drawn = []
 
-    def predict_rising(self, scene, at, *, samples, **arguments):
+    def predict_incremental(self, scene, at, *, samples, **arguments):
         for count in samples:
             self.drawn.append(count)
             yield Kalman().predict(scene, at, samples=count, **arguments)

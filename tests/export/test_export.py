@@ -14,18 +14,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forecast.export.programs import AXES, programs
+from forecast.models.kinematics import Motion
+from forecast.models.state import Context, Frame, Noise, Plan, State
 
 import forecast
 from forecast import ForecastError, export
 from forecast.export.folder import read
 from forecast.export.formats import Onnx, captured
-from forecast.export.programs import AXES, programs
 from forecast.graphs import MapKind
 from forecast.inference import Forecaster, Training
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
-from forecast.models.kinematics import Motion
 from forecast.models.noise import keyed_noise
-from forecast.models.state import Context, Frame, Noise, Plan, State
 from forecast.models.world_model import WorldModelConfig
 from forecast.scene import AgentKind
 from tests.scenes import street_scene

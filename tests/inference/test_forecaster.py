@@ -64,7 +64,7 @@ def test_inputs_stay_as_they_are(forecaster: Forecaster) -> None:
 def test_more_samples_go_on_where_fewer_stopped(forecaster: Forecaster) -> None:
     scene, counts = street_scene(), [3, 40]
     assert isinstance(forecaster, IncrementalPredictor)
-    rising = list(forecaster.predict_rising(scene, 10, samples=counts, seed=4))
+    rising = list(forecaster.predict_incremental(scene, 10, samples=counts, seed=4))
     for count, prediction in zip(counts, rising, strict=True):
         alone = forecaster.predict(scene, 10, samples=count, seed=4)
         for name in ("positions_m", "weights", "mode_m"):  # the same but for rounding

@@ -7,13 +7,13 @@ from threading import get_ident
 import numpy as np
 import pytest
 import torch
+from forecast.models.reactions import ReactionConfig
 from numpy.typing import NDArray
 
 from forecast import AgentKind, ForecastError, Scene
 from forecast.inference import Forecaster, windows
 from forecast.inference.plans import PlanWorlds
 from forecast.models import reactions, threads
-from forecast.models.reactions import ReactionConfig
 from forecast.planning import EgoState, Futures, candidates, rank
 from tests.scenes import street_scene
 

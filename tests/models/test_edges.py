@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from forecast.models.edges import Ends, Places, edges_in_range
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from forecast.models import edges, kernels
-from forecast.models.edges import Ends, Places, edges_in_range
 
 
 def candidates(sources: int, targets: int) -> Tensor:

@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
+from forecast.models.edges import Edges, Ends
+from forecast.models.encoder import Messages, encounter_features
 
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import GraphConfig, window_graph
-from forecast.models.edges import Edges, Ends
-from forecast.models.encoder import Messages, encounter_features
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.scene import AgentKind, Scene
 

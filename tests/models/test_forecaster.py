@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from forecast.models.encoder import Interaction
+from forecast.models.state import Plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import Batch
 
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import window_graph
-from forecast.models.encoder import Interaction
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.losses import LossConfig
 from forecast.models.noise import keyed_noise, window_noise
-from forecast.models.state import Plan
 from forecast.models.world_model import WorldModelConfig
 from forecast.scene import AgentKind, Scene
 from tests.scenes import mirrored, moved, street_scene

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from forecast.models.edges import in_machine_code
+from forecast.models.kinematics import pass_by
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba.core.dispatcher import Dispatcher
@@ -12,9 +14,7 @@ from torch import Tensor
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import GraphConfig, window_graph
 from forecast.models import edges, encoder, kernels, kinematics, reactions, runs, world_model
-from forecast.models.edges import in_machine_code
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
-from forecast.models.kinematics import pass_by
 from forecast.models.noise import keyed_noise
 from forecast.scene import Scene
 from tests.scenes import mirrored, street_scene

@@ -1,9 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-
 from forecast.models.kinematics import (
     Motion,
     drive,
@@ -14,6 +11,8 @@ from forecast.models.kinematics import (
     turn_towards,
     walk,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 EAST = torch.tensor([1.0, 0.0])
 LEFT = torch.tensor(1.0)

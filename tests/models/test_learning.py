@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from forecast.models.edges import SLACK_M, has_machine_code
+from forecast.models.kinematics import EAGERNESS, NO_WAY, ROUNDS, SOONEST, TINY, to_world
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import GraphConfig, window_graph
 from forecast.models import encoder, learning, world_model
-from forecast.models.edges import SLACK_M, has_machine_code
 from forecast.models.forecaster import PedestrianForecaster
-from forecast.models.kinematics import EAGERNESS, NO_WAY, ROUNDS, SOONEST, TINY, to_world
 from forecast.models.losses import LossConfig
 from forecast.models.noise import window_noise
 from tests.models.test_kernels import lively

@@ -2,17 +2,17 @@ import numpy as np
 import pytest
 
 from forecast import ForecastError
-from forecast.models.observed import Observed
+from forecast.models.observed import ObservedTracks
 from forecast.scene import AgentKind
 
 
 @pytest.fixture
-def seen() -> Observed:
+def seen() -> ObservedTracks:
     """Who walks, who was not seen one step before, who was not seen two steps before; a car."""
     x = np.array([[0, 1, 3], [0, 9, 3], [9, 1, 2], [0, 5, 10]], float)
     valid = np.array([[1, 1, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]], bool)
     kinds = np.array([AgentKind.PEDESTRIAN] * 3 + [AgentKind.VEHICLE], np.int8)
-    return Observed(np.stack([x, 0 * x], -1), valid, kinds, dt_s=0.5)
+    return ObservedTracks(np.stack([x, 0 * x], -1), valid, kinds, dt_s=0.5)
 
 
 def test_velocities_are_backward_differences_of_what_is_known(seen):
@@ -28,14 +28,14 @@ def test_constant_velocity_goes_on_or_stands(seen):
 
 
 def test_a_single_step_has_no_velocity(seen):
-    now = Observed(seen.positions_m[:, -1:], seen.valid[:, -1:], seen.kinds, seen.dt_s)
+    now = ObservedTracks(seen.positions_m[:, -1:], seen.valid[:, -1:], seen.kinds, seen.dt_s)
     assert np.isnan(now.velocity_mps()).all()
     assert now.constant_velocity_m(1)[3].tolist() == [[10, 0]]
 
 
 def test_select_and_people(seen):
-    assert seen.people.tolist() == [True, True, True, False]
-    assert seen.select(~seen.people).positions_m[0, -1].tolist() == [10, 0]
+    assert seen.pedestrians.tolist() == [True, True, True, False]
+    assert seen.select(~seen.pedestrians).positions_m[0, -1].tolist() == [10, 0]
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_select_and_people(seen):
 def test_broken_tracks_are_refused(shapes, message):
     positions, valid, kinds = shapes
     with pytest.raises(ForecastError, match=message):
-        Observed(np.zeros(positions), np.zeros(valid, bool), np.zeros(kinds, np.int8), 0.5)
+        ObservedTracks(np.zeros(positions), np.zeros(valid, bool), np.zeros(kinds, np.int8), 0.5)

@@ -33,7 +33,7 @@ def test_weights_count():
     assert rank(straight([5.0]), people, EGO).collision_probability == pytest.approx([0.1])
 
 
-def test_who_may_be_hit_makes_waiting_the_best_plan():
+def test_a_likely_contact_makes_waiting_the_best_plan():
     plans = straight([5.0, 0.0])
     dangerous, harmless = (rank(plans, crossing(share), EGO) for share in (0.5, 0.0))
     assert (dangerous.best, dangerous.safest) == (1, 1)
@@ -50,7 +50,7 @@ def test_a_lead_by_one_sample_in_twenty_is_not_real():
 
 
 def test_a_lead_is_measured_on_the_same_samples():
-    """Both plans meet the same luck; the difference is certain though each risk is not."""
+    """Both plans meet the same samples, so the difference is certain though each risk is not."""
     plans = straight([5.0, 5.0])
     plans[1, :, 1] -= 0.01
     ranking = rank(plans, crossing(0.5), EGO, cost=CostConfig(distance_ok_m=10))
@@ -68,9 +68,9 @@ def test_the_tail_looks_at_the_worst_samples():
     assert ranking.pet_tail_s[0] == 0
 
 
-def test_nobody_there_leaves_progress_and_comfort():
-    nobody = futures(np.zeros((3, 0, STEPS, 2)), np.zeros((0, 2)))
-    ranking = rank(straight([5.0, 4.0]), nobody, EGO)
+def test_without_agents_progress_and_comfort_decide():
+    empty = futures(np.zeros((3, 0, STEPS, 2)), np.zeros((0, 2)))
+    ranking = rank(straight([5.0, 4.0]), empty, EGO)
     assert ranking.order.tolist() == [0, 1]
     assert (ranking.risk == 0).all()
     assert np.isinf(ranking.distance_mean_m).all()
@@ -100,7 +100,7 @@ def test_comfort_by_hand():
     assert jerk == pytest.approx(0, abs=1e-9)
 
 
-def test_a_single_plan_leads_nobody():
+def test_a_single_plan_has_no_lead():
     ranking = rank(straight([5.0]), crossing(0.5), EGO)
     assert ranking.best_lead is None
     assert ranking.safest_lead is None

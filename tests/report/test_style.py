@@ -3,8 +3,8 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 
-from forecast.drawing import LIGHT
 from forecast.report.style import DARK, SERIES, draw_series, svg
+from forecast.visualization.birds_eye import LIGHT
 
 
 def line_chart(axes):

@@ -132,3 +132,8 @@ def test_a_broken_scene_is_refused(scene, change, message):
 def test_a_scene_without_a_step_is_refused(scene):
     with pytest.raises(ForecastError, match="scene: the scene has no time step; at least 1"):
         scene.between(1, 1)
+
+
+def test_from_arrays_refuses_a_keyword_that_it_does_not_know():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'name'"):
+        Scene.from_arrays(np.zeros((1, 3, 2)), [PERSON], 0.5, name="street")

@@ -1,4 +1,4 @@
-"""The Kalman floor: constant velocity with honest uncertainty."""
+"""The Kalman baseline: constant velocity with fitted uncertainty."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from forecast.models.baselines.past import Floats, Past
 from forecast.scene import Prediction, Scene
 
 _LEAST = np.array([1e-6, 1e-3, 1e-3])
-"""The least of each parameter that `Kalman.fit` considers: recorded positions resolve about 1 mm,
-and a filter that believes in less loses its covariance to rounding."""
+"""Lower limits of the parameters in `Kalman.fit`. Recorded positions resolve about 1 mm;
+with less noise the covariance is lost to rounding."""
 
 _FIT_TRACKS = 4096
-"""Tracks, evenly picked, that suffice to fit three parameters."""
+"""Number of evenly picked tracks; they suffice to fit three parameters."""
 
 
 @dataclass(frozen=True)
 class Kalman:
     """Constant-velocity Kalman filter with white-noise acceleration, x and y independent.
 
-    The filter runs through gaps. Futures are drawn from its joint predictive Gaussian over all
+    The filter predicts through gaps. Futures are drawn from its joint predictive Gaussian over all
     steps; the mode is its mean. Model: Bar-Shalom, Li, Kirubarajan, *Estimation with Applications
     to Tracking and Navigation*, 2001, section 6.2.2. The defaults are what `fit` finds, rounded,
     for the pedestrians of nuScenes' mini_train.
@@ -51,7 +51,7 @@ class Kalman:
 
     @classmethod
     def fit(cls, positions_m: NDArray[Any], valid: NDArray[np.bool_], dt_s: float) -> Kalman:
-        """The noise parameters of maximum likelihood, by Nelder-Mead on their logarithms.
+        """Maximum-likelihood noise parameters, by Nelder-Mead on their logarithms.
 
         Args:
             positions_m: Tracks ``[N, T, 2]``.
@@ -180,7 +180,7 @@ class Filter:
 def _correlated(factor: Floats, numbers: Floats) -> tuple[Floats, Floats]:
     """Both rows of lower factors ``[A or 1, 2, 2]`` times numbers ``[K, A, 2, 2]``.
 
-    NumPy's own products are slow on matrices of this size.
+    Written out, because NumPy's matrix product is slow for this size.
     """
     place = np.multiply(factor[:, 0, :1], numbers[:, :, 0])
     along = np.multiply(factor[:, 1, :1], numbers[:, :, 0])

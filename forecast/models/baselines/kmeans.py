@@ -1,4 +1,4 @@
-"""The k-means floor: the commonest departures from constant velocity."""
+"""The k-means baseline: the most frequent departures from constant velocity."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from forecast.scene import AgentKind, Prediction, Scene
 
 @dataclass(frozen=True, eq=False)
 class KMeansResiduals:
-    """The commonest ways in which pedestrians leave the constant-velocity path.
+    """The most frequent departures of pedestrians from the constant-velocity path.
 
-    Residuals over constant velocity, each in its agent's own frame (x along the last step, the
-    world's axes for who is almost still), are clustered with k-means. Every cluster centre is one
-    future, its weight the cluster's share. Joint future k gives centre k to every pedestrian;
-    other agents keep their velocity.
+    Residuals from constant velocity are clustered with k-means, each in its agent's frame: x along
+    the last step, or the world's axes if the agent is almost still. Every cluster centre is one
+    future, and its weight is the cluster's share. Joint future k gives centre k to every
+    pedestrian; other agents keep their velocity.
 
     Attributes:
         centres_m: Residuals in the agent's frame ``[K, T, 2]``.
@@ -50,7 +50,7 @@ class KMeansResiduals:
         k: int,
         seed: int = 0,
     ) -> KMeansResiduals:
-        """Clusters the residuals of windows with a whole future and a last step.
+        """Clusters the residuals of windows with a complete future and a last step.
 
         Args:
             positions_m: Windows ``[N, H + T, 2]``.
@@ -58,10 +58,10 @@ class KMeansResiduals:
             history_steps: H, at least 2.
             dt_s: Step length.
             k: Number of clusters K.
-            seed: Of k-means' starting points.
+            seed: Seed of the initial cluster centres.
 
         Raises:
-            ForecastError: ``history_steps`` is too small, or fewer than ``k`` whole windows.
+            ForecastError: ``history_steps`` is too small, or fewer than ``k`` complete windows.
         """
         if history_steps < 2:
             raise ForecastError(
@@ -91,7 +91,7 @@ class KMeansResiduals:
         seed: int = 0,
         ego_plan: NDArray[Any] | None = None,
     ) -> Prediction:
-        """K weighted futures, the largest cluster first, whatever ``samples`` says."""
+        """K weighted futures for any ``samples``, the largest cluster first."""
         past = Past.of(scene, at, horizon_s, samples)
         fitted = self.centres_m.shape[1]
         if past.steps > fitted or abs(past.dt_s - self.dt_s) > 1e-6:

@@ -1,4 +1,4 @@
-"""What a floor may look at, and constant velocity on top of it."""
+"""The observed past that baselines predict from, and constant velocity from it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from forecast.scene import AgentKind, Prediction, Scene
 Floats = NDArray[np.float64]
 
 ALMOST_STILL_MPS = 0.2
-"""A slower agent has no direction of motion worth turning a frame to."""
+"""Below this speed the direction of motion is mostly noise and defines no frame."""
 
 
 @dataclass(frozen=True, eq=False)
 class Past:
-    """What a floor may look at: the present agents' tracks up to and including step ``at``.
+    """What a baseline may use: the present agents' tracks up to and including step ``at``.
 
     Attributes:
         scene: The scene, for names and frame.
@@ -61,13 +61,13 @@ class Past:
         return self.scene.dt_s
 
     def last_step(self) -> Floats:
-        """Displacement of the last step ``[A, 2]``; 0 for who was not seen one step before."""
+        """Displacement of the last step ``[A, 2]``; 0 for agents not observed one step before."""
         if self.at == 0:
             return np.zeros((len(self.agents), 2))
         return np.where(self.valid[:, -2:-1], last_step(self.positions_m), 0.0)
 
     def constant_velocity(self) -> Floats:
-        """Everybody's path at the last step's velocity ``[A, T, 2]``."""
+        """Paths ``[A, T, 2]`` at the velocity of the last step."""
         return keep_going(self.positions_m[:, -1], self.last_step(), self.steps)
 
     def prediction(
@@ -79,7 +79,7 @@ class Past:
         mode: Floats | None = None,
         spread: Floats | None = None,
     ) -> Prediction:
-        """Packs futures ``[K, A, T, 2]``; the ego follows its plan where one is given."""
+        """Builds a prediction of futures ``[K, A, T, 2]``; the ego follows its plan, if given."""
         count = len(futures)
         if ego_plan is not None:
             ego = self.scene.tracks.kinds[self.agents] == AgentKind.EGO
@@ -120,6 +120,6 @@ def keep_going(now_m: Floats, step_m: Floats, steps: int) -> Floats:
 
 
 def motion_frame(step_m: Floats, dt_s: float) -> Floats:
-    """Direction of a step ``[A, 2]`` in radians ``[A]``; 0 for who is almost still."""
+    """Direction of a step ``[A, 2]`` in radians ``[A]``; 0 for agents that are almost still."""
     moving = np.hypot(step_m[:, 0], step_m[:, 1]) > ALMOST_STILL_MPS * dt_s
     return np.where(moving, np.arctan2(step_m[:, 1], step_m[:, 0]), 0.0)

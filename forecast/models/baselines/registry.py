@@ -1,4 +1,4 @@
-"""The floors by name."""
+"""The baselines by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from forecast.scene import Predictor
 
 
 class NamedPredictor(Predictor, Protocol):
-    """A predictor that has a name to be listed under."""
+    """A predictor with a name for tables."""
 
     @property
     def name(self) -> str:
@@ -27,7 +27,7 @@ class NamedPredictor(Predictor, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Pedestrian windows that a floor may learn from.
+    """Pedestrian windows that a baseline may be fitted on.
 
     Attributes:
         positions_m: ``[N, H + T, 2]``.
@@ -61,10 +61,10 @@ def _kmeans(examples: Examples | None, samples: int, seed: int) -> NamedPredicto
     )
 
 
-FLOORS: dict[str, Callable[[Examples | None, int, int], NamedPredictor]] = {
+BASELINES: dict[str, Callable[[Examples | None, int, int], NamedPredictor]] = {
     "stationary": lambda examples, samples, seed: Stationary(),
     "constant_velocity": lambda examples, samples, seed: ConstantVelocity(),
     "kalman": _kalman,
     "kmeans": _kmeans,
 }
-"""Makes each floor from examples (None: there are none), number of futures and seed."""
+"""Builds each baseline from examples (or None), number of futures and seed."""

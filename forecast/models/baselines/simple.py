@@ -1,4 +1,4 @@
-"""Floors that need no data: standing still and going on as before."""
+"""Baselines without parameters: standing still and constant velocity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from forecast.scene import Prediction, Scene
 
 @dataclass(frozen=True)
 class Stationary:
-    """Everybody stays where they are."""
+    """Every agent stays where it is."""
 
     name: ClassVar[str] = "stationary"
 
@@ -28,7 +28,7 @@ class Stationary:
         seed: int = 0,
         ego_plan: NDArray[Any] | None = None,
     ) -> Prediction:
-        """One future, whatever ``samples`` says; see `Predictor.predict`."""
+        """One future for any ``samples``; see `Predictor.predict`."""
         past = Past.of(scene, at, horizon_s, samples)
         futures = np.repeat(past.positions_m[:, -1:], past.steps, axis=1)
         return past.prediction(futures[None], ego_plan)
@@ -36,7 +36,7 @@ class Stationary:
 
 @dataclass(frozen=True)
 class ConstantVelocity:
-    """Everybody keeps the velocity of the last step; who has no previous step stands still."""
+    """Every agent keeps the velocity of its last step; without a previous step it stands still."""
 
     name: ClassVar[str] = "constant_velocity"
 
@@ -50,6 +50,6 @@ class ConstantVelocity:
         seed: int = 0,
         ego_plan: NDArray[Any] | None = None,
     ) -> Prediction:
-        """One future, whatever ``samples`` says; see `Predictor.predict`."""
+        """One future for any ``samples``; see `Predictor.predict`."""
         past = Past.of(scene, at, horizon_s, samples)
         return past.prediction(past.constant_velocity()[None], ego_plan)

@@ -1,6 +1,9 @@
-"""Metrics: pure functions of arrays, classes with state, and the registry of their names."""
+"""Metrics: pure functions of arrays and the registry of their names.
 
-from forecast.models.metrics.classes import PerAgentMean, ScoredMean, collection
+The classes with state are in `forecast.models.metrics.classes`. They are not imported here, so that
+the planner and the loss can use the functions without loading torchmetrics.
+"""
+
 from forecast.models.metrics.collision import ego_collision_rate, pairwise_collision_rate
 from forecast.models.metrics.criticality import (
     conflict_false,
@@ -15,6 +18,8 @@ from forecast.models.metrics.displacement import (
     brier_min_fde,
     displacement,
     fde,
+    jade,
+    jfde,
     min_ade,
     min_fde,
     miss_rate_final,
@@ -30,7 +35,6 @@ from forecast.models.metrics.distribution import (
     kde_nll,
     spread,
 )
-from forecast.models.metrics.joint import jade, jfde
 from forecast.models.metrics.map_compliance import on_road, on_road_share
 from forecast.models.metrics.registry import METRICS, MetricSpec, per_agent, spec
 from forecast.models.metrics.scored import Scored
@@ -41,12 +45,9 @@ __all__ = [
     "METRICS",
     "MIN_SPREAD_M",
     "MetricSpec",
-    "PerAgentMean",
     "Scored",
-    "ScoredMean",
     "ade",
     "brier_min_fde",
-    "collection",
     "conflict_false",
     "conflict_missed",
     "coverage",

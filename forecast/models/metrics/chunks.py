@@ -1,4 +1,4 @@
-"""Bounds the memory of functions that look at all pairs."""
+"""Limits the memory of functions of all pairs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 _VALUES_AT_ONCE = 400_000
-"""Intermediate values held at a time: 3 MB in float64, which caches hold."""
+"""Intermediate values held at a time: 3 MB in float64, which fits into a processor's cache."""
 
 
 def map_rows(function: Callable[[Tensor], Tensor], rows: Tensor, values_per_row: int) -> Tensor:

@@ -14,7 +14,7 @@ from forecast.models.metrics.scored import Scored
 
 
 class PerAgentMean(Metric):
-    """Mean of per-agent values; those that are NaN (cannot be computed) are not counted.
+    """Mean of per-agent values; NaN values (which could not be computed) are not counted.
 
     Attributes:
         total: Sum of the values so far.
@@ -56,8 +56,8 @@ class ScoredMean(PerAgentMean):
 def collection(names: Iterable[str] = METRICS, prefix: str | None = None) -> MetricCollection:
     """The named metrics, to be updated together with a `Scored`.
 
-    Compute groups are off: they would join metrics whose first batch happens to agree, such as
-    ``min_ade_5_m`` and ``min_ade_10_m``.
+    Compute groups are off: they would merge metrics that agree on the first batch by chance, such
+    as ``min_ade_5_m`` and ``min_ade_10_m``.
     """
     metrics: dict[str, Any] = {name: ScoredMean(name) for name in names}
     return MetricCollection(metrics, prefix=prefix, compute_groups=False)

@@ -1,8 +1,8 @@
-"""How often imagined pedestrians run into each other or into the ego vehicle.
+"""How often imagined pedestrians collide with each other or with the ego vehicle.
 
 Positions are joint futures ``[K, N, T, 2]``, weights ``[K]`` sum to 1. Motion between two steps is
-taken as linear; what happens before the first predicted step is not looked at. Each function
-returns one value per agent, so that means keep their counts.
+linear; collisions before the first predicted step are not counted. Each rate is one value per
+agent, so that means over agents can be formed later.
 """
 
 from __future__ import annotations
@@ -73,23 +73,34 @@ def ego_collision_rate(
     Returns:
         Share of the samples by weight in which they touch at any check ``[N]``.
     """
-    pose = interpolate_poses(ego.to(positions_m), substeps)
-    path = interpolate(positions_m, substeps)
-    local = geometry.to_frame(path, pose[:, :2], pose[:, 2])
-    outside = (local.abs() - local.new_tensor(ego_size_m) / 2).clamp_min(0)
-    hits = (torch.linalg.vector_norm(outside, dim=-1) <= radius_m).any(-1).to(positions_m)
+    poses = interpolate_poses(ego.to(positions_m), substeps)
+    apart = distance_from_box(interpolate(positions_m, substeps), poses, ego_size_m)
+    hits = (apart <= radius_m).any(-1).to(positions_m)
     return weights.to(hits) @ hits
 
 
+def distance_from_box(points_m: Tensor, poses: Tensor, size_m: tuple[float, float]) -> Tensor:
+    """Distance ``[...]`` of points ``[..., 2]`` from a box at poses ``[..., 3]``; 0 inside.
+
+    Args:
+        points_m: Points; they broadcast against the poses.
+        poses: Poses (x_m, y_m, heading_rad) of the box's centre.
+        size_m: Length and width of the box.
+    """
+    local = geometry.to_frame(points_m, poses[..., :2], poses[..., 2])
+    outside = (local.abs() - local.new_tensor(size_m) / 2).clamp_min(0)
+    return torch.linalg.vector_norm(outside, dim=-1)
+
+
 def interpolate_poses(poses: Tensor, substeps: int) -> Tensor:
-    """Fills poses ``[T, 3]`` (x_m, y_m, heading_rad) in linearly; turns take the short way."""
+    """Interpolates poses ``[T, 3]`` (x_m, y_m, heading_rad) linearly; turns take the short way."""
     turns = geometry.wrap_angle(poses[:, 2].diff())
     heading = torch.cat([poses[:1, 2], poses[:1, 2] + turns.cumsum(0)])
     return interpolate(torch.cat([poses[:, :2], heading[:, None]], -1), substeps)
 
 
 def interpolate(values: Tensor, substeps: int) -> Tensor:
-    """Fills ``[..., T, D]`` in linearly to ``[..., (T - 1) * substeps + 1, D]``."""
+    """Interpolates ``[..., T, D]`` linearly to ``[..., (T - 1) * substeps + 1, D]``."""
     share = torch.arange(substeps).to(values)[:, None] / substeps
     filled = values[..., :-1, None, :] + share * values.diff(dim=-2)[..., None, :]
     return torch.cat([filled.flatten(-3, -2), values[..., -1:, :]], dim=-2)

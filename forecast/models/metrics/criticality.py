@@ -1,4 +1,4 @@
-"""How near a pedestrian and the ego vehicle come, in time, and what an error costs the planner.
+"""Time to collision, post-encroachment time, and the cost of prediction errors to a planner.
 
 Positions are joint futures ``[K, N, T, 2]``, weights ``[K]`` sum to 1, the ego's real poses are
 ``[T, 3]`` (x_m, y_m, heading_rad) of its box's centre at the same steps. A pedestrian is a disc.
@@ -6,6 +6,8 @@ Positions are joint futures ``[K, N, T, 2]``, weights ``[K]`` sum to 1, the ego'
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forecast import geometry
-from forecast.models.metrics.collision import interpolate, interpolate_poses
+from forecast.models.machine_code import compiled, forget_older_code
+from forecast.models.metrics.collision import distance_from_box, interpolate, interpolate_poses
+from forecast.models.metrics.contact import encroachment, outside_box, turned, widened_box_entry
+
+forget_older_code(Path(__file__).parent)
 
 Floats = NDArray[np.float64]
 
@@ -25,13 +31,16 @@ CONFLICT_S = 3.0
 """A shorter post-encroachment time is a conflict."""
 
 BRAKING_MPS2 = (0.0, 0.5, 1.0, 2.0, 4.0, 6.0)
-"""The plans: the ego's real path, braked from its real speed by so much."""
+"""Decelerations of the plans: each is the ego's real path, braked from its real speed."""
 
 CONTACT_COST_M = 50.0
-"""A certain contact costs a plan as much as this progress lost."""
+"""Price of a certain contact, as metres of lost progress."""
 
 CLEARANCE_M = 1.0
-"""A plan that passes nearer than this begins to cost."""
+"""Below this distance passing a pedestrian has a price."""
+
+_NEVER_S = 1e6
+"""Collisions later than this are reported as never: the relative velocity is 0 up to rounding."""
 
 _EGO_SUBSTEPS, _WALKER_SUBSTEPS = 3, 2
 
@@ -44,7 +53,8 @@ def time_to_collision(
 ) -> NDArray[np.float64]:
     """Time until both would touch if they kept their velocities (Hayward, 1972).
 
-    The ego is its box, widened by a pedestrian's radius on every side.
+    The same definition as the planner's: `forecast.models.metrics.contact`. Here the ego is its
+    box widened by a pedestrian's radius on every side, so that its corners are square.
 
     Args:
         offset_m: Pedestrians relative to the centre of the ego ``[N, 2]``.
@@ -53,19 +63,25 @@ def time_to_collision(
         ego_size_m: Its length and width.
 
     Returns:
-        Seconds ``[N]``: 0 for who touches already, inf for who never will.
+        Seconds ``[N]``: 0 for pedestrians who touch the ego now, inf for those who never will.
     """
-    turn = np.asarray(-ego_heading_rad, np.float64)
-    place: Floats = geometry.rotate(np.asarray(offset_m, np.float64), turn)
-    speed: Floats = geometry.rotate(np.asarray(velocity_mps, np.float64), turn)
-    reach = np.array(ego_size_m) / 2 + RADIUS_M
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ends = np.stack([(-reach - place) / speed, (reach - place) / speed])  # [2, N, 2]
-    inside = np.abs(place) <= reach
-    still = speed == 0
-    enter = np.where(still, np.where(inside, -np.inf, np.inf), ends.min(0)).max(-1)
-    leave = np.where(still, np.where(inside, np.inf, -np.inf), ends.max(0)).min(-1)
-    return np.where((enter <= leave) & (leave >= 0), np.maximum(enter, 0), np.inf)
+    moves = np.concatenate([offset_m, velocity_mps], axis=-1, dtype=np.float64)
+    half_x, half_y = (side / 2 for side in ego_size_m)
+    found = _entries(moves, float(ego_heading_rad), half_x, half_y, RADIUS_M)
+    return np.where(found < _NEVER_S, found, np.inf)
+
+
+@compiled
+def _entries(
+    moves: Floats, heading_rad: float, half_x: float, half_y: float, radius: float
+) -> Floats:
+    """When points ``[N, 4]`` (x, y, dx, dy) enter the widened box of that heading ``[N]``."""
+    cos, sin = math.cos(heading_rad), math.sin(heading_rad)
+    found = np.empty(len(moves))
+    for n in range(len(moves)):
+        move = turned((moves[n, 0], moves[n, 1], moves[n, 2], moves[n, 3]), cos, sin)
+        found[n] = widened_box_entry(move, half_x, half_y, radius)
+    return found
 
 
 def post_encroachment_time(
@@ -74,9 +90,11 @@ def post_encroachment_time(
     """Least time between a pedestrian and the ego being at the same place.
 
     After Allen, Shin and Cooper, "Analysis of Traffic Conflicts and Collisions", TRR 667, 1978:
-    the time between one leaving a place and the other coming to it. Here the place is where the
-    ego's box touches the pedestrian's disc on their paths, each filled in linearly between steps;
-    the result is a multiple of ``dt_s / 6``.
+    the time between one leaving a place and the other coming to it. The same definition as the
+    planner's: `forecast.models.metrics.contact`. Here both paths are sampled, interpolated linearly
+    between steps, and every two instants at which box and disc would touch are compared; the
+    result is a multiple of ``dt_s / 6``. The planner sweeps whole steps instead, which is exact in
+    time and fast enough for a thousand plans.
 
     Returns:
         Seconds ``[K, N]``: 0 for a collision, inf where the paths do not meet.
@@ -87,11 +105,37 @@ def post_encroachment_time(
     if not near.any():
         return found
     path = interpolate(positions_m[:, near], _WALKER_SUBSTEPS)  # [K, n, W, 2]
-    gap = _clearance(path[..., None, :], poses, ego_size_m)  # [K, n, W, S]
-    walker_s = torch.arange(path.shape[-2]).to(gap) * dt_s / _WALKER_SUBSTEPS
-    ego_s = torch.arange(len(poses)).to(gap) * dt_s / _EGO_SUBSTEPS
-    apart = (walker_s[:, None] - ego_s).abs()
-    found[:, near] = torch.where(gap <= 0, apart, torch.inf).amin((-1, -2))
+    times = (
+        np.arange(path.shape[-2]) * dt_s / _WALKER_SUBSTEPS,
+        np.arange(len(poses)) * dt_s / _EGO_SUBSTEPS,
+    )
+    half_size = (ego_size_m[0] / 2, ego_size_m[1] / 2)
+    paths, ego_path = (value.double().cpu().numpy() for value in (path.flatten(0, 1), poses))
+    gaps = _least_encroachment(paths, ego_path, times, half_size, RADIUS_M)
+    found[:, near] = torch.as_tensor(gaps).view(path.shape[:2]).to(found)
+    return found
+
+
+@compiled
+def _least_encroachment(
+    paths: Floats,
+    poses: Floats,
+    times: tuple[Floats, Floats],
+    half_size: tuple[float, float],
+    radius: float,
+) -> Floats:
+    """Least encroachment ``[M]`` of paths ``[M, W, 2]`` and poses ``[S, 3]`` with their times."""
+    (walker_s, ego_s), (half_x, half_y) = times, half_size
+    found = np.full(len(paths), np.inf)
+    for s in range(len(poses)):
+        cos, sin = math.cos(poses[s, 2]), math.sin(poses[s, 2])
+        for m in range(len(paths)):
+            for w in range(paths.shape[1]):
+                x, y = paths[m, w, 0] - poses[s, 0], paths[m, w, 1] - poses[s, 1]
+                apart = outside_box(cos * x + sin * y, cos * y - sin * x, half_x, half_y)
+                if apart <= radius:  # sampled: the ego covers the place at this instant alone
+                    gap = encroachment(walker_s[w], ego_s[s], ego_s[s])
+                    found[m] = min(found[m], gap)
     return found
 
 
@@ -104,7 +148,7 @@ def conflict_missed(pet_s: Tensor, weights: Tensor, true_pet_s: Tensor) -> Tenso
         true_pet_s: Those of the recorded world ``[N]``.
 
     Returns:
-        ``[N]``; NaN for who had no conflict: a time of at most `CONFLICT_S`.
+        ``[N]``; NaN for pedestrians without a conflict: a time of at most `CONFLICT_S`.
     """
     predicted = weights.to(pet_s) @ (pet_s <= CONFLICT_S).to(pet_s)
     return torch.where(true_pet_s <= CONFLICT_S, 1 - predicted, torch.nan)
@@ -124,13 +168,15 @@ def plan_regret(
     ego_size_m: tuple[float, float],
     dt_s: float,
 ) -> Tensor:
-    """What it costs to choose a plan by the prediction of one pedestrian instead of the truth.
+    """Cost of choosing a plan by the prediction of one pedestrian instead of the truth.
 
-    The plans are the ego's real path, braked by `BRAKING_MPS2`. A plan costs the progress it
-    loses in metres, and `CONTACT_COST_M` times the expected nearness: 1 for a contact, falling to
-    0 at a clearance of `CLEARANCE_M`. The regret is the true cost of the plan that the prediction
-    favours less that of the best plan; after Philion, Kar and Fidler, "Learning to Evaluate
-    Perception Models Using Planner-Centric Metrics", CVPR 2020.
+    The plans are the ego's real path, braked by `BRAKING_MPS2`. The cost of a plan is the progress
+    it loses in metres, plus `CONTACT_COST_M` times the expected nearness, which is 1 for a contact
+    and falls to 0 at a clearance of `CLEARANCE_M`. The regret is the true cost of the plan that is
+    best by the prediction, less the true cost of the truly best plan.
+
+    Source: Philion, Kar and Fidler, "Learning to Evaluate Perception Models Using Planner-Centric
+    Metrics", CVPR 2020.
 
     Returns:
         Metres of progress ``[N]``, at least 0; each pedestrian on its own.
@@ -144,7 +190,7 @@ def plan_regret(
 def planner_weight(
     truth_m: Tensor, ego: Tensor, ego_size_m: tuple[float, float], dt_s: float
 ) -> Tensor:
-    """How much the best plan's cost depends on a pedestrian: how much an error there matters.
+    """How much the best plan's cost depends on a pedestrian, that is how much an error matters.
 
     The largest change of the least cost (see `plan_regret`) when the pedestrian's future is
     shifted by 1 m along either axis of the ego's first pose. The idea of weighting errors by the
@@ -152,7 +198,7 @@ def planner_weight(
     Prediction and Detection Evaluation", IV 2022.
 
     Returns:
-        Metres of progress per metre of shift ``[N]``; 0 for who is of no concern.
+        Metres of progress per metre of shift ``[N]``; 0 for pedestrians without influence.
     """
     plans, lost = braked_plans(ego.to(truth_m), dt_s)
     ways = truth_m.new_tensor([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
@@ -205,7 +251,8 @@ def _plan_costs(
     costs = lost_m.expand(positions_m.shape[1], -1).clone()
     near = _near(positions_m, plans.flatten(0, 1), ego_size_m, RADIUS_M + CLEARANCE_M)
     if near.any():
-        gap = _clearance(positions_m[:, near, None], plans, ego_size_m)  # [K, n, P, T]
+        gap = distance_from_box(positions_m[:, near, None], plans, ego_size_m) - RADIUS_M
+        # [K, n, P, T]
         nearness = (1 - gap / CLEARANCE_M).clamp(0, 1).amax(-1)
         costs[near] += CONTACT_COST_M * torch.einsum("k,knp->np", weights.to(nearness), nearness)
     return costs
@@ -214,17 +261,7 @@ def _plan_costs(
 def _near(
     positions_m: Tensor, poses: Tensor, ego_size_m: tuple[float, float], reach_m: float
 ) -> Tensor:
-    """Who ``[N]`` may come within reach of the ego: a quick look at the box around its path."""
+    """Which agents ``[N]`` may come within reach of the ego, by the box around its path."""
     margin = float(np.hypot(*ego_size_m)) / 2 + reach_m
     low, high = poses[:, :2].amin(0) - margin, poses[:, :2].amax(0) + margin
     return ((positions_m >= low) & (positions_m <= high)).all(-1).any(-1).any(0)
-
-
-def _clearance(points_m: Tensor, poses: Tensor, ego_size_m: tuple[float, float]) -> Tensor:
-    """Distance ``[...]`` of discs at points ``[..., 2]`` from the ego's box at poses ``[..., 3]``.
-
-    Not above 0 where they touch.
-    """
-    local = geometry.to_frame(points_m, poses[..., :2], poses[..., 2])
-    outside = (local.abs() - local.new_tensor(ego_size_m) / 2).clamp_min(0)
-    return torch.linalg.vector_norm(outside, dim=-1) - RADIUS_M

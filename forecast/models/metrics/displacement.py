@@ -1,7 +1,7 @@
-"""Displacement errors of single forecasts and of the best of several.
+"""Displacement errors of single forecasts, of the best of several, and of the best joint future.
 
 Samples are ``[K, N, T, 2]`` joint futures of N agents, truth is ``[N, T, 2]``, weights are ``[K]``
-and sum to 1. Every function returns one value per agent ``[N]``.
+and sum to 1. Every function returns one value per agent ``[N]``, but for `jade` and `jfde`.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def min_ade(samples_m: Tensor, truth_m: Tensor, k: int, weights: Tensor | None =
     Args:
         samples_m: ``[K, N, T, 2]``.
         truth_m: ``[N, T, 2]``.
-        k: How many samples count: those of highest weight, ties in the order of the samples, so
-            the first k of equally weighted draws.
+        k: Number of samples that count: those of highest weight, ties in the order of the
+            samples, so the first k of equally weighted draws.
         weights: ``[K]``; None for equal ones.
 
     Returns:
@@ -82,8 +82,8 @@ def best_of(error: Tensor, k: int, weights: Tensor | None) -> Tensor:
 def miss_rate_final(samples_m: Tensor, truth_m: Tensor, threshold_m: float = 2.0) -> Tensor:
     """Whether every sample ends more than ``threshold_m`` from the truth: 1 or 0 ``[N]``.
 
-    The nuScenes challenge's MissRateTopK looks at the largest displacement over all steps
-    instead; the Argoverse and Waymo definitions look at the final one, as here.
+    The MissRateTopK of the nuScenes challenge uses the largest displacement over all steps
+    instead; the Argoverse and Waymo definitions use the final one, as here.
     """
     return (fde(samples_m, truth_m).amin(0) > threshold_m).to(samples_m.dtype)
 
@@ -100,17 +100,17 @@ def miss_rate_waymo(
 
     A sample is near if it is off by no more than the lateral and the longitudinal threshold, in
     the frame of the truth at that step. At 3, 5 and 8 s they are 1, 1.8, 3 m and twice that; these
-    lie on a line, which gives those of other times. Slower than 1.4 m/s at the origin they are
-    halved, faster than 11 m/s they hold in full, linearly between. Waymo Open Dataset, motion
+    lie on a line, which gives those of other times. Slower than 1.4 m/s at prediction time they
+    are halved, faster than 11 m/s they hold in full, linearly between. Waymo Open Dataset, motion
     metrics: Ettinger et al., ICCV 2021, section 4 and its supplement.
 
     Args:
         samples_m: ``[K, N, T, 2]``.
         truth_m: ``[N, T, 2]``.
         headings_rad: True headings ``[N, T]``.
-        speed_mps: True speeds at the origin ``[N]``.
-        step: The step to look at.
-        time_s: Its time after the origin, more than 0.5 s.
+        speed_mps: True speeds at prediction time ``[N]``.
+        step: Index of the step.
+        time_s: Its time after the prediction time, more than 0.5 s.
 
     Returns:
         ``[N]``.
@@ -129,3 +129,30 @@ def brier_min_fde(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor
     """
     best = fde(samples_m, truth_m).min(0)
     return best.values + (1 - weights.to(samples_m)[best.indices]) ** 2
+
+
+def jade(
+    samples_m: Tensor, truth_m: Tensor, k: int | None = None, weights: Tensor | None = None
+) -> Tensor:
+    """Joint ADE: minimum over the samples of the agents' mean `ade`.
+
+    One sample is chosen for all agents of a scene together: Weng et al., "Joint Metrics Matter",
+    ICCV 2023.
+
+    Args:
+        samples_m: Joint futures of one scene ``[K, N, T, 2]``.
+        truth_m: ``[N, T, 2]``.
+        k: Number of samples that count, the most probable ones as in `min_ade`; None for all.
+        weights: ``[K]``; None for equal ones.
+
+    Returns:
+        Metres, a scalar; NaN without agents and if there are fewer than k samples.
+    """
+    return best_of(ade(samples_m, truth_m).mean(-1), k or len(samples_m), weights)
+
+
+def jfde(
+    samples_m: Tensor, truth_m: Tensor, k: int | None = None, weights: Tensor | None = None
+) -> Tensor:
+    """Joint FDE: minimum over the samples of the agents' mean `fde`; see `jade`."""
+    return best_of(fde(samples_m, truth_m).mean(-1), k or len(samples_m), weights)

@@ -1,7 +1,7 @@
 """How well weighted samples describe the distribution of the truth.
 
 Samples are ``[K, N, T, 2]``, truth is ``[N, T, 2]``, weights are ``[K]`` and sum to 1. Every agent
-and step is judged on its own (marginally). Densities are computed in float64.
+and step is scored separately (marginally). Densities are computed in float64.
 """
 
 from __future__ import annotations
@@ -23,21 +23,64 @@ MIN_SPREAD_M = 1e-4
 """Samples with a smaller standard deviation in any direction have no density."""
 
 
-def energy_score(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor:
-    """Energy score ``E|X - y| - 1/2 E|X - X'|`` of each step, averaged over the steps.
+def sample_energy_score(
+    samples: Tensor,
+    truth: Tensor,
+    norm: Callable[[Tensor], Tensor],
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Energy score ``E|X - y| - 1/2 E|X - X'|``, estimated from samples; the one definition of it.
 
-    A strictly proper score (Gneiting and Raftery, JASA 2007). Equally weighted samples are taken
-    as draws and get its fair form (Ferro, QJRMS 2014): ``E|X - X'|`` is the mean over the K(K-1)
-    pairs of different samples, so that the expectation does not depend on K. Futures of unequal
-    weights are taken as the whole distribution, all pairs count. For a single sample it is the
-    `ade`.
+    The metric `energy_score` and the training loss differ only in the norm of a difference: of the
+    positions at one step, or of whole trajectories. With a norm the score is strictly proper
+    (Gneiting and Raftery, JASA 2007): its expectation is least for the true distribution.
+
+    Args:
+        samples: ``[K, ...]``.
+        truth: ``[...]``.
+        norm: Maps differences ``[M, ...]`` to their lengths ``[M, ...]``, with fewer axes.
+        weights: Probabilities ``[K]`` of the whole distribution, then all pairs count. None: the
+            samples are equally likely draws, which give the unbiased (fair) form (Ferro, QJRMS
+            2014): ``E|X - X'|`` is the mean over the K(K-1) pairs of different samples, so that
+            the expectation of the score does not depend on K.
+
+    Returns:
+        Scores in the shape of one length; for a single sample its distance from the truth.
+    """
+    error = norm(samples - truth)
+    if len(samples) < 2:
+        return error[0]
+    first, second = torch.triu_indices(len(samples), len(samples), offset=1, device=samples.device)
+    between = norm(samples[first] - samples[second])  # [K (K - 1) / 2, ...]
+    if weights is None:
+        return error.mean(0) - between.mean(0) / 2
+    # Each unordered pair stands for two ordered ones; pairs of a sample with itself are 0.
+    both = weights[first] * weights[second]
+    return torch.tensordot(weights, error, 1) - torch.tensordot(both, between, 1)
+
+
+def energy_score(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor:
+    """`sample_energy_score` of the position at each step, averaged over the steps.
+
+    Equally weighted samples are taken as draws, samples of unequal weights as the whole
+    distribution. For a single sample the score is the `ade`.
 
     Returns:
         Metres ``[N]``.
     """
-    weights = weights.to(samples_m)
-    error = torch.einsum("k,knt->nt", weights, displacement(samples_m, truth_m))
-    return (error - _pair_distance(samples_m, weights) / 2).mean(-1)
+    given = None if _are_draws(weights) else weights.to(samples_m)
+
+    def score(points: Tensor) -> Tensor:  # [R, K + 1, 2], the truth last, -> [R]
+        samples, truth = points[:, :-1].transpose(0, 1).contiguous(), points[:, -1]
+        return sample_energy_score(samples, truth, _length, given)
+
+    return _per_step(score, torch.cat([samples_m, truth_m[None]])).mean(-1)
+
+
+def _length(vectors: Tensor) -> Tensor:
+    """Euclidean length over the last axis, of size 2; faster than `torch.linalg.vector_norm`."""
+    x, y = vectors.unbind(-1)
+    return (x.square() + y.square()).sqrt()
 
 
 def spread(samples_m: Tensor, weights: Tensor) -> Tensor:
@@ -55,25 +98,13 @@ def spread(samples_m: Tensor, weights: Tensor) -> Tensor:
         return torch.full_like(samples_m[0, ..., 0], NAN)
     weights = weights.to(samples_m)
     squares = displacement(samples_m, sample_mean(samples_m, weights)).square()
-    return (torch.einsum("k,knt->nt", weights, squares) / _different(weights)).sqrt()
+    unbiased = 1 - 1 / len(weights) if _are_draws(weights) else 1.0
+    return (torch.einsum("k,knt->nt", weights, squares) / unbiased).sqrt()
 
 
-def _different(weights: Tensor) -> float:
-    """Chance that two of K equal draws are different ones; 1 for samples of unequal weights."""
-    draws = len(weights) > 1 and bool((weights - weights.mean()).abs().max() < 1e-6)
-    return 1 - 1 / len(weights) if draws else 1.0
-
-
-def _pair_distance(samples_m: Tensor, weights: Tensor) -> Tensor:
-    """Mean distance of two samples ``[N, T]``, of two different ones if their weights are equal."""
-    pairs = torch.outer(weights, weights)
-    different = _different(weights)
-
-    def mean(points: Tensor) -> Tensor:  # [R, K, 2] -> [R]
-        exact = "donot_use_mm_for_euclid_dist"
-        return (torch.cdist(points, points, compute_mode=exact) * pairs).sum((-1, -2)) / different
-
-    return _per_step(mean, samples_m)
+def _are_draws(weights: Tensor) -> bool:
+    """Whether the weights are equal, so that the samples are taken as independent draws."""
+    return bool((weights - weights.mean()).abs().max() < 1e-6)
 
 
 def kde_nll(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor:
@@ -101,13 +132,13 @@ def kde_nll(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor:
 def credibility(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor:
     """Smallest nominal level whose highest-density region contains the truth.
 
-    The truth joins the samples as one more point, and each of these K + 1 points gets the kernel
-    density (one common bandwidth, Scott's factor) that the others give it. If the truth is
-    exchangeable with the samples, as for a calibrated sampler, its rank r among the densities,
-    highest first from 0, is uniform on 0..K whatever the distribution and K, because all points
-    are treated alike. The truth's slot of levels is then ``[r, r + 1] / (K + 1)``.
+    The truth is added to the samples as one more point. Each of these K + 1 points gets the kernel
+    density of the others there (one common bandwidth, Scott's factor). If the truth is exchangeable
+    with the samples, as for a calibrated sampler, its rank r among the densities, counted from 0
+    for the highest, is uniform on 0..K for any distribution and K, because all points are treated
+    alike. The truth's slot of levels is then ``[r, r + 1] / (K + 1)``.
 
-    For unequal weights a sample counts by its weight and the truth like one of
+    For unequal weights a sample counts by its weight, and the truth counts like one of
     ``n_eff = 1 / sum(weights^2)`` samples; uniformity is then approximate.
 
     Returns:

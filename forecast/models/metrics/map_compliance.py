@@ -1,4 +1,4 @@
-"""How much of a prediction lies where pedestrians do not belong."""
+"""Share of a prediction that lies on the road, outside crosswalks and walkways."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from forecast.errors import ForecastError
 from forecast.scene import LaneMap, Polygons
 
 LAYERS = ("crosswalks", "walkways", "drivable_area")
-"""The parts of a map that say what the ground is; where several overlap, the first counts."""
+"""The parts of a map that classify the ground; where several overlap, the first counts."""
 
 
 def on_road_share(
@@ -27,8 +27,8 @@ def on_road_share(
         lane_map: The map, or None.
 
     Returns:
-        Share over samples (by weight) and steps ``[N]``; NaN where the map lacks any of `LAYERS`:
-        who crosses on a crosswalk that is not drawn is not on the road.
+        Share over samples (by weight) and steps ``[N]``; NaN if the map lacks any of `LAYERS`,
+        because a crosswalk that is not mapped would count as road.
     """
     if lane_map is None or any(len(getattr(lane_map, layer)) == 0 for layer in LAYERS):
         return np.full(positions_m.shape[1], np.nan)
@@ -46,7 +46,7 @@ def on_road(points_m: NDArray[Any], lane_map: LaneMap) -> NDArray[np.bool_]:
         ``[...]``; points outside the drivable area are not on the road.
     """
     road = np.asarray(inside(points_m, lane_map, "drivable_area"))
-    there = np.asarray(points_m)[road]  # few people are, and areas of many corners take time
+    there = np.asarray(points_m)[road]  # few points are, and polygons with many corners are slow
     walkable = inside(there, lane_map, "crosswalks") | inside(there, lane_map, "walkways")
     road[road] = ~walkable
     return road
@@ -60,7 +60,7 @@ def inside(points_m: NDArray[Any], lane_map: LaneMap, part: str) -> NDArray[np.b
 
 @lru_cache(maxsize=12)
 def _area(lane_map: LaneMap, part: str) -> Any:
-    """Prepared union of the polygons of a part; the windows of a scene share its map."""
+    """Prepared union of the polygons of a part; cached, as all windows of a scene share its map."""
     union = shapely.union_all(_shapes(part, getattr(lane_map, part)))
     shapely.prepare(union)
     return union

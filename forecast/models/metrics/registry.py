@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from forecast.errors import ForecastError
-from forecast.models.metrics import displacement as d
 from forecast.models.metrics.collision import ego_collision_rate, pairwise_collision_rate
 from forecast.models.metrics.criticality import (
     CONFLICT_S,
@@ -22,8 +21,20 @@ from forecast.models.metrics.criticality import (
     conflict_missed,
     plan_regret,
 )
+from forecast.models.metrics.displacement import (
+    NAN,
+    ade,
+    brier_min_fde,
+    fde,
+    jade,
+    jfde,
+    min_ade,
+    min_fde,
+    miss_rate_final,
+    miss_rate_waymo,
+    sample_mean,
+)
 from forecast.models.metrics.distribution import coverage, energy_score, kde_nll
-from forecast.models.metrics.joint import jade, jfde
 from forecast.models.metrics.map_compliance import on_road_share
 from forecast.models.metrics.scored import Scored
 from forecast.models.metrics.tubes import tube_areas, tube_coverage
@@ -32,10 +43,10 @@ _PERCENT = (50, 80, 90, 95)
 """Levels of the regions and tubes whose coverage is a metric."""
 
 _BEST_OF = (5, 10, 20)
-"""How many samples the best is looked for among."""
+"""Numbers of samples that the best is chosen from."""
 
 _EGO_CHECK_S = 0.1
-"""Collisions with the ego vehicle are looked for at least this often."""
+"""Longest time between two checks for collisions with the ego vehicle."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,7 @@ class MetricSpec:
         function: Values per scored agent ``[N]``, NaN where it cannot be computed.
         unit: Unit of the values, "1" for shares, "m2" for square metres.
         definition: One line for the report.
-        target: The value to reach, where that is not the lowest possible one.
+        target: The ideal value, if that is not the lowest possible one.
     """
 
     function: Callable[[Scored], Tensor]
@@ -56,16 +67,16 @@ class MetricSpec:
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether less is always better; false for what should meet its ``target``."""
+        """Whether lower is always better; false for metrics with a ``target``."""
         return self.target is None
 
 
 def _min_ade(scored: Scored, k: int) -> Tensor:
-    return d.min_ade(scored.samples_m, scored.truth_m, k, scored.weights)
+    return min_ade(scored.samples_m, scored.truth_m, k, scored.weights)
 
 
 def _min_fde(scored: Scored, k: int) -> Tensor:
-    return d.min_fde(scored.samples_m, scored.truth_m, k, scored.weights)
+    return min_fde(scored.samples_m, scored.truth_m, k, scored.weights)
 
 
 def _joint_ade(scored: Scored, k: int | None = None) -> Tensor:
@@ -77,7 +88,7 @@ def _joint_fde(scored: Scored, k: int | None = None) -> Tensor:
 
 
 def _mean_path(scored: Scored) -> Tensor:
-    return d.sample_mean(scored.samples_m, scored.weights)
+    return sample_mean(scored.samples_m, scored.weights)
 
 
 def _coverage(scored: Scored, level: float) -> Tensor:
@@ -98,7 +109,7 @@ def _to_each_agent(scored: Scored, of_scene: Tensor) -> Tensor:
 
 def _ego_collision(scored: Scored) -> Tensor:
     if scored.ego is None or scored.ego_size_m is None:
-        return torch.full_like(scored.truth_m[:, 0, 0], d.NAN)
+        return torch.full_like(scored.truth_m[:, 0, 0], NAN)
     return ego_collision_rate(
         scored.samples_m,
         scored.weights,
@@ -109,26 +120,26 @@ def _ego_collision(scored: Scored) -> Tensor:
 
 
 def _miss_waymo(scored: Scored, time_s: float | None) -> Tensor:
-    """At a time, or at the last step; NaN where that is no step or the truth has no headings."""
+    """At a time, or at the last step; NaN if there is no such step or no true headings."""
     steps = scored.truth_m.shape[1]
     step = steps if time_s is None else round(time_s / scored.dt_s)
     time = step * scored.dt_s
     headings, speed = scored.headings_rad, scored.speed_mps
     on_grid = time_s is None or abs(time - time_s) < 1e-6
     if headings is None or speed is None or not (on_grid and step <= steps and time > 0.5):
-        return torch.full_like(scored.truth_m[:, 0, 0], d.NAN)
-    return d.miss_rate_waymo(scored.samples_m, scored.truth_m, headings, speed, step - 1, time)
+        return torch.full_like(scored.truth_m[:, 0, 0], NAN)
+    return miss_rate_waymo(scored.samples_m, scored.truth_m, headings, speed, step - 1, time)
 
 
 def _conflict(function: Callable[[Tensor, Tensor, Tensor], Tensor], scored: Scored) -> Tensor:
     if scored.ego is None:
-        return torch.full_like(scored.truth_m[:, 0, 0], d.NAN)
+        return torch.full_like(scored.truth_m[:, 0, 0], NAN)
     return function(scored.encroachment_s, scored.weights, scored.true_encroachment_s)
 
 
 def _plan_regret(scored: Scored) -> Tensor:
     if scored.ego is None or scored.ego_size_m is None:
-        return torch.full_like(scored.truth_m[:, 0, 0], d.NAN)
+        return torch.full_like(scored.truth_m[:, 0, 0], NAN)
     futures = scored.samples_m, scored.weights, scored.truth_m
     return plan_regret(*futures, scored.ego, scored.ego_size_m, scored.dt_s)
 
@@ -142,20 +153,20 @@ def _on_road_share(scored: Scored) -> Tensor:
 def _single() -> dict[str, MetricSpec]:
     return {
         "top1_ade_m": MetricSpec(
-            lambda s: d.ade(s.mode_m, s.truth_m),
+            lambda s: ade(s.mode_m, s.truth_m),
             "m",
             "ADE of top-1, the predictor's single best guess",
         ),
         "top1_fde_m": MetricSpec(
-            lambda s: d.fde(s.mode_m, s.truth_m),
+            lambda s: fde(s.mode_m, s.truth_m),
             "m",
             "FDE of top-1, the predictor's single best guess",
         ),
         "mean_ade_m": MetricSpec(
-            lambda s: d.ade(_mean_path(s), s.truth_m), "m", "ADE of the samples' weighted mean"
+            lambda s: ade(_mean_path(s), s.truth_m), "m", "ADE of the samples' weighted mean"
         ),
         "mean_fde_m": MetricSpec(
-            lambda s: d.fde(_mean_path(s), s.truth_m), "m", "FDE of the samples' weighted mean"
+            lambda s: fde(_mean_path(s), s.truth_m), "m", "FDE of the samples' weighted mean"
         ),
     }
 
@@ -190,12 +201,12 @@ def _best_of_k() -> dict[str, MetricSpec]:
 def _of_all_samples() -> dict[str, MetricSpec]:
     return {
         "miss_rate_final_2m": MetricSpec(
-            lambda s: d.miss_rate_final(s.samples_m, s.truth_m, threshold_m=2.0),
+            lambda s: miss_rate_final(s.samples_m, s.truth_m, threshold_m=2.0),
             "1",
             "share of agents whose samples all end more than 2 m from the truth",
         ),
         "brier_min_fde_m": MetricSpec(
-            lambda s: d.brier_min_fde(s.samples_m, s.truth_m, s.weights),
+            lambda s: brier_min_fde(s.samples_m, s.truth_m, s.weights),
             "m",
             "lowest FDE of all samples plus (1 - its weight)^2",
         ),
@@ -283,13 +294,13 @@ def _criticality() -> dict[str, MetricSpec]:
             partial(_conflict, conflict_missed),
             "1",
             f"probability of no predicted encroachment on the ego's real path within "
-            f"{CONFLICT_S:g} s, for who really had one",
+            f"{CONFLICT_S:g} s, for pedestrians who really had one",
         ),
         "conflict_false": MetricSpec(
             partial(_conflict, conflict_false),
             "1",
             f"probability of a predicted encroachment on the ego's real path within "
-            f"{CONFLICT_S:g} s, for who really had none",
+            f"{CONFLICT_S:g} s, for pedestrians who really had none",
         ),
         "plan_regret_m": MetricSpec(
             _plan_regret,
@@ -311,7 +322,7 @@ METRICS: Mapping[str, MetricSpec] = MappingProxyType(
 """Every metric by its name."""
 
 TUBE_METRICS = tuple(_tubes())
-"""The metrics that are defined for calibrated predictors alone."""
+"""The metrics that are defined for calibrated predictors only."""
 
 
 def spec(name: str) -> MetricSpec:

@@ -1,4 +1,4 @@
-"""`Scored`: all that a metric may see of one prediction and its outcome."""
+"""`Scored`: one prediction and its outcome, the input of every metric."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from forecast.scene import LaneMap, Prediction, Tubes
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """The prediction for the scored agents of one window, and what then happened.
+    """The prediction for the scored agents of one window, and the ground truth.
 
     Everything is in one frame, that of the map.
 
@@ -26,14 +26,14 @@ class Scored:
         samples_m: Joint futures ``[K, N, T, 2]``.
         weights: Probability of each sample ``[K]``, summing to 1.
         mode_m: The predictor's single best guess ``[N, T, 2]``.
-        truth_m: What happened ``[N, T, 2]``; scored agents have a complete future.
+        truth_m: Ground truth ``[N, T, 2]``; scored agents have a complete future.
         dt_s: Step length.
         ego: Poses of the ego vehicle's centre ``[T, 3]`` (x_m, y_m, heading_rad), or None.
         ego_size_m: Its length and width; needed with ``ego``.
         lane_map: The map, or None.
         tubes: The agents' calibrated tubes, or None.
         headings_rad: True headings ``[N, T]``, or None.
-        speed_mps: True speeds at the origin ``[N]``, or None.
+        speed_mps: True speeds at prediction time ``[N]``, or None.
     """
 
     samples_m: Tensor
@@ -110,7 +110,7 @@ class Scored:
             ego_size_m: Its length and width.
             lane_map: The map in the same frame.
             headings_rad: True headings ``[N, T]``.
-            speed_mps: True speeds at the origin ``[N]``.
+            speed_mps: True speeds at prediction time ``[N]``.
         """
 
         def optional(values: NDArray[Any] | None) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""How often calibrated tubes hold the truth, and how large they are."""
+"""How often calibrated tubes contain the truth, and how large they are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def tube_coverage(tubes: Tubes | None, truth_m: Tensor, level: float) -> Tensor:
 
     Args:
         tubes: Of the N scored agents, or None.
-        truth_m: What happened ``[N, T, 2]``.
+        truth_m: Ground truth ``[N, T, 2]``.
         level: One of the tubes' levels.
 
     Returns:
@@ -32,7 +32,7 @@ def tube_areas(tubes: Tubes | None, truth_m: Tensor, level: float) -> Tensor:
 
     Args:
         tubes: Of the N scored agents, or None.
-        truth_m: What happened ``[N, T, 2]``; only its shape and type count.
+        truth_m: Ground truth ``[N, T, 2]``; only its shape and type are used.
         level: One of the tubes' levels.
 
     Returns:

@@ -9,13 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from forecast.drawing import LIGHT
 from forecast.evaluation.numbers import number
 from forecast.evaluation.result import CALIBRATION_LEVELS, TUBE_LEVELS, EvaluationResult
 from forecast.evaluation.writers import per_step
 from forecast.report.section import Cell, Figure, Section, Table, Text
 from forecast.report.style import draw_series, svg
 from forecast.report.times import shown_steps
+from forecast.visualization.birds_eye import LIGHT
 
 _SHOWN = [CALIBRATION_LEVELS.index(level) for level in TUBE_LEVELS]
 

@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from forecast.drawing import draw_window
 from forecast.evaluation.result import EvaluationResult, Picture
 from forecast.report.section import Figure, Gallery, Section
 from forecast.report.style import svg
+from forecast.visualization.birds_eye import draw_window
 
 _GROUPS = {
     "typical": (

@@ -7,7 +7,8 @@ import torch
 from torch import distributed, multiprocessing
 
 from forecast.errors import ForecastError
-from forecast.models.metrics import METRICS, PerAgentMean, Scored, ScoredMean, collection, per_agent
+from forecast.models.metrics import METRICS, Scored, per_agent
+from forecast.models.metrics.classes import PerAgentMean, ScoredMean, collection
 
 
 def _scored(seed, agents, samples=20):

@@ -59,7 +59,7 @@ def test_samples_count_by_weight_and_never_mix():
 
 
 @pytest.mark.parametrize("agents", [0, 1])
-def test_nobody_to_meet(agents):
+def test_a_lone_agent_has_no_collisions(agents):
     result = pairwise_collision_rate(torch.zeros(3, agents, 2, 2), torch.full((3,), 1 / 3))
     assert result.tolist() == [0.0] * agents
 

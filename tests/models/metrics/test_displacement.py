@@ -13,6 +13,8 @@ from forecast.models.metrics import (
     brier_min_fde,
     displacement,
     fde,
+    jade,
+    jfde,
     min_ade,
     min_fde,
     miss_rate_final,
@@ -202,3 +204,45 @@ class TestWaymoMissRate:
             samples, torch.zeros(1, 1, 2), torch.zeros(1, 1), torch.ones(1), 0, 3.0
         )
         assert found.item() == 0
+
+
+def test_the_joint_error_chooses_one_sample_for_all_agents():
+    truth = torch.zeros(2, 1, 2)
+    samples = torch.tensor(
+        [[[[1.0, 0.0]], [[9.0, 0.0]]], [[[9.0, 0.0]], [[2.0, 0.0]]], [[[4.0, 0.0]], [[4.0, 0.0]]]]
+    )
+    assert jade(samples, truth).item() == 4
+    assert jfde(samples, truth).item() == 4
+    assert jade(samples[:2], truth).item() == 5
+
+
+def test_the_joint_error_is_over_the_k_most_probable_samples():
+    truth = torch.zeros(2, 1, 2)
+    samples = torch.tensor([1.0, 2.0, 3.0])[:, None, None, None] * torch.tensor([1.0, 0.0])
+    samples = samples.expand(3, 2, 1, 2)
+    weights = torch.tensor([0.2, 0.3, 0.5])
+    for function in (jade, jfde):
+        assert function(samples, truth, 2).item() == 1
+        assert function(samples, truth, 1, weights).item() == 3
+        assert function(samples, truth, 2, weights).item() == 2
+        assert function(samples, truth, 3, weights) == function(samples, truth)
+        assert function(samples, truth, 4).isnan()
+
+
+@given(seed=st.integers(0, 99))
+@settings(max_examples=20)
+def test_the_joint_error_agrees_with_a_loop_and_is_never_below_the_marginal_one(seed):
+    samples, truth = _random(seed, samples=7, agents=5, steps=4)[:2]
+    assert torch.isclose(jade(samples, truth), min(ade(one, truth).mean() for one in samples))
+    assert torch.isclose(jfde(samples, truth), min(fde(one, truth).mean() for one in samples))
+    assert jade(samples, truth) >= min_ade(samples, truth, 7).mean()
+    assert jfde(samples, truth) >= min_fde(samples, truth, 7).mean()
+
+
+def test_shuffling_the_samples_of_one_agent_changes_the_joint_error_only():
+    truth = torch.zeros(2, 3, 2)
+    samples = torch.arange(4.0)[:, None, None, None].expand(4, 2, 3, 2).clone()
+    shuffled = torch.stack([samples[:, 0], samples[[3, 2, 1, 0], 1]], 1)
+    assert torch.equal(min_ade(samples, truth, 4), min_ade(shuffled, truth, 4))
+    assert jade(samples, truth) == 0
+    assert jade(shuffled, truth) > 1

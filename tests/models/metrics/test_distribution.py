@@ -20,6 +20,7 @@ from forecast.models.metrics import (
     sample_mean,
     spread,
 )
+from forecast.models.metrics.distribution import sample_energy_score
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 
@@ -63,6 +64,31 @@ def test_spread_is_the_error_of_the_mean_where_the_truth_is_one_more_draw():
 
 
 # Energy score
+
+
+def test_the_score_of_trajectories_is_that_of_their_norm():
+    """With a norm of whole trajectories the samples are points of a higher dimension."""
+    samples, truth, _ = _random(5)
+
+    def norm(difference):
+        return difference.flatten(-2).norm(dim=-1)
+
+    error = sum(norm(sample - truth) for sample in samples) / 6
+    pairs = [norm(samples[i] - samples[j]) for i in range(6) for j in range(6) if i != j]
+    expected = error - sum(pairs) / 30 / 2
+    torch.testing.assert_close(sample_energy_score(samples, truth, norm), expected)
+    equal = sample_energy_score(samples, truth, norm, _equal(6))
+    torch.testing.assert_close(equal, error - sum(pairs) / 36 / 2)
+
+
+def test_the_energy_score_has_a_gradient():
+    samples, truth, _ = _random(6)
+
+    def norm(difference):
+        return (difference.square().sum(-1) + 1e-8).sqrt()
+
+    samples.requires_grad_()
+    assert torch.autograd.gradcheck(lambda s: sample_energy_score(s, truth, norm), samples)
 
 
 def test_energy_score_by_hand():

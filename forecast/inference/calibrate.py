@@ -1,0 +1,157 @@
+"""Fits tubes and the OOD detector on scenes that the model was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.datasets.progress import with_progress
+from forecast.datasets.store import SceneStore
+from forecast.datasets.windows import WindowSpec, origins, window, window_seed
+from forecast.errors import ForecastError
+from forecast.inference.forecaster import Forecaster, load
+from forecast.inference.weights import Source
+from forecast.inference.windows import observed, predict_window
+from forecast.models.calibration.conformal import CalibrationScores, fit_tubes
+from forecast.models.calibration.ood import features, fit_ood
+
+SAMPLES = 20
+"""Number of futures that tubes are calibrated for: the default number of a prediction."""
+
+_NAMES_SHOWN = 3
+
+
+def calibrate_weights(
+    *, weights: Path, store: Path, split: str, out: Path, seed: int = 0
+) -> Forecaster:
+    """Writes calibrated weights and prints a summary; the command ``forecast calibrate``.
+
+    Args:
+        weights: A weights file.
+        store: A store of scenes.
+        split: A split of the store: scenes that the model was not trained on.
+        out: The safetensors file to write.
+        seed: Seed of the samples.
+
+    Raises:
+        ForecastError: An argument is wrong, or a scene cannot be used; no file is written then.
+    """
+    if out.suffix != ".safetensors":
+        raise ForecastError(f"--out {out}: a name that ends in .safetensors is needed")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ForecastError(f"--out {out}: {error.strerror}; give a file to write") from None
+    forecaster = calibrated(load(weights), SceneStore.open(store), split, seed=seed)
+    forecaster.save(out)
+    print(summary(forecaster))
+    return forecaster
+
+
+def calibrated(
+    forecaster: Forecaster, store: SceneStore, split: str, *, samples: int = SAMPLES, seed: int = 0
+) -> Forecaster:
+    """The same model with tubes and OOD detector fitted on a split.
+
+    Every pedestrian observed at a step counts, with every known step of the horizon. Pedestrians
+    who leave the view early or have just appeared are included, because planners ask about them.
+
+    Args:
+        forecaster: A trained model; an earlier calibration is replaced.
+        store: Where the scenes are.
+        split: A split of the store, ``all``, or a file of scene names.
+        samples: Number of futures that the tubes are computed from.
+        seed: Seed of the samples.
+
+    Raises:
+        ForecastError: The model was trained on a scene of the split, or not with the store's step
+            length, or there are too few windows.
+    """
+    names = store.scenes_of(split)
+    _refuse_learnt(forecaster, store, split, names)
+    training = forecaster.training
+    forecaster.check_step(f"{store.path}", store.dt_s)
+    spec = WindowSpec(
+        training.history_steps, training.horizon_steps, min_history_steps=1, full_future=False
+    )
+    scenes = with_progress(names, len(names), f"calibrate {forecaster.name}")
+    windows = [
+        each for name in scenes for each in _windows(forecaster, store, name, spec, samples, seed)
+    ]
+    if not windows:
+        raise ForecastError(f"{store.path}: split '{split}': it has no pedestrians; choose another")
+    found = np.concatenate([values for _, values in windows])
+    ood = fit_ood(found)
+    scores = CalibrationScores.joined(scores for scores, _ in windows).with_ood(ood.is_ood(found))
+    times_s = store.dt_s * np.arange(1, spec.horizon_steps + 1)
+    fitted = replace(
+        training,
+        calibrated_on={str(store.path): Source(store.fingerprint, names)},
+        calibration=fit_tubes(scores, times_s, samples),
+        ood=ood,
+    )
+    return Forecaster(forecaster.model, fitted, forecaster.name)
+
+
+def _refuse_learnt(forecaster: Forecaster, store: SceneStore, split: str, names: list[str]) -> None:
+    learnt = [
+        name
+        for source in forecaster.training.learnt_from.values()
+        if source.fingerprint == store.fingerprint
+        for name in source.scenes
+    ]
+    known = store.known_from(names, learnt)
+    if known:
+        shown = ", ".join(known[:_NAMES_SHOWN]) + (", …" if len(known) > _NAMES_SHOWN else "")
+        raise ForecastError(
+            f"{store.path}: split '{split}': the model learnt from {len(known)} of its "
+            f"{len(names)} scenes ({shown}); calibrate on scenes it has not seen"
+        )
+
+
+def _windows(
+    forecaster: Forecaster, store: SceneStore, name: str, spec: WindowSpec, samples: int, seed: int
+) -> Iterator[tuple[CalibrationScores, NDArray[np.float64]]]:
+    """CalibrationScores and features of the scored pedestrians of each window of one scene."""
+    scene = store[name]
+    found = origins(scene, spec)
+    for at in found.steps.tolist():
+        cut = window(scene, at, spec, found.scored[:, at])
+        futures = predict_window(
+            forecaster.model,
+            cut,
+            scene.origin_m,
+            samples=samples,
+            seed=window_seed(seed, name, at),
+        ).positions_m
+        scored, seen = cut.scored, observed(cut)
+        truth = np.where(cut.future_valid[scored, :, None], cut.future_m[scored], np.nan)
+        scores = CalibrationScores.of(futures[:, scored], seen.select(scored), truth, name)
+        yield scores, features(seen)[scored]
+
+
+def summary(forecaster: Forecaster) -> str:
+    """A few lines about a calibration; "" for weights without one."""
+    tubes, ood = forecaster.training.calibration, forecaster.training.ood
+    if tubes is None or ood is None:
+        return ""
+    pooled = [name for name, radii in tubes.groups.items() if radii.pooled]
+    across = zip(tubes.levels, tubes.across_scenes, tubes.made_at, strict=False)
+    measured = ", ".join(
+        f"{level:.0%} tubes hold {share:.1%}, so fitted at {made_at:.1%}"
+        for level, share, made_at in across
+    )
+    return "\n".join(
+        [
+            f"calibrated on {ood.windows} windows of a pedestrian in {tubes.scenes} scenes, "
+            f"up to {tubes.times_s[-1]:g} s",
+            f"in scenes left out: {measured or 'too few scenes to tell, so fitted as stated'}",
+            f"too few windows of their own, so pooled: {', '.join(pooled) or 'no group'}",
+            f"constant velocity above an OOD score of {ood.threshold:.2f}, "
+            f"the {ood.quantile:.1%} quantile",
+        ]
+    )

@@ -1,0 +1,67 @@
+"""Adds calibrated tubes to a prediction, and a fallback for pedestrians out of distribution."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.models.calibration.conformal import Calibration
+from forecast.models.calibration.ood import OODModel, features
+from forecast.models.observed import ObservedTracks
+from forecast.scene import Prediction
+
+
+def with_fallback(
+    prediction: Prediction,
+    seen: ObservedTracks,
+    samples: int,
+    calibration: Calibration | None,
+    ood_model: OODModel | None,
+) -> Prediction:
+    """Replaces the futures of OOD pedestrians by constant velocity and adds tubes.
+
+    All samples of a replaced pedestrian are equal. Only the tube expresses their uncertainty, and
+    its coverage is not guaranteed.
+
+    Args:
+        prediction: Equally likely samples, at least as many as the tubes need.
+        seen: The past of its agents.
+        samples: Number of samples to return, at most the number given.
+        calibration: Fitted tubes; None to add none.
+        ood_model: Fitted OOD detector; None for no fallback.
+    """
+    ood = ood_mask(seen, ood_model)
+    drawn = prediction.positions_m
+    futures, mode = drawn[:samples], prediction.mode_m
+    if ood is not None and ood.any():
+        futures = at_constant_velocity(futures, seen, ood)
+        mode = None if mode is None else at_constant_velocity(mode, seen, ood)
+    return replace(
+        prediction,
+        positions_m=futures,
+        weights=np.full(samples, 1 / samples),
+        mode_m=mode,
+        tubes=None if calibration is None else calibration.tubes(drawn, seen, ood),
+        fallback=ood,
+    )
+
+
+def ood_mask(seen: ObservedTracks, ood_model: OODModel | None) -> NDArray[np.bool_] | None:
+    """Which agents are pedestrians whose past is out of distribution ``[A]``.
+
+    None if there is no fitted detector.
+    """
+    if ood_model is None:
+        return None
+    ood: NDArray[np.bool_] = seen.pedestrians & ood_model.is_ood(features(seen))
+    return ood
+
+
+def at_constant_velocity(
+    paths_m: NDArray[np.float32], seen: ObservedTracks, replaced: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Paths ``[..., A, T, 2]`` in which some agents ``[A]`` keep their present velocity."""
+    straight = seen.constant_velocity_m(paths_m.shape[-2]).astype(np.float32)
+    return np.where(replaced[:, None, None], straight, paths_m)

@@ -1,0 +1,151 @@
+"""Out-of-distribution (OOD) detection: is a pedestrian's past like those of the calibration data?
+
+The OOD score of a past is the Mahalanobis distance of six features from their mean on the
+calibration windows, in their covariance there. Lee et al., NeurIPS 2018, do the same with the
+activations of hidden layers; features of the observation are used here so that a high score can be
+explained. The step length is not a feature: a model refuses step lengths it was not trained with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.errors import require
+from forecast.models.observed import ObservedTracks
+
+Floats = NDArray[np.float64]
+
+QUANTILE = 0.995
+"""Share of the calibration windows that count as in distribution."""
+
+_NEIGHBOUR_M = 5.0
+_TURNS_FROM_MPS = 0.5
+"""Below this speed a turn is mostly annotation noise, so it counts as 0."""
+_LEAST_SPREAD = {
+    "speed_mps": 0.1,
+    "acceleration_mps2": 0.1,
+    "turning_radps": 0.1,
+    "highest_speed_mps": 0.1,
+    "log_neighbours": 0.2,
+    "seen_s": 0.5,
+}
+"""The features, and the smallest relevant difference in each."""
+
+FEATURES = tuple(_LEAST_SPREAD)
+"""Names of the features."""
+
+
+def features(seen: ObservedTracks) -> Floats:
+    """Features of each agent's past; unknown ones are 0.
+
+    Returns:
+        ``[A, D]``, in the order of `FEATURES`: present speed; size of the last change of velocity
+        per second; last change of the direction of motion per second, 0 if one of the two steps is
+        too slow; highest speed in the history; ``log(1 + n)`` of the n other pedestrians within
+        5 m; time since the first observed step.
+    """
+    velocity = seen.velocities_mps()  # [A, H - 1, 2]
+    speed = np.hypot(velocity[..., 0], velocity[..., 1])
+    latest, before = _last(velocity, 1), _last(velocity, 2)
+    columns = [
+        _last(speed, 1),
+        np.hypot(*(latest - before).T) / seen.dt_s,
+        _turn(before, latest) / seen.dt_s,
+        np.nanmax(speed, axis=1, initial=0.0),
+        np.log1p(_neighbours(seen)),
+        (seen.valid.shape[1] - 1 - seen.valid.argmax(axis=1)) * seen.dt_s,
+    ]
+    return np.nan_to_num(np.stack(columns, axis=-1))
+
+
+def _last(values: Floats, back: int) -> Floats:
+    """The ``back``-th value from the end along axis 1; NaN where the history is shorter."""
+    if values.shape[1] < back:
+        return np.full_like(values, np.nan, shape=(len(values), *values.shape[2:]))
+    return values[:, -back]
+
+
+def _turn(before: Floats, after: Floats) -> Floats:
+    """Absolute angle between velocities ``[A, 2]``; 0 where one is too slow to have a direction."""
+    cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
+    angle = np.abs(np.arctan2(cross, (before * after).sum(axis=-1)))
+    moving = np.minimum(np.hypot(*before.T), np.hypot(*after.T)) > _TURNS_FROM_MPS
+    return np.where(moving, angle, 0.0)
+
+
+def _neighbours(seen: ObservedTracks) -> Floats:
+    """Number of other pedestrians near each agent ``[A]``."""
+    here = seen.positions_m[:, -1]
+    near = np.linalg.norm(here[:, None] - here, axis=-1) < _NEIGHBOUR_M
+    np.fill_diagonal(near, False)
+    return (near & seen.pedestrians).sum(axis=1).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class OODModel:
+    """A fitted OOD detector, as plain values that a weights file stores.
+
+    Attributes:
+        names: The features ``[D]``.
+        mean: Their means ``[D]``.
+        covariance: Their covariance ``[D][D]``, plus the smallest relevant spread.
+        quantile: Share of the calibration windows at or below the threshold.
+        threshold: Highest score that counts as in distribution.
+        windows: Number of calibration windows.
+    """
+
+    names: list[str]
+    mean: list[float]
+    covariance: list[list[float]]
+    quantile: float
+    threshold: float
+    windows: int
+
+    def __post_init__(self) -> None:
+        """Checks that the features are those of this version; raises `ForecastError`."""
+        require(self.names == list(FEATURES), "features", self.names, f"{list(FEATURES)}")
+        sizes = [len(self.mean), *map(len, self.covariance)]
+        right = sizes == [len(FEATURES)] * (len(FEATURES) + 1)
+        require(right, "size of mean and covariance", sizes, f"{len(FEATURES)} each")
+
+    def score(self, found: Floats) -> Floats:
+        """OOD scores ``[A]`` of features ``[A, D]``: standard deviations from the mean."""
+        offset = found - np.array(self.mean)
+        return np.sqrt(np.einsum("ad,de,ae->a", offset, self._precision, offset))
+
+    @cached_property
+    def _precision(self) -> Floats:
+        """Inverse of the covariance.
+
+        It is cached because the threads of the linear algebra library go on spinning after each
+        inversion, which slows down what runs next.
+        """
+        return np.linalg.inv(np.array(self.covariance))
+
+    def is_ood(self, found: Floats) -> NDArray[np.bool_]:
+        """Whether the scores of features ``[A, D]`` exceed the threshold ``[A]``."""
+        return self.score(found) > self.threshold
+
+
+def fit_ood(found: Floats, quantile: float = QUANTILE) -> OODModel:
+    """Fits mean, covariance and threshold to the features ``[N, D]`` of calibration windows.
+
+    Raises:
+        ForecastError: There are fewer than two windows.
+    """
+    require(len(found) > 1, "calibration windows", len(found), "at least 2")
+    spread = np.cov(found, rowvar=False) + np.diag(np.square(list(_LEAST_SPREAD.values())))
+    without_threshold = OODModel(
+        names=list(FEATURES),
+        mean=found.mean(axis=0).tolist(),
+        covariance=spread.tolist(),
+        quantile=quantile,
+        threshold=float("inf"),
+        windows=len(found),
+    )
+    threshold = float(np.quantile(without_threshold.score(found), quantile, method="higher"))
+    return replace(without_threshold, threshold=threshold)

@@ -1,0 +1,51 @@
+"""How loops are compiled to machine code by Numba, and when cached code is out of date.
+
+Numba compiles a loop when it is first called and caches it for later processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Indices = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+ZERO: Any = np.float32(0)
+HALF: Any = np.float32(0.5)
+ONE: Any = np.float32(1)
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a function to machine code that releases the interpreter's lock; NaN stays NaN.
+
+    Reassociation of sums is not allowed. The compiler makes two versions of a loop, over vectors
+    and by element, and takes the second if arrays are close in memory. With reassociation the two
+    would round differently, so that equal inputs could give unequal results.
+    """
+    free = {"contract", "nsz", "arcp", "afn"}
+    return numba.njit(nogil=True, cache=True, fastmath=free, error_model="numpy")(function)
+
+
+def forget_older_code(folder: Path, *called: Path) -> None:
+    """Deletes cached machine code of a folder that is older than the source it was made from.
+
+    Numba compares a cached loop with its own file only, but the code contains the loops it calls.
+
+    Args:
+        folder: Where the loops are.
+        called: Other folders with loops that they call.
+    """
+    files = [Path(__file__), *(file for place in (folder, *called) for file in place.glob("*.py"))]
+    newest = max(path.stat().st_mtime for path in files)
+    for cached in folder.glob("__pycache__/*.nbi"):
+        with suppress(OSError):  # already deleted, or not writable
+            if cached.stat().st_mtime < newest:
+                cached.unlink()

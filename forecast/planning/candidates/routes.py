@@ -1,0 +1,112 @@
+"""Lines that a car can follow: the lanes ahead of it, or arcs if there is no map."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from forecast import geometry
+from forecast.planning.candidates.limits import MotionLimits
+from forecast.planning.ego import EgoState
+from forecast.scene import LaneMap
+
+STEP_M = 0.5
+_NEAR_M = 4.0
+_ALIGNED_RAD = 1.0
+_BEHIND_M = 10.0
+_ROUTES = 4
+_SMOOTH_M = 2.0
+"""Standard deviation of the smoothing; mapped lanes have kinks that no car follows."""
+
+
+def lane_routes(ego: EgoState, lane_map: LaneMap, length_m: float) -> list[NDArray[np.float64]]:
+    """Smooth centre lines ``[S, 2]`` that start beside the ego, with a point every `STEP_M`.
+
+    One for each path through the lane graph, at most 4; none if no lane in the ego's direction is
+    within 4 m.
+
+    Args:
+        ego: The ego now.
+        lane_map: Lanes with their successors.
+        length_m: Length of the routes; a lane that ends is continued straight.
+    """
+    start = _own_lane(ego, lane_map)
+    if start is None:
+        return []
+    chains = _chains(lane_map, start, length_m + _lane_length(lane_map, start))[:_ROUTES]
+    lines = [np.concatenate([lane_map.centerlines[i] for i in chain]) for chain in chains]
+    return [_smooth(ego, line.astype(np.float64), length_m) for line in lines]
+
+
+def arc_routes(
+    ego: EgoState, limits: MotionLimits, count: int, length_m: float
+) -> list[NDArray[np.float64]]:
+    """Arcs ``[S, 2]`` from the ego, a straight line first, up to the curvature its speed allows."""
+    slow = max(ego.speed_mps, 1.0)
+    most = min(limits.curvature_per_m, limits.lateral_mps2 / slow**2)
+    bends = np.linspace(-most, most, count) if count > 1 else np.zeros(0)
+    bends = np.concatenate([[0.0], bends[np.abs(bends) > 1e-9]])
+    along = np.arange(0.0, length_m + STEP_M, STEP_M)
+    # After a quarter turn the line goes straight on: longer arcs are no useful plans.
+    heading = ego.heading_rad + np.clip(bends[:, None] * along, -np.pi / 2, np.pi / 2)
+    middle = (heading[:, 1:] + heading[:, :-1]) / 2
+    steps = STEP_M * np.stack([np.cos(middle), np.sin(middle)], -1)
+    points = np.concatenate([np.zeros((len(bends), 1, 2)), steps.cumsum(1)], axis=1)
+    return list(points + ego.pose[:2])
+
+
+def _own_lane(ego: EgoState, lane_map: LaneMap) -> int | None:
+    """The lane nearest to the ego in position and direction; None if none is near."""
+    best, lane = np.inf, None
+    for index, line in enumerate(lane_map.centerlines):
+        distance, _, heading = _beside(ego, line.astype(np.float64))
+        off = abs(float(geometry.wrap_angle(heading - ego.heading_rad)))
+        score = distance + off
+        if distance <= _NEAR_M and off <= _ALIGNED_RAD and score < best:
+            best, lane = score, index
+    return lane
+
+
+def _beside(ego: EgoState, line_m: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Distance to a line, the arc length of its nearest point, and its heading there."""
+    start, step = line_m[:-1], np.diff(line_m, axis=0)
+    length2 = np.maximum(np.square(step).sum(-1), 1e-12)
+    to_ego = np.array([ego.x_m, ego.y_m]) - start
+    share = np.clip((to_ego * step).sum(-1) / length2, 0, 1)
+    distance = np.linalg.norm(to_ego - share[:, None] * step, axis=-1)
+    nearest = int(np.argmin(distance))
+    length = np.sqrt(length2)
+    along = float(length[:nearest].sum() + share[nearest] * length[nearest])
+    heading = float(np.arctan2(step[nearest, 1], step[nearest, 0]))
+    return float(distance[nearest]), along, heading
+
+
+def _chains(lane_map: LaneMap, lane: int, length_m: float) -> list[list[int]]:
+    """Sequences of lanes that start with one and are long enough, or end for lack of successors."""
+    left = length_m - _lane_length(lane_map, lane)
+    nexts = lane_map.successors[lane_map.successors[:, 0] == lane, 1].tolist()
+    if left <= 0 or not nexts:
+        return [[lane]]
+    tails = (tail for after in nexts[:_ROUTES] for tail in _chains(lane_map, after, left))
+    return [[lane, *tail] for tail in tails]
+
+
+def _lane_length(lane_map: LaneMap, lane: int) -> float:
+    return max(geometry.polyline_length(lane_map.centerlines[lane]), STEP_M)
+
+
+def _smooth(ego: EgoState, line_m: NDArray[np.float64], length_m: float) -> NDArray[np.float64]:
+    """The line from beside the ego onwards, smoothed, and continued straight at its ends."""
+    line = line_m[np.concatenate([[True], np.linalg.norm(np.diff(line_m, axis=0), axis=1) > 1e-6])]
+    first, last = line[0] - line[1], line[-1] - line[-2]
+    ahead = _BEHIND_M * first / np.linalg.norm(first)
+    beyond = (length_m + _BEHIND_M) * last / np.linalg.norm(last)
+    line = np.concatenate([[line[0] + ahead], line, [line[-1] + beyond]])
+    count = int(geometry.polyline_length(line) / STEP_M) + 1
+    even = geometry.resample_polyline(line, count)
+    smooth = gaussian_filter1d(even, _SMOOTH_M / STEP_M, axis=0, mode="nearest")
+    _, along, _ = _beside(ego, smooth)
+    spans = np.concatenate([[0], np.linalg.norm(np.diff(smooth, axis=0), axis=1).cumsum()])
+    at = along + np.arange(0.0, length_m + STEP_M, STEP_M)
+    return np.stack([np.interp(at, spans, smooth[:, i]) for i in range(2)], axis=-1)
