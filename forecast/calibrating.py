@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from forecast import inference
 from forecast.datasets.progress import with_progress
 from forecast.datasets.store import SceneStore
-from forecast.datasets.windows import WindowSpec, origins, window, window_seed
+from forecast.datasets.windows import WindowSpec, prediction_times, window, window_seed
 from forecast.errors import ForecastError
 from forecast.inference import Forecaster, Source, observed, predict_window
 from forecast.models import familiarity
@@ -116,7 +116,7 @@ def _windows(
 ) -> Iterator[tuple[Scores, NDArray[np.float64]]]:
     """Scores and features of the scored people of each window of one scene."""
     scene = store[name]
-    found = origins(scene, spec)
+    found = prediction_times(scene, spec)
     for at in found.steps.tolist():
         cut = window(scene, at, spec, found.scored[:, at])
         futures = predict_window(

@@ -122,7 +122,7 @@ class WindowSpec:
 
 
 @dataclass(frozen=True, eq=False)
-class Origins:
+class PredictionTimes:
     """Which pedestrians are scored at which steps of a scene.
 
     Attributes:
@@ -139,13 +139,13 @@ class Origins:
         return np.flatnonzero(self.scored.any(axis=0))
 
 
-def origins(scene: Scene, spec: WindowSpec) -> Origins:
+def prediction_times(scene: Scene, spec: WindowSpec) -> PredictionTimes:
     """Finds the scored pedestrians of every step and counts what is left out, and why."""
     valid = scene.tracks.valid
     seen = valid & (scene.tracks.kinds == AgentKind.PEDESTRIAN)[:, None]
     history = _all_of(valid, -spec.min_history_steps + 1, 1)
     future = _all_of(valid, 1, 1 + (spec.horizon_steps if spec.full_future else 1))
-    return Origins(
+    return PredictionTimes(
         scored=seen & history & future,
         dropped={
             "history_too_short": int((seen & ~history).sum()),
@@ -232,7 +232,7 @@ def window(
         scene: Any scene.
         at: Index of the current step.
         spec: Lengths; steps outside the scene are not valid.
-        scored: Column ``at`` of `Origins.scored`; computed when absent.
+        scored: Column ``at`` of `PredictionTimes.scored`; computed when absent.
 
     Raises:
         ForecastError: ``at`` is not a step of the scene.
@@ -240,7 +240,7 @@ def window(
     if not 0 <= at < scene.steps:
         raise ForecastError(f"{scene.id}: at is {at}; 0 to {scene.steps - 1} is needed")
     if scored is None:
-        scored = origins(scene, spec).scored[:, at]
+        scored = prediction_times(scene, spec).scored[:, at]
     tracks, agents = scene.tracks, scene.present(at)
     steps = np.arange(at - spec.history_steps + 1, at + 1 + spec.horizon_steps)
     inside = (steps >= 0) & (steps < scene.steps)

@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 from scipy.stats import wasserstein_distance
 
 from forecast.datasets.nuscenes import NuScenesSource
-from forecast.datasets.windows import WindowSpec, origins
+from forecast.datasets.windows import WindowSpec, prediction_times
 from forecast.geometry import backward_velocity, wrap_angle
 from forecast.scene import AgentKind, LaneMap, Scene
 from forecast.simulator.export.dataset import VERSION, write_town
@@ -203,7 +203,7 @@ def _constant_velocity_errors(scenes: Sequence[Scene], horizon_s: float) -> NDAr
     errors = [np.zeros(0)]
     for scene in scenes:
         spec = WindowSpec.of_protocol("nuscenes-ped-v1", scene.dt_s, 2.0, horizon_s)
-        agent, at = np.nonzero(origins(scene, spec).scored)
+        agent, at = np.nonzero(prediction_times(scene, spec).scored)
         positions = scene.tracks.positions_m.astype(np.float64)
         now, end = positions[agent, at], positions[agent, at + spec.horizon_steps]
         guess = now + spec.horizon_steps * (now - positions[agent, at - 1])

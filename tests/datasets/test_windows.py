@@ -11,7 +11,7 @@ from forecast.datasets.windows import (
     Window,
     WindowSpec,
     min_history_steps,
-    origins,
+    prediction_times,
     window,
     window_seed,
 )
@@ -30,7 +30,7 @@ def scene_of(rows: list[str], kinds: list[AgentKind] | None = None) -> Scene:
 
 
 def scored_of(rows: list[str], spec: WindowSpec, kinds: list[AgentKind] | None = None) -> list[str]:
-    scored = origins(scene_of(rows, kinds), spec).scored
+    scored = prediction_times(scene_of(rows, kinds), spec).scored
     return ["".join("x" if hit else "." for hit in row) for row in scored]
 
 
@@ -102,7 +102,9 @@ def test_pedestrians_alone_are_scored():
 
 
 def test_what_is_left_out_is_counted_by_reason():
-    found = origins(scene_of(["xxxx", "x.xx", "xxxx"], [PERSON, PERSON, CAR]), WindowSpec(2, 2))
+    found = prediction_times(
+        scene_of(["xxxx", "x.xx", "xxxx"], [PERSON, PERSON, CAR]), WindowSpec(2, 2)
+    )
     assert found.steps.tolist() == [1]
     assert found.dropped == {"history_too_short": 1 + 2, "future_incomplete": 2 + 1}
 
@@ -118,7 +120,7 @@ SPECS = st.builds(
 
 @given(scenes(), SPECS)
 def test_the_definition_step_by_step(scene, spec):
-    tracks, found = scene.tracks, origins(scene, spec)
+    tracks, found = scene.tracks, prediction_times(scene, spec)
     future = range(1, 1 + (spec.horizon_steps if spec.full_future else 1))
     past = range(-spec.min_history_steps + 1, 1)
 
@@ -181,7 +183,7 @@ def test_a_step_outside_the_scene_is_refused(scene, at):
 
 def test_scored_may_be_handed_in(scene):
     spec = WindowSpec(2, 3)
-    given_in = window(scene, 2, spec, origins(scene, spec).scored[:, 2])
+    given_in = window(scene, 2, spec, prediction_times(scene, spec).scored[:, 2])
     np.testing.assert_array_equal(given_in.scored, window(scene, 2, spec).scored)
 
 

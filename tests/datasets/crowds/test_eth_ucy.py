@@ -7,7 +7,7 @@ import pytest
 from forecast import AgentKind, ForecastError
 from forecast.datasets.crowds.eth_ucy import FOLDS, RECORDINGS, EthUcySource
 from forecast.datasets.store import prepare
-from forecast.datasets.windows import WindowSpec, origins
+from forecast.datasets.windows import WindowSpec, prediction_times
 from tests.datasets.source_contract import assert_keeps_contract
 
 ROWS = """\
@@ -154,7 +154,7 @@ def test_constant_velocity_on_the_real_recordings(eth_ucy_root, fold, count, ade
 
 def _cv_errors(scene, spec):
     """Errors of every scored trajectory ``[N, T]``."""
-    agent, at = np.nonzero(origins(scene, spec).scored)
+    agent, at = np.nonzero(prediction_times(scene, spec).scored)
     positions = scene.tracks.positions_m.astype(np.float64)
     now, ahead = positions[agent, at], np.arange(1, spec.horizon_steps + 1)
     velocity = now - positions[agent, at - 1]
