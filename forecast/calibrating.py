@@ -102,7 +102,7 @@ def _refuse_learnt(forecaster: Forecaster, store: SceneStore, split: str, names:
         if source.fingerprint == store.fingerprint
         for name in source.scenes
     ]
-    known = store.known_from(names, learnt)
+    known = store.leaked_scenes(names, learnt)
     if known:
         shown = ", ".join(known[:_NAMES_SHOWN]) + (", …" if len(known) > _NAMES_SHOWN else "")
         raise ForecastError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from forecast.datasets.crowds.row_files import hash_of, read_people
+from forecast.datasets.crowds.row_files import hash_of, read_rows_file
 from forecast.errors import ForecastError
 from forecast.scene import Scene
 
@@ -32,19 +32,19 @@ FOLDS = {
     "zara1": ["crowds_zara01"],
     "zara2": ["crowds_zara02"],
 }
-"""The recordings each leave-one-out fold is tested on."""
+"""The recordings that each leave-one-out fold is tested on."""
 
 _FRAMES_PER_STEP = 10
 _PARTS = {"train": "_train", "val": "_val", "all": ""}
-"""Folder -> what its file names end with."""
+"""Folder -> suffix of its file names."""
 
 
 class EthUcySource:
     """Scenes of the ETH/UCY recordings.
 
-    Whole recordings carry their own name (``biwi_eth``), the parts ``biwi_eth_train`` and
-    ``biwi_eth_val``. The splits of a fold f are ``f_train`` and ``f_val`` (those parts of every
-    recording that is not tested in it) and ``f_test``; ``all_recordings`` is all whole ones.
+    A whole recording has its own name (``biwi_eth``). Its parts are ``biwi_eth_train`` and
+    ``biwi_eth_val``. A fold f has the splits ``f_train`` and ``f_val``, the parts of all recordings
+    that f does not test on, and ``f_test``. The split ``all_recordings`` is all whole recordings.
     """
 
     name = "eth_ucy"
@@ -52,7 +52,7 @@ class EthUcySource:
     dt_s = 0.4
 
     def __init__(self, dataroot: Path | str) -> None:
-        """Checks that every file is there.
+        """Checks that every file exists.
 
         Args:
             dataroot: Folder that holds ``all/``, ``train/`` and ``val/``.
@@ -73,15 +73,15 @@ class EthUcySource:
                 )
 
     def fingerprint(self) -> str:
-        """A hash of all files."""
+        """Returns a hash of all files."""
         return hash_of(self.protocol, self._files)
 
     def scene_names(self) -> list[str]:
-        """The whole recordings, then their parts."""
+        """Returns the names of the whole recordings, then of their parts."""
         return list(self._files)
 
     def splits(self) -> dict[str, list[str]]:
-        """The leave-one-out folds, and ``all_recordings``."""
+        """Returns the splits of the leave-one-out folds, and ``all_recordings``."""
         splits = {}
         for fold, tested in FOLDS.items():
             others = [recording for recording in RECORDINGS if recording not in tested]
@@ -91,9 +91,9 @@ class EthUcySource:
         return splits | {"all_recordings": list(RECORDINGS)}
 
     def read(self, name: str) -> tuple[Scene, dict[str, int]]:
-        """Reads one recording or part; no record is ever left out.
+        """Reads one recording or part. No record is ever dropped.
 
-        Frames nobody was annotated in are steps nobody is seen at.
+        Nobody is seen at a step whose frame has no annotation.
 
         Raises:
             ForecastError: The name is unknown, or a row is wrong; the message names its line.
@@ -103,5 +103,5 @@ class EthUcySource:
                 f"scene '{name}' is unknown; one of {', '.join(self._files)} is needed"
             )
         site = RECORDINGS[name.removesuffix("_train").removesuffix("_val")]
-        people = read_people(self._files[name], _FRAMES_PER_STEP)
-        return people.scene(name, site, self.dt_s), {}
+        rows = read_rows_file(self._files[name], _FRAMES_PER_STEP)
+        return rows.scene(name, site, self.dt_s), {}

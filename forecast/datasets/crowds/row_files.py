@@ -1,4 +1,4 @@
-"""People in text files: one row ``frame  person  x_m  y_m`` per person and annotated frame."""
+"""Text files with one row ``frame  person  x_m  y_m`` per person and annotated frame."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from forecast.scene import AgentKind, Scene
 
 
 @dataclass(frozen=True)
-class People:
-    """The rows of a file.
+class AnnotationRows:
+    """The rows of a file, as columns.
 
     Attributes:
         frames: Frame numbers of the file ``[N]``.
-        persons: Numbers of persons ``[N]``.
+        persons: Numbers of the persons ``[N]``.
         xy_m: Positions ``[N, 2]``.
-        frames_per_step: Frame numbers from one step to the next.
+        frames_per_step: Difference of the frame numbers of two successive steps.
     """
 
     frames: NDArray[np.int64]
@@ -30,16 +30,21 @@ class People:
     xy_m: NDArray[np.float64]
     frames_per_step: int
 
-    def of(self, kept: NDArray[np.bool_]) -> People:
-        """The rows chosen by a mask ``[N]``."""
+    def select(self, kept: NDArray[np.bool_]) -> AnnotationRows:
+        """Returns the rows that a mask ``[N]`` selects."""
         return replace(
             self, frames=self.frames[kept], persons=self.persons[kept], xy_m=self.xy_m[kept]
         )
 
     def scene(self, name: str, location: str, dt_s: float) -> Scene:
-        """A scene of pedestrians without a map and without recorded headings.
+        """Builds a scene of pedestrians, without a map and without recorded headings.
 
-        Frames nobody was annotated in are steps nobody is seen at.
+        Nobody is seen at a step whose frame has no row.
+
+        Args:
+            name: Name of the scene.
+            location: Where it was recorded.
+            dt_s: Step length.
         """
         persons, agent = np.unique(self.persons, return_inverse=True)
         start = int(self.frames.min())
@@ -60,19 +65,23 @@ class People:
         return replace(scene, frame_ids=frame_ids)
 
 
-def hash_of(word: str, files: Mapping[str, Path]) -> str:
-    """A hash of a word and of all files."""
-    digest = hashlib.sha256(word.encode())
+def hash_of(prefix: str, files: Mapping[str, Path]) -> str:
+    """Returns a hash of a text and of all files with their names."""
+    digest = hashlib.sha256(prefix.encode())
     for name, path in files.items():
         digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
-def read_people(path: Path, frames_per_step: int) -> People:
+def read_rows_file(path: Path, frames_per_step: int) -> AnnotationRows:
     """Reads a file of rows.
 
+    Args:
+        path: The file.
+        frames_per_step: Difference of the frame numbers of two successive steps.
+
     Raises:
-        ForecastError: A row is wrong; the message names its line.
+        ForecastError: A row is wrong. The message names its line.
     """
     lines, table = _numbers(path)
     _check(path, lines, ~np.isfinite(table).all(axis=1), "a value is not finite; repair it")
@@ -85,13 +94,13 @@ def read_people(path: Path, frames_per_step: int) -> People:
     )
     _check(path, lines, frames % frames_per_step != 0, problem)
     _, first, row = np.unique(table[:, :2], axis=0, return_index=True, return_inverse=True)
-    again = first[row.reshape(-1)] != np.arange(len(table))
-    _check(path, lines, again, "the pedestrian is in this frame already; keep one of the rows")
-    return People(frames, persons, table[:, 2:], frames_per_step)
+    repeated = first[row.reshape(-1)] != np.arange(len(table))
+    _check(path, lines, repeated, "the pedestrian is in this frame already; keep one of the rows")
+    return AnnotationRows(frames, persons, table[:, 2:], frames_per_step)
 
 
 def _numbers(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Line numbers ``[N]`` and the four numbers of each row ``[N, 4]``."""
+    """Returns line numbers ``[N]`` and the four numbers of each row ``[N, 4]``."""
     lines, values = [], []
     text = path.read_text(encoding="utf-8", errors="replace")
     for number, line in enumerate(text.splitlines(), start=1):
@@ -112,5 +121,6 @@ def _numbers(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
 
 
 def _check(path: Path, lines: NDArray[np.int64], bad: NDArray[np.bool_], problem: str) -> None:
+    """Raises `ForecastError` with the first bad line, if there is one."""
     if bad.any():
         raise ForecastError(f"{path}: line {lines[bad][0]}: {problem}")

@@ -1,8 +1,8 @@
-"""People of the Stanford Drone Dataset as TrajNet gave them for training.
+"""Pedestrians of the Stanford Drone Dataset, as in the training set of TrajNet.
 
-Robicquet et al. 2016; Sadeghian et al. 2018. Text files of rows ``frame  person  x_m  y_m``, one
-per recording; 12 frames are 0.4 s and every track is 20 steps long. There are no vehicles and no
-map. More people to learn from, never to test on.
+Robicquet et al. 2016; Sadeghian et al. 2018. Each recording is a text file of rows ``frame  person
+x_m  y_m``. 12 frames are 0.4 s, and every track has 20 steps. There are no vehicles and no map. The
+recordings are additional training data; no evaluation uses them.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.datasets.crowds.row_files import People, hash_of, read_people
+from forecast.datasets.crowds.row_files import AnnotationRows, hash_of, read_rows_file
 from forecast.errors import ForecastError
 from forecast.scene import Scene
 
 WALKING_MPS = 2.5
-"""Tracks of a higher mean speed are taken for cyclists and left out."""
+"""Tracks with a higher mean speed are taken for cyclists and dropped."""
 
 _FRAMES_PER_STEP = 12
 
 
 class StanfordSource:
-    """Scenes of the recordings, each called after its file; ``all_recordings`` is all of them."""
+    """Scenes of the recordings, each named after its file. Their split is ``all_recordings``."""
 
     name = "stanford"
     protocol = "eth-ucy-v1"
@@ -36,7 +36,7 @@ class StanfordSource:
             dataroot: Folder of the text files.
 
         Raises:
-            ForecastError: It holds none.
+            ForecastError: The folder holds no recording.
         """
         self._files = {path.stem: path for path in sorted(Path(dataroot).glob("*_*.txt"))}
         if not self._files:
@@ -46,48 +46,51 @@ class StanfordSource:
             )
 
     def fingerprint(self) -> str:
-        """A hash of all files."""
+        """Returns a hash of all files."""
         return hash_of(self.name, self._files)
 
     def scene_names(self) -> list[str]:
-        """The recordings."""
+        """Returns the names of the recordings."""
         return list(self._files)
 
     def splits(self) -> dict[str, list[str]]:
-        """All recordings as one."""
+        """Returns the only split, ``all_recordings``."""
         return {"all_recordings": list(self._files)}
 
     def read(self, name: str) -> tuple[Scene, dict[str, int]]:
-        """Reads one recording; the count of tracks too fast for walking is returned beside.
+        """Reads one recording.
+
+        Returns:
+            The scene, and the number of dropped tracks that are too fast for walking.
 
         Raises:
-            ForecastError: The name is unknown, nobody in it walks, or a row is wrong.
+            ForecastError: The name is unknown, no track is slow enough, or a row is wrong.
         """
         if name not in self._files:
             raise ForecastError(
                 f"scene '{name}' is unknown; one of {', '.join(self._files)} is needed"
             )
-        people = read_people(self._files[name], _FRAMES_PER_STEP)
-        walks = _speed_mps(people, self.dt_s) <= WALKING_MPS
+        rows = read_rows_file(self._files[name], _FRAMES_PER_STEP)
+        walks = _speed_mps(rows, self.dt_s) <= WALKING_MPS
         if not walks.any():
             raise ForecastError(
                 f"{self._files[name]}: nobody is slower than {WALKING_MPS} m/s; leave the file out"
             )
-        fast = len(np.unique(people.persons[~walks]))
+        fast = len(np.unique(rows.persons[~walks]))
         site = name.rpartition("_")[0]
-        return people.of(walks).scene(name, site, self.dt_s), {"faster_than_walking": fast}
+        return rows.select(walks).scene(name, site, self.dt_s), {"faster_than_walking": fast}
 
 
-def _speed_mps(people: People, dt_s: float) -> NDArray[np.float64]:
-    """Mean speed of each row's person between its first and last row ``[N]``; 0 for one row."""
-    order = np.lexsort((people.frames, people.persons))
+def _speed_mps(rows: AnnotationRows, dt_s: float) -> NDArray[np.float64]:
+    """Returns the mean speed of each row's person over all of its rows ``[N]``; 0 for one row."""
+    order = np.lexsort((rows.frames, rows.persons))
     _, first, row, count = np.unique(
-        people.persons[order], return_index=True, return_inverse=True, return_counts=True
+        rows.persons[order], return_index=True, return_inverse=True, return_counts=True
     )
-    xy, frames = people.xy_m[order], people.frames[order]
+    xy, frames = rows.xy_m[order], rows.frames[order]
     length = np.concatenate([[0.0], np.linalg.norm(np.diff(xy, axis=0), axis=1)]).cumsum()
     last = first + count - 1
-    elapsed = (frames[last] - frames[first]) / people.frames_per_step * dt_s
+    elapsed = (frames[last] - frames[first]) / rows.frames_per_step * dt_s
     speed = np.divide(
         length[last] - length[first], elapsed, out=np.zeros(len(first)), where=elapsed > 0
     )

@@ -78,7 +78,7 @@ def test_a_fold_leaves_its_recordings_out_of_training(root):
     assert splits["all_recordings"] == list(RECORDINGS)
 
 
-def test_a_store_never_fits_on_what_it_scores(root, tmp_path_factory):
+def test_fit_scenes_never_overlap_the_scored_scenes(root, tmp_path_factory):
     store = prepare(EthUcySource(root), tmp_path_factory.mktemp("out") / "store")
     assert store.scenes_of("all") == list(RECORDINGS)
     assert store.fit_scenes("eth_test") == store.splits["eth_train"]

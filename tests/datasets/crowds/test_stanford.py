@@ -31,7 +31,7 @@ def test_reads_walkers_and_counts_those_too_fast(folder):
     assert scene.tracks.valid[1].tolist() == [False, False, True, True]
 
 
-def test_a_gap_lowers_no_speed(tmp_path):
+def test_a_gap_does_not_lower_the_speed(tmp_path):
     write(tmp_path / "gates_0.txt", [(0, 1, 0, 0), (120, 1, 9, 0), (0, 2, 0, 0), (120, 2, 11, 0)])
     scene, dropped = StanfordSource(tmp_path).read("gates_0")  # 2.25 and 2.75 m/s over 4 s
     assert (scene.tracks.agent_ids.tolist(), dropped) == (["1"], {"faster_than_walking": 1})
@@ -43,7 +43,7 @@ def test_splits_and_keeps_the_contract(folder):
     assert_keeps_contract(source)
 
 
-def test_refuses_what_is_not_there(folder, tmp_path_factory):
+def test_an_unknown_scene_and_an_empty_folder_are_refused(folder, tmp_path_factory):
     with pytest.raises(ForecastError, match="scene 'quad' is unknown; one of gates_0, nexus_4"):
         StanfordSource(folder).read("quad")
     with pytest.raises(ForecastError, match=r"no recording such as bookstore_0\.txt; give the"):

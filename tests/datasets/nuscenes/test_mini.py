@@ -170,7 +170,7 @@ def test_areas_and_dividers_are_those_of_the_devkit(mapped):
     assert length == pytest.approx(expected, rel=1e-4)
 
 
-def test_reading_everything_takes_a_moment(nuscenes_root):
+def test_reading_everything_is_quick(nuscenes_root):
     start = time.process_time()
     source = NuScenesSource(nuscenes_root, VERSION)
     for name in source.scene_names():
