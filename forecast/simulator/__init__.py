@@ -1,13 +1,15 @@
-"""The simulated city: a nuScenes-format dataset that anyone can generate and share.
+"""The simulated city ("the town"): a dataset in nuScenes format that anyone can generate and share.
 
-What does not move: `paths` (lanes as lines and arcs), `streets` (districts), `places` (the four
-there are), `ground` (their surfaces, buildings, bus stops), `signals`, `maps` (the map expansion).
-Who moves: `drives` and `fleet` (vehicles), `walks` and `crowd` (people), `routes`, `streams` (luck
-that belongs to an agent and a moment).
-How they move: `traffic` (vehicles), `people` with `forces`, `near` and `boxes` (who is near what),
-`simulate` (a step of the world; other ego plans).
-What is written: `recording` and `sight` (what the ego's log holds), `sensors`, `tables`, `tokens`,
-`write`. `realism` measures it against recorded traffic.
+Rooms:
+
+* `map`: what does not move. Lanes, districts and their four layouts, surfaces, traffic lights.
+* `population`: who is in a scene. Vehicles, pedestrians, and the routes that pedestrians walk.
+* `dynamics`: how they move. Pedestrian motion with social forces, and vehicle motion.
+* `export`: what is written. The ego's recording, visibility, sensors, tables, the map expansion,
+  and the dataset as a whole.
+
+`simulate` advances a scene by one step. `realism` compares the city with recorded traffic.
+`random_numbers`, `routes`, `boxes` and `pairs` are helpers of all rooms.
 """
 
 from forecast.simulator.export.dataset import VERSION, write_town

@@ -1,4 +1,4 @@
-"""Distances between points and oriented boxes (vehicles seen from above)."""
+"""Distances between points and oriented boxes, such as vehicles seen from above."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Written in components: reductions over a last axis of length 2 dominate the simulation otherwise.
+# Written in x and y: reductions over a last axis of length 2 would take most of the run time.
 
 
 def distances(
     points_m: NDArray[Any], poses: NDArray[Any], sizes_m: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """How far points lie from boxes; negative inside, minus the depth.
+    """Returns the signed distances of points from boxes: negative inside.
 
     Args:
         points_m: Points ``[..., 2]``.
@@ -21,7 +21,7 @@ def distances(
         sizes_m: Length and width ``[..., 2]``, likewise.
 
     Returns:
-        ``[...]``.
+        Distances ``[...]``; inside a box, minus the distance to its nearest side.
     """
     beyond_x, beyond_y, _, _ = _beyond(points_m, poses, sizes_m)
     outside = np.hypot(np.maximum(beyond_x, 0), np.maximum(beyond_y, 0))
@@ -32,7 +32,10 @@ def distances(
 def directions(
     points_m: NDArray[Any], poses: NDArray[Any], sizes_m: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """Unit vectors ``[..., 2]`` from boxes to points; inside, the shortest way out."""
+    """Returns unit vectors ``[..., 2]`` from boxes to points; inside, to the nearest side.
+
+    The arguments are those of `distances`.
+    """
     beyond_x, beyond_y, right, up = _beyond(points_m, poses, sizes_m)
     inside = np.maximum(beyond_x, beyond_y) <= 0
     x = np.where(inside, beyond_x >= beyond_y, np.maximum(beyond_x, 0)) * right
@@ -45,7 +48,10 @@ def directions(
 def _beyond(
     points_m: NDArray[Any], poses: NDArray[Any], sizes_m: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """How far points lie beyond the sides of boxes, along and across, and on which side."""
+    """Returns how far points lie beyond the sides of boxes, along and across, and on which side.
+
+    The first two results are negative between the sides; the last two are signs.
+    """
     x, y = points_m[..., 0] - poses[..., 0], points_m[..., 1] - poses[..., 1]
     cos, sin = np.cos(poses[..., 2]), np.sin(poses[..., 2])
     along, across = cos * x + sin * y, cos * y - sin * x

@@ -1,7 +1,7 @@
-"""Measures how people move, so that the city can be held against recorded traffic.
+"""Compares how pedestrians move in the city and in recorded traffic.
 
-Every quantity is a plain sample of numbers over all pedestrians of some scenes; two samples are
-compared by their means, percentiles and Wasserstein distance.
+Every quantity is a sample of numbers over all pedestrians of some scenes. Two samples are compared
+by their means, percentiles and Wasserstein distance.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from forecast.scene import AgentKind, LaneMap, Scene
 from forecast.simulator.export.dataset import VERSION, write_town
 
 MOVING_MPS = 0.3
-"""People slower than this stand."""
+"""Pedestrians slower than this are standing."""
 _STRAIGHT_MPS2 = 0.02
 _MOVER_M = 1.0
 
@@ -38,7 +38,7 @@ QUANTITIES = {
     "crossing": "angle to the lane on the road, °",
     **{f"cv_{s}s": f"constant-velocity FDE at {s} s, movers, m" for s in range(1, 7)},
 }
-"""What is measured, by name."""
+"""The measured quantities: name -> label in the table."""
 
 SHARES = {
     "stands": "share of time standing",
@@ -46,43 +46,46 @@ SHARES = {
     "on_road": "share of walking on the road",
     "people": "people per keyframe",
 }
-"""Single numbers, by name."""
+"""Single numbers: name -> label in the table."""
 
-Samples = dict[str, NDArray[np.float64]]
+MotionSamples = dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
-class Motion:
-    """How the pedestrians of some scenes move.
+class MotionStatistics:
+    """Motion of the pedestrians of some scenes.
 
     Attributes:
         samples: One sample for each of `QUANTITIES`.
         shares: One number for each of `SHARES`.
     """
 
-    samples: Samples
+    samples: MotionSamples
     shares: dict[str, float]
 
 
-def measure(scenes: Sequence[Scene]) -> Motion:
-    """Measures the pedestrians of scenes; those without a map say nothing about the road."""
+def measure(scenes: Sequence[Scene]) -> MotionStatistics:
+    """Measures the pedestrians of scenes. Scenes without a map do not count for road quantities."""
     rows = [_steps(scene) for scene in scenes]
     columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     parts = {name: columns.pop(name) for name in SHARES}
     shares = {name: float(part.mean()) if len(part) else np.nan for name, part in parts.items()}
     for seconds in range(1, 7):
         columns[f"cv_{seconds}s"] = _constant_velocity_errors(scenes, float(seconds))
-    return Motion({name: columns[name] for name in QUANTITIES}, shares)
+    return MotionStatistics({name: columns[name] for name in QUANTITIES}, shares)
 
 
 def compare(dataroot: Path, version: str, *, scenes: int = 40, seed: int = 0) -> str:
-    """Measures a nuScenes dataset and the city, and tells both in Markdown.
+    """Measures a nuScenes dataset and the city, and returns a comparison in Markdown.
 
     Args:
         dataroot: Folder of the dataset.
         version: Its version folder.
         scenes: Scenes of the city to simulate.
         seed: Seed of the city.
+
+    Raises:
+        ForecastError: The dataset cannot be read.
     """
     source = NuScenesSource(dataroot, version)
     real = {name: source.read(name)[0] for name in source.scene_names()}
@@ -98,8 +101,8 @@ def compare(dataroot: Path, version: str, *, scenes: int = 40, seed: int = 0) ->
     return "\n".join(lines)
 
 
-def _against(name: str, real: Motion, city: Motion) -> str:
-    """The constant-velocity errors of the city in per cent of the real ones."""
+def _against(name: str, real: MotionStatistics, city: MotionStatistics) -> str:
+    """Returns the constant-velocity errors of the city relative to the real ones, in per cent."""
     parts = []
     for horizon in ("cv_3s", "cv_6s"):
         a, b = real.samples[horizon].mean(), city.samples[horizon].mean()
@@ -107,8 +110,8 @@ def _against(name: str, real: Motion, city: Motion) -> str:
     return f"Constant-velocity FDE of movers, against {name}: {', '.join(parts)}."
 
 
-def table(real: Motion, city: Motion) -> str:
-    """A Markdown table of both, side by side."""
+def table(real: MotionStatistics, city: MotionStatistics) -> str:
+    """Returns a Markdown table of both, side by side."""
     lines = [
         "| | nuScenes: mean, median, 95 %, 99 % | city | Wasserstein |",
         "|---|---|---|---|",
@@ -129,8 +132,8 @@ def _summary(values: NDArray[Any]) -> str:
     return " ".join(f"{number:.2f}" for number in numbers)
 
 
-def _steps(scene: Scene) -> Samples:
-    """Everything but the errors of constant velocity, for one scene."""
+def _steps(scene: Scene) -> MotionSamples:
+    """Measures all quantities of one scene but the errors of constant velocity."""
     people = scene.tracks.select(scene.tracks.kinds == AgentKind.PEDESTRIAN)
     positions = people.positions_m.astype(np.float64)
     velocity, known = backward_velocity(positions, people.valid, scene.dt_s)
@@ -157,7 +160,7 @@ def _steps(scene: Scene) -> Samples:
 
 
 def _neighbours(positions_m: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Distance from each person to the nearest other at each step."""
+    """Returns the distance from each person to the nearest other person at each step ``[N]``."""
     found = [np.zeros(0)]
     for step in range(valid.shape[1]):
         here = positions_m[valid[:, step], step]
@@ -167,7 +170,7 @@ def _neighbours(positions_m: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[
 
 
 def _runs(held: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Lengths in steps of the stretches of true in each row of ``[A, T]``."""
+    """Returns the lengths in steps of the runs of true in the rows of ``[A, T]``."""
     edges = np.diff(np.pad(held.astype(np.int8), ((0, 0), (1, 1))), axis=1)
     start, end = np.argwhere(edges == 1), np.argwhere(edges == -1)
     lengths: NDArray[np.float64] = (end[:, 1] - start[:, 1]).astype(np.float64)
@@ -177,29 +180,29 @@ def _runs(held: NDArray[np.bool_]) -> NDArray[np.float64]:
 def _on_road(
     points_m: NDArray[Any], velocities_mps: NDArray[Any], lane_map: LaneMap | None
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Who of ``[N]`` walks on the road, and the angle of those to the nearest lane, 0 to pi/2."""
+    """Returns who of ``[N]`` walks on the road, and their angles to the nearest lane, 0 to pi/2."""
     if lane_map is None or not len(lane_map) or not len(points_m):
         return np.zeros(0, bool), np.zeros(0)
     road = shapely.union_all([shapely.Polygon(r[0], r[1:]) for r in lane_map.drivable_area])
     walks = shapely.union_all([shapely.Polygon(r[0], r[1:]) for r in lane_map.walkways])
     at = shapely.points(points_m)
     inside = shapely.contains(road, at) & ~shapely.contains(walks, at)
-    middles, headings = _lane_pieces(lane_map)
+    middles, headings = _lane_segments(lane_map)
     nearest = cKDTree(middles).query(points_m[inside])[1]
     motion = np.arctan2(velocities_mps[inside, 1], velocities_mps[inside, 0])
     angle = np.abs(wrap_angle(motion - headings[nearest]))
     return inside, np.minimum(angle, np.pi - angle)
 
 
-def _lane_pieces(lane_map: LaneMap) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Middles ``[N, 2]`` and headings ``[N]`` of the pieces of all centre lines."""
+def _lane_segments(lane_map: LaneMap) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns middles ``[N, 2]`` and headings ``[N]`` of the segments of all centre lines."""
     step = np.concatenate([np.diff(line, axis=0) for line in lane_map.centerlines])
     middle = np.concatenate([(line[1:] + line[:-1]) / 2 for line in lane_map.centerlines])
     return middle.astype(np.float64), np.arctan2(step[:, 1], step[:, 0]).astype(np.float64)
 
 
 def _constant_velocity_errors(scenes: Sequence[Scene], horizon_s: float) -> NDArray[np.float64]:
-    """Final displacement errors on people who move, by the protocol nuscenes-ped-v1."""
+    """Returns final displacement errors of movers, by the protocol nuscenes-ped-v1 ``[N]``."""
     errors = [np.zeros(0)]
     for scene in scenes:
         spec = WindowSpec.of_protocol("nuscenes-ped-v1", scene.dt_s, 2.0, horizon_s)

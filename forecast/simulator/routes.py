@@ -1,4 +1,4 @@
-"""Routes: polylines sampled at equal spacing, packed so that all agents are looked up at once."""
+"""Routes: polylines with equal spacing, packed so that one look-up serves all agents."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ SPACING_M = 0.5
 
 
 def sample(points_m: NDArray[Any], smoothing_m: float = 0.0) -> NDArray[np.float64]:
-    """Poses at equal spacing along a polyline, its corners rounded.
+    """Samples poses at equal spacing along a polyline, with rounded corners.
 
     Args:
         points_m: Polyline ``[P, 2]``.
         smoothing_m: Length of the moving average that rounds the corners.
 
     Returns:
-        Poses ``[N, 3]`` (x_m, y_m, heading_rad without jumps).
+        Poses ``[N, 3]`` (x_m, y_m, heading_rad; the heading has no jumps).
     """
     count = max(round(geometry.polyline_length(points_m) / SPACING_M), 2) + 1
     fine = geometry.resample_polyline(points_m, count)
     half = round(smoothing_m / SPACING_M / 2)
     if half:
-        # Reflecting through the end points keeps both ends where they are.
+        # The moving average keeps both ends in place if the line is reflected there.
         head, tail = 2 * fine[0] - fine[half:0:-1], 2 * fine[-1] - fine[-2 : -half - 2 : -1]
         padded = np.concatenate([head, fine, tail])
         kernel = np.full(2 * half + 1, 1 / (2 * half + 1))
@@ -39,19 +39,22 @@ def sample(points_m: NDArray[Any], smoothing_m: float = 0.0) -> NDArray[np.float
     return np.column_stack([fine, np.append(heading, heading[-1])])
 
 
-def pack(routes: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Routes ``[A, N, D]``, short ones continued by their last row, and their lengths ``[A]``."""
-    longest = max(map(len, routes))
-    rows = [np.concatenate([r, np.repeat(r[-1:], longest - len(r), axis=0)]) for r in routes]
-    return np.stack(rows), np.array([(len(r) - 1) * SPACING_M for r in routes])
+def pack(lines: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Packs routes into ``[A, N, D]`` and returns their lengths in metres ``[A]``, too.
+
+    The last row of a short route is repeated.
+    """
+    longest = max(map(len, lines))
+    rows = [np.concatenate([r, np.repeat(r[-1:], longest - len(r), axis=0)]) for r in lines]
+    return np.stack(rows), np.array([(len(r) - 1) * SPACING_M for r in lines])
 
 
 def at(routes: NDArray[Any], along_m: NDArray[Any]) -> NDArray[np.float64]:
-    """Interpolated rows of each agent's route.
+    """Interpolates each agent's route at distances along it.
 
     Args:
         routes: ``[A, N, D]``.
-        along_m: Distances from the start ``[A]`` or ``[A, W]``; clamped to the route.
+        along_m: Distances from the start ``[A]`` or ``[A, W]``, clamped to the route.
 
     Returns:
         ``[A, D]`` or ``[A, W, D]``.
@@ -65,5 +68,5 @@ def at(routes: NDArray[Any], along_m: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def nearest(route: NDArray[Any], point_m: NDArray[Any]) -> float:
-    """Distance along one route ``[N, D]`` at which it passes closest to a point."""
+    """Returns the distance along one route ``[N, D]`` at which it is closest to a point."""
     return float(np.hypot(*(route[:, :2] - point_m).T).argmin()) * SPACING_M

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from forecast.simulator import write_town
-from forecast.simulator.map import layouts as places
+from forecast.simulator.map import layouts
 from forecast.simulator.map.district import District, build_district
 
 SCENES, SEED = 3, 5
@@ -16,6 +16,6 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.fixture(scope="session", params=places.LOCATIONS)
+@pytest.fixture(scope="session", params=layouts.LOCATIONS)
 def district(request: pytest.FixtureRequest) -> District:
-    return build_district(places.layout(request.param, SEED))
+    return build_district(layouts.layout_of(request.param, SEED))

@@ -47,7 +47,7 @@ def test_the_angle_to_the_lane_is_measured_on_the_road_only():
     assert motion.shares["on_road"] == pytest.approx(6 / 19)
 
 
-def test_the_same_scenes_are_no_distance_apart():
+def test_the_distance_of_equal_samples_is_zero():
     motion = realism.measure([scene([line((0, 0), (1.2, 0)), line((0, 3), (1.2, 0.3))])])
     text = realism.table(motion, motion)
     assert len(text.splitlines()) == 2 + len(realism.QUANTITIES) + len(realism.SHARES)

@@ -7,11 +7,9 @@ import pytest
 
 from forecast.scene import AgentKind, Scene
 from forecast.simulator import boxes, realism, simulate
-from forecast.simulator.dynamics import pedestrian_motion as people
-from forecast.simulator.dynamics import vehicle_motion as traffic
+from forecast.simulator.dynamics import pedestrian_motion, vehicle_motion
 from forecast.simulator.export.recording import record
-from forecast.simulator.map import layouts as places
-from forecast.simulator.map import traffic_lights as signals
+from forecast.simulator.map import layouts, traffic_lights
 from forecast.simulator.map.district import build_district
 
 SCENES = 8
@@ -19,73 +17,81 @@ SCENES = 8
 
 @pytest.fixture(scope="module")
 def runs():
-    """Setting and worlds, at every step, of a few scenes."""
+    """The scenario of each of a few scenes, and its state at every step."""
     result = []
     for scene in range(SCENES):
-        location = places.LOCATIONS[scene % 4]
-        setting, world = simulate.set_scene(build_district(places.layout(location, 11)), 11, scene)
-        result.append((setting, simulate.run(setting, world)))
+        location = layouts.LOCATIONS[scene % 4]
+        scenario, state = simulate.draw_scenario(
+            build_district(layouts.layout_of(location, 11)), 11, scene
+        )
+        result.append((scenario, simulate.simulate_frames(scenario, state)))
     return result
 
 
 def arrays(state):
     return {
         f"{part}.{field.name}": getattr(getattr(state, part), field.name)
-        for part in ("people", "traffic")
+        for part in ("pedestrians", "vehicles")
         for field in dataclasses.fields(getattr(state, part))
     }
 
 
-def test_a_kept_world_continues_as_it_did_and_is_not_modified(runs):
-    setting, worlds = runs[0]
-    before = copy.deepcopy(arrays(worlds[3]))
-    again = simulate.run(setting, worlds[3], 5)[-1]
+def test_a_kept_state_continues_as_before_and_is_not_modified(runs):
+    scenario, states = runs[0]
+    before = copy.deepcopy(arrays(states[3]))
+    again = simulate.simulate_frames(scenario, states[3], 5)[-1]
     for name, value in arrays(again).items():
-        assert np.array_equal(value, arrays(worlds[23])[name]), name
-    for name, value in arrays(worlds[3]).items():
+        assert np.array_equal(value, arrays(states[23])[name]), name
+    for name, value in arrays(states[3]).items():
         assert np.array_equal(value, before[name]), name
 
 
-def test_people_out_of_reach_of_the_ego_do_not_notice_another_plan_at_all(runs):
-    """The placebo: whom the ego cannot have reached stays the same to the last bit."""
+def test_pedestrians_out_of_reach_of_the_ego_do_not_change_with_its_plan(runs):
+    """Pedestrians that the ego cannot have influenced stay the same to the last bit."""
     unmoved = 0
-    for setting, worlds in runs[:3]:
-        world, other = worlds[0], worlds[0]
+    for scenario, states in runs[:3]:
+        state, other = states[0], states[0]
         away = np.array([-500.0, -500.0, 0.0])
-        anywhere = np.ones(len(setting.crossings.marked), bool)
-        far = np.hypot(*(world.people.positions_m - world.traffic.poses[0, :2]).T) > 25.0
+        anywhere = np.ones(len(scenario.crossings.marked), bool)
+        far = np.hypot(*(state.pedestrians.positions_m - state.vehicles.poses[0, :2]).T) > 25.0
         for _ in range(10):
-            intent = people.intents(setting.crowd, setting.crossings, world.people, anywhere)
-            # Who is about to cross looks out for the ego from afar.
-            far &= ~people._any_of_group(setting.crowd, intent.close)
-            world = simulate.step(setting, world)
-            other = simulate.step(setting, other, ego_pose=away)
-        assert np.array_equal(world.people.drift, other.people.drift)
-        assert np.array_equal(world.people.positions_m[far], other.people.positions_m[far])
+            intent = pedestrian_motion.crossing_intents(
+                scenario.crowd, scenario.crossings, state.pedestrians, anywhere
+            )
+            # Pedestrians who are about to cross react to the ego over a longer distance.
+            far &= ~pedestrian_motion._any_of_group(scenario.crowd, intent.close)
+            state = simulate.step(scenario, state)
+            other = simulate.step(scenario, other, ego_pose=away)
+        assert np.array_equal(state.pedestrians.drift, other.pedestrians.drift)
+        assert np.array_equal(
+            state.pedestrians.positions_m[far], other.pedestrians.positions_m[far]
+        )
         unmoved += int(far.sum())
     assert unmoved > 10
 
 
-def test_an_ego_told_to_stop_stops_and_one_in_a_hurry_goes_further(runs):
+def test_the_ego_stops_with_plan_stop_and_goes_further_with_plan_hurry(runs):
     ends = {}
-    for setting, worlds in runs[:4]:
+    for scenario, states in runs[:4]:
         for plan in simulate.EGO_PLANS:
-            end = simulate.run(simulate.with_ego_plan(setting, plan), worlds[20], 13)[-1]
-            ends.setdefault(plan, []).append(float(end.traffic.along_m[0]))
+            end = simulate.simulate_frames(simulate.with_ego_plan(scenario, plan), states[20], 13)[
+                -1
+            ]
+            ends.setdefault(plan, []).append(float(end.vehicles.along_m[0]))
             if plan == "stop":
-                assert end.traffic.speeds_mps[0] < 0.3
+                assert end.vehicles.speeds_mps[0] < 0.3
     assert sum(ends["stop"]) < sum(ends["slow"]) < sum(ends["hurry"])
 
 
-def test_people_hardly_ever_overlap_each_other_or_cars(runs):
+def test_pedestrians_rarely_overlap_each_other_or_vehicles(runs):
     total = touching = inside = 0
-    for setting, worlds in runs:
-        fleet = setting.fleet
-        for world in worlds[:: simulate.FRAME_STEPS]:
-            at, cars = world.people.positions_m, world.traffic.poses[world.traffic.active]
+    for scenario, states in runs:
+        fleet = scenario.fleet
+        for state in states[:: simulate.FRAME_STEPS]:
+            at, cars = state.pedestrians.positions_m, state.vehicles.poses[state.vehicles.active]
             apart = np.hypot(*(at[:, None] - at).transpose(2, 0, 1)) + 9 * np.eye(len(at))
             poses = np.concatenate([cars, fleet.parked_poses])
-            sizes = np.concatenate([fleet.sizes_m[world.traffic.active], fleet.parked_sizes_m])
+            sizes = np.concatenate([fleet.sizes_m[state.vehicles.active], fleet.parked_sizes_m])
             distance = boxes.distances(at[:, None], poses, sizes[:, :2])
             total += len(at)
             touching += int((apart.min(1) < 0.35).sum())
@@ -96,10 +102,10 @@ def test_people_hardly_ever_overlap_each_other_or_cars(runs):
 
 def test_vehicles_do_not_drive_through_each_other(runs):
     total = hit = 0
-    for setting, worlds in runs:
-        for world in worlds[:: simulate.FRAME_STEPS]:
-            poses = world.traffic.poses[world.traffic.active]
-            sizes = setting.fleet.sizes_m[world.traffic.active, :2]
+    for scenario, states in runs:
+        for state in states[:: simulate.FRAME_STEPS]:
+            poses = state.vehicles.poses[state.vehicles.active]
+            sizes = scenario.fleet.sizes_m[state.vehicles.active, :2]
             distance = boxes.distances(poses[:, None, :2], poses, sizes) + 99 * np.eye(len(poses))
             total += len(poses)
             hit += int((distance.min(1) < 0).sum())
@@ -108,34 +114,36 @@ def test_vehicles_do_not_drive_through_each_other(runs):
 
 def test_people_use_crosswalks_and_drivers_stop_for_them(runs):
     crossed = stopped = 0
-    for setting, worlds in runs:
-        over = worlds[-1].people.along_m[:, None] > setting.crowd.kerbs_m[..., 1]
-        began = worlds[0].people.along_m[:, None] > setting.crowd.kerbs_m[..., 1]
+    for scenario, states in runs:
+        over = states[-1].pedestrians.along_m[:, None] > scenario.crowd.kerbs_m[..., 1]
+        began = states[0].pedestrians.along_m[:, None] > scenario.crowd.kerbs_m[..., 1]
         crossed += int((over & ~began).sum())
-        stopped += int((np.array([w.traffic.speeds_mps for w in worlds]) < 0.3).any(0).sum())
+        stopped += int((np.array([w.vehicles.speeds_mps for w in states]) < 0.3).any(0).sum())
     assert crossed > 3 * SCENES
     assert stopped > SCENES
 
 
-def test_signals_turn_and_people_and_drivers_heed_them(runs):
-    setting, worlds = runs[0]
+def test_no_vehicle_enters_a_junction_at_red(runs):
+    scenario, states = runs[0]
     ran = 0
-    for before, after in pairwise(worlds):
+    for before, after in pairwise(states):
         time_s = simulate.DT_S * before.index
-        lanes = traffic.next_lanes(setting.fleet, before.traffic)
-        red = ~signals.may_drive(setting.signals, lanes, time_s - signals.AMBER_S)
-        red &= ~signals.may_drive(setting.signals, lanes, time_s)
-        begins = traffic._next_connector(setting.fleet, before.traffic)[1]
-        half = setting.fleet.sizes_m[:, 0] / 2
-        enters = (before.traffic.along_m + half < begins) & (after.traffic.along_m + half > begins)
+        lanes = vehicle_motion.next_lanes(scenario.fleet, before.vehicles)
+        red = ~traffic_lights.may_drive(scenario.lights, lanes, time_s - traffic_lights.AMBER_S)
+        red &= ~traffic_lights.may_drive(scenario.lights, lanes, time_s)
+        begins = vehicle_motion._next_connector(scenario.fleet, before.vehicles)[1]
+        half = scenario.fleet.sizes_m[:, 0] / 2
+        enters = (before.vehicles.along_m + half < begins) & (
+            after.vehicles.along_m + half > begins
+        )
         ran += int((enters & red & (lanes >= 0)).sum())
     assert ran == 0
 
 
-def test_people_are_as_hard_to_extrapolate_as_those_of_nuscenes(runs):
+def test_pedestrians_are_as_hard_to_extrapolate_as_those_of_nuscenes(runs):
     scenes = []
-    for setting, worlds in runs:
-        seen = record(setting, worlds)
+    for scenario, states in runs:
+        seen = record(scenario, states)
         walk = np.char.startswith(seen.categories, "human.")
         positions = seen.poses[walk, :, :2]
         scenes.append(

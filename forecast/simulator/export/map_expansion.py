@@ -1,4 +1,4 @@
-"""Writes a district as a nuScenes map expansion (v1.3), which the devkit's NuScenesMap reads."""
+"""Writes a district as a nuScenes map expansion (v1.3), as the devkit's NuScenesMap reads it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import shapely
 from numpy.typing import NDArray
 
 from forecast.simulator.export.tokens import token
-from forecast.simulator.map import surfaces as ground
+from forecast.simulator.map import surfaces
 from forecast.simulator.map.district import District
 from forecast.simulator.map.lanes import Lane, Piece
 
 _MARGIN_M = 100.0
 _STRAIGHT_RADIUS_M = 999.999
-"""What nuScenes writes as the radius of a straight path."""
+"""The radius of a straight path in the files of nuScenes."""
 
 
 def map_expansion(district: District, seed: int) -> dict[str, Any]:
-    """The map of a district as one JSON object.
+    """Returns the map of a district as one JSON object.
 
     Args:
         district: The place.
-        seed: Seed of the dataset; part of the tokens.
+        seed: Seed of the dataset. It is part of the tokens.
     """
-    writer = _Geometry(token("map", seed, district.layout.location))
+    writer = _GeometryWriter(token("map", seed, district.layout.location))
     names = [token(writer.root, lane.name) for lane in district.lanes]
-    areas = [writer.polygon(area) for area in ground.drivable_area(district)]
+    areas = [writer.polygon(area) for area in surfaces.drivable_area(district)]
     layers = {
         "drivable_area": [{"token": token(writer.root, "drivable"), "polygon_tokens": areas}],
         "lane": _lanes(district, names, writer),
@@ -38,12 +38,12 @@ def map_expansion(district: District, seed: int) -> dict[str, Any]:
         ],
         "ped_crossing": [
             {**record, "road_segment_token": ""}
-            for record in writer.records("crosswalk", ground.crosswalk_areas(district))
+            for record in writer.records("crosswalk", surfaces.crosswalk_areas(district))
         ],
-        "walkway": writer.records("walkway", ground.walkways(district)),
+        "walkway": writer.records("walkway", surfaces.walkways(district)),
         "carpark_area": [
             {**record, "orientation": 0.0, "road_block_token": ""}
-            for record in writer.records("carpark", [ground.car_park(district)[0]])
+            for record in writer.records("carpark", [surfaces.car_park(district)[0]])
         ],
         **_lights(district, writer),
         "road_divider": [
@@ -52,7 +52,7 @@ def map_expansion(district: District, seed: int) -> dict[str, Any]:
                 "line_token": writer.line(line),
                 "road_segment_token": "",
             }
-            for i, line in enumerate(ground.dividers(district))
+            for i, line in enumerate(surfaces.dividers(district))
         ],
     }
     empty = ("road_segment", "road_block", "lane_divider")
@@ -72,8 +72,8 @@ def map_expansion(district: District, seed: int) -> dict[str, Any]:
     }
 
 
-class _Geometry:
-    """Collects the nodes, lines and polygons that the layers refer to."""
+class _GeometryWriter:
+    """Collects the nodes, lines and polygons of the layers."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -109,7 +109,7 @@ class _Geometry:
         return name
 
     def records(self, layer: str, areas: list[Any]) -> list[dict[str, Any]]:
-        """Records of a layer of plain polygons."""
+        """Adds polygons and returns the records of their layer."""
         return [
             {"token": token(self.root, layer, i), "polygon_token": self.polygon(area)}
             for i, area in enumerate(areas)
@@ -121,7 +121,7 @@ def _lane_area(district: District, lane: Lane) -> Any:
     return middle.buffer(district.layout.lane_width_m / 2, cap_style="flat")
 
 
-def _lanes(district: District, names: list[str], writer: _Geometry) -> list[dict[str, Any]]:
+def _lanes(district: District, names: list[str], writer: _GeometryWriter) -> list[dict[str, Any]]:
     return [
         {
             "token": name,
@@ -137,8 +137,8 @@ def _lanes(district: District, names: list[str], writer: _Geometry) -> list[dict
     ]
 
 
-def _lights(district: District, writer: _Geometry) -> dict[str, list[dict[str, Any]]]:
-    """A traffic light and a stop line at the end of every lane before a signalled junction."""
+def _lights(district: District, writer: _GeometryWriter) -> dict[str, list[dict[str, Any]]]:
+    """Returns a traffic light and a stop line at the end of every lane to a signalled junction."""
     ends = {lane.successors[0]: lane for lane in district.lanes if lane.successors}
     signalled = np.flatnonzero(district.lane_signals[:, 0] >= 0).tolist()
     stops = [ends[i].poses(1.0)[-1].tolist() for i in signalled if i in ends]
@@ -168,7 +168,7 @@ def _lights(district: District, writer: _Geometry) -> dict[str, list[dict[str, A
 
 
 def _arcline(piece: Piece) -> dict[str, Any]:
-    """A piece as a Dubins path: an arc is its first part, a straight line its second."""
+    """Returns a piece as a Dubins path: an arc is its first part, a straight line its second."""
     end = piece.at(np.array([piece.length_m]))[0]
     straight = piece.curvature_per_m == 0
     return {
@@ -192,7 +192,7 @@ def _connectivity(district: District, names: list[str]) -> dict[str, dict[str, l
 
 
 def _canvas(district: District) -> list[float]:
-    """Width and height that hold the district; coordinates start at 0."""
+    """Returns the width and height of the canvas. Coordinates start at 0."""
     corners = np.array([[district.layout.node_m(n) for n in s.nodes] for s in district.streets])
     highest: list[float] = np.round(corners.max((0, 1)) + _MARGIN_M, 1).tolist()
     return highest

@@ -1,4 +1,4 @@
-"""What the ego's log of a simulated scene holds, as arrays."""
+"""The recording of a simulated scene from the ego: who is annotated, when, and how visible."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from forecast.simulator.dynamics import pedestrian_motion as people
+from forecast.simulator.dynamics import pedestrian_motion
 from forecast.simulator.dynamics.social_forces import unit
-from forecast.simulator.export import visibility as sight
-from forecast.simulator.simulate import FRAME_STEPS, Setting, World
+from forecast.simulator.export import visibility
+from forecast.simulator.simulate import FRAME_STEPS, Scenario, SimulationState
 
 RANGE_M = 65.0
 """Agents farther from the ego than this are not annotated."""
 _STROLLER = ("human.pedestrian.stroller", (0.95, 0.55, 1.05), 0.85)
-"""Category, size, and how far it is ahead of who pushes it."""
+"""Category, size, and distance ahead of the person who pushes it."""
 _LOW_M = 1.2
-"""Nothing hides behind things lower than this."""
+"""Agents lower than this hide nothing."""
 _MEAN_GAP_STEPS = 2.0
+"""Mean length of a gap in a degraded track."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +35,12 @@ class Recording:
         sizes_m: Length, width, height ``[A, 3]``.
         poses: ``[A, T, 3]``.
         speeds_mps: ``[A, T]``.
-        parked: ``[A]``.
-        sits: ``[A]``.
-        seen: Whether the agent is near the ego and has come into sight ``[A, T]``.
+        parked: Whether each is a parked vehicle or a prop ``[A]``.
+        sits: Whether each is a pedestrian who sits when not moving ``[A]``.
+        seen: Whether each is near the ego, and has been visible at this keyframe or before
+            ``[A, T]``.
         visibility: nuScenes visibility bins ``[A, T]``, 0 where not seen.
-        summary: What happens, in nuScenes' manner.
+        summary: Description of the scene, in the style of nuScenes.
     """
 
     ego: NDArray[np.float64]
@@ -56,70 +58,71 @@ class Recording:
 
 @dataclass(frozen=True, eq=False)
 class _Agents:
-    """Rows of agents of one sort: see `Recording`."""
+    """Agents of one sort; see `Recording`. ``present`` says when they exist ``[A, T]``."""
 
     categories: NDArray[np.str_]
     sizes_m: NDArray[np.float64]
     poses: NDArray[np.float64]
     speeds_mps: NDArray[np.float64]
-    there: NDArray[np.bool_]
+    present: NDArray[np.bool_]
 
 
-def record(setting: Setting, worlds: list[World], walls: Any = None) -> Recording:
-    """What the ego's log holds of a scene.
+def record(scenario: Scenario, states: list[SimulationState], walls: Any = None) -> Recording:
+    """Records a scene from the ego.
 
     Args:
-        setting: The scene.
-        worlds: Every step of it, from the first keyframe on.
-        walls: Prepared shapely geometry that hides what is behind it, or None.
+        scenario: What stays the same in the scene.
+        states: Its state at every step, from the first keyframe on.
+        walls: Prepared shapely geometry that hides agents behind it, or None.
     """
-    keyframes = worlds[::FRAME_STEPS]
-    track = np.stack([world.traffic.poses[0] for world in worlds])
+    keyframes = states[::FRAME_STEPS]
+    track = np.stack([state.vehicles.poses[0] for state in states])
     ego = track[::FRAME_STEPS]
     parts = [
-        _walkers(setting, keyframes),
-        _strollers(setting, keyframes),
-        _drivers(setting, keyframes),
-        _standing(setting, len(keyframes)),
+        _walkers(scenario, keyframes),
+        _strollers(scenario, keyframes),
+        _drivers(scenario, keyframes),
+        _standing(scenario, len(keyframes)),
     ]
     columns = {
         name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("categories", "sizes_m", "poses", "speeds_mps", "there")
+        for name in ("categories", "sizes_m", "poses", "speeds_mps", "present")
     }
-    there = columns.pop("there")
+    present = columns.pop("present")
     apart = columns["poses"][..., :2] - ego[:, :2]
-    there &= np.hypot(apart[..., 0], apart[..., 1]) <= RANGE_M
-    share = _in_sight(
-        ego, columns["poses"], columns["sizes_m"], there, columns["categories"], walls
+    present &= np.hypot(apart[..., 0], apart[..., 1]) <= RANGE_M
+    share = _visible_share(
+        ego, columns["poses"], columns["sizes_m"], present, columns["categories"], walls
     )
-    # From the first glimpse on; whatever depends on later frames would leak the future.
-    seen = there & np.logical_or.accumulate(share > 0, axis=1)
-    people_count = len(setting.crowd.keys)
+    # An agent is annotated from the first keyframe on at which it is visible. A rule that depends
+    # on later keyframes would leak the future.
+    seen = present & np.logical_or.accumulate(share > 0, axis=1)
+    people_count = len(scenario.crowd.keys)
     parked = np.arange(len(seen)) >= len(seen) - len(parts[-1].categories)
     sits = np.zeros(len(seen), bool)
-    sits[:people_count] = setting.crowd.sits
-    speeds = np.stack([world.traffic.speeds_mps[0] for world in keyframes])
+    sits[:people_count] = scenario.crowd.sits
+    speeds = np.stack([state.vehicles.speeds_mps[0] for state in keyframes])
     return Recording(
         ego=ego,
         ego_track=track,
         parked=parked,
         sits=sits,
         seen=seen,
-        visibility=np.where(seen, sight.visibility_bins(share), 0),
-        summary=_summary(setting, keyframes, seen[:people_count], speeds, ego),
+        visibility=np.where(seen, visibility.visibility_bins(share), 0),
+        summary=_summary(scenario, keyframes, seen[:people_count], speeds, ego),
         **columns,
     )
 
 
 def degrade(recording: Recording, noise_m: float, gap_share: float, rng: Generator) -> Recording:
-    """The recording as a tracker would have it: noisy positions, and gaps of a few keyframes.
+    """Degrades a recording to the quality of a tracker: noisy positions, and gaps of keyframes.
 
     Args:
-        recording: The truth.
+        recording: The ground truth.
         noise_m: Standard deviation of the error of each coordinate.
-        gap_share: Share of the keyframes that are missing; what is hardly in sight is missed
-            three times as often as the rest.
-        rng: Source of the draws.
+        gap_share: Share of the keyframes that are missing. Gaps start three times as often where
+            an agent has the lowest visibility.
+        rng: Random generator.
     """
     poses = recording.poses.copy()
     poses[..., :2] += noise_m * rng.standard_normal(poses[..., :2].shape)
@@ -134,40 +137,42 @@ def degrade(recording: Recording, noise_m: float, gap_share: float, rng: Generat
     return replace(recording, poses=poses, seen=recording.seen & ~missing)
 
 
-def _walkers(setting: Setting, worlds: list[World]) -> _Agents:
-    states = [world.people for world in worlds]
-    poses = [np.column_stack([state.positions_m, state.headings_rad]) for state in states]
-    speeds = [np.hypot(*state.velocities_mps.T) for state in states]
-    crowd = setting.crowd
-    there = np.ones((len(crowd.keys), len(worlds)), bool)
-    return _Agents(crowd.categories, crowd.sizes_m, np.stack(poses, 1), np.stack(speeds, 1), there)
+def _walkers(scenario: Scenario, states: list[SimulationState]) -> _Agents:
+    walkers = [state.pedestrians for state in states]
+    poses = [np.column_stack([each.positions_m, each.headings_rad]) for each in walkers]
+    speeds = [np.hypot(*each.velocities_mps.T) for each in walkers]
+    crowd = scenario.crowd
+    present = np.ones((len(crowd.keys), len(states)), bool)
+    return _Agents(
+        crowd.categories, crowd.sizes_m, np.stack(poses, 1), np.stack(speeds, 1), present
+    )
 
 
-def _strollers(setting: Setting, worlds: list[World]) -> _Agents:
-    """What some people push in front of them."""
-    walkers = _walkers(setting, worlds)
-    who = np.flatnonzero(setting.crowd.pushes)
+def _strollers(scenario: Scenario, states: list[SimulationState]) -> _Agents:
+    """Returns the strollers that pedestrians push."""
+    walkers = _walkers(scenario, states)
+    who = np.flatnonzero(scenario.crowd.pushes)
     poses = walkers.poses[who].copy()
     poses[..., :2] += _STROLLER[2] * unit(poses[..., 2])
     sizes = np.tile(_STROLLER[1], (len(who), 1))
     names = np.full(len(who), _STROLLER[0])
-    return _Agents(names, sizes, poses, walkers.speeds_mps[who], walkers.there[who])
+    return _Agents(names, sizes, poses, walkers.speeds_mps[who], walkers.present[who])
 
 
-def _drivers(setting: Setting, worlds: list[World]) -> _Agents:
-    fleet, states = setting.fleet, [world.traffic for world in worlds]
+def _drivers(scenario: Scenario, states: list[SimulationState]) -> _Agents:
+    fleet, vehicles = scenario.fleet, [state.vehicles for state in states]
     return _Agents(
         fleet.categories[1:],
         fleet.sizes_m[1:],
-        np.stack([state.poses[1:] for state in states], 1),
-        np.stack([state.speeds_mps[1:] for state in states], 1),
-        np.stack([state.active[1:] for state in states], 1),
+        np.stack([each.poses[1:] for each in vehicles], 1),
+        np.stack([each.speeds_mps[1:] for each in vehicles], 1),
+        np.stack([each.active[1:] for each in vehicles], 1),
     )
 
 
-def _standing(setting: Setting, count: int) -> _Agents:
-    """Parked vehicles, cones and barriers."""
-    fleet = setting.fleet
+def _standing(scenario: Scenario, count: int) -> _Agents:
+    """Returns parked vehicles, cones and barriers."""
+    fleet = scenario.fleet
     poses = np.concatenate([fleet.parked_poses, fleet.prop_poses])
     return _Agents(
         np.concatenate([fleet.parked_categories, fleet.prop_categories]),
@@ -178,61 +183,64 @@ def _standing(setting: Setting, count: int) -> _Agents:
     )
 
 
-def _in_sight(
+def _visible_share(
     ego: NDArray[Any],
     poses: NDArray[Any],
     sizes_m: NDArray[Any],
-    there: NDArray[np.bool_],
+    present: NDArray[np.bool_],
     categories: NDArray[np.str_],
     walls: Any,
 ) -> NDArray[np.float64]:
-    """Share of each agent in the ego's sight ``[A, T]``, 0 where it is not there."""
-    agent, step = np.nonzero(there)
-    tall = np.char.startswith(categories, "vehicle.") & (sizes_m[:, 2] > _LOW_M)
-    hides = np.flatnonzero(tall & there.any(axis=1))
-    share = np.zeros(there.shape)
-    share[agent, step] = sight.visible_share(
+    """Returns the visible share of each agent ``[A, T]``, 0 where it is not present."""
+    agent, step = np.nonzero(present)
+    hiding = np.char.startswith(categories, "vehicle.") & (sizes_m[:, 2] > _LOW_M)
+    occluders = np.flatnonzero(hiding & present.any(axis=1))
+    share = np.zeros(present.shape)
+    share[agent, step] = visibility.visible_share(
         ego[step, :2],
         poses[agent, step],
         sizes_m[agent, :2],
-        poses[hides][:, step].transpose(1, 0, 2),
-        sizes_m[hides, :2],
-        (agent[:, None] == hides) | ~there[hides][:, step].T,
+        poses[occluders][:, step].transpose(1, 0, 2),
+        sizes_m[occluders, :2],
+        (agent[:, None] == occluders) | ~present[occluders][:, step].T,
         walls,
     )
     return share
 
 
 def _summary(
-    setting: Setting,
-    worlds: list[World],
+    scenario: Scenario,
+    states: list[SimulationState],
     seen: NDArray[np.bool_],
     ego_speed_mps: NDArray[np.float64],
     ego: NDArray[np.float64],
 ) -> str:
-    """What a person would note about the scene, most telling first."""
-    anywhere = np.ones(len(setting.crossings.marked), bool)
+    """Returns a description of the scene, with the most important notes first."""
+    anywhere = np.ones(len(scenario.crossings.marked), bool)
     crossing = [
-        people.intents(setting.crowd, setting.crossings, w.people, anywhere) for w in worlds
+        pedestrian_motion.crossing_intents(
+            scenario.crowd, scenario.crossings, state.pedestrians, anywhere
+        )
+        for state in states
     ]
-    on_road = np.stack([i.distance_m < 0 for i in crossing], 1) & seen
-    marked = np.stack([setting.crossings.marked[i.crossing] for i in crossing], 1)
+    on_road = np.stack([each.distance_m < 0 for each in crossing], 1) & seen
+    marked = np.stack([scenario.crossings.marked[each.crossing] for each in crossing], 1)
     turned = float(np.unwrap(ego[:, 2])[-1] - ego[0, 2])
-    kinds = set(setting.fleet.categories[1:].tolist())
-    back = np.stack([world.people.sense < 0 for world in worlds], 1) & seen
+    kinds = set(scenario.fleet.categories[1:].tolist())
+    back = np.stack([state.pedestrians.direction < 0 for state in states], 1) & seen
     notes = {
-        setting.conditions: bool(setting.conditions),
+        scenario.conditions: bool(scenario.conditions),
         "wait at crosswalk": bool((ego_speed_mps < 0.3).any()) and bool((on_road & marked).any()),
         "turn left": turned > 1.0,
         "turn right": turned < -1.0,
         "peds crossing crosswalk": bool((on_road & marked).any()),
         "jaywalker": bool((on_road & ~marked).any()),
         "ped turning back": bool(back.any()),
-        "construction": setting.fleet.site is not None,
+        "construction": scenario.fleet.site is not None,
         "many peds": float(seen.sum(0).mean()) > 20,
         "bus": "vehicle.bus.rigid" in kinds,
         "truck": "vehicle.truck" in kinds,
         "cyclist": "vehicle.bicycle" in kinds,
-        "parked cars": len(setting.fleet.parked_poses) > 0,
+        "parked cars": len(scenario.fleet.parked_poses) > 0,
     }
     return ", ".join(note for note, holds in notes.items() if holds).capitalize()

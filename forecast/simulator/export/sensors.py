@@ -1,8 +1,8 @@
-"""Rows of sample_data and ego_pose: which sensor recorded when, and where the ego was then.
+"""Rows of sensor, calibrated_sensor, sample_data and ego_pose of a simulated scene.
 
-Nothing is recorded, so the rows name files that do not exist. At nuScenes' own rates there are
-twelve sensors and some 3,150 rows of each table for a scene; a small town has the lidar's keyframes
-only.
+No sensor data are simulated, so the rows of sample_data name files that do not exist. At the rates
+of nuScenes there are twelve sensors, and about 3,150 rows of each table for a scene. By default a
+town has only the lidar's keyframes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from forecast.simulator.export.tokens import token, tokens
 
-Row = dict[str, Any]
+TableRow = dict[str, Any]
+"""One record of a table."""
 
 KEYFRAME_S = 0.5
 
@@ -35,7 +36,7 @@ class Sensor:
 
 
 LIDAR_KEYFRAMES = (Sensor("LIDAR_TOP", "lidar", 1 / KEYFRAME_S, "pcd.bin"),)
-"""The least the devkit needs."""
+"""The fewest sensors that the devkit needs."""
 
 _CAMERAS = ("FRONT", "FRONT_LEFT", "FRONT_RIGHT", "BACK", "BACK_LEFT", "BACK_RIGHT")
 _RADARS = ("FRONT", "FRONT_LEFT", "FRONT_RIGHT", "BACK_LEFT", "BACK_RIGHT")
@@ -44,19 +45,19 @@ FULL_RATE = (
     *(Sensor(f"CAM_{place}", "camera", 12.0, "jpg", 900, 1600) for place in _CAMERAS),
     *(Sensor(f"RADAR_{place}", "radar", 13.0, "pcd") for place in _RADARS),
 )
-"""nuScenes' sensors at their rates."""
+"""The sensors of nuScenes at their rates."""
 
 
-def sensor_rows(sensors: tuple[Sensor, ...]) -> list[Row]:
-    """The sensor table."""
+def sensor_rows(sensors: tuple[Sensor, ...]) -> list[TableRow]:
+    """Returns the sensor table."""
     return [
         {"token": token("sensor", s.channel), "channel": s.channel, "modality": s.modality}
         for s in sensors
     ]
 
 
-def calibrated_rows(sensors: tuple[Sensor, ...], root: str) -> list[Row]:
-    """The calibrated_sensor rows of a scene; ``root`` names the scene."""
+def calibrated_rows(sensors: tuple[Sensor, ...], root: str) -> list[TableRow]:
+    """Returns the calibrated_sensor rows of a scene. ``root`` is part of the scene's tokens."""
     return [
         {
             "token": token("calibrated", root, s.channel),
@@ -74,15 +75,15 @@ _INTRINSIC = [[1266.4, 0.0, 816.3], [0.0, 1266.4, 491.5], [0.0, 0.0, 1.0]]
 
 def recorded_rows(
     sensor: Sensor, root: str, name: str, samples: list[str], first_us: int, track: NDArray[Any]
-) -> tuple[list[Row], list[Row]]:
-    """The sample_data and ego_pose rows of one sensor in one scene.
+) -> tuple[list[TableRow], list[TableRow]]:
+    """Returns the sample_data and ego_pose rows of one sensor in one scene.
 
     Args:
         sensor: The sensor.
-        root: What names the scene's tokens.
+        root: Part of the scene's tokens.
         name: Name of the scene.
         samples: Tokens of its keyframes.
-        first_us: Time of the first one.
+        first_us: Time of the first keyframe.
         track: Poses of the ego ``[S, 3]`` at equal steps over the whole scene.
     """
     keyframes = np.arange(len(samples)) * KEYFRAME_S
@@ -124,19 +125,19 @@ def recorded_rows(
 
 
 def linked(names: list[str]) -> Iterator[tuple[str, str, str]]:
-    """Each token with the one before and the one after it, "" at the ends."""
+    """Yields each token with the previous one and the next one; "" at the ends."""
     return zip(names, chain([""], names[:-1]), chain(names[1:], repeat("", 1)), strict=True)
 
 
 def quaternions(heading_rad: NDArray[Any]) -> list[list[float]]:
-    """Rotations (w, x, y, z) about the vertical axis."""
+    """Returns rotations (w, x, y, z) about the vertical axis."""
     half, zero = heading_rad / 2, np.zeros_like(heading_rad)
     rows: list[list[float]] = np.stack([np.cos(half), zero, zero, np.sin(half)], -1).tolist()
     return rows
 
 
 def _poses(track: NDArray[Any], share: NDArray[Any]) -> NDArray[np.float64]:
-    """Poses ``[P, 3]`` at shares of the way through a track; its own where they fall on a step."""
+    """Interpolates a track ``[S, 3]`` at shares of its duration ``[P]``; exact at its own steps."""
     at = share * (len(track) - 1)
     low = np.minimum(np.floor(at + 1e-6).astype(np.int64), len(track) - 1)
     high = np.minimum(low + 1, len(track) - 1)

@@ -1,6 +1,6 @@
 """Turns recordings into the thirteen tables of nuScenes v1.0.
 
-There are no sensor files, and rotations hold yaw only.
+There are no sensor files. Rotations have yaw only.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from forecast.simulator.export.recording import Recording
 from forecast.simulator.export.sensors import (
     KEYFRAME_S,
     LIDAR_KEYFRAMES,
-    Row,
     Sensor,
+    TableRow,
     calibrated_rows,
     linked,
     quaternions,
@@ -56,8 +56,8 @@ _SCENE_GAP_US = 60_000_000
 _MOVING_MPS = 0.3
 
 
-def fixed_tables(sensors: tuple[Sensor, ...] = LIDAR_KEYFRAMES) -> dict[str, list[Row]]:
-    """The tables that do not depend on the scenes."""
+def fixed_tables(sensors: tuple[Sensor, ...] = LIDAR_KEYFRAMES) -> dict[str, list[TableRow]]:
+    """Returns the tables that do not depend on the scenes."""
     return {
         "category": [
             {"token": token("category", name), "name": name, "description": "", "index": i + 1}
@@ -79,8 +79,8 @@ def fixed_tables(sensors: tuple[Sensor, ...] = LIDAR_KEYFRAMES) -> dict[str, lis
     }
 
 
-def map_row(location: str, seed: int, scenes: list[int]) -> Row:
-    """The map table's row of a location and the scenes that happen there."""
+def map_row(location: str, seed: int, scenes: list[int]) -> TableRow:
+    """Returns the map table's row of a location and of the scenes there."""
     return {
         "category": "semantic_prior",
         "token": token("map", seed, location),
@@ -90,7 +90,7 @@ def map_row(location: str, seed: int, scenes: list[int]) -> Row:
 
 
 def scene_name(scene: int) -> str:
-    """Name of the scene with a number."""
+    """Returns the name of the scene with a number."""
     return f"town-{scene + 1:04d}"
 
 
@@ -100,15 +100,15 @@ def scene_tables(
     scene: int,
     location: str,
     sensors: tuple[Sensor, ...] = LIDAR_KEYFRAMES,
-) -> dict[str, list[Row]]:
-    """All rows that one scene adds, by table.
+) -> dict[str, list[TableRow]]:
+    """Returns all rows of one scene, by table.
 
     Args:
         recording: The scene.
         seed: Seed of the dataset.
         scene: Number of the scene.
-        location: Where it is.
-        sensors: Whose sample_data and ego poses there are.
+        location: Its location.
+        sensors: The sensors of sample_data and ego_pose.
     """
     count = len(recording.ego)
     first_us = _FIRST_US + scene * _SCENE_GAP_US
@@ -148,13 +148,13 @@ def _scene_token(kind: str, seed: int, scene: int, *more: object) -> str:
 
 def _annotations(
     recording: Recording, seed: int, scene: int, samples: list[str]
-) -> tuple[list[Row], list[Row]]:
-    """The annotations of every agent that is ever seen, and the instances they belong to.
+) -> tuple[list[TableRow], list[TableRow]]:
+    """Returns the annotations of every agent that is ever seen, and their instances.
 
-    An agent that leaves the ego's range and comes back stays one instance; its chain skips the gap.
+    An agent that leaves the ego's range and comes back stays one instance. Its chain skips the gap.
     """
-    annotations: list[Row] = []
-    instances: list[Row] = []
+    annotations: list[TableRow] = []
+    instances: list[TableRow] = []
     heights = np.broadcast_to(recording.sizes_m[:, 2:] / 2, recording.seen.shape)
     places = np.round(np.concatenate([recording.poses[..., :2], heights[..., None]], -1), 3)
     attributes = _attributes(recording)
@@ -185,7 +185,7 @@ def _annotations(
                 "rotation": turn,
                 "prev": prev,
                 "next": after,
-                "num_lidar_pts": 1,  # there is no sensor; 0 would make evaluators drop the box
+                "num_lidar_pts": 1,  # evaluators would drop a box with 0 points
                 "num_radar_pts": 0,
             }
             for (name, prev, after), step, place, turn in zip(
@@ -196,7 +196,7 @@ def _annotations(
 
 
 def _attributes(recording: Recording) -> list[list[list[str]]]:
-    """Attribute tokens ``[A][T]``, one each; things that cannot move have none."""
+    """Returns the attribute tokens ``[A][T]``, one each; none for objects that cannot move."""
     tokens = [[token("attribute", name)] for name in ATTRIBUTES] + [[]]
     moving = recording.speeds_mps > _MOVING_MPS
     names = recording.categories

@@ -1,4 +1,4 @@
-"""Names of records: the same parts give the same token."""
+"""Tokens of records, and chains of tokens. The same parts give the same token."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import hashlib
 
 
 def token(*parts: object) -> str:
-    """32 hexadecimal digits, as nuScenes uses them."""
+    """Returns a token of 32 hexadecimal digits, as in nuScenes."""
     text = "\x1f".join(map(str, parts))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def tokens(count: int, *parts: object) -> list[str]:
-    """Numbered tokens of a series: they differ in their last digits."""
+    """Returns numbered tokens of a series. They differ in their last digits."""
     head = token(*parts)[:24]
     return [f"{head}{i:08x}" for i in range(count)]

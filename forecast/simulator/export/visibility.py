@@ -1,7 +1,7 @@
-"""What the ego sees: how much of each agent is hidden behind vehicles and buildings.
+"""Visibility: how much of each agent is hidden from the ego by vehicles and buildings.
 
-Rays go from the ego to points across the width of each agent, in the plane; a box or a wall between
-hides the point.
+Rays in the plane lead from the ego to points across the width of each agent. A box or a wall on the
+way hides the point.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ def visible_share(
     sizes_m: NDArray[Any],
     occluder_poses: NDArray[Any],
     occluder_sizes_m: NDArray[Any],
-    occluders_are: NDArray[Any],
+    ignored: NDArray[Any],
     walls: Any,
 ) -> NDArray[np.float64]:
-    """How much of each box is in sight, as a share of its rays ``[N]``.
+    """Returns the visible share of each box: the share of its rays that are not blocked ``[N]``.
 
     Args:
-        eyes_m: Where each is looked at from ``[N, 2]``.
-        poses: The boxes ``[N, 3]``.
+        eyes_m: Positions of the observer of each box ``[N, 2]``.
+        poses: Poses of the boxes ``[N, 3]``.
         sizes_m: Their length and width ``[N, 2]``.
-        occluder_poses: What stands around each of them ``[N, O, 3]``.
-        occluder_sizes_m: Length and width ``[O, 2]``.
-        occluders_are: Whether an occluder is the box itself, or is not there ``[N, O]``.
-        walls: Prepared shapely geometry of what else hides, or None.
+        occluder_poses: Poses of the occluders at the moment of each box ``[N, O, 3]``.
+        occluder_sizes_m: Their length and width ``[O, 2]``.
+        ignored: Whether an occluder does not count: it is the box itself, or absent ``[N, O]``.
+        walls: Prepared shapely geometry that blocks rays, too, or None.
     """
     sight = poses[:, :2] - eyes_m
     turn = poses[:, 2] - np.arctan2(sight[:, 1], sight[:, 0])
@@ -45,7 +45,7 @@ def visible_share(
     hidden = np.zeros(ends.shape[:2], bool)
     for i in range(len(occluder_sizes_m)):
         between = _crosses(eyes_m[:, None], ends, occluder_poses[:, i, None], occluder_sizes_m[i])
-        hidden |= between & ~occluders_are[:, i, None]
+        hidden |= between & ~ignored[:, i, None]
     if walls is not None:
         starts = np.broadcast_to(eyes_m[:, None], ends.shape)
         rays = shapely.linestrings(np.stack([starts, ends], -2))
@@ -55,14 +55,14 @@ def visible_share(
 
 
 def visibility_bins(share: NDArray[Any]) -> NDArray[np.int64]:
-    """NuScenes' visibility bins, 1 to 4, of shares in sight."""
+    """Returns the visibility bins of nuScenes, 1 to 4, of visible shares ``[N]``."""
     return np.searchsorted(_BINS, share, side="right") + 1
 
 
 def _crosses(
     starts_m: NDArray[Any], ends_m: NDArray[Any], poses: NDArray[Any], size_m: NDArray[Any]
 ) -> NDArray[np.bool_]:
-    """Whether segments pass through boxes: the slab test in each box's frame."""
+    """Returns whether segments pass through boxes: the slab test in the frame of each box."""
     cos, sin = np.cos(poses[..., 2]), np.sin(poses[..., 2])
     enter, leave = np.zeros(ends_m.shape[:-1]), np.ones(ends_m.shape[:-1])
     x, y = (starts_m - poses[..., :2]).transpose(2, 0, 1)

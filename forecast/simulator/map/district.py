@@ -1,8 +1,8 @@
-"""A parametric district: streets, junctions, lanes, walkways and crosswalks.
+"""A district: streets, junctions, lanes, walkways and crosswalks, built from a layout.
 
-Streets join the nodes of a grid; a street left out turns an X-junction into a T-junction, and where
-a node is moved aside its streets bend towards it in two arcs. A street has a lane each way, or one
-way only, a parking strip and a walkway along both sides.
+Streets join the nodes of a grid. A missing street turns an X-junction into a T-junction. If a node
+is moved aside, its streets bend towards it in two arcs. A street has a lane each way, or one way
+only, and a parking strip and a walkway along both sides.
 """
 
 from __future__ import annotations
@@ -18,104 +18,21 @@ import shapely
 from numpy.typing import NDArray
 
 from forecast import geometry
-from forecast.errors import ForecastError
 from forecast.simulator.map.lanes import Lane, Piece, bend, connect, trim
-
-Node = tuple[int, int]
-"""Column and row of a junction; -1 and the number of streets are the ends beyond the last one."""
-
+from forecast.simulator.map.layouts import Layout, Node
 
 _CLEARANCE_M = 2.6
-"""Vehicles whose middle lines come closer than this cannot pass each other."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Parameters of a district.
-
-    Attributes:
-        location: Name of the place; the map file is called so.
-        columns_m: x of the streets that run north.
-        rows_m: y of the streets that run east.
-        closed: Pairs of neighbouring nodes without a street between them.
-        moved_m: Junctions that lie off the grid, and how far (x, y).
-        one_way: Streets with one lane only, as (from, to).
-        signalled: Junctions with traffic lights.
-        left_hand: Whether traffic keeps left.
-        lane_width_m: Width of a lane.
-        parking_width_m: Width of the parking strip beside it.
-        walkway_width_m: Width of a walkway.
-        crosswalk_width_m: Width of a crosswalk, along the street.
-        corner_radius_m: Radius of the kerb at a street corner; with half a walkway's width, people
-            who walk straight on come to the next crosswalk.
-        arm_m: Length of the streets that lead out of the district.
-    """
-
-    location: str
-    columns_m: tuple[float, ...]
-    rows_m: tuple[float, ...]
-    closed: frozenset[tuple[Node, Node]] = frozenset()
-    moved_m: tuple[tuple[Node, tuple[float, float]], ...] = ()
-    one_way: frozenset[tuple[Node, Node]] = frozenset()
-    signalled: tuple[Node, ...] = ()
-    left_hand: bool = False
-    lane_width_m: float = 3.5
-    parking_width_m: float = 2.4
-    walkway_width_m: float = 4.0
-    crosswalk_width_m: float = 4.0
-    corner_radius_m: float = 2.0
-    arm_m: float = 90.0
-
-    def __post_init__(self) -> None:
-        """Checks that there is room between the junctions; raises `ForecastError`."""
-        least = 4 * self.setback_m
-        for name in ("columns_m", "rows_m"):
-            gaps = np.diff(getattr(self, name))
-            if len(gaps) and gaps.min() < least:
-                raise ForecastError(
-                    f"{self.location}: {name} has streets {gaps.min():.1f} m apart; "
-                    f"increasing values at least {least:.1f} m apart are needed"
-                )
-        for node, shift in self.moved_m:
-            if max(map(abs, shift)) > least / 4:
-                raise ForecastError(
-                    f"{self.location}: moved_m moves node {node} by {shift} m; "
-                    f"at most {least / 4:.1f} m each way is possible"
-                )
-
-    def node_m(self, node: Node) -> NDArray[np.float64]:
-        """Where a junction is, or an end of a street that leads out of the district ``[2]``."""
-        column = min(max(node[0], 0), len(self.columns_m) - 1)
-        row = min(max(node[1], 0), len(self.rows_m) - 1)
-        shift = dict(self.moved_m).get((column, row), (0.0, 0.0))
-        out = self.arm_m * (np.array(node) - (column, row))
-        place: NDArray[np.float64] = np.array([self.columns_m[column], self.rows_m[row]])
-        return place + shift + out
-
-    @property
-    def half_road_m(self) -> float:
-        """From the middle of a street to its kerb."""
-        return self.lane_width_m + self.parking_width_m
-
-    @property
-    def crossing_m(self) -> float:
-        """From the middle of a junction to the middle line of its crosswalks."""
-        return self.half_road_m + self.corner_radius_m
-
-    @property
-    def setback_m(self) -> float:
-        """From the middle of a junction to the ends of its lanes, just before the crosswalks."""
-        return self.crossing_m + self.crosswalk_width_m / 2 + 1.0
+"""Vehicles cannot pass each other if their centre lines come closer than this."""
 
 
 @dataclass(frozen=True, eq=False)
 class Street:
-    """A street between two nodes; "left" is seen from its start.
+    """A street between two nodes. "Left" is seen from its start.
 
     Attributes:
-        nodes: Where it begins and ends.
-        path: Its middle line.
-        lanes: Whether it has a lane from start to end, and one back.
+        nodes: The nodes at its start and its end.
+        path: Its centre line.
+        lanes: Whether it has a lane from start to end, and whether it has one back.
     """
 
     nodes: tuple[Node, Node]
@@ -124,7 +41,7 @@ class Street:
 
     @cached_property
     def length_m(self) -> float:
-        """Length of the middle line between the nodes."""
+        """Length of the centre line between the nodes."""
         return sum(piece.length_m for piece in self.path)
 
     @property
@@ -133,7 +50,7 @@ class Street:
         return int(self.nodes[0][0] == self.nodes[1][0])
 
     def poses(self, along_m: NDArray[Any]) -> NDArray[np.float64]:
-        """Poses ``[P, 3]`` on the middle line; it goes straight on beyond its ends."""
+        """Returns poses ``[P, 3]`` on the centre line, which is straight beyond its ends."""
         ends = np.cumsum([piece.length_m for piece in self.path])
         which = np.minimum(np.searchsorted(ends, along_m), len(self.path) - 1)
         result = np.zeros((len(along_m), 3))
@@ -143,32 +60,32 @@ class Street:
         return result
 
     def at(self, along_m: NDArray[Any], left_m: NDArray[Any] | float) -> NDArray[np.float64]:
-        """Points ``[P, 2]`` at distances from the start and offsets to the left."""
+        """Returns points ``[P, 2]`` at distances from the start and offsets to the left."""
         poses = self.poses(np.atleast_1d(np.asarray(along_m, float)))
         normal = np.stack([-np.sin(poses[:, 2]), np.cos(poses[:, 2])], -1)
         points: NDArray[np.float64] = poses[:, :2] + np.reshape(left_m, (-1, 1)) * normal
         return points
 
     def line(self, begin_m: float, end_m: float, left_m: float) -> NDArray[np.float64]:
-        """A parallel of the middle line as a polyline ``[P, 2]``; two points if it is straight."""
+        """Returns a parallel of the centre line ``[P, 2]``; two points if it is straight."""
         count = 2 if len(self.path) == 1 else max(int((end_m - begin_m) / 2.0), 2)
         return self.at(np.linspace(begin_m, end_m, count), left_m)
 
     def strip(self, left_m: tuple[float, float], along_m: tuple[float, float]) -> Any:
-        """The area between two offsets to the left and two distances from the start."""
+        """Returns the area between two offsets to the left and two distances from the start."""
         sides = [self.line(*along_m, left_m[0]), self.line(*along_m, left_m[1])[::-1]]
         return shapely.Polygon(np.concatenate(sides))
 
 
 @dataclass(frozen=True, eq=False)
 class WalkEdge:
-    """A stretch that people walk along.
+    """An edge of the network that pedestrians walk on.
 
     Attributes:
         nodes: Indices of its two ends.
-        points_m: Its middle line from the first to the second ``[P, 2]``.
-        crosswalk: Index of the crosswalk it is, or -1.
-        street: Index of the street it runs along, or -1.
+        points_m: Its centre line from the first end to the second ``[P, 2]``.
+        crosswalk: Index of the crosswalk that it is, or -1.
+        street: Index of the street that it runs along, or -1.
     """
 
     nodes: tuple[int, int]
@@ -179,17 +96,18 @@ class WalkEdge:
 
 @dataclass(frozen=True, eq=False)
 class District:
-    """Everything fixed in a place.
+    """Everything in a place that does not move.
 
     Attributes:
         layout: The parameters it was built from.
         streets: Streets between neighbouring nodes.
         lanes: Lanes and connectors.
-        crosswalks: Middle lines from kerb to kerb ``[X, 2, 2]``.
-        walk_edges: The network people walk on.
-        lane_signals: Signalled junction a connector leads through, as an index into
-            `Layout.signalled` or -1, and the axis of the street it comes from ``[L, 2]``.
-        crosswalk_signals: The same for crosswalks: the axis of the street crossed ``[X, 2]``.
+        crosswalks: Centre lines from kerb to kerb ``[X, 2, 2]``.
+        walk_edges: The network that pedestrians walk on.
+        lane_signals: For each connector, the signalled junction it leads through (an index into
+            `Layout.signalled`, or -1) and the axis of the street it comes from ``[L, 2]``.
+        crosswalk_signals: For each crosswalk, the signalled junction and the axis of the street
+            that it crosses ``[X, 2]``.
     """
 
     layout: Layout
@@ -202,7 +120,7 @@ class District:
 
     @cached_property
     def walk_edges_at(self) -> dict[int, list[WalkEdge]]:
-        """The walk edges that end at each walk node."""
+        """The walk edges at each walk node."""
         found: dict[int, list[WalkEdge]] = {}
         for edge in self.walk_edges:
             for node in edge.nodes:
@@ -211,9 +129,10 @@ class District:
 
     @cached_property
     def conflicts(self) -> NDArray[np.bool_]:
-        """Pairs of connectors that may not be used at the same time, as lanes ``[L, L]``.
+        """Pairs of lanes that may not be used at the same time ``[L, L]``: connectors in conflict.
 
-        Their middle lines come close; those that leave the same lane queue up anyway.
+        Their centre lines come close. Connectors that start at the same lane are not in conflict,
+        because their vehicles drive one behind the other.
         """
         where = [i for i, lane in enumerate(self.lanes) if lane.connector]
         lines = [self.lanes[i].path[0] for i in where]
@@ -227,19 +146,19 @@ class District:
 
 
 def _closest(lines: NDArray[Any], line: NDArray[Any]) -> NDArray[np.float64]:
-    """Smallest distance between the points of each line ``[C, P, 2]`` and of one ``[P, 2]``."""
+    """Returns the smallest distance between each line ``[C, P, 2]`` and one line ``[P, 2]``."""
     apart = lines[:, :, None] - line
     closest: NDArray[np.float64] = np.hypot(apart[..., 0], apart[..., 1]).min((1, 2))
     return closest
 
 
 def span(layout: Layout, street: Street) -> tuple[float, float]:
-    """Where a street's lanes begin and end, as distances from its start."""
+    """Returns where a street's lanes begin and end, as distances from its start."""
     return _between(layout, street, layout.setback_m)
 
 
 def walk_span(layout: Layout, street: Street) -> tuple[float, float]:
-    """Where the crosswalks at the ends of a street are, as distances from its start."""
+    """Returns where the crosswalks at the ends of a street are, as distances from its start."""
     return _between(layout, street, layout.crossing_m)
 
 
@@ -258,7 +177,7 @@ def _is_junction(layout: Layout, node: Node) -> bool:
 
 
 def build_district(layout: Layout) -> District:
-    """Builds a district from its parameters."""
+    """Builds a district from its layout."""
     streets = _streets(layout)
     lanes, lane_signals = _lanes(layout, streets)
     crosswalks, edges, crosswalk_signals = _walk_network(layout, streets)
@@ -278,7 +197,7 @@ def _streets(layout: Layout) -> list[Street]:
 
 
 def _path(layout: Layout, nodes: tuple[Node, Node]) -> tuple[Piece, ...]:
-    """The middle line of a street: straight, or with two arcs that bring it to a moved node."""
+    """Returns the centre line of a street: straight, or with two arcs towards a moved node."""
     start, end = layout.node_m(nodes[0]), layout.node_m(nodes[1])
     heading = 0.0 if nodes[0][1] == nodes[1][1] else np.pi / 2
     step: NDArray[np.float64] = geometry.rotate(end - start, np.array(-heading))
@@ -288,8 +207,8 @@ def _path(layout: Layout, nodes: tuple[Node, Node]) -> tuple[Piece, ...]:
 
 
 def _street_lanes(layout: Layout, street: Street) -> Iterator[tuple[Lane, tuple[Node, Node]]]:
-    """The lanes of a street, each with the nodes it leads from and to."""
-    side = (1 if layout.left_hand else -1) * layout.lane_width_m / 2
+    """Yields the lanes of a street, each with the nodes it leads from and to."""
+    side = (1 if layout.left_hand_traffic else -1) * layout.lane_width_m / 2
     way = trim(street.path, *span(layout, street))
     back = tuple(piece.reverse() for piece in way[::-1])
     directions = zip(street.lanes, (way, back), (street.nodes, street.nodes[::-1]), strict=True)
@@ -300,7 +219,7 @@ def _street_lanes(layout: Layout, street: Street) -> Iterator[tuple[Lane, tuple[
 
 
 def _lanes(layout: Layout, streets: list[Street]) -> tuple[list[Lane], NDArray[np.int64]]:
-    """The lanes of the streets, then the connectors of every junction; and their signals."""
+    """Returns the lanes of the streets, then all connectors; and the signals of each."""
     made = [row for street in streets for row in _street_lanes(layout, street)]
     lanes, ends = [lane for lane, _ in made], [nodes for _, nodes in made]
     signals = [(-1, 0)] * len(lanes)
@@ -326,10 +245,10 @@ def _signal(layout: Layout, node: Node) -> int:
 def _walk_network(
     layout: Layout, streets: list[Street]
 ) -> tuple[NDArray[np.float64], list[WalkEdge], NDArray[np.int64]]:
-    """Crosswalks ``[X, 2, 2]``, walk edges along streets, over crosswalks and around corners.
+    """Returns crosswalks ``[X, 2, 2]``, walk edges, and the crosswalks' signals ``[X, 2]``.
 
-    Walk node ``4 * street + 2 * end + side`` lies beside the crosswalk at that end of that street.
-    The last result are the crosswalks' signals.
+    Walk edges lead along streets, over crosswalks and around corners. The walk node ``4 * street +
+    2 * end + side`` is beside the crosswalk at that end of that street.
     """
     lateral = layout.half_road_m + layout.walkway_width_m / 2
     crosswalks: list[NDArray[np.float64]] = []
@@ -350,7 +269,7 @@ def _walk_network(
             crosswalks.append(sides + inset * (sides[::-1] - sides))
             signals.append((_signal(layout, node), street.axis))
             angle = (street.axis * np.pi / 2 + last * np.pi) % (2 * np.pi)
-            # Seen outwards from the junction, a street's own left is right at its far end.
+            # Seen outwards from the junction, the left side of a street is on the right at its end.
             left_first = sides[::-1] if last else sides
             arms.setdefault(node, []).append((angle, 4 * i + 2 * last + last, left_first))
     for around in arms.values():

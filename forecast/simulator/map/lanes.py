@@ -1,4 +1,4 @@
-"""Lanes and the straight lines and arcs they consist of."""
+"""Lanes, and the straight lines and arcs that they consist of."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Piece:
     curvature_per_m: float
 
     def at(self, along_m: NDArray[Any]) -> NDArray[np.float64]:
-        """Poses ``[P, 3]`` at distances ``[P]`` along the piece."""
+        """Returns the poses ``[P, 3]`` at distances ``[P]`` along the piece."""
         x, y, heading = self.start
         turned = self.curvature_per_m * along_m
         chord = along_m * np.sinc(turned / 2 / np.pi)
@@ -36,19 +36,19 @@ class Piece:
         )
 
     def cut(self, begin_m: float, end_m: float) -> Piece:
-        """The part of the piece between two distances along it."""
+        """Returns the part of the piece between two distances along it."""
         x, y, heading = self.at(np.array([begin_m]))[0].tolist()
         return Piece((x, y, heading), end_m - begin_m, self.curvature_per_m)
 
     def beside(self, left_m: float) -> Piece:
-        """The parallel piece some way to the left."""
+        """Returns the parallel piece at an offset to the left."""
         x, y, heading = self.start
         start = (x - left_m * float(np.sin(heading)), y + left_m * float(np.cos(heading)), heading)
         scale = 1 - self.curvature_per_m * left_m
         return Piece(start, self.length_m * scale, self.curvature_per_m / scale)
 
     def reverse(self) -> Piece:
-        """The same piece in the other direction."""
+        """Returns the same piece in the opposite direction."""
         x, y, heading = self.at(np.array([self.length_m]))[0].tolist()
         return Piece((x, y, heading + np.pi), self.length_m, -self.curvature_per_m)
 
@@ -59,9 +59,9 @@ class Lane:
 
     Attributes:
         name: Unique in the district.
-        path: The centre line's pieces in driving direction.
+        path: The pieces of its centre line in driving direction.
         connector: Whether it leads through a junction.
-        successors: Indices of the lanes that follow.
+        successors: Indices of the next lanes.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Lane:
         return sum(piece.length_m for piece in self.path)
 
     def poses(self, spacing_m: float) -> NDArray[np.float64]:
-        """Poses ``[P, 3]`` along the lane, about ``spacing_m`` apart, both ends included."""
+        """Returns poses ``[P, 3]`` along the lane, at most ``spacing_m`` apart, with both ends."""
         rows = []
         for piece in self.path:
             count = max(int(np.ceil(piece.length_m / spacing_m)), 1) + 1
@@ -86,12 +86,12 @@ class Lane:
 def bend(
     start: tuple[float, float, float], ahead_m: float, left_m: float, straight_m: float
 ) -> tuple[Piece, ...]:
-    """A path that ends parallel to its start: straight, or with two arcs in its middle.
+    """Builds a path that ends parallel to its start: straight, or with two arcs in its middle.
 
     Args:
-        start: Pose at which it begins (x_m, y_m, heading_rad).
-        ahead_m: How far ahead it ends.
-        left_m: How far to the left of the start it ends.
+        start: Pose at its start (x_m, y_m, heading_rad).
+        ahead_m: Distance of its end ahead of the start.
+        left_m: Distance of its end to the left of the start.
         straight_m: Length of the straight first and last part of a path with arcs.
     """
     if abs(left_m) < 0.01:
@@ -107,7 +107,7 @@ def bend(
 
 
 def trim(path: tuple[Piece, ...], begin_m: float, end_m: float) -> tuple[Piece, ...]:
-    """The part of a path between two distances along it."""
+    """Returns the part of a path between two distances along it."""
     kept, done = [], 0.0
     for piece in path:
         begin, end = max(begin_m - done, 0.0), min(end_m - done, piece.length_m)
@@ -123,7 +123,7 @@ def _end(piece: Piece) -> tuple[float, float, float]:
 
 
 def connect(into: Lane, out_of: Lane, name: str) -> Lane:
-    """The straight line or quarter circle from the end of one lane to the start of another."""
+    """Builds the connector from the end of one lane to the start of another: a line or an arc."""
     start = into.path[-1].at(np.array([into.path[-1].length_m]))[0]
     end = np.array(out_of.path[0].start)
     chord = float(np.hypot(*(end - start)[:2]))

@@ -1,4 +1,4 @@
-"""The surfaces of a district: road, walkways, crosswalks, car park, and the buildings behind."""
+"""The surfaces of a district: road, walkways, crosswalks, bus stops, car park, buildings."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from forecast.simulator.map.district import District, outside, span
 _CAR_PARK_M = (24.0, 17.0)
 """Length along the street and depth."""
 _FORECOURT_M = 1.5
-"""Between a walkway and the wall behind it."""
+"""Distance between a walkway and the wall behind it."""
 
 
 def drivable_area(district: District) -> list[Any]:
-    """Kerb-to-kerb road surface as polygons, with the blocks as holes."""
+    """Returns the road surface from kerb to kerb as polygons, with the blocks as holes."""
     return _parts(_road(district))
 
 
 def walkways(district: District) -> list[Any]:
-    """Walkway polygons around the blocks."""
+    """Returns the walkway polygons around the blocks."""
     road = _road(district)
     wide = road.buffer(district.layout.walkway_width_m, quad_segs=8)
     ends = []
@@ -36,20 +36,20 @@ def walkways(district: District) -> list[Any]:
 
 
 def crosswalk_areas(district: District) -> list[Any]:
-    """One rectangle per crosswalk."""
+    """Returns one rectangle for each crosswalk."""
     half = district.layout.crosswalk_width_m / 2
     return [shapely.LineString(line).buffer(half, cap_style="flat") for line in district.crosswalks]
 
 
 def dividers(district: District) -> list[NDArray[np.float64]]:
-    """Middle lines of the streets between the junctions, each ``[P, 2]``."""
+    """Returns the centre lines of the streets between the junctions, each ``[P, 2]``."""
     return [street.line(*span(district.layout, street), 0.0) for street in district.streets]
 
 
 def car_park(district: District) -> tuple[Any, NDArray[np.float64]]:
-    """The district's car park: its area, and the poses of its places ``[P, 3]``.
+    """Returns the area of the district's car park, and the poses of its places ``[P, 3]``.
 
-    It lies behind the left walkway of the first street between two junctions.
+    The car park is behind the left walkway of the first street between two junctions.
     """
     layout = district.layout
     street = next(s for s in district.streets if not any(outside(layout, n) for n in s.nodes))
@@ -65,9 +65,10 @@ def car_park(district: District) -> tuple[Any, NDArray[np.float64]]:
 
 
 def bus_stops(district: District) -> list[tuple[int, float, NDArray[np.float64]]]:
-    """Bus stops: the lane, the distance along it, and the pose ``[3]`` where people wait.
+    """Returns bus stops: the lane, the distance along it, and the pose ``[3]`` of waiting people.
 
-    They lie towards the end of every other longer lane that leads to a junction.
+    They are near the ends of lanes that lead to a junction and are at least 45 m long. Only lanes
+    with an even index have one.
     """
     layout = district.layout
     aside = layout.half_road_m - layout.lane_width_m / 2 + 1.2
@@ -77,14 +78,14 @@ def bus_stops(district: District) -> list[tuple[int, float, NDArray[np.float64]]
             continue
         along = lane.length_m - 14.0
         x, y, heading = routes.at(routes.sample(lane.poses(1.0)[:, :2])[None], np.array([along]))[0]
-        turn = np.pi / 2 if layout.left_hand else -np.pi / 2
+        turn = np.pi / 2 if layout.left_hand_traffic else -np.pi / 2
         place = [x + aside * np.cos(heading + turn), y + aside * np.sin(heading + turn)]
         stops.append((i, along, np.array([*place, heading - turn])))
     return stops
 
 
 def buildings(district: District) -> Any:
-    """What stands behind the walkways, as one prepared shape; it hides what is behind it."""
+    """Returns the buildings behind the walkways as one prepared shape, for tests of visibility."""
     road = _road(district)
     everything = shapely.box(*road.bounds)
     front = district.layout.walkway_width_m + _FORECOURT_M
@@ -99,7 +100,7 @@ def _parts(area: Any) -> list[Any]:
 
 
 def _road(district: District) -> Any:
-    """The road surface, with rounded kerbs at the corners."""
+    """Returns the road surface, with rounded kerbs at the corners."""
     layout = district.layout
     half, radius = layout.half_road_m, layout.corner_radius_m
     strips = [s.strip((-half, half), (0, s.length_m)) for s in district.streets]

@@ -1,7 +1,7 @@
 """Traffic lights: which axis of a junction has green, and which crosswalks show "walk".
 
-A signalled junction alternates between its two axes. People cross an arm while the other axis,
-which runs beside them, has green, and do not start in its last seconds.
+A signalled junction alternates between its two axes. Pedestrians cross an arm while the other axis,
+which is parallel to their way, has green. They do not start in the last seconds of that phase.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from forecast.simulator.map.district import District
 
 AMBER_S, ALL_RED_S = 3.0, 2.0
 _CLEAR_S = 6.0
-"""Nobody starts to cross in the last seconds of a green phase."""
+"""Nobody starts to cross in these last seconds of a green phase."""
 
 
 @dataclass(frozen=True, eq=False)
-class Signals:
-    """The lights of a scene. Junction -1 has none.
+class TrafficLights:
+    """The traffic lights of a scene. Junction -1 means no light.
 
     Attributes:
         lane_junctions: Junction of each lane of the district ``[L]``.
-        lane_axes: Axis, 0 or 1, along which each lane enters its junction ``[L]``.
+        lane_axes: Axis (0 or 1) along which each lane enters its junction ``[L]``.
         crossing_junctions: Junction of each crossing ``[X]``.
-        crossing_axes: Axis of the street it crosses ``[X]``.
+        crossing_axes: Axis of the street that each crossing crosses ``[X]``.
         green_s: Length of the green phases of each junction ``[J]``.
         offsets_s: Time since the first axis last turned green, at time 0 ``[J]``.
     """
@@ -41,19 +41,19 @@ class Signals:
     offsets_s: NDArray[np.float64]
 
 
-def set_signals(district: District, crossings: int, rng: Generator) -> Signals:
-    """Draws the timing of a district's lights.
+def draw_traffic_lights(district: District, crossings: int, rng: Generator) -> TrafficLights:
+    """Draws the timing of a district's traffic lights.
 
     Args:
-        district: Where they are.
-        crossings: Number of crossings X of the scene; those beyond the crosswalks have no light.
-        rng: Source of the draws.
+        district: The place.
+        crossings: Number of crossings X of the scene. Those after the crosswalks have no light.
+        rng: Random generator.
     """
     beyond = np.full(crossings - len(district.crosswalk_signals), -1)
     junctions, axes = district.crosswalk_signals.T
     count = len(district.layout.signalled)
     green = rng.uniform(10.0, 18.0, count)
-    return Signals(
+    return TrafficLights(
         lane_junctions=district.lane_signals[:, 0],
         lane_axes=district.lane_signals[:, 1],
         crossing_junctions=np.concatenate([junctions, beyond]),
@@ -63,27 +63,27 @@ def set_signals(district: District, crossings: int, rng: Generator) -> Signals:
     )
 
 
-def may_drive(signals: Signals, lanes: NDArray[Any], time_s: float) -> NDArray[np.bool_]:
-    """Whether a vehicle may enter the junction on each of some lanes ``[V]``."""
-    junction = signals.lane_junctions[lanes]
-    left_s = _green_left(signals, junction, signals.lane_axes[lanes], time_s)
+def may_drive(lights: TrafficLights, lanes: NDArray[Any], time_s: float) -> NDArray[np.bool_]:
+    """Returns whether a vehicle may enter the junction on each of some lanes ``[V]``."""
+    junction = lights.lane_junctions[lanes]
+    left_s = _green_left(lights, junction, lights.lane_axes[lanes], time_s)
     return (junction < 0) | (left_s > 0)
 
 
-def may_walk(signals: Signals, time_s: float) -> NDArray[np.bool_]:
-    """Whether people may start over each crossing ``[X]``."""
-    junction = signals.crossing_junctions
-    left_s = _green_left(signals, junction, 1 - signals.crossing_axes, time_s)
+def may_walk(lights: TrafficLights, time_s: float) -> NDArray[np.bool_]:
+    """Returns whether pedestrians may start to cross at each crossing ``[X]``."""
+    junction = lights.crossing_junctions
+    left_s = _green_left(lights, junction, 1 - lights.crossing_axes, time_s)
     return (junction < 0) | (left_s > _CLEAR_S)
 
 
 def _green_left(
-    signals: Signals, junction: NDArray[Any], axis: NDArray[Any], time_s: float
+    lights: TrafficLights, junction: NDArray[Any], axis: NDArray[Any], time_s: float
 ) -> NDArray[np.float64]:
-    """Seconds of green left on the axes of junctions, 0 or less at amber and red."""
-    if not len(signals.green_s):
+    """Returns the seconds of green left on axes of junctions; 0 or less at amber and red."""
+    if not len(lights.green_s):
         return np.zeros(len(junction))
-    green = signals.green_s[junction]
+    green = lights.green_s[junction]
     half = green + AMBER_S + ALL_RED_S
-    phase: NDArray[np.float64] = (time_s + signals.offsets_s[junction] - axis * half) % (2 * half)
+    phase: NDArray[np.float64] = (time_s + lights.offsets_s[junction] - axis * half) % (2 * half)
     return green - phase

@@ -1,4 +1,4 @@
-"""Who walks: pedestrians of every kind, their groups, routes, speeds and habits."""
+"""The pedestrians of a scene: kinds, groups, routes, speeds and habits."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from forecast.simulator import routes
-from forecast.simulator.map import surfaces as ground
+from forecast.simulator.map import surfaces
 from forecast.simulator.map.district import District
-from forecast.simulator.population import walking_routes as walks
+from forecast.simulator.population import walking_routes
 from forecast.simulator.population.vehicles import Fleet, ego_corridor
-from forecast.simulator.population.walking_routes import Walk
+from forecast.simulator.population.walking_routes import WalkingRoute
 
 _KINDS = {
     "adult": (0.80, "human.pedestrian.adult", (1.34, 0.14), (0.72, 0.68, 1.74)),
@@ -24,7 +24,7 @@ _KINDS = {
     "wheelchair": (0.02, "human.pedestrian.wheelchair", (1.05, 0.20), (1.10, 0.70, 1.35)),
     "police": (0.02, "human.pedestrian.police_officer", (1.20, 0.15), (0.75, 0.72, 1.80)),
 }
-"""Share, category, mean and spread of the preferred speed in m/s, typical size."""
+"""Share, category, mean and standard deviation of the preferred speed in m/s, typical size."""
 
 _WORKER = "human.pedestrian.construction_worker"
 _GROUP_SHARES = (0.74, 0.21, 0.05)
@@ -33,16 +33,16 @@ _STROLLER_SHARE = 0.03
 _STAND_SHARE = 0.12
 _BUS_STOP_NEAR_M = 30.0
 _SIT_SHARE = 0.3
-"""Of those who stand for good: who sits instead."""
+"""Share of the permanently standing pedestrians who sit instead."""
 
 
 @dataclass(frozen=True, eq=False)
 class Crossings:
-    """Where people cross the road in a scene: the crosswalks, then the jaywalkers' own places.
+    """Where pedestrians cross the road in a scene: first the crosswalks, then other places.
 
     Attributes:
-        lines_m: From kerb to kerb ``[X, 2, 2]``.
-        marked: Whether it is a crosswalk ``[X]``.
+        lines_m: Lines from kerb to kerb ``[X, 2, 2]``.
+        marked: Whether each is a crosswalk ``[X]``.
     """
 
     lines_m: NDArray[np.float64]
@@ -51,30 +51,30 @@ class Crossings:
 
 @dataclass(frozen=True, eq=False)
 class Crowd:
-    """What stays the same about the people of a scene.
+    """What stays the same about the pedestrians of a scene.
 
     Attributes:
-        keys: Their streams of random numbers ``[A]``.
-        leaders: Index of the first of each one's group ``[A]``.
+        keys: Keys of their counter-based random numbers ``[A]``.
+        leaders: Index of the first member of each one's group ``[A]``.
         categories: nuScenes categories ``[A]``.
         sizes_m: Length, width, height ``[A, 3]``.
-        sits: Whether someone who does not move sits ``[A]``.
-        pushes: Whether someone pushes a stroller ``[A]``.
+        sits: Whether each sits when not moving ``[A]``.
+        pushes: Whether each pushes a stroller ``[A]``.
         speeds_mps: Preferred speeds ``[A]``.
         routes: Poses along each route ``[A, N, 3]``.
         lengths_m: Lengths of the routes ``[A]``.
-        begins_m: Where on the route each begins ``[A]``.
+        begins_m: Where on the route each starts ``[A]``.
         laterals_m: Preferred offset to the left of the route ``[A]``.
-        stands_s: How long each stands at first ``[A]``, inf for good.
-        stops_hz: How often each stops on the way ``[A]``.
+        stands_s: Standing time at the start ``[A]``; inf: permanently.
+        stops_hz: Rate of stops on the way ``[A]``.
         holds_s: Mean time for which each keeps a course ``[A]``.
-        crossings: Crossings on the route in order, -1 where there are fewer ``[A, C]``.
-        kerbs_m: Where each crossing begins and ends on the route, inf where none ``[A, C, 2]``.
+        crossings: Crossings on the route in order; -1 pads ``[A, C]``.
+        kerbs_m: Begin and end of each crossing on the route; inf pads ``[A, C, 2]``.
         forward: Whether a crossing is walked from its first to its second kerb ``[A, C]``.
-        margins_s: Time each wants to have left before the next car ``[A]``.
-        hesitates_s: How long each looks at a gap before going ``[A]``.
-        patience_s: After how long at the kerb each gives up and turns back ``[A]``, inf for never.
-        obeys: Whether each heeds red lights ``[A]``.
+        margins_s: Accepted time gap to the next vehicle ``[A]``.
+        hesitates_s: Time for which each looks at a gap before going ``[A]``.
+        patience_s: Waiting time at the kerb after which each turns back ``[A]``; inf: never.
+        obeys: Whether each obeys red lights ``[A]``.
     """
 
     keys: NDArray[np.uint64]
@@ -100,37 +100,37 @@ class Crowd:
     obeys: NDArray[np.bool_]
 
 
-def cast_crowd(
+def draw_crowd(
     district: District, fleet: Fleet, count: int, keys: NDArray[np.uint64], rng: Generator
 ) -> tuple[Crowd, Crossings]:
-    """Draws the people of one scene, most of them near the ego's way.
+    """Draws the pedestrians of one scene, most of them near the ego's route.
 
     Args:
-        district: Where they walk.
-        fleet: The scene's traffic; nobody jaywalks into a parked car on purpose.
-        count: How many people.
-        keys: Streams of random numbers, at least ``count``.
-        rng: Source of the draws.
+        district: The place.
+        fleet: The vehicles. Nobody starts to jaywalk towards a parked vehicle.
+        count: Number of pedestrians. Workers and people at bus stops may make it larger.
+        keys: Keys of random numbers, at least one for each pedestrian.
+        rng: Random generator.
     """
     corridor = ego_corridor(fleet.routes[0], float(fleet.starts_m[0]))
-    places = walks.starts(district, corridor, rng)
+    places = walking_routes.start_places(district, corridor, rng)
     parked = fleet.parked_poses, fleet.parked_sizes_m
     lines = list(district.crosswalks)
     rows: list[dict[str, Any]] = []
     if fleet.site is not None:
         for _ in range(int(rng.integers(1, 4))):
-            rows.append(_worker(walks.work(fleet.site, rng), len(rows), rng))
-    for _, _, pose in ground.bus_stops(district):
+            rows.append(_worker(walking_routes.work_route(fleet.site, rng), len(rows), rng))
+    for _, _, pose in surfaces.bus_stops(district):
         if np.hypot(*(corridor - pose[:2]).T).min() < _BUS_STOP_NEAR_M and rng.random() < 0.5:
             for _ in range(int(rng.integers(1, 4))):
                 spread = np.array([*rng.uniform(-2.0, 2.0, 2), rng.uniform(-0.2, 0.2)])
-                rows += _group(walks.wait(pose + spread), True, len(rows), 1, rng)
+                rows += _group(walking_routes.waiting_route(pose + spread), True, len(rows), 1, rng)
     while len(rows) < count:
         size = min(1 + int(rng.choice(3, p=_GROUP_SHARES)), count - len(rows))
         place = places[len(rows) % len(places)]
         stands = rng.random() < _STAND_SHARE
-        walk = walks.stay(district, place) if stands else None
-        walk = walk or walks.draw_walk(district, place, parked, lines, rng)
+        walk = walking_routes.standing_route(district, place) if stands else None
+        walk = walk or walking_routes.draw_walking_route(district, place, parked, lines, rng)
         rows += _group(walk, stands, len(rows), size, rng)
     return _pack(rows, lines, keys), Crossings(
         np.array(lines).reshape(-1, 2, 2), np.arange(len(lines)) < len(district.crosswalks)
@@ -138,7 +138,7 @@ def cast_crowd(
 
 
 def _pack(rows: list[dict[str, Any]], lines: list[NDArray[Any]], keys: NDArray[np.uint64]) -> Crowd:
-    """Rows of people as columns."""
+    """Turns rows of pedestrians into columns."""
     packed, lengths = routes.pack([row.pop("route") for row in rows])
     walked = [row.pop("walk") for row in rows]
     crossings, kerbs, forward = _crossings(packed, walked, lines)
@@ -157,8 +157,10 @@ def _pack(rows: list[dict[str, Any]], lines: list[NDArray[Any]], keys: NDArray[n
     )
 
 
-def _group(walk: Walk, stands: bool, first: int, size: int, rng: Generator) -> list[dict[str, Any]]:
-    """Rows of the members of a group: same route, side by side, same stops."""
+def _group(
+    walk: WalkingRoute, stands: bool, first: int, size: int, rng: Generator
+) -> list[dict[str, Any]]:
+    """Draws the members of a group: same route, side by side, same stops."""
     names = list(_KINDS)
     kinds = [names[i] for i in rng.choice(len(names), size=size, p=[k[0] for k in _KINDS.values()])]
     speed = min(max(rng.normal(*_KINDS[kind][2]), 0.5) for kind in kinds)
@@ -182,8 +184,8 @@ def _group(walk: Walk, stands: bool, first: int, size: int, rng: Generator) -> l
     ]
 
 
-def _habits(walk: Walk, stands: bool, first: int, rng: Generator) -> dict[str, Any]:
-    """What the members of a group have in common."""
+def _habits(walk: WalkingRoute, stands: bool, first: int, rng: Generator) -> dict[str, Any]:
+    """Draws what the members of a group have in common."""
     pause = rng.exponential(8.0) if rng.random() < 0.12 else 0.0
     return {
         "walk": walk,
@@ -199,8 +201,8 @@ def _habits(walk: Walk, stands: bool, first: int, rng: Generator) -> dict[str, A
     }
 
 
-def _worker(walk: Walk, first: int, rng: Generator) -> dict[str, Any]:
-    """Someone who works at a site, mostly standing."""
+def _worker(walk: WalkingRoute, first: int, rng: Generator) -> dict[str, Any]:
+    """Draws a worker at a work site, who stands most of the time."""
     return {
         **_habits(walk, False, first, rng),
         "categories": _WORKER,
@@ -214,9 +216,9 @@ def _worker(walk: Walk, first: int, rng: Generator) -> dict[str, Any]:
 
 
 def _crossings(
-    packed: NDArray[Any], walked: list[Walk], lines: list[NDArray[np.float64]]
+    packed: NDArray[Any], walked: list[WalkingRoute], lines: list[NDArray[np.float64]]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Where each route meets its crossings: see `Crowd`."""
+    """Returns `Crowd.crossings`, `Crowd.kerbs_m` and `Crowd.forward` of routes."""
     most = max(1, *(len(walk.crossings) for walk in walked))
     names = np.full((len(walked), most), -1)
     kerbs = np.full((len(walked), most, 2), np.inf)

@@ -1,4 +1,4 @@
-"""Where people walk: routes over walkways and crosswalks, across the road, and at work sites."""
+"""Routes of pedestrians: over walkways and crosswalks, across the road, and at work sites."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from forecast.simulator import boxes
 from forecast.simulator.map.district import District, WalkEdge, walk_span
 
 _TURN_SHARE = 0.13
-"""How likely a turn is, compared with straight on."""
+"""Probability weight of a turn, relative to straight on."""
 _JAYWALK_SHARE, _ROAD_EDGE_SHARE = 0.08, 0.06
 _TOWARDS_SHARE = 0.8
-"""Chance to head for the nearer crosswalk at first."""
+"""Probability to walk towards the nearer crosswalk first."""
 _WALK_M = 60.0
 _CROWDING_M = 9.0
-"""People are densest within about this distance of a crosswalk."""
+"""Scale of the distance to a crosswalk over which the density of pedestrians decreases."""
 _ROAD_EDGE_M = 4.2
-"""From the middle of the walkway to where people walk along the parked cars."""
+"""Distance from the middle of the walkway to people who walk beside the parked cars."""
 
 Line = NDArray[np.float64]
 
 
 @dataclass
-class Walk:
-    """A route in the making.
+class WalkingRoute:
+    """A route under construction.
 
     Attributes:
         points_m: Corner points.
-        start_m: Where on it the walk begins; what lies before is the way back.
-        crossings: Index of each crossing and the line over it as it is walked.
+        start_m: Start of the walk. The points before it are the way back of a pedestrian who turns.
+        crossings: Index of each crossing, and its line in walking direction.
     """
 
     points_m: list[NDArray[np.float64]]
@@ -44,23 +44,33 @@ class Walk:
 
 @dataclass(frozen=True, eq=False)
 class WorkSite:
-    """A closed-off piece of a parking strip: its middle pose ``[3]``, length and width."""
+    """A work site in a parking strip: pose of its middle ``[3]``, length and width."""
 
     pose: NDArray[np.float64]
     length_m: float
     width_m: float
 
     def points(self, along_m: NDArray[Any], left_m: NDArray[Any]) -> NDArray[np.float64]:
-        """Points ``[P, 2]`` from offsets to the middle, along and to the left."""
+        """Returns points ``[P, 2]`` from offsets to the middle, along and to the left."""
         return geometry.from_frame(
             np.stack(np.broadcast_arrays(along_m, left_m), -1), self.pose[:2], self.pose[2]
         )
 
 
-def starts(
+def start_places(
     district: District, corridor: NDArray[Any], rng: Generator, near_m: float = 34.0
 ) -> list[tuple[int, float]]:
-    """Places to begin at, as (walk edge, distance), 4 m or more apart, busy ones first."""
+    """Draws the order of possible start places, 4 m apart on the walkways. Busy places come first.
+
+    Args:
+        district: The place.
+        corridor: Points ``[P, 2]`` on the ego's route.
+        rng: Random generator.
+        near_m: Largest distance of a place from the corridor.
+
+    Returns:
+        Pairs of a walk edge and a distance along it.
+    """
     found = []
     weights = []
     for i, edge in enumerate(district.walk_edges):
@@ -77,21 +87,21 @@ def starts(
     return [found[i] for i in rng.choice(len(found), len(found), replace=False, p=share)]
 
 
-def draw_walk(
+def draw_walking_route(
     district: District,
     start: tuple[int, float],
     parked: tuple[NDArray[Any], NDArray[Any]],
     lines: list[Line],
     rng: Generator,
-) -> Walk:
-    """A random walk over the network from a place on one of its edges.
+) -> WalkingRoute:
+    """Draws a random route over the walk network.
 
     Args:
-        district: Where it leads.
+        district: The place.
         start: A walk edge and a distance along it.
-        parked: Poses and sizes of parked vehicles, in front of which nobody steps on the road.
-        lines: Crossings so far, from kerb to kerb; a jaywalk adds its own.
-        rng: Source of the draws.
+        parked: Poses and sizes of parked vehicles. No jaywalk leads through one.
+        lines: Crossings so far, from kerb to kerb. A jaywalk appends its own.
+        rng: Random generator.
     """
     edge = district.walk_edges[start[0]]
     length = geometry.polyline_length(edge.points_m)
@@ -101,64 +111,66 @@ def draw_walk(
         edge = WalkEdge(edge.nodes[::-1], edge.points_m[::-1], street=edge.street)
     done = start[1] if target else length - start[1]
     behind, ahead = _split(edge.points_m, done)
-    walk = Walk([*behind, ahead[0]], ahead[0])
-    luck = rng.random()
-    if luck < _JAYWALK_SHARE and (line := _across(district, edge, done, parked, rng)) is not None:
+    walk = WalkingRoute([*behind, ahead[0]], ahead[0])
+    draw = rng.random()
+    if draw < _JAYWALK_SHARE and (line := _across(district, edge, done, parked, rng)) is not None:
         walk.crossings.append((len(lines), line))
         lines.append(_kerb_to_kerb(district, line))
         edge = _opposite(district, edge)
         walk.points_m += [line[0], *_beyond(edge.points_m, line[1])]
-    elif luck > 1 - _ROAD_EDGE_SHARE and length - done > 25.0:
+    elif draw > 1 - _ROAD_EDGE_SHARE and length - done > 25.0:
         walk.points_m += _along_the_road(district, edge, done)
     else:
         walk.points_m += list(ahead[1:])
-    _wander(district, walk, edge, rng)
+    _extend_randomly(district, walk, edge, rng)
     return walk
 
 
-def stay(district: District, start: tuple[int, float]) -> Walk:
-    """The walk of someone who stays at a place; it leads along the edge."""
+def standing_route(district: District, start: tuple[int, float]) -> WalkingRoute:
+    """Returns the route of someone who stands at a place: along the edge."""
     edge = district.walk_edges[start[0]]
     behind, ahead = _split(edge.points_m, start[1])
-    return Walk([*behind, *ahead], ahead[0])
+    return WalkingRoute([*behind, *ahead], ahead[0])
 
 
-def wait(pose: NDArray[Any]) -> Walk:
-    """The walk of someone who waits at a bus stop's pose ``[3]``."""
+def waiting_route(pose: NDArray[Any]) -> WalkingRoute:
+    """Returns the route of someone who waits at a bus stop's pose ``[3]``."""
     along = np.array([np.cos(pose[2]), np.sin(pose[2])])
-    return Walk([pose[:2] - 4.0 * along, pose[:2] + 4.0 * along], pose[:2])
+    return WalkingRoute([pose[:2] - 4.0 * along, pose[:2] + 4.0 * along], pose[:2])
 
 
-def work(site: WorkSite, rng: Generator) -> Walk:
-    """Errands within a work site."""
+def work_route(site: WorkSite, rng: Generator) -> WalkingRoute:
+    """Draws a route of a worker inside a work site."""
     along = rng.uniform(-0.5, 0.5, 12) * (site.length_m - 1.0)
     points = site.points(along, rng.uniform(-0.5, 0.5, 12) * (site.width_m - 0.8))
-    return Walk(list(points), points[0])
+    return WalkingRoute(list(points), points[0])
 
 
 def _points(line: Line, along_m: NDArray[Any]) -> Line:
-    """Points ``[P, 2]`` at distances along a polyline."""
+    """Returns points ``[P, 2]`` at distances along a polyline."""
     ends = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
     return np.stack([np.interp(along_m, ends, line[:, i]) for i in range(2)], -1)
 
 
 def _split(line: Line, along_m: float) -> tuple[Line, Line]:
-    """A polyline's part before a place, without it, and from the place on."""
+    """Returns a polyline's part before a place (without the place), and its part from there on."""
     ends = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
     place = _points(line, np.array([along_m]))
     return line[ends < along_m], np.concatenate([place, line[ends > along_m]])
 
 
 def _beyond(line: Line, point: NDArray[Any]) -> Line:
-    """A point on or beside a polyline and the rest of the line after it."""
+    """Returns a point on or beside a polyline, followed by the rest of the line."""
     fine = geometry.resample_polyline(line, 200)
     nearest = int(np.hypot(*(fine - point).T).argmin())
     rest = _split(line, nearest / 199 * geometry.polyline_length(line))[1]
     return np.concatenate([point[None], rest[1:]])
 
 
-def _wander(district: District, walk: Walk, edge: WalkEdge, rng: Generator) -> None:
-    """Continues a walk over the network until it is long enough or the network ends."""
+def _extend_randomly(
+    district: District, walk: WalkingRoute, edge: WalkEdge, rng: Generator
+) -> None:
+    """Extends a route over the network until it is long enough or the network ends."""
     node, came_from = edge.nodes[1], set(edge.nodes)
     line = np.array(walk.points_m)
     length = geometry.polyline_length(_beyond(line, walk.start_m))
@@ -184,7 +196,7 @@ def _wander(district: District, walk: Walk, edge: WalkEdge, rng: Generator) -> N
 
 
 def _on_street(district: District, edge: WalkEdge, done_m: float) -> tuple[float, float, float]:
-    """Where a place on an edge is on its street: distance, +1 for its direction, offset left."""
+    """Returns a place on an edge in its street: distance, direction (+1 or -1), offset to left."""
     layout = district.layout
     begin, end = walk_span(layout, district.streets[edge.street])
     share = done_m / geometry.polyline_length(edge.points_m)
@@ -201,7 +213,7 @@ def _across(
     parked: tuple[NDArray[Any], NDArray[Any]],
     rng: Generator,
 ) -> Line | None:
-    """A line ``[2, 2]`` across the street some way ahead, slanting, if there is room."""
+    """Draws a slanted line ``[2, 2]`` across the street ahead; None if there is no room."""
     step, slant = rng.uniform(2.0, 14.0), rng.exponential(8.0)
     left = geometry.polyline_length(edge.points_m) - done_m
     if step + slant + 6.0 > left:
@@ -215,7 +227,7 @@ def _across(
 
 
 def _along_the_road(district: District, edge: WalkEdge, done_m: float) -> list[NDArray[np.float64]]:
-    """The way on along an edge, but beside the parked cars instead of on the walkway."""
+    """Returns the rest of an edge beside the parked cars instead of on the walkway."""
     end = geometry.polyline_length(edge.points_m)
     rows = [_on_street(district, edge, at) for at in np.linspace(done_m + 5.0, end - 5.0, 12)]
     along, _, lateral = map(np.array, zip(*rows, strict=True))
@@ -224,7 +236,7 @@ def _along_the_road(district: District, edge: WalkEdge, done_m: float) -> list[N
 
 
 def _opposite(district: District, edge: WalkEdge) -> WalkEdge:
-    """The walk edge on the other side of the street, in the same direction."""
+    """Returns the walk edge on the other side of the street, in the same direction."""
     nodes = (edge.nodes[0] ^ 1, edge.nodes[1] ^ 1)
     other = next(e for e in district.walk_edges if set(e.nodes) == set(nodes))
     points = other.points_m if other.nodes == nodes else other.points_m[::-1]
@@ -232,7 +244,7 @@ def _opposite(district: District, edge: WalkEdge) -> WalkEdge:
 
 
 def _kerb_to_kerb(district: District, line: Line) -> Line:
-    """Shortens a line between the middles of two walkways to the road between them."""
+    """Shortens a line between the middles of two walkways to the part on the road."""
     walkway = district.layout.walkway_width_m / 2
     inset = walkway / (2 * (district.layout.half_road_m + walkway))
     return np.stack([line[0] + inset * (line[1] - line[0]), line[1] - inset * (line[1] - line[0])])

@@ -3,9 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forecast.simulator import random_numbers as streams
-from forecast.simulator import routes
-from forecast.simulator.dynamics import pedestrian_motion as people
+from forecast.simulator import random_numbers, routes
+from forecast.simulator.dynamics import pedestrian_motion
 from forecast.simulator.population.pedestrians import Crossings, Crowd
 
 NO_CARS = np.zeros((0, 3)), np.zeros((0, 2))
@@ -17,7 +16,7 @@ def crowd_on(lines, laterals=None, leaders=None, **changes):
     packed, lengths = routes.pack([routes.sample(np.array(line, float)) for line in lines])
     count = len(lines)
     fields = {
-        "keys": streams.agent_keys(0, 0, count),
+        "keys": random_numbers.agent_keys(0, 0, count),
         "leaders": np.arange(count) if leaders is None else np.array(leaders),
         "categories": np.full(count, "human.pedestrian.adult"),
         "sizes_m": np.full((count, 3), 0.7),
@@ -44,12 +43,14 @@ def crowd_on(lines, laterals=None, leaders=None, **changes):
 
 def walk(crowd, seconds, clear=True, danger_m=np.inf, green=True, cars=NO_CARS, start=None):
     """States every 0.1 s, the first one included."""
-    states = [start or people.begin(crowd)]
+    states = [start or pedestrian_motion.initial_state(crowd)]
     count = len(crowd.keys)
-    outlook = people.Outlook(np.full(count, clear), np.full(count, danger_m))
+    gaps = pedestrian_motion.CrossingGaps(np.full(count, clear), np.full(count, danger_m))
     for index in range(round(seconds / 0.1)):
-        intent = people.intents(crowd, LINE, states[-1], np.array([green]))
-        states.append(people.step(crowd, states[-1], intent, outlook, *cars, index, 0.1))
+        intent = pedestrian_motion.crossing_intents(crowd, LINE, states[-1], np.array([green]))
+        states.append(
+            pedestrian_motion.step_pedestrians(crowd, states[-1], intent, gaps, *cars, index, 0.1)
+        )
     return states
 
 
@@ -73,7 +74,7 @@ def test_two_who_meet_pass_each_other():
     assert states[-1].along_m.min() > 14.0
 
 
-def test_a_group_stays_together_and_strangers_do_not():
+def test_a_group_stays_together_and_others_do_not():
     lines = [[(0, 0), (80, 0)]] * 2
     speeds = np.array([1.0, 1.5])
     group = walk(crowd_on(lines, [-0.4, 0.4], [0, 0], speeds_mps=speeds), 20)[-1]
@@ -93,21 +94,21 @@ def test_people_wait_at_the_kerb_until_there_is_a_gap():
 
 
 @pytest.mark.parametrize(("obeys", "crosses"), [(True, False), (False, True)])
-def test_a_red_light_holds_those_who_heed_it(obeys, crosses):
+def test_a_red_light_stops_those_who_obey_it(obeys, crosses):
     crowd = crowd_on([[(10, -20), (10, 40)]], **ACROSS, obeys=np.array([obeys]))
     assert (walk(crowd, 18, green=False)[-1].along_m[0] > 20.0) == crosses
 
 
-def test_the_impatient_turn_back_at_the_kerb():
+def test_pedestrians_without_patience_turn_back_at_the_kerb():
     crowd = crowd_on([[(10, -20), (10, 40)]], **ACROSS, patience_s=np.array([4.0]))
     states = walk(crowd, 17, clear=False)
-    assert states[-1].sense[0] == -1
+    assert states[-1].direction[0] == -1
     assert max(s.along_m[0] for s in states) > 8.5
     assert states[-1].along_m[0] < 5.0
     assert abs(states[-1].headings_rad[0] + np.pi / 2) < 0.6
 
 
-def test_who_has_just_stepped_off_the_kerb_steps_back_from_a_car_that_does_not_stop():
+def test_pedestrians_near_the_kerb_step_back_from_a_car_that_does_not_stop():
     crowd = crowd_on([[(10, -20), (10, 40)]], **ACROSS)
     on_road = next(s for s in walk(crowd, 18) if s.along_m[0] > 10.6)
     assert on_road.decided[0] == 1
@@ -129,11 +130,11 @@ def test_in_the_middle_of_the_road_people_wait_for_a_car_or_hurry_out_of_its_way
 def test_a_group_waits_until_all_have_a_gap():
     crossing = {"crossings": np.zeros((2, 1), int), "kerbs_m": np.array([[[10.0, 20.0]]] * 2)}
     crowd = crowd_on([[(10, -20), (10, 40)]] * 2, [-0.4, 0.4], [0, 0], **crossing)
-    state = people.begin(crowd)
+    state = pedestrian_motion.initial_state(crowd)
     for index in range(150):
-        intent = people.intents(crowd, LINE, state, np.array([True]))
-        outlook = people.Outlook(np.array([True, False]), np.full(2, np.inf))
-        state = people.step(crowd, state, intent, outlook, *NO_CARS, index, 0.1)
+        intent = pedestrian_motion.crossing_intents(crowd, LINE, state, np.array([True]))
+        gaps = pedestrian_motion.CrossingGaps(np.array([True, False]), np.full(2, np.inf))
+        state = pedestrian_motion.step_pedestrians(crowd, state, intent, gaps, *NO_CARS, index, 0.1)
     assert state.along_m.max() < 10.3
 
 
@@ -146,7 +147,7 @@ def test_a_stop_ends_and_standing_people_stay():
     assert np.hypot(*(states[-1].positions_m[1] - states[0].positions_m[1])) < 0.01
 
 
-def test_people_stop_now_and_then_on_the_way():
+def test_pedestrians_stop_at_random_on_the_way():
     lines = [[(0, 5.0 * i), (80, 5.0 * i)] for i in range(20)]
     states = walk(crowd_on(lines, stops_hz=np.full(20, 0.1)), 20)
     standing = np.array([np.hypot(*s.velocities_mps.T) < 0.05 for s in states])
@@ -174,20 +175,20 @@ def test_people_walk_around_a_parked_car():
     assert states[-1].along_m[0] > 20.0
 
 
-def test_progress_over_the_crossing_counts_from_the_kerb_walked_from():
+def test_progress_over_the_crossing_counts_from_the_starting_kerb():
     crowd = crowd_on(
         [[(10, 20), (10, -40)]],
         crossings=np.array([[0]]),
         kerbs_m=np.array([[[10.0, 30.0]]]),
         forward=np.array([[False]]),
     )
-    state = people.begin(crowd)
-    at_kerb = people.intents(crowd, LINE, state, np.array([True]))
+    state = pedestrian_motion.initial_state(crowd)
+    at_kerb = pedestrian_motion.crossing_intents(crowd, LINE, state, np.array([True]))
     assert at_kerb.distance_m[0] == pytest.approx(10.0)
     assert not at_kerb.close[0]
     half = replace(state, along_m=np.array([20.0]), positions_m=np.array([[10.0, 0.0]]))
-    under_way = people.intents(crowd, LINE, half, np.array([True]))
+    under_way = pedestrian_motion.crossing_intents(crowd, LINE, half, np.array([True]))
     assert under_way.crossing[0] == 0
     assert under_way.progress[0] == pytest.approx(0.5)
     over = replace(state, along_m=np.array([31.0]))
-    assert people.intents(crowd, LINE, over, np.array([True])).crossing[0] == -1
+    assert pedestrian_motion.crossing_intents(crowd, LINE, over, np.array([True])).crossing[0] == -1

@@ -12,8 +12,7 @@ from forecast.errors import ForecastError
 from forecast.parallel import Workers
 from forecast.scene import AgentKind
 from forecast.simulator import simulate, write_town
-from forecast.simulator.export import dataset as write
-from forecast.simulator.export import tables
+from forecast.simulator.export import dataset, tables
 from forecast.simulator.export.recording import degrade, record
 from tests.datasets.source_contract import assert_keeps_contract
 from tests.simulator.conftest import SCENES, SEED
@@ -53,7 +52,7 @@ def test_another_seed_gives_another_town(town, tmp_path):
     assert other[expansion] != this[expansion]
 
 
-def test_an_earlier_town_is_replaced_and_a_plain_line_tells_the_progress(tmp_path, capfd):
+def test_an_earlier_town_is_replaced_and_a_plain_line_shows_the_progress(tmp_path, capfd):
     out = tmp_path / "town"
     (out / "v1.0-town").mkdir(parents=True)
     (out / "v1.0-town" / "old.json").write_text("[]")
@@ -62,9 +61,9 @@ def test_an_earlier_town_is_replaced_and_a_plain_line_tells_the_progress(tmp_pat
     assert capfd.readouterr().err == "town: 1 of 1 scenes\n"
 
 
-def test_other_peoples_folders_are_left_alone(tmp_path):
+def test_folders_with_other_content_are_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ForecastError, match=r"holds 'thesis\.tex', which is no part of a town"):
+    with pytest.raises(ForecastError, match=r"holds 'thesis\.tex', which is not part of a town"):
         write_town(tmp_path, scenes=1)
     (tmp_path / "v1.0-town").mkdir()
     with pytest.raises(ForecastError, match=r"thesis\.tex"):
@@ -73,7 +72,7 @@ def test_other_peoples_folders_are_left_alone(tmp_path):
         write_town(tmp_path / "thesis.tex", scenes=1)
 
 
-def test_a_folder_with_only_maps_is_not_taken_for_a_town(tmp_path):
+def test_a_folder_with_only_maps_is_refused(tmp_path):
     (tmp_path / "maps").mkdir()
     with pytest.raises(ForecastError, match="holds 'maps'"):
         write_town(tmp_path, scenes=1)
@@ -82,7 +81,7 @@ def test_a_folder_with_only_maps_is_not_taken_for_a_town(tmp_path):
 @pytest.mark.parametrize(
     "number", [{"scenes": 0}, {"seed": -1}, {"noise_m": -1.0}, {"gap_share": 1.0}]
 )
-def test_senseless_numbers_are_refused(tmp_path, number):
+def test_numbers_out_of_range_are_refused(tmp_path, number):
     with pytest.raises(ForecastError, match=rf"{next(iter(number))}.* need"):
         write_town(tmp_path / "town", **number)
     assert not (tmp_path / "town").exists()
@@ -92,7 +91,7 @@ def test_nothing_is_left_behind_when_the_work_fails(tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise RuntimeError("disk is full")
 
-    monkeypatch.setattr(write, "_encoded_scene", fail)
+    monkeypatch.setattr(dataset, "_encoded_scene", fail)
     with pytest.raises(ForecastError, match=r"^scene 0: RuntimeError: disk is full \(test_dataset"):
         write_town(tmp_path / "town", scenes=1)
     assert list(tmp_path.iterdir()) == []
@@ -157,7 +156,7 @@ def test_the_source_keeps_its_contract_on_a_town(town):
 
 def test_the_store_holds_the_simulators_states_to_a_millimetre(town, tmp_path):
     store = prepare(NuScenesSource(town, "v1.0-town"), tmp_path / "store")
-    scene, recording = store["town-0002"], write.simulate_scene(SEED, 1)
+    scene, recording = store["town-0002"], dataset.simulate_scene(SEED, 1)
     agents = np.flatnonzero(recording.seen.any(1))
     world = scene.tracks.positions_m + scene.origin_m
     assert len(scene.tracks) == len(agents) + 1
@@ -173,18 +172,18 @@ def test_the_store_holds_the_simulators_states_to_a_millimetre(town, tmp_path):
     assert list(scene.tracks.categories[1:]) == list(recording.categories[rows])
 
 
-def test_a_recording_of_the_past_knows_nothing_of_the_future():
-    """The leak check: what is annotated up to a keyframe does not depend on what follows it."""
-    district, walls = write._place(write.location_of(1), SEED)
-    setting, world = simulate.set_scene(district, SEED, 1)
-    worlds = simulate.run(setting, world, 21)
-    short, whole = record(setting, worlds[:51], walls), record(setting, worlds, walls)
+def test_later_keyframes_do_not_change_earlier_ones():
+    """Leak check: annotations up to a keyframe do not depend on later keyframes."""
+    district, walls = dataset._place(dataset.location_of(1), SEED)
+    scenario, world = simulate.draw_scenario(district, SEED, 1)
+    states = simulate.simulate_frames(scenario, world, 21)
+    short, whole = record(scenario, states[:51], walls), record(scenario, states, walls)
     for name in ("poses", "speeds_mps", "seen", "visibility"):
         assert np.array_equal(getattr(short, name), getattr(whole, name)[:, :11]), name
 
 
-def test_noise_and_gaps_are_as_set(tmp_path):
-    truth = write.simulate_scene(SEED, 0)
+def test_noise_and_gaps_have_the_given_size(tmp_path):
+    truth = dataset.simulate_scene(SEED, 0)
     worse = degrade(truth, 0.1, 0.2, np.random.default_rng(0))
     error = (worse.poses - truth.poses)[..., :2]
     assert error.std() == pytest.approx(0.1, rel=0.05)
@@ -197,7 +196,7 @@ def test_noise_and_gaps_are_as_set(tmp_path):
 
 
 def test_a_scene_whose_worker_is_killed_is_one_clear_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(write, "_encoded_scene", _dies)
+    monkeypatch.setattr(dataset, "_encoded_scene", _dies)
     with pytest.raises(ForecastError, match=r"^scene 0: its worker was killed 3 times"):
         write_town(tmp_path / "town", scenes=2, workers=Workers(2))
     assert list(tmp_path.iterdir()) == []

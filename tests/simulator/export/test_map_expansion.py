@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 from nuscenes.map_expansion.map_api import NuScenesMap
 
-from forecast.simulator.map import layouts as places
+from forecast.simulator.map import layouts
 from forecast.simulator.map.district import build_district
 from tests.simulator.conftest import SCENES, SEED
 
 
-@pytest.fixture(scope="module", params=places.LOCATIONS[:SCENES])
+@pytest.fixture(scope="module", params=layouts.LOCATIONS[:SCENES])
 def opened(town, request):
     """The devkit's map and the district it was written from."""
-    return NuScenesMap(str(town), request.param), build_district(places.layout(request.param, SEED))
+    return NuScenesMap(str(town), request.param), build_district(
+        layouts.layout_of(request.param, SEED)
+    )
 
 
 def test_every_polygon_is_valid(opened):
@@ -39,7 +41,7 @@ def test_connected_lanes_touch_in_the_devkits_own_geometry(opened):
     assert all(nusc_map.get_outgoing_lane_ids(r["token"]) for r in nusc_map.lane_connector)
 
 
-def test_the_devkit_follows_arcs_as_the_town_does(opened):
+def test_the_devkit_discretises_arcs_like_the_town(opened):
     nusc_map, district = opened
     records = iter(nusc_map.lane_connector)
     for lane in district.lanes:
@@ -53,7 +55,7 @@ def test_the_devkit_follows_arcs_as_the_town_does(opened):
             assert poses[-1, :2] == pytest.approx(np.array(end[:2]), abs=1e-6)
 
 
-def test_layers_are_where_they_should_be(opened):
+def test_crosswalks_and_walkways_are_in_their_layers(opened):
     nusc_map, district = opened
     for line in district.crosswalks:
         x, y = line.mean(0)
@@ -86,7 +88,7 @@ def test_signalled_lanes_end_at_a_stop_line_with_its_light(opened):
 
 
 def test_the_devkit_refuses_a_place_that_nuscenes_does_not_have(town, tmp_path):
-    """The reason why the town borrows the names of nuScenes' places."""
+    """This is why the town uses the names of the places of nuScenes."""
     folder = tmp_path / "maps" / "expansion"
     folder.mkdir(parents=True)
     shutil.copy(town / "maps" / "expansion" / "boston-seaport.json", folder / "our-town.json")

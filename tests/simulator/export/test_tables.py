@@ -8,7 +8,7 @@ from pyquaternion import Quaternion
 from forecast.simulator.export import tables
 from forecast.simulator.export.dataset import simulate_scene
 from forecast.simulator.export.recording import RANGE_M, Recording
-from forecast.simulator.map import layouts as places
+from forecast.simulator.map import layouts
 from tests.simulator.conftest import SCENES, SEED
 
 
@@ -108,10 +108,10 @@ def test_splits_cover_the_scenes_once(nusc):
     assert len(val) == 1
 
 
-def test_every_scene_is_somewhere_and_described(nusc):
+def test_every_scene_has_a_location_and_a_description(nusc):
     for scene in nusc.scene:
         log = nusc.get("log", scene["log_token"])
-        assert log["location"] in places.LOCATIONS
+        assert log["location"] in layouts.LOCATIONS
         assert nusc.get("map", log["map_token"])["filename"].endswith(".png")
         assert scene["description"]
 
@@ -164,7 +164,7 @@ def test_attributes_by_hand(speed, expected):
     assert found == [*expected, "vehicle.parked"]
 
 
-def test_things_have_no_attribute_and_visibility_is_a_bin():
+def test_props_have_no_attribute_and_visibility_is_a_bin():
     rows = tables.scene_tables(
         moment([[True]], 0.0, ("movable_object.barrier",)), 0, 0, "boston-seaport"
     )

@@ -4,13 +4,13 @@ from forecast.simulator.map.district import Layout, build_district
 from forecast.simulator.map.traffic_lights import (
     ALL_RED_S,
     AMBER_S,
-    Signals,
+    TrafficLights,
+    draw_traffic_lights,
     may_drive,
     may_walk,
-    set_signals,
 )
 
-LIGHTS = Signals(
+LIGHTS = TrafficLights(
     lane_junctions=np.array([0, 0, -1]),
     lane_axes=np.array([0, 1, 0]),
     crossing_junctions=np.array([0, 0, -1]),
@@ -37,16 +37,16 @@ def test_the_phases_of_a_cycle_by_hand():
         assert may_walk(LIGHTS, time_s).tolist() == walk, time_s
 
 
-def test_who_walks_and_who_drives_across_never_go_together():
+def test_pedestrians_and_crossing_vehicles_never_have_green_together():
     for time_s in np.arange(0.0, 60.0, 0.1):
         drive, walk = may_drive(LIGHTS, LANES, time_s), may_walk(LIGHTS, time_s)
         assert not (drive[:2] & walk[:2]).any()
         assert not drive[:2].all()
 
 
-def test_a_district_without_lights_lets_everybody_go():
+def test_without_lights_everybody_may_go():
     district = build_district(Layout("plain", (200.0,), (200.0,)))
-    lights = set_signals(district, 6, np.random.default_rng(0))
+    lights = draw_traffic_lights(district, 6, np.random.default_rng(0))
     assert may_walk(lights, 3.0).tolist() == [True] * 6
     assert may_drive(lights, np.array([0, 9, -1]), 3.0).all()
 

@@ -3,25 +3,24 @@ import pytest
 import shapely
 
 from forecast.simulator import boxes
-from forecast.simulator.map import surfaces as ground
-from forecast.simulator.population.drives import cast_drives
-from forecast.simulator.population.vehicles import cast_fleet
+from forecast.simulator.map import surfaces
+from forecast.simulator.population.vehicles import draw_fleet, draw_vehicles
 
 
 @pytest.fixture(scope="module")
 def fleets(district):
-    return [cast_fleet(district, 14, 20, np.random.default_rng(seed)) for seed in range(14)]
+    return [draw_fleet(district, 14, 20, np.random.default_rng(seed)) for seed in range(14)]
 
 
 @pytest.fixture(scope="module")
 def drives(district):
-    return [d for s in range(8) for d in cast_drives(district, 14, np.random.default_rng(s))]
+    return [d for s in range(8) for d in draw_vehicles(district, 14, np.random.default_rng(s))]
 
 
 def test_buses_halt_at_a_bus_stop(district, drives):
     stops = np.array([
         district.lanes[lane].poses(0.5)[round(along / 0.5), :2]
-        for lane, along, _ in ground.bus_stops(district)
+        for lane, along, _ in surfaces.bus_stops(district)
     ])  # fmt: skip
     buses = [d for d in drives if "bus" in d.category and np.isfinite(d.halt_m)]
     assert buses
@@ -46,12 +45,12 @@ def test_some_park_at_the_kerb_and_some_pull_out(district, drives):
 
 
 def test_routes_stay_on_the_road(district, drives):
-    road = shapely.union_all(ground.drivable_area(district)).buffer(0.1)
+    road = shapely.union_all(surfaces.drivable_area(district)).buffer(0.1)
     for drive in drives:
         assert road.covers(shapely.LineString(drive.route[:, :2]))
 
 
-def test_what_is_parked_does_not_overlap(fleets):
+def test_parked_vehicles_do_not_overlap(fleets):
     for fleet in fleets:
         poses, sizes = fleet.parked_poses, fleet.parked_sizes_m[:, :2]
         gaps = boxes.distances(poses[:, None, :2], poses, sizes) + 99 * np.eye(len(poses))
@@ -71,20 +70,3 @@ def test_a_work_site_has_cones_barriers_and_a_digger_and_keeps_off_the_lanes(dis
         assert "vehicle.construction" in fleet.parked_categories
         apart = shapely.distance(lanes, shapely.points(fleet.prop_poses[:, :2]))
         assert apart.min() > 1.2
-
-
-def test_the_car_park_lies_behind_the_walkway(district):
-    area, places = ground.car_park(district)
-    walks = shapely.union_all(ground.walkways(district))
-    road = shapely.union_all(ground.drivable_area(district))
-    assert area.intersection(road).area < 1e-6
-    assert area.intersection(walks).area < 0.5
-    assert shapely.contains_xy(area, places[:, :2]).all()
-
-
-def test_buildings_stand_clear_of_road_walkways_and_car_park(district):
-    walls = ground.buildings(district)
-    open_ground = [*ground.walkways(district), *ground.drivable_area(district)]
-    assert walls.area > 1000.0
-    assert walls.intersection(shapely.union_all(open_ground)).area < 1e-6
-    assert walls.intersection(ground.car_park(district)[0]).area < 1e-6
