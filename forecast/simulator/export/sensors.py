@@ -7,15 +7,13 @@ town has only the lidar's keyframes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.simulator.export.tokens import token, tokens
+from forecast.simulator.export.tokens import linked, token, tokens
 
 TableRow = dict[str, Any]
 """One record of a table."""
@@ -122,11 +120,6 @@ def recorded_rows(
             places, stamps, poses[:, :2].tolist(), quaternions(poses[:, 2]), strict=True
         )
     ]
-
-
-def linked(names: list[str]) -> Iterator[tuple[str, str, str]]:
-    """Yields each token with the previous one and the next one; "" at the ends."""
-    return zip(names, chain([""], names[:-1]), chain(names[1:], repeat("", 1)), strict=True)
 
 
 def quaternions(heading_rad: NDArray[Any]) -> list[list[float]]:

@@ -16,12 +16,11 @@ from forecast.simulator.export.sensors import (
     Sensor,
     TableRow,
     calibrated_rows,
-    linked,
     quaternions,
     recorded_rows,
     sensor_rows,
 )
-from forecast.simulator.export.tokens import token, tokens
+from forecast.simulator.export.tokens import linked, token, tokens
 
 CATEGORIES = (
     "human.pedestrian.adult",
