@@ -258,10 +258,10 @@ def _source(args: argparse.Namespace) -> SceneSource:
     if args.version is not None or args.no_map:
         args.usage_error("--version and --no-map are for --source nuscenes")
     if args.source == "stanford":
-        from forecast.datasets.stanford import StanfordSource
+        from forecast.datasets.crowds.stanford import StanfordSource
 
         return StanfordSource(args.dataroot)
-    from forecast.datasets.eth_ucy import EthUcySource
+    from forecast.datasets.crowds.eth_ucy import EthUcySource
 
     return EthUcySource(args.dataroot)
 
@@ -281,7 +281,7 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 def _town(args: argparse.Namespace) -> None:
-    from forecast.datasets.town import write_town
+    from forecast.simulator import write_town
 
     write_town(
         args.out,

@@ -11,12 +11,12 @@ import numpy as np
 
 from forecast.datasets.nuscenes import NuScenesSource
 from forecast.datasets.store import SceneStore, prepare
-from forecast.datasets.town import VERSION, write_town
 from forecast.evaluation import run as evaluate
 from forecast.inference import load
 from forecast.planning import EgoState, candidates
 from forecast.report import render
 from forecast.scene import AgentKind, Scene
+from forecast.simulator import VERSION, write_town
 from forecast.training.cli import main as train
 
 _CONFIG = Path(__file__).with_suffix(".yaml")

@@ -7,7 +7,7 @@ import pytest
 
 from forecast import ForecastError, __version__
 from forecast.cli import main
-from forecast.datasets.eth_ucy import RECORDINGS
+from forecast.datasets.crowds.eth_ucy import RECORDINGS
 from forecast.datasets.store import SceneStore
 from forecast.evaluation.job import Asked
 from forecast.parallel import Workers
@@ -118,7 +118,7 @@ def test_options_of_nuscenes_are_refused_elsewhere(capsys, extra):
 
 
 def test_town(asked):
-    notes = asked("forecast.datasets.town", "write_town")
+    notes = asked("forecast.simulator", "write_town")
     assert main(["town", "--out", "city"]) == 0
     words = ["--scenes", "3", "--seed", "7", "--workers", "2", "--counterfactual", "--full-rate"]
     assert main(["town", "--out", "city", *words]) == 0

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"errors", "geometry", "parallel"},
     {"scene"},
-    {"datasets"},
+    {"datasets", "simulator"},
     {"graphs", "visualization"},
     {"models"},
     {"training", "inference", "export", "planning", "adapters"},
@@ -28,6 +28,7 @@ FORBIDDEN = {
     "parallel": {"numpy", "torch", "pyarrow"},
     "scene": {"torch", "pytorch_lightning", "torch_geometric", "nuscenes", "pyarrow"},
     "datasets": {"torch", "pytorch_lightning", "torch_geometric"},
+    "simulator": {"torch", "pytorch_lightning", "torch_geometric"},
     "graphs": {"nuscenes"},
     "models": {"pytorch_lightning", "lightning", "nuscenes", "pyarrow"},
     "inference": {"pytorch_lightning", "lightning", "nuscenes", "pyarrow"},
@@ -79,7 +80,7 @@ def violations(module: str, source: str) -> list[str]:
             target = rest.split(".")[0]
             is_module = any(target in layer for layer in LAYERS)
             bad = layer_of(target if is_module else "__init__") > layer_of(part)
-            bad |= part in WITHOUT_DATASETS and target == "datasets"
+            bad |= part in WITHOUT_DATASETS and target in ("datasets", "simulator")
         wrong += [imported] if bad else []
     return wrong
 
@@ -131,8 +132,8 @@ def loaded_after(statement: str) -> set[str]:
         ("import forecast.parallel, forecast.datasets.store", {"ray"}),
         ("import forecast.scene", {"torch", "pyarrow", "nuscenes", "pytorch_lightning"}),
         ("import forecast.datasets.store", {"torch", "nuscenes", "pytorch_lightning"}),
-        ("import forecast.datasets.eth_ucy", {"torch", "nuscenes", "pyarrow"}),
-        ("import forecast.datasets.stanford", {"torch", "nuscenes", "pyarrow"}),
+        ("import forecast.datasets.crowds.eth_ucy", {"torch", "nuscenes", "pyarrow"}),
+        ("import forecast.datasets.crowds.stanford", {"torch", "nuscenes", "pyarrow"}),
         ("import forecast.graphs.datamodule, forecast.training.module", {"nuscenes"}),
         ("import forecast.inference", {"nuscenes", "pytorch_lightning", "pyarrow"}),
         (

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from forecast import geometry
 from forecast.datasets.store import SceneStore
-from forecast.datasets.windows import WindowSpec, origins
+from forecast.datasets.windows import WindowSpec, prediction_times
 from forecast.errors import ForecastError
 from forecast.models.baselines import NamedPredictor
 from forecast.scene import AgentKind, Prediction, Scene
@@ -291,7 +291,7 @@ def _probes(
 ) -> list[Probe]:
     places = []
     for name in scenes:
-        steps = origins(store[name], spec).steps
+        steps = prediction_times(store[name], spec).steps
         places += [(name, int(at)) for at in steps]
     if not places:
         raise ForecastError(f"{store.path}: no pedestrian can be scored; choose another split")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.datasets.store import SceneStore
-from forecast.datasets.windows import WindowSpec, origins
+from forecast.datasets.windows import WindowSpec, prediction_times
 from forecast.evaluation.case import Case
 from forecast.evaluation.filed import FiledPredictor
 from forecast.evaluation.filed_reader import read_back
@@ -62,7 +62,7 @@ def _picture(
 ) -> Picture:
     scene, at = store[str(result.rows.scene_ids[row])], int(result.rows.at[row])
     name = str(result.rows.agent_ids[row])
-    case = Case.at(scene, at, spec, origins(scene, spec).scored[:, at])
+    case = Case.at(scene, at, spec, prediction_times(scene, spec).scored[:, at])
     prediction = case.predict(written.alone(name), result.setting.samples, result.setting.seed)
     agent = int(np.flatnonzero(case.window.agent_ids == name)[0])
     return Picture(why, row, agent, case.window, prediction)

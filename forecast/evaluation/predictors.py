@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 
 from forecast.datasets.store import SceneStore
-from forecast.datasets.windows import WindowSpec, origins, window
+from forecast.datasets.windows import WindowSpec, prediction_times, window
 from forecast.errors import ForecastError
 from forecast.evaluation.filed import SUFFIXES
 from forecast.evaluation.filed_reader import read_predictions
@@ -34,7 +34,7 @@ def training_examples(store: SceneStore, split: str, spec: WindowSpec) -> Exampl
     """
     positions, valid = [], []
     for name in store.fit_scenes(split):
-        found = origins(store[name], spec)
+        found = prediction_times(store[name], spec)
         for at in found.steps:
             cut = window(store[name], int(at), spec, found.scored[:, at])
             positions.append(cut.positions_m[cut.scored])

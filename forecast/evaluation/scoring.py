@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from forecast.datasets.windows import WindowSpec, origins
+from forecast.datasets.windows import WindowSpec, prediction_times
 from forecast.errors import ForecastError
 from forecast.evaluation import selected, stability
 from forecast.evaluation.case import Case
@@ -104,7 +104,7 @@ def score_scene(
     """
     if samples < 1:
         raise ForecastError(f"samples is {samples}; at least 1 is needed")
-    found = origins(scene, spec)
+    found = prediction_times(scene, spec)
     cases = [Case.at(scene, int(at), spec, found.scored[:, at]) for at in found.steps]
     if not cases:
         return SceneScores(scene.id, None, {}, {}, found.dropped)

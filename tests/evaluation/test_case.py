@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from forecast import AgentKind, ForecastError, Scene
-from forecast.datasets.windows import WindowSpec, origins, window_seed
+from forecast.datasets.windows import WindowSpec, prediction_times, window_seed
 from forecast.evaluation.case import Case
 from forecast.models.baselines import ConstantVelocity, Kalman
 from tests.scenes import street_scene
@@ -14,7 +14,7 @@ SPEC = WindowSpec(history_steps=3, horizon_steps=4)
 
 def case(at: int = 10, scene: Scene | None = None) -> Case:
     scene = street_scene() if scene is None else scene
-    return Case.at(scene, at, SPEC, origins(scene, SPEC).scored[:, at])
+    return Case.at(scene, at, SPEC, prediction_times(scene, SPEC).scored[:, at])
 
 
 class Spy(ConstantVelocity):

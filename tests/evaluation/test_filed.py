@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from forecast import ForecastError
-from forecast.datasets.eth_ucy import EthUcySource
+from forecast.datasets.crowds.eth_ucy import EthUcySource
 from forecast.datasets.nuscenes import NuScenesSource
 from forecast.datasets.windows import WindowSpec
 from forecast.evaluation import evaluate

@@ -12,7 +12,7 @@ import pytest
 
 from forecast import ForecastError, Scene, cli
 from forecast.datasets.store import SceneStore, prepare
-from forecast.datasets.windows import WindowSpec, origins
+from forecast.datasets.windows import WindowSpec, prediction_times
 from forecast.evaluation import EvaluationResult, run
 from forecast.evaluation.acceptance import EXAMPLE
 from forecast.evaluation.provenance import provenance_of
@@ -324,7 +324,7 @@ class TestRun:
         assert metrics["protocol"] == "eth-ucy-v1"
         assert (metrics["horizon_s"], metrics["history_s"]) == (4.8, 2.8)
         spec = WindowSpec(history_steps=8, horizon_steps=12, min_history_steps=8)
-        scored = [origins(store[name], spec).scored.sum() for name in store.splits["val"]]
+        scored = [prediction_times(store[name], spec).scored.sum() for name in store.splits["val"]]
         assert metrics["counts"]["origins"] == sum(scored) > 0
 
     @pytest.mark.slow

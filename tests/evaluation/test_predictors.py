@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from forecast import ForecastError
-from forecast.datasets.windows import WindowSpec, origins
+from forecast.datasets.windows import WindowSpec, prediction_times
 from forecast.evaluation import predictors
 from forecast.evaluation.predictors import build, build_floors, training_examples
 from forecast.inference import Forecaster, Training
@@ -15,7 +15,9 @@ SPEC = WindowSpec(history_steps=5, horizon_steps=4)
 class TestTrainingExamples:
     def test_are_the_scored_windows_of_the_train_split(self, store):
         known = training_examples(store, "val", SPEC)
-        count = sum(int(origins(store[name], SPEC).scored.sum()) for name in store.splits["train"])
+        count = sum(
+            int(prediction_times(store[name], SPEC).scored.sum()) for name in store.splits["train"]
+        )
         assert known.positions_m.shape == (count, 9, 2)
         assert known.valid[:, 3:].all()
         assert (known.history_steps, known.dt_s) == (5, 0.5)

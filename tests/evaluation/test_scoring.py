@@ -7,7 +7,7 @@ import torch
 
 from forecast import AgentKind, ForecastError, Scene
 from forecast.datasets.store import prepare
-from forecast.datasets.windows import WindowSpec, origins
+from forecast.datasets.windows import WindowSpec, prediction_times
 from forecast.evaluation import evaluate
 from forecast.evaluation.result import CALIBRATION_LEVELS
 from forecast.evaluation.selected import OVERSAMPLING
@@ -87,7 +87,7 @@ class TestEvaluate:
 
     def test_has_a_row_for_every_scored_pedestrian(self, store):
         result = evaluate(ConstantVelocity(), store, VAL, SPEC, samples=1, seed=0)
-        scored = {name: origins(store[name], SPEC).scored for name in VAL}
+        scored = {name: prediction_times(store[name], SPEC).scored for name in VAL}
         expected = {
             (name, str(store[name].tracks.agent_ids[agent]), at)
             for name in VAL

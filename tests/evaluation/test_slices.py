@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forecast.datasets.windows import WindowSpec, origins
+from forecast.datasets.windows import WindowSpec, prediction_times
 from forecast.evaluation.case import Case
 from forecast.evaluation.slices import SLICINGS, UNKNOWN, label
 from forecast.evaluation.surroundings import Surroundings
@@ -49,7 +49,7 @@ def labels_of(scene: Scene, name: str, spec: WindowSpec = SPEC) -> list[str]:
 
 
 def surroundings(scene: Scene, spec: WindowSpec = SPEC, at: int = AT) -> Surroundings:
-    return Surroundings(Case.at(scene, at, spec, origins(scene, spec).scored[:, at]))
+    return Surroundings(Case.at(scene, at, spec, prediction_times(scene, spec).scored[:, at]))
 
 
 def then(before, speed_after):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forecast.datasets.windows import WindowSpec, origins
+from forecast.datasets.windows import WindowSpec, prediction_times
 from forecast.evaluation.case import Case
 from forecast.evaluation.stability import flicker
 from forecast.models.baselines import ConstantVelocity, Kalman
@@ -14,7 +14,7 @@ SPEC = WindowSpec(history_steps=3, horizon_steps=4)
 
 def predicted(at: int, predictor=None):
     scene = street_scene()
-    case = Case.at(scene, at, SPEC, origins(scene, SPEC).scored[:, at])
+    case = Case.at(scene, at, SPEC, prediction_times(scene, SPEC).scored[:, at])
     return case, case.predict(predictor or ConstantVelocity(), 5, 0)
 
 
