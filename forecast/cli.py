@@ -308,10 +308,10 @@ def _evaluate(args: argparse.Namespace) -> None:
     if args.shard is not None:
         _evaluate_shard(args)
         return
-    from forecast.evaluation import run
+    from forecast.evaluation import run_evaluation
     from forecast.report import render
 
-    run(
+    run_evaluation(
         render=render,
         store=args.store,
         split=args.split,
@@ -330,7 +330,7 @@ def _evaluate_shard(args: argparse.Namespace) -> None:
     if args.acceptance is not None:
         args.usage_error("--acceptance is for merge where there is --shard")
     from forecast.evaluation import run_shard
-    from forecast.evaluation.job import Asked
+    from forecast.evaluation.run.job import Asked
 
     asked = Asked(
         store=args.store,
@@ -371,9 +371,9 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _audit(args: argparse.Namespace) -> None:
-    from forecast.evaluation.auditing import run
+    from forecast.evaluation.audit.command import run_audit
 
-    run(
+    run_audit(
         predictor=args.predictor,
         store=args.store,
         split=args.split,
@@ -383,13 +383,13 @@ def _audit(args: argparse.Namespace) -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    from forecast.evaluation.compare import run
+    from forecast.evaluation.comparison.comparison import run_comparison
     from forecast.report import render_comparison
 
-    run(args.a, args.b, out=args.out, render=render_comparison)
+    run_comparison(args.a, args.b, out=args.out, render=render_comparison)
 
 
 def _demo(args: argparse.Namespace) -> None:
-    from forecast.demo import run
+    from forecast.demo import run_demo
 
-    run(args.out)
+    run_demo(args.out)

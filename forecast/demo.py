@@ -12,7 +12,7 @@ import numpy as np
 from forecast.datasets.nuscenes import NuScenesSource
 from forecast.datasets.store import SceneStore, prepare
 from forecast.datasets.town import VERSION, write_town
-from forecast.evaluation import run as evaluate
+from forecast.evaluation import run_evaluation
 from forecast.inference import load
 from forecast.planning import EgoState, candidates
 from forecast.report import render
@@ -24,7 +24,7 @@ _PLANS = 1000
 _DRIVES_MPS = 2.0
 
 
-def run(out: Path, *, scenes: int = 10, training: Sequence[str] = ()) -> None:
+def run_demo(out: Path, *, scenes: int = 10, training: Sequence[str] = ()) -> None:
     """Generates a town, prepares it, trains on, evaluates, reports, ranks plans.
 
     Args:
@@ -44,7 +44,7 @@ def run(out: Path, *, scenes: int = 10, training: Sequence[str] = ()) -> None:
     train("fit", [*_training_arguments(store, run), *training])
     _say(4, f"scored beside the floors, with a report -> {result}")
     weights = str(run / "checkpoints" / "last.ckpt")
-    evaluate(store=store, split="town_val", predictor=weights, out=result, render=render)
+    run_evaluation(store=store, split="town_val", predictor=weights, out=result, render=render)
     _say(5, f"{_PLANS} plans of the car ranked, where it comes closest to somebody")
     print(f"\n{_best_plan(weights, SceneStore.open(store))}")
     print(f"\nopen {result / 'report.html'}; training curves: tensorboard --logdir {run}")

@@ -9,7 +9,7 @@ from forecast import ForecastError, __version__
 from forecast.cli import main
 from forecast.datasets.eth_ucy import RECORDINGS
 from forecast.datasets.store import SceneStore
-from forecast.evaluation.job import Asked
+from forecast.evaluation.run.job import Asked
 from forecast.parallel import Workers
 from forecast.report import render, render_comparison
 
@@ -139,7 +139,7 @@ def test_training_gets_every_word_as_it_is(asked, command):
 
 
 def test_evaluate(asked):
-    notes = asked("forecast.evaluation", "run")
+    notes = asked("forecast.evaluation", "run_evaluation")
     given = {
         "render": render,
         "store": Path("s"),
@@ -203,7 +203,7 @@ def test_export(asked, capsys):
 
 
 def test_audit(asked):
-    notes = asked("forecast.evaluation.auditing", "run")
+    notes = asked("forecast.evaluation.audit.command", "run_audit")
     words = ["audit", "--predictor", "kalman", "--store", "s"]
     assert main(words) == 0
     assert main([*words, "--split", "val", "--windows", "3", "--seed", "2"]) == 0
@@ -215,7 +215,7 @@ def test_audit(asked):
 
 
 def test_compare(asked):
-    notes = asked("forecast.evaluation.compare", "run")
+    notes = asked("forecast.evaluation.comparison.comparison", "run_comparison")
     assert main(["compare", "old", "new"]) == 0
     assert main(["compare", "old", "new", "--out", "page"]) == 0
     folders, given = (Path("old"), Path("new")), {"render": render_comparison}
@@ -223,26 +223,26 @@ def test_compare(asked):
 
 
 def test_demo(asked):
-    notes = asked("forecast.demo", "run")
+    notes = asked("forecast.demo", "run_demo")
     assert main(["demo"]) == 0
     assert main(["demo", "--out", "here"]) == 0
     assert notes == [((Path("demo"),), {}), ((Path("here"),), {})]
 
 
 def test_a_failure_of_any_command_is_one_line(asked, capsys):
-    asked("forecast.demo", "run", raises=ForecastError("demo: no room; free some"))
+    asked("forecast.demo", "run_demo", raises=ForecastError("demo: no room; free some"))
     assert main(["demo"]) == 1
     assert capsys.readouterr().err == "error: demo: no room; free some\n"
 
 
 def test_an_interrupt_is_one_line_and_code_130(asked, capsys):
-    asked("forecast.demo", "run", raises=KeyboardInterrupt())
+    asked("forecast.demo", "run_demo", raises=KeyboardInterrupt())
     assert main(["demo"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_a_fault_of_the_program_itself_is_not_hidden(asked):
-    asked("forecast.demo", "run", raises=ZeroDivisionError())
+    asked("forecast.demo", "run_demo", raises=ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         main(["demo"])
 

@@ -103,11 +103,11 @@ def test_a_module_imports_only_what_its_layer_may(path):
         ("models.encoder", "from forecast.datasets.store import SceneStore", True),
         ("models.encoder", "from forecast.scene import Scene", False),
         ("planning.ranking", "from forecast.datasets.store import SceneStore", True),
-        ("planning.ranking", "from forecast.evaluation import run", True),
+        ("planning.ranking", "from forecast.evaluation import run_evaluation", True),
         ("adapters.paths", "from forecast.models.selection import cluster_centres", False),
         ("training.module", "from forecast.report import write", True),
         ("training.module", "from forecast import __version__", False),
-        ("cli", "from forecast.evaluation import run", False),
+        ("cli", "from forecast.evaluation import run_evaluation", False),
     ],
 )
 def test_the_check_finds_what_it_is_for(module, source, wrong):

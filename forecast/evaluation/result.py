@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.datasets.windows import Window
-from forecast.evaluation.acceptance import Outcome
-from forecast.evaluation.audit import Finding
-from forecast.evaluation.environment import Environment
-from forecast.evaluation.statistics import Estimate, scene_means
+from forecast.evaluation.audit.guarantees import Finding
+from forecast.evaluation.run.environment import Environment
+from forecast.evaluation.scoring.statistics import Estimate, scene_means
+from forecast.evaluation.verdict.acceptance import Outcome
 from forecast.scene import Prediction
 
 CALIBRATION_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -91,7 +91,8 @@ class Rows:
         frame_ids: The dataset's own name of the origin's step (nuScenes: sample token).
         movers: Whether the pedestrian's displacement over the horizon exceeds
             `MOVER_DISPLACEMENT_M`.
-        labels: Slice of each row, by the name of the slicing; see `forecast.evaluation.slices`.
+        labels: Slice of each row, by the name of the slicing; see
+            `forecast.evaluation.scoring.slices`.
         quantities: Numbers that describe the row's situation, by name, NaN where unknown; see
             `QUANTITIES`.
     """
@@ -165,7 +166,7 @@ class EvaluationResult:
         values: Each metric's value in each row ``[N]``; NaN where it is not defined.
         definitions: One line on each metric.
         recorded: Values ``[N]`` of the recorded world for the metrics whose value it sets; see
-            `forecast.evaluation.recorded`.
+            `forecast.evaluation.scoring.ground_truth`.
         errors_m: Displacement error at each step ``[N, T]`` of ``top1``, ``mean`` and ``best``
             (the nearest of all samples at that step).
         coverage: Share of the truth inside the predicted region at each step and each of
@@ -184,7 +185,7 @@ class EvaluationResult:
         pictures: Windows to look at.
         command: The command that makes this result again, where there is one.
         model: What the predictor was made from, where it says so; see
-            `forecast.evaluation.provenance.Traceable`.
+            `forecast.evaluation.run.provenance.Traceable`.
         scenes_learnt_from: The scored scenes that the predictor has learnt from.
         environment: The software and the data it ran on, where that was recorded.
         findings: Which guarantees the predictor gives, as far as they were audited.

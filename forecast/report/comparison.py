@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from forecast.drawing import LIGHT
-from forecast.evaluation.acceptance import FAIL, PASS, Outcome
-from forecast.evaluation.changes import (
+from forecast.evaluation.comparison.changes import (
     BETTER,
     LESS,
     LOST,
@@ -22,11 +21,12 @@ from forecast.evaluation.changes import (
     WORSE,
     Change,
 )
-from forecast.evaluation.compare import Comparison, rows_of
-from forecast.evaluation.evaluated import Evaluated
-from forecast.evaluation.numbers import UNDEFINED, counted, interval, number, signed
-from forecast.evaluation.output import COMPARISON_DOCUMENT_FILE, COMPARISON_FILE
-from forecast.evaluation.statistics import MIN_ROWS, MIN_SCENES
+from forecast.evaluation.comparison.comparison import Comparison, rows_of
+from forecast.evaluation.output.folder import COMPARISON_DOCUMENT_FILE, COMPARISON_FILE
+from forecast.evaluation.output.numbers import UNDEFINED, counted, interval, number, signed
+from forecast.evaluation.output.saved import Evaluated
+from forecast.evaluation.scoring.statistics import MIN_ROWS, MIN_SCENES
+from forecast.evaluation.verdict.acceptance import FAIL, PASS, Outcome
 from forecast.report.document import COMPARISON_FORMAT, document
 from forecast.report.page import page
 from forecast.report.section import Block, Cell, Facts, Figure, Folded, Section, Table, Text

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from forecast.evaluation.statistics import Estimate
+from forecast.evaluation.scoring.statistics import Estimate
 from forecast.report.section import Block, Facts, Folded, Gallery, Section, Table, Text
 
 FORMAT = "forecast-report-1"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from forecast.evaluation.output import DOCUMENT_FILE, REPORT_FILE
+from forecast.evaluation.output.folder import DOCUMENT_FILE, REPORT_FILE
 from forecast.evaluation.result import EvaluationResult
 from forecast.report.document import document
 from forecast.report.section import Section

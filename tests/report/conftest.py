@@ -1,7 +1,7 @@
 import pytest
 
 from forecast.datasets.store import SceneStore
-from forecast.evaluation import EvaluationResult, run
+from forecast.evaluation import EvaluationResult, run_evaluation
 from tests.streets import street_store
 
 
@@ -11,7 +11,7 @@ def store(tmp_path_factory) -> SceneStore:
 
 
 def _run(store, folder, predictor: str) -> EvaluationResult:
-    return run(
+    return run_evaluation(
         store=store.path,
         split="val",
         predictor=predictor,

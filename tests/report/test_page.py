@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 import pytest
 
 from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.slices import SLICINGS
-from forecast.evaluation.statistics import MIN_ROWS
+from forecast.evaluation.scoring.slices import SLICINGS
+from forecast.evaluation.scoring.statistics import MIN_ROWS
 from forecast.report import render
 from forecast.report.document import FORMAT
 from forecast.report.sections import SECTIONS

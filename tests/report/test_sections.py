@@ -4,12 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forecast.evaluation.acceptance import FAIL, PASS, TOO_FEW, Criterion, Outcome
-from forecast.evaluation.numbers import UNDEFINED, number
+from forecast.evaluation.output.numbers import UNDEFINED, number
 from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.slices import SLICINGS
-from forecast.evaluation.statistics import Estimate
-from forecast.evaluation.weighing import WEIGHTED
+from forecast.evaluation.scoring.planner_weighting import WEIGHTED
+from forecast.evaluation.scoring.slices import SLICINGS
+from forecast.evaluation.scoring.statistics import Estimate
+from forecast.evaluation.verdict.acceptance import FAIL, PASS, TOO_FEW, Criterion, Outcome
 from forecast.models.metrics.registry import TUBE_METRICS
 from forecast.report.section import Facts, Figure, Folded, Gallery, Table, Text
 from forecast.report.sections import (

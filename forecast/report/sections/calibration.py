@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from forecast.drawing import LIGHT
-from forecast.evaluation.numbers import number
+from forecast.evaluation.output.numbers import number
+from forecast.evaluation.output.writers import per_step
 from forecast.evaluation.result import CALIBRATION_LEVELS, TUBE_LEVELS, EvaluationResult
-from forecast.evaluation.writers import per_step
 from forecast.report.section import Cell, Figure, Section, Table, Text
 from forecast.report.style import draw_series, svg
 from forecast.report.times import shown_steps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from forecast.evaluation.auditing import detail, verdict
+from forecast.evaluation.audit.command import detail, verdict
 from forecast.evaluation.result import EvaluationResult
 from forecast.report.section import Cell, Section, Table, Text
 

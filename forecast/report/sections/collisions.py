@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import UNDEFINED, interval, number, signed
-from forecast.evaluation.recorded import RECORDED, RECORDED_METRICS
+from forecast.evaluation.output.numbers import UNDEFINED, interval, number, signed
 from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.statistics import Estimate, scene_means
+from forecast.evaluation.scoring.ground_truth import RECORDED, RECORDED_METRICS
+from forecast.evaluation.scoring.statistics import Estimate, scene_means
 from forecast.report.section import Cell, Section, Table
 
 _WORDS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecast.evaluation.numbers import counted
+from forecast.evaluation.output.numbers import counted
 from forecast.evaluation.result import EvaluationResult, Timing
 from forecast.report.section import Cell, Facts, Section, Table
 

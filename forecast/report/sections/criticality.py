@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import counted, interval, number
+from forecast.evaluation.output.numbers import counted, interval, number
 from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.statistics import MIN_ROWS, Estimate, scene_means
-from forecast.evaluation.weighing import NEGLIGIBLE, WEIGHTED, of_concern
+from forecast.evaluation.scoring.planner_weighting import NEGLIGIBLE, WEIGHTED, of_concern
+from forecast.evaluation.scoring.statistics import MIN_ROWS, Estimate, scene_means
 from forecast.models.metrics.criticality import (
     BRAKING_MPS2,
     CLEARANCE_M,

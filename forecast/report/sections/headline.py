@@ -7,11 +7,11 @@ from dataclasses import asdict
 
 import numpy as np
 
-from forecast.evaluation.judgement import WORDS, judge_result
-from forecast.evaluation.numbers import counted, difference, interval, number
-from forecast.evaluation.provenance import learnt_by_heart, not_scored
+from forecast.evaluation.output.numbers import counted, difference, interval, number
 from forecast.evaluation.result import EvaluationResult, mean
-from forecast.evaluation.statistics import LEVEL, scene_means
+from forecast.evaluation.run.provenance import learnt_by_heart, not_scored
+from forecast.evaluation.scoring.statistics import LEVEL, scene_means
+from forecast.evaluation.verdict.verdict import WORDS, judge_result
 from forecast.report.floors import Match, matches, possible
 from forecast.report.section import Facts, Section, Text
 

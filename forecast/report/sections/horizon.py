@@ -5,9 +5,9 @@ from __future__ import annotations
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from forecast.evaluation.numbers import interval, number
+from forecast.evaluation.output.numbers import interval, number
 from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.statistics import Estimate, scene_means
+from forecast.evaluation.scoring.statistics import Estimate, scene_means
 from forecast.report.section import Cell, Figure, Section, Table
 from forecast.report.style import draw_series, svg
 from forecast.report.times import shown_steps

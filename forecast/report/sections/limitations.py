@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecast.evaluation.numbers import counted
+from forecast.evaluation.output.numbers import counted
 from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.slices import SLICINGS, UNKNOWN
-from forecast.evaluation.statistics import MIN_SCENES
+from forecast.evaluation.scoring.slices import SLICINGS, UNKNOWN
+from forecast.evaluation.scoring.statistics import MIN_SCENES
 from forecast.report.section import Section, Text
 
 

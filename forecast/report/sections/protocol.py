@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import counted
+from forecast.evaluation.output.numbers import counted
 from forecast.evaluation.result import MOVER_DISPLACEMENT_M, EvaluationResult
 from forecast.report.section import Cell, Facts, Folded, Section, Table, Text
 from forecast.report.sections.gallery import worst_picture

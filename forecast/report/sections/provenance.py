@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from forecast.evaluation.environment import Environment
-from forecast.evaluation.numbers import counted
+from forecast.evaluation.output.numbers import counted
 from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.run.environment import Environment
 from forecast.report.section import Block, Facts, Folded, Section, Text
 
 

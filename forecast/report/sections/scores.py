@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import counted, interval, number, signed
-from forecast.evaluation.recorded import RECORDED, RECORDED_METRICS
+from forecast.evaluation.output.numbers import counted, interval, number, signed
 from forecast.evaluation.result import EvaluationResult, Mean
-from forecast.evaluation.statistics import MIN_SCENES, Estimate
+from forecast.evaluation.scoring.ground_truth import RECORDED, RECORDED_METRICS
+from forecast.evaluation.scoring.statistics import MIN_SCENES, Estimate
 from forecast.models.metrics.registry import METRICS, TUBE_METRICS
 from forecast.report.section import Cell, Section, Table, Text
 

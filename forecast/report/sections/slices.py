@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import UNDEFINED, counted, interval, number, signed
+from forecast.evaluation.output.numbers import UNDEFINED, counted, interval, number, signed
 from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.slices import SLICINGS, UNKNOWN, Slicing
-from forecast.evaluation.statistics import MIN_ROWS, scene_means
+from forecast.evaluation.scoring.slices import SLICINGS, UNKNOWN, Slicing
+from forecast.evaluation.scoring.statistics import MIN_ROWS, scene_means
 from forecast.report.floors import Match, matches, possible
 from forecast.report.section import Block, Cell, Section, Table, Text
 

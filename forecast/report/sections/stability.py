@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from forecast.evaluation.numbers import UNDEFINED, interval, number
+from forecast.evaluation.output.numbers import UNDEFINED, interval, number
 from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.stability import DEFINITIONS
-from forecast.evaluation.statistics import Estimate, scene_means
+from forecast.evaluation.scoring.stability import DEFINITIONS
+from forecast.evaluation.scoring.statistics import Estimate, scene_means
 from forecast.report.section import Cell, Section, Table
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecast.evaluation.acceptance import FAIL, Criterion, Outcome
-from forecast.evaluation.numbers import counted, interval, number
+from forecast.evaluation.output.numbers import counted, interval, number
 from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.verdict.acceptance import FAIL, Criterion, Outcome
 from forecast.report.section import Block, Cell, Section, Table, Text
 from forecast.report.sections.gallery import worst_picture
 
@@ -16,8 +16,9 @@ def triggering(result: EvaluationResult) -> Section:
     blocks: list[Block] = []
     if not result.acceptance:
         words = (
-            "These criteria are the package's example. Copy forecast/evaluation/acceptance.yaml, "
-            "set your own limits and pass it with --acceptance."
+            "These criteria are the package's example. Copy "
+            "forecast/evaluation/verdict/acceptance.yaml, set your own limits and pass it with "
+            "--acceptance."
         )
         blocks.append(Text(words, "open"))
     blocks.append(_table(result))
