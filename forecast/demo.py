@@ -18,6 +18,7 @@ from forecast.planning import EgoState, candidates
 from forecast.report import render
 from forecast.scene import AgentKind, Scene
 from forecast.training.cli import main as train
+from forecast.visualization.training_pictures import BirdsEye
 
 _CONFIG = Path(__file__).with_suffix(".yaml")
 _PLANS = 1000
@@ -41,7 +42,7 @@ def run_demo(out: Path, *, scenes: int = 10, training: Sequence[str] = ()) -> No
     _say(2, f"its scenes as a store -> {store}")
     prepare(NuScenesSource(town, VERSION), store)
     _say(3, f"about a minute of training, from the packaged weights on -> {run}")
-    train("fit", [*_training_arguments(store, run), *training])
+    train("fit", [*_training_arguments(store, run), *training], callbacks=[BirdsEye()])
     _say(4, f"scored beside the floors, with a report -> {result}")
     weights = str(run / "checkpoints" / "last.ckpt")
     run_evaluation(store=store, split="town_val", predictor=weights, out=result, render=render)

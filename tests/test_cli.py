@@ -12,6 +12,7 @@ from forecast.datasets.store import SceneStore
 from forecast.evaluation.run.job import Asked
 from forecast.parallel import Workers
 from forecast.report import render, render_comparison
+from forecast.visualization.training_pictures import BirdsEye
 
 ROOT = Path(__file__).parents[1]
 EVALUATE = ["evaluate", "--store", "s", "--split", "val", "--predictor", "kalman", "--out", "o"]
@@ -135,7 +136,9 @@ def test_training_gets_every_word_as_it_is(asked, command):
     notes = asked("forecast.training.cli", "main")
     words = ["--config", "a.yaml", "--trainer.max_epochs=2", "--help"]
     assert main([command, *words]) == 0
-    assert notes == [((command, words), {})]
+    (((name, given), options),) = notes
+    assert (name, given) == (command, words)
+    assert [type(each) for each in options["callbacks"]] == [BirdsEye]
 
 
 def test_evaluate(asked):

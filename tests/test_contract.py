@@ -17,7 +17,7 @@ LAYERS = [
     {"models"},
     {"training", "inference", "calibrating", "export", "planning", "adapters"},
     {"evaluation"},
-    {"report", "viewer"},
+    {"report", "visualization"},
     {"demo", "cli", "__main__", "__init__"},
 ]
 """The parts of the package, what depends on nothing first."""

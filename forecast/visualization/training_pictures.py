@@ -1,4 +1,4 @@
-"""What TensorBoard shows besides numbers."""
+"""Bird's-eye pictures of the validation for TensorBoard."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from forecast.training.module import ForecastModule
 
 
 class BirdsEye(pl.Callback):
-    """Draws the forecasts of a few fixed validation windows after every validation.
+    """Draws the predictions in a few fixed validation windows at every validation.
 
     Args:
         windows: How many windows, evenly spread over the validation set.
-        samples: Imagined futures drawn in each.
+        samples: Predicted futures drawn in each.
     """
 
     def __init__(self, windows: int = 4, samples: int = 20) -> None:
@@ -34,8 +34,8 @@ class BirdsEye(pl.Callback):
     ) -> None:
         """Adds one figure to TensorBoard, drawn with the weights that are being validated.
 
-        Averaged weights are in place from the start of validation on, whatever the callbacks'
-        order.
+        The first batch is used, because an averaging callback has swapped its weights in by then,
+        whatever the order of the callbacks.
         """
         logger, data = trainer.logger, trainer.datamodule  # type: ignore[attr-defined]
         if batch_idx or trainer.sanity_checking or not trainer.is_global_zero:
