@@ -1,6 +1,6 @@
-"""The command line: parses, calls, prints.
+"""The command line: parses the arguments and calls the command.
 
-Whatever a command needs is imported when it runs, so that ``forecast --help`` answers at once.
+Every command imports what it needs when it runs, so that ``forecast --help`` is fast.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Args:
-        argv: The words after ``forecast``; default: those of this process.
+        argv: The arguments after ``forecast``; default: those of this process.
 
     Returns:
         The exit code: 0 done; 1 the work failed, with one line on stderr; 130 interrupted.
@@ -135,14 +135,14 @@ def _add_evaluate(commands: _Commands) -> None:
     )
     _add_workers(parser, "score")
     parser.add_argument(
-        "--shard", metavar="K/N", help="score the K-th of N parts of the split alone, for merge"
+        "--shard", metavar="K/N", help="score only the K-th of N parts of the split, for merge"
     )
     _add_acceptance(parser)
 
 
 def _add_merge(commands: _Commands) -> None:
     parser = _add_command(
-        commands, "merge", _merge, "make one evaluation of all its shards, in any order"
+        commands, "merge", _merge, "merge all shards into one evaluation, in any order"
     )
     parser.add_argument(
         "shards", nargs="+", type=Path, metavar="SHARD", help="folder of evaluate --shard"
@@ -158,11 +158,11 @@ def _add_acceptance(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_audit(commands: _Commands) -> None:
-    parser = _add_command(commands, "audit", _audit, "try which guarantees a predictor gives")
+    parser = _add_command(commands, "audit", _audit, "test which guarantees a predictor gives")
     parser.add_argument("--predictor", required=True, help="as for evaluate, or module:name")
     parser.add_argument("--store", required=True, type=Path, help="store of scenes")
     _add_option(parser, "--split", "all", "a split of the store, or a file of scene names")
-    _add_option(parser, "--windows", 6, "windows to look at")
+    _add_option(parser, "--windows", 6, "windows to test")
     _add_option(parser, "--seed", 0, "seed of predictions and changes")
 
 
@@ -175,7 +175,7 @@ def _add_compare(commands: _Commands) -> None:
 
 def _add_calibrate(commands: _Commands) -> None:
     parser = _add_command(
-        commands, "calibrate", _calibrate, "fit a model's tubes on scenes it has not learnt from"
+        commands, "calibrate", _calibrate, "fit a model's tubes on scenes it was not trained on"
     )
     parser.add_argument("--weights", required=True, type=Path, help="weights file of the model")
     parser.add_argument("--store", required=True, type=Path, help="store of scenes")
@@ -331,9 +331,9 @@ def _evaluate_shard(args: argparse.Namespace) -> None:
     if args.acceptance is not None:
         args.usage_error("--acceptance is for merge where there is --shard")
     from forecast.evaluation import run_shard
-    from forecast.evaluation.run.job import Asked
+    from forecast.evaluation.run.job import EvaluationConfig
 
-    asked = Asked(
+    config = EvaluationConfig(
         store=args.store,
         split=args.split,
         predictor=args.predictor,
@@ -342,7 +342,7 @@ def _evaluate_shard(args: argparse.Namespace) -> None:
         history_s=args.history_s,
         seed=args.seed,
     )
-    run_shard(asked, args.shard, args.out, _workers(args))
+    run_shard(config, args.shard, args.out, _workers(args))
 
 
 def _merge(args: argparse.Namespace) -> None:

@@ -14,8 +14,8 @@ from forecast.datasets.windows import WindowSpec
 from forecast.evaluation import EvaluationResult, evaluate
 from forecast.evaluation.audit.guarantees import audit
 from forecast.evaluation.output.writers import metrics_document
-from forecast.evaluation.result import TUBE_LEVELS
 from forecast.evaluation.run.provenance import scenes_learnt_from
+from forecast.evaluation.scoring.scores import TUBE_LEVELS
 from forecast.inference import Forecaster, Source, Training
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.world_model import WorldModelConfig

@@ -9,7 +9,7 @@ from forecast import ForecastError, __version__
 from forecast.cli import main
 from forecast.datasets.eth_ucy import RECORDINGS
 from forecast.datasets.store import SceneStore
-from forecast.evaluation.run.job import Asked
+from forecast.evaluation.run.job import EvaluationConfig
 from forecast.parallel import Workers
 from forecast.report import render, render_comparison
 from forecast.visualization.training_pictures import BirdsEye
@@ -169,7 +169,7 @@ def test_evaluate_a_shard(asked):
     notes = asked("forecast.evaluation", "run_shard")
     more = ["--samples", "5", "--horizon-s", "3", "--history-s", "1.5", "--seed", "9"]
     assert main([*EVALUATE, *more, "--workers", "2", "--shard", "2/8"]) == 0
-    want = Asked(Path("s"), "val", "kalman", 5, horizon_s=3.0, history_s=1.5, seed=9)
+    want = EvaluationConfig(Path("s"), "val", "kalman", 5, horizon_s=3.0, history_s=1.5, seed=9)
     assert notes == [((want, "2/8", Path("o"), Workers(2)), {})]
 
 

@@ -5,13 +5,14 @@ the files. `run_shard` does this for a part of the scenes; `merge_shards` makes 
 all parts.
 """
 
-from forecast.evaluation.result import EvaluationResult, Mean, Picture, Rows, Setting
-from forecast.evaluation.run.job import Asked, run_evaluation
+from forecast.evaluation.result import EvaluationResult, Mean, Picture, Setting
+from forecast.evaluation.run.job import EvaluationConfig, run_evaluation
 from forecast.evaluation.run.merging import evaluate, merge
 from forecast.evaluation.run.shards import merge_shards, run_shard
+from forecast.evaluation.scoring.rows import Rows
 
 __all__ = [
-    "Asked",
+    "EvaluationConfig",
     "EvaluationResult",
     "Mean",
     "Picture",

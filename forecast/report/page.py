@@ -22,7 +22,7 @@ def render(result: EvaluationResult) -> dict[str, str]:
 
 
 def page(title: str, sections: Sequence[Section]) -> str:
-    """The page: all sections, styles and drawings inside, nothing loaded from elsewhere."""
+    """The page with all sections, styles and drawings inside; it loads nothing."""
     environment = Environment(
         loader=PackageLoader("forecast", "report"),
         autoescape=True,

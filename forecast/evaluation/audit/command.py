@@ -1,4 +1,4 @@
-"""``forecast audit``: which guarantees a predictor gives, as a table and an exit code."""
+"""``forecast audit``: tests the guarantees of a predictor; a table and an exit code."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from forecast.datasets.windows import WindowSpec
 from forecast.errors import ForecastError
 from forecast.evaluation.audit.guarantees import Finding, audit
 from forecast.evaluation.output.numbers import counted
-from forecast.evaluation.prediction_file.predictor import FiledPredictor
 from forecast.evaluation.run.predictors import build
+from forecast.evaluation.scoring.subject import Subject
 
 
 def run_audit(*, predictor: str, store: Path, split: str, windows: int, seed: int) -> None:
-    """Audits a predictor and prints what holds.
+    """Audits a predictor and prints which guarantees hold.
 
     Args:
         predictor: As for ``forecast evaluate``; ``package.module:name`` for one's own.
         store: A store that ``forecast prepare`` wrote.
         split: A split of the store, ``all``, or a file of scene names.
-        windows: How many windows to look at.
+        windows: Number of windows to test.
         seed: Seed of everything random.
 
     Raises:
@@ -33,7 +33,7 @@ def run_audit(*, predictor: str, store: Path, split: str, windows: int, seed: in
     scenes = opened.scenes_of(split)
     spec = WindowSpec.of_protocol(opened.protocol, opened.dt_s)
     subject = build(predictor, opened, split, spec, 20, seed)
-    if isinstance(subject, FiledPredictor):
+    if Subject.of(subject).stored is not None:
         raise ForecastError(f"{predictor}: a file cannot be asked again; give a model to audit")
     findings = audit(subject, opened, scenes, spec, seed, windows)
     print(f"{subject.name} on {opened.path}, {split}")
@@ -51,18 +51,18 @@ def table(findings: Sequence[Finding]) -> str:
         guarantee = finding.guarantee
         kind = "required" if guarantee.required else "wished"
         lines.append(
-            f"{verdict(finding):<10} {kind:<9} {guarantee.id:<8} {guarantee.words}{detail(finding)}"
+            f"{outcome(finding):<10} {kind:<9} {guarantee.id:<8} {guarantee.words}{detail(finding)}"
         )
     return "\n".join(lines)
 
 
-def verdict(finding: Finding) -> str:
-    """Whether the guarantee held, in words."""
+def outcome(finding: Finding) -> str:
+    """Whether the guarantee held, as text."""
     return {True: "holds", False: "BROKEN", None: "not tried"}[finding.held]
 
 
 def detail(finding: Finding) -> str:
-    """By how much and where it was missed; "" where it held exactly."""
+    """The number of windows; the largest difference and its place unless it held exactly."""
     if finding.held is None:
         return ""
     count = f"; {counted(finding.windows, 'window')}"

@@ -1,7 +1,7 @@
-"""Which guarantees a predictor gives: an audit for leaks and for the protocol.
+"""Tests which guarantees a predictor gives: no leak from the future, and the protocol's rules.
 
-Works on any `Predictor`, a third party's too: it is asked about changed copies of recorded scenes,
-and what it answers is compared.
+The audit works on any `Predictor`, also a third party's. The predictor gets changed copies of
+recorded scenes, and its predictions are compared.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from forecast.scene import AgentKind, Prediction, Scene
 from forecast.scene.turning import turned
 
 WINDOWS = 6
-"""Windows that are looked at unless said otherwise."""
+"""Number of windows that are tested by default."""
 
 SAMPLES = 4
 TOLERANCE_M = 0.02
-"""Best guesses that should agree, but for rounding, may differ by so much."""
+"""Allowed difference of best guesses that should agree up to rounding."""
 
 _FAR_M = 50.0
 _TURN_RAD = 1.0
@@ -35,13 +35,13 @@ _TURN_RAD = 1.0
 
 @dataclass(frozen=True)
 class Guarantee:
-    """One thing a predictor may be relied on for.
+    """One property that a predictor may guarantee.
 
     Attributes:
         id: Stable name.
-        words: What is guaranteed.
+        words: The property in words.
         required: Whether scores mean little without it.
-        exact: Whether answers must agree bit for bit, or best guesses within `TOLERANCE_M`.
+        exact: Whether predictions must agree bit for bit, or best guesses within `TOLERANCE_M`.
     """
 
     id: str
@@ -56,10 +56,10 @@ class Finding:
 
     Attributes:
         guarantee: Which.
-        held: Whether it held in every window; None where it could not be tried.
-        windows: Windows it was tried in.
+        held: Whether it held in every window; None where it could not be tested.
+        windows: Number of windows it was tested in.
         worst_m: Largest difference of two positions that should agree.
-        note: What went wrong first, "" if nothing did.
+        note: The first failure, "" if there is none.
     """
 
     guarantee: Guarantee
@@ -71,10 +71,10 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """A window that a predictor is asked about.
+    """A window in which a predictor is tested.
 
     Attributes:
-        predictor: Who is asked.
+        predictor: The predictor.
         scene: The whole scene.
         at: Current step.
         spec: Window lengths.
@@ -89,31 +89,31 @@ class Probe:
 
     @cached_property
     def usual(self) -> Prediction:
-        """What is predicted in the scene as it is."""
-        return self.ask()
+        """The prediction in the unchanged scene."""
+        return self.predict()
 
     @cached_property
     def cut(self) -> Prediction:
-        """What is predicted where nothing is later."""
-        return self.ask(self.scene.between(0, self.at + 1))
+        """The prediction in the scene cut off after the current step."""
+        return self.predict(self.scene.between(0, self.at + 1))
 
     @cached_property
     def recent(self) -> Prediction:
-        """What is predicted where nothing is later, nor older than the protocol's history."""
+        """The prediction from the protocol's history alone, in the cut scene."""
         return self.since(self.spec.history_steps)
 
     def since(self, steps: int) -> Prediction:
-        """What is predicted from the last steps alone."""
+        """The prediction from the last steps alone."""
         first = max(0, self.at + 1 - steps)
-        return self.ask(self.scene.between(first, self.at + 1), self.at - first)
+        return self.predict(self.scene.between(first, self.at + 1), self.at - first)
 
-    def ask(
+    def predict(
         self,
         scene: Scene | None = None,
         at: int | None = None,
         plan: NDArray[np.float32] | None = None,
     ) -> Prediction:
-        """What is predicted in the scene, or in a changed copy of it."""
+        """The prediction in the scene, or in a changed copy of it."""
         return self.predictor.predict(
             self.scene if scene is None else scene,
             self.at if at is None else at,
@@ -124,12 +124,12 @@ class Probe:
         )
 
 
-Answer = tuple[Prediction, Prediction] | None
-"""Two predictions that should agree; None where the guarantee cannot be tried in a window."""
+Pair = tuple[Prediction, Prediction] | None
+"""Two predictions that should agree; None where the guarantee cannot be tested in a window."""
 
 
-def _future(probe: Probe) -> Answer:
-    """Everything later replaced by noise."""
+def _future(probe: Probe) -> Pair:
+    """All later steps replaced by noise."""
     generator = np.random.default_rng(probe.seed)
     tracks, later = probe.scene.tracks, slice(probe.at + 1, None)
     positions, headings = tracks.positions_m.copy(), tracks.headings_rad.copy()
@@ -138,50 +138,50 @@ def _future(probe: Probe) -> Answer:
     headings[:, later] = generator.uniform(-3, 3, headings[:, later].shape)
     valid[:, later] = generator.random(valid[:, later].shape) < 0.5
     noisy = replace(tracks, positions_m=positions, headings_rad=headings, valid=valid)
-    return probe.usual, probe.ask(replace(probe.scene, tracks=noisy))
+    return probe.usual, probe.predict(replace(probe.scene, tracks=noisy))
 
 
-def _cut(probe: Probe) -> Answer:
-    """Nothing later at all."""
+def _cut(probe: Probe) -> Pair:
+    """All later steps removed."""
     return probe.usual, probe.cut
 
 
-def _repeat(probe: Probe) -> Answer:
-    return probe.usual, probe.ask()
+def _repeat(probe: Probe) -> Pair:
+    return probe.usual, probe.predict()
 
 
-def _order(probe: Probe) -> Answer:
-    """The agents in another order; the answer put back."""
+def _order(probe: Probe) -> Pair:
+    """The agents in another order; the prediction put back in order."""
     shuffle = np.random.default_rng(probe.seed).permutation(len(probe.scene.tracks))
     changed = replace(probe.scene, tracks=probe.scene.tracks.select(shuffle))
-    usual, other = probe.usual, probe.ask(changed)
+    usual, other = probe.usual, probe.predict(changed)
     place = {name: index for index, name in enumerate(other.agent_ids.tolist())}
     return usual, _picked(other, np.array([place[name] for name in usual.agent_ids.tolist()]))
 
 
-def _frame(probe: Probe) -> Answer:
-    """The scene turned about its origin; the answer turned back."""
-    usual, other = probe.usual, probe.ask(turned(probe.scene, _TURN_RAD))
+def _frame(probe: Probe) -> Pair:
+    """The scene rotated about its origin; the prediction rotated back."""
+    usual, other = probe.usual, probe.predict(turned(probe.scene, _TURN_RAD))
     back = np.asarray(-_TURN_RAD)
     best: NDArray[np.float32] = geometry.rotate(other.most_probable(), back)
     futures: NDArray[np.float32] = geometry.rotate(other.positions_m, back)
     return usual, replace(other, positions_m=futures, mode_m=best)
 
 
-def _history(probe: Probe) -> Answer:
-    """Shorter and shorter histories: an answer must come, whatever it is."""
+def _history(probe: Probe) -> Pair:
+    """Shorter histories: any prediction counts, an error does not."""
     for steps in (2, 1):
         probe.since(steps)
     return probe.recent, probe.recent
 
 
-def _older(probe: Probe) -> Answer:
-    """Nothing older than the protocol's history."""
+def _older(probe: Probe) -> Pair:
+    """All steps older than the protocol's history removed."""
     return (probe.cut, probe.recent) if probe.at >= probe.spec.history_steps else None
 
 
-def _placebo(probe: Probe) -> Answer:
-    """Without the agent that is farthest from all pedestrians."""
+def _placebo(probe: Probe) -> Pair:
+    """The vehicle or cyclist that is farthest from all pedestrians removed."""
     tracks, present = probe.scene.tracks, probe.scene.present(probe.at)
     here = tracks.positions_m[present, probe.at]
     people = here[tracks.kinds[present] == AgentKind.PEDESTRIAN]
@@ -192,11 +192,13 @@ def _placebo(probe: Probe) -> Answer:
         return None
     rest = np.delete(np.arange(len(tracks)), present[farthest])
     kept = np.delete(np.arange(len(present)), farthest)
-    return _picked(probe.usual, kept), probe.ask(replace(probe.scene, tracks=tracks.select(rest)))
+    return _picked(probe.usual, kept), probe.predict(
+        replace(probe.scene, tracks=tracks.select(rest))
+    )
 
 
-def _plan(probe: Probe) -> Answer:
-    """Another plan of the ego from the middle on; what comes before must not change."""
+def _plan(probe: Probe) -> Pair:
+    """Two plans of the ego that differ in their second half; the first half must agree."""
     scene, at, steps = probe.scene, probe.at, probe.spec.horizon_steps
     egos = np.flatnonzero(scene.tracks.kinds == AgentKind.EGO)
     if len(egos) == 0 or at + steps >= scene.steps or steps < 2:
@@ -209,11 +211,11 @@ def _plan(probe: Probe) -> Answer:
     half = steps // 2
     other = plan.copy()
     other[half:, :2] += np.array([30.0, -20.0], np.float32)
-    first, second = probe.ask(plan=plan), probe.ask(plan=other)
+    first, second = probe.predict(plan=plan), probe.predict(plan=other)
     return _until(first, half), _until(second, half)
 
 
-CHECKS: tuple[tuple[Guarantee, Callable[[Probe], Answer]], ...] = (
+CHECKS: tuple[tuple[Guarantee, Callable[[Probe], Pair]], ...] = (
     (
         Guarantee("future", "no later frame changes a bit of the prediction", True, True),
         _future,
@@ -253,7 +255,7 @@ CHECKS: tuple[tuple[Guarantee, Callable[[Probe], Answer]], ...] = (
         _placebo,
     ),
 )
-"""What is tried, the required guarantees first."""
+"""All tests, those of required guarantees first."""
 
 
 def audit(
@@ -264,15 +266,15 @@ def audit(
     seed: int = 0,
     windows: int = WINDOWS,
 ) -> tuple[Finding, ...]:
-    """Tries every guarantee in some windows.
+    """Tests every guarantee in some windows.
 
     Args:
-        predictor: Anybody's.
+        predictor: Any predictor.
         store: Where the scenes are.
         scenes: Scenes to take windows from, evenly.
         spec: Window lengths.
-        seed: Seed of the predictions and of what is changed.
-        windows: How many windows to look at.
+        seed: Seed of the predictions and of the changes.
+        windows: Number of windows to test.
 
     Raises:
         ForecastError: No scene has a window.
@@ -302,23 +304,23 @@ def _probes(
 
 
 def _finding(
-    guarantee: Guarantee, check: Callable[[Probe], Answer], probes: Sequence[Probe]
+    guarantee: Guarantee, check: Callable[[Probe], Pair], probes: Sequence[Probe]
 ) -> Finding:
-    tried, worst = 0, 0.0
+    tested, worst = 0, 0.0
     for probe in probes:
         where = f"{probe.scene.id} step {probe.at}"
         try:
-            answer = check(probe)
+            pair = check(probe)
         except Exception as error:  # a third party's code may raise anything
             words = " ".join(str(error).split())[:160]
-            return Finding(guarantee, False, tried + 1, float("inf"), f"{where}: {words}")
-        if answer is None:
+            return Finding(guarantee, False, tested + 1, float("inf"), f"{where}: {words}")
+        if pair is None:
             continue
-        tried += 1
-        worst = max(worst, difference(*answer, guarantee.exact))
+        tested += 1
+        worst = max(worst, difference(*pair, guarantee.exact))
         if worst > (0.0 if guarantee.exact else TOLERANCE_M):
-            return Finding(guarantee, False, tried, worst, where)
-    return Finding(guarantee, True if tried else None, tried, worst)
+            return Finding(guarantee, False, tested, worst, where)
+    return Finding(guarantee, True if tested else None, tested, worst)
 
 
 def difference(one: Prediction, two: Prediction, exact: bool) -> float:
@@ -327,7 +329,7 @@ def difference(one: Prediction, two: Prediction, exact: bool) -> float:
     Args:
         one: A prediction.
         two: Another of the same agents.
-        exact: Whether samples, weights and tubes count as well; else the best guesses alone.
+        exact: Whether samples, weights and tubes are compared too, or the best guesses alone.
     """
     if one.agent_ids.tolist() != two.agent_ids.tolist():
         return float("inf")
@@ -345,7 +347,7 @@ def difference(one: Prediction, two: Prediction, exact: bool) -> float:
 
 
 def _tubes_m(prediction: Prediction) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centres ``[A, T, 2]`` and axes ``[A, T, Q, 2, 2]`` of the tubes; empty without any."""
+    """Centres ``[A, T, 2]`` and axes ``[A, T, Q, 2, 2]`` of the tubes; empty without tubes."""
     if prediction.tubes is None:
         return np.zeros(0), np.zeros(0)
     tubes = prediction.tubes.select(prediction.tubes.valid)

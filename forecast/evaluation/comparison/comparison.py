@@ -28,17 +28,18 @@ from forecast.evaluation.comparison.changes import (
     WORSE,
     Change,
     compare,
+    paired,
     small_slices,
 )
 from forecast.evaluation.output.folder import COMPARISON, whole_folder
 from forecast.evaluation.output.numbers import counted, interval, number, signed
-from forecast.evaluation.output.saved import Evaluated, paired, read_evaluation
+from forecast.evaluation.output.saved import SavedEvaluation, read_evaluation
 from forecast.evaluation.scoring.slices import SLICINGS
 from forecast.evaluation.scoring.statistics import MIN_ROWS
 from forecast.evaluation.verdict.acceptance import FAIL, PASS, Acceptance, Outcome, judge
 
 MOST_OPEN = 12
-"""So many of the undecided changes are listed, the largest; of slices as many again."""
+"""Number of the largest undecided changes that are listed, and again as many of slices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,17 +49,17 @@ class Comparison:
     Attributes:
         old: A.
         new: B.
-        origins: Number of paired rows.
-        scenes: Scenes they are from.
-        changes: Every change, what B lost and regressions first.
-        small: Slices of too few origins to compare anything in, with their numbers.
-        before: How A stands to its acceptance criteria.
-        after: How B stands to the same.
+        paired_rows: Number of paired rows.
+        scenes: Number of scenes they are from.
+        changes: Every change; metrics that B lacks and regressions come first.
+        small: Slices with too few rows to compare, with their number of rows.
+        before: Outcomes of A for its acceptance criteria.
+        after: Outcomes of B for the same criteria.
     """
 
-    old: Evaluated
-    new: Evaluated
-    origins: int
+    old: SavedEvaluation
+    new: SavedEvaluation
+    paired_rows: int
     scenes: int
     changes: list[Change]
     small: Mapping[str, int]
@@ -66,13 +67,13 @@ class Comparison:
     after: tuple[Outcome, ...]
 
     @classmethod
-    def of(cls, old: Evaluated, new: Evaluated) -> Comparison:
+    def of(cls, old: SavedEvaluation, new: SavedEvaluation) -> Comparison:
         """Compares two evaluations; raises `ForecastError` if they are not of the same windows."""
         pairs = paired(old, new)
         return cls(
             old=old,
             new=new,
-            origins=len(pairs[0]),
+            paired_rows=len(pairs[0]),
             scenes=len(np.unique(old.columns["scene_id"])),
             changes=compare(old, new, pairs),
             small=small_slices(old),
@@ -82,7 +83,7 @@ class Comparison:
 
     @property
     def broken(self) -> list[str]:
-        """The criteria that A meets and B fails, or says nothing of any more."""
+        """The criteria that A meets and that B fails, or has fewer rows for."""
         return [
             one.criterion.id
             for one, two in zip(self.before, self.after, strict=True)
@@ -90,30 +91,32 @@ class Comparison:
         ]
 
     @property
-    def forsaken(self) -> list[str]:
-        """The guarantees that held for A and are broken by B."""
+    def lost_guarantees(self) -> list[str]:
+        """The guarantees that hold for A and are broken for B."""
         held, now = self.old.guarantees, self.new.guarantees
         return [name for name in held if held[name] and now.get(name) is False]
 
     @property
     def largest_open(self) -> list[Change]:
-        """The largest undecided changes, `MOST_OPEN` of the whole and as many of slices."""
+        """The largest undecided changes: `MOST_OPEN` outside slices and as many in slices."""
         ranked = sorted(self.of_verdict(OPEN), key=lambda one: -abs(one.share))
         whole = [one for one in ranked if one.where in WHOLE]
         inside = [one for one in ranked if one.where not in WHOLE]
         return whole[:MOST_OPEN] + inside[:MOST_OPEN]
 
     def of_verdict(self, verdict: str) -> list[Change]:
-        """The changes of one verdict, in their order."""
+        """The changes with one verdict, in their order."""
         return [change for change in self.changes if change.verdict == verdict]
 
 
-Render = Callable[[Comparison], Mapping[str, str]]
+RenderComparison = Callable[[Comparison], Mapping[str, str]]
 """Makes the texts of the page, by the name of their file."""
 
 
-def run_comparison(a: Path, b: Path, *, out: Path | None = None, render: Render) -> Comparison:
-    """Compares B with A, prints what changed and writes it as a page.
+def run_comparison(
+    a: Path, b: Path, *, out: Path | None = None, render: RenderComparison
+) -> Comparison:
+    """Compares B with A, prints the changes and writes them as a page.
 
     Args:
         a: Folder of the evaluation of the old predictor.
@@ -138,7 +141,7 @@ def run_comparison(a: Path, b: Path, *, out: Path | None = None, render: Render)
 
 
 def _outcomes(
-    acceptance: Acceptance, each: Evaluated, rows: NDArray[np.int64]
+    acceptance: Acceptance, each: SavedEvaluation, rows: NDArray[np.int64]
 ) -> tuple[Outcome, ...]:
     wanted = {criterion.metric for criterion in acceptance.criteria}
     missing = dict.fromkeys(wanted - set(each.columns), np.full(len(rows), np.nan))
@@ -150,14 +153,14 @@ def _outcomes(
 def _summary(found: Comparison) -> str:
     old, new = found.old, found.new
     return (
-        f"B {new.name} ({new.path}) less A {old.name} ({old.path}): {found.origins} paired origins "
-        f"in {counted(found.scenes, 'scene')}; 95 % intervals over scenes. Less is better, but "
-        "where a value is to be met: there the change is of the distance from it"
+        f"B {new.name} ({new.path}) minus A {old.name} ({old.path}): {found.paired_rows} paired "
+        f"prediction times in {counted(found.scenes, 'scene')}; 95 % intervals over scenes. Lower "
+        "is better, except for metrics with a target: their change is that of the distance from it"
     )
 
 
 def table(found: Comparison) -> str:
-    """What B lost and what is worse first; of the undecided the largest; then the rest."""
+    """All changes by verdict; of the undecided ones only the largest."""
     lines = []
     for verdict, words in _WORDS.items():
         changes = found.of_verdict(verdict)
@@ -167,7 +170,7 @@ def table(found: Comparison) -> str:
         lines += [_line(change) for change in shown]
     if found.small:
         few = ", ".join(f"{where} ({count})" for where, count in found.small.items())
-        lines.append(f"\nnot compared, fewer than {MIN_ROWS} origins: {few}")
+        lines.append(f"\nnot compared, fewer than {MIN_ROWS} prediction times: {few}")
     return "\n".join(lines)
 
 
@@ -177,7 +180,7 @@ _WORDS = {
     OPEN: ": the interval holds 0, or too few scenes",
     BETTER: "",
     NEW: ": B has it and A does not; no verdict",
-    STATED: ": no verdict, as there are no rows or neither less nor more is good by itself",
+    STATED: ": no verdict, as there are no rows or neither direction is better",
 }
 
 
@@ -188,19 +191,19 @@ def _line(change: Change) -> str:
         return head
     ends = interval(change.difference, signed=True)
     sure = f" ({ends})" if ends else " (no interval)" if change.sampled else ""
-    to_meet = "" if change.aim in (LESS, NEITHER) else f" from {change.aim}"
+    target = "" if change.aim in (LESS, NEITHER) else f" from {change.aim}"
     rows = f", n = {rows_of(change)}" if change.sampled else ""
-    return f"{head}  {signed(change.difference.value)}{to_meet}{sure}{rows}"
+    return f"{head}  {signed(change.difference.value)}{target}{sure}{rows}"
 
 
 def rows_of(change: Change) -> str:
-    """The rows that both have, and how many A has where that is more."""
+    """The number of rows that both have, and A's own number if it is larger."""
     n, before = change.difference.n, change.counts[0]
     return str(n) if n >= before else f"{n} of A's {before}"
 
 
 def _criteria(found: Comparison) -> str:
-    """Criteria and guarantees whose verdict changed."""
+    """Criteria and guarantees whose outcome changed."""
     lines = [
         f"  {one.criterion.id}: {one.verdict} -> {two.verdict} ({one.criterion.demand}; "
         f"{number(one.found.value)} -> {number(two.found.value)}, n = {one.found.n})"
@@ -208,5 +211,5 @@ def _criteria(found: Comparison) -> str:
         if one.verdict != two.verdict
     ]
     head = f"\nacceptance criteria of A: {len(found.before)}, {len(lines)} changed"
-    lines += [f"guarantee that A gives and B does not: {name}" for name in found.forsaken]
+    lines += [f"guarantee that A gives and B does not: {name}" for name in found.lost_guarantees]
     return "\n".join([head, *lines])

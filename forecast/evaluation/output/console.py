@@ -1,4 +1,4 @@
-"""The evaluation in a terminal: one table at its end."""
+"""The table that an evaluation prints at its end."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from forecast.evaluation.output.numbers import UNDEFINED, number
 from forecast.evaluation.result import EvaluationResult, Mean
-from forecast.evaluation.run.provenance import learnt_by_heart, not_scored
-from forecast.evaluation.verdict.verdict import judge_result
+from forecast.evaluation.run.provenance import not_scored, train_test_leakage
+from forecast.evaluation.verdict.verdict import verdict_of
 
 _NAME_WIDTH = 19
 
 
 def table(result: EvaluationResult) -> str:
-    """The scores of the predictor and the floors, at most 120 columns wide."""
+    """The scores of the predictor and the baselines, at most 120 columns wide."""
     setting, k = result.setting, result.setting.samples
     lines = [
         f"{setting.protocol_label} · {setting.split} · {setting.horizon_s:g} s ahead from "
@@ -29,8 +29,10 @@ def table(result: EvaluationResult) -> str:
     dropped = ", ".join(f"{count} {reason}" for reason, count in result.dropped.items())
     lines += ["", f"not scored: {dropped}" if dropped else "not scored: nobody"]
     lines += [f"left out: {name}: {reason}" for name, reason in result.left_out.items()]
-    lines.append(f"verdict: {judge_result(result).sentence}")
-    lines += [f"red flag: {flag}" for flag in (learnt_by_heart(result), not_scored(result)) if flag]
+    lines.append(f"verdict: {verdict_of(result).sentence}")
+    lines += [
+        f"red flag: {flag}" for flag in (train_test_leakage(result), not_scored(result)) if flag
+    ]
     return "\n".join(lines)
 
 

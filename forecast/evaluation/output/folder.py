@@ -1,4 +1,4 @@
-"""The folder that results are written to: there whole or not at all."""
+"""The folder of the results: written as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ COMPARISON_DOCUMENT_FILE = "compare.json"
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What a folder holds.
+class FolderKind:
+    """A kind of result folder.
 
     Attributes:
-        name: What it is called in messages, with its article.
+        name: Its name in messages, with the article.
         files: The only files it may hold.
     """
 
@@ -34,23 +34,23 @@ class Kind:
     files: frozenset[str]
 
 
-EVALUATION = Kind(
+EVALUATION = FolderKind(
     "an evaluation",
     frozenset({METRICS_FILE, PREDICTIONS_FILE, ROWS_FILE, REPORT_FILE, DOCUMENT_FILE}),
 )
-SHARD = Kind("a shard", frozenset({SCORES_FILE, PREDICTIONS_FILE}))
-COMPARISON = Kind("a comparison", frozenset({COMPARISON_FILE, COMPARISON_DOCUMENT_FILE}))
+SHARD = FolderKind("a shard", frozenset({SCORES_FILE, PREDICTIONS_FILE}))
+COMPARISON = FolderKind("a comparison", frozenset({COMPARISON_FILE, COMPARISON_DOCUMENT_FILE}))
 
 
 @contextmanager
-def whole_folder(out: Path, kind: Kind = EVALUATION) -> Iterator[Path]:
-    """Gives a folder to write into, which becomes ``out`` when the block ends without an error.
+def whole_folder(out: Path, kind: FolderKind = EVALUATION) -> Iterator[Path]:
+    """Yields a new folder, which becomes ``out`` when the block ends without an error.
 
-    Another of its kind that is already there is replaced then; after an error it is as it was.
+    An existing folder of the same kind is replaced then. After an error it stays as it was.
 
     Args:
-        out: The folder: new, empty, or one of its kind.
-        kind: What is written.
+        out: The final folder: new, empty, or one of the same kind.
+        kind: The kind of results.
 
     Raises:
         ForecastError: ``out`` is a file or holds anything else, or cannot be written.
@@ -70,7 +70,7 @@ def whole_folder(out: Path, kind: Kind = EVALUATION) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _refuse_other_things(out: Path, kind: Kind) -> None:
+def _refuse_other_things(out: Path, kind: FolderKind) -> None:
     if not out.exists():
         return
     if not out.is_dir():

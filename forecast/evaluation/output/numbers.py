@@ -1,4 +1,4 @@
-"""Numbers as the console and the report write them."""
+"""Numbers as text, for the console and the report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from forecast.evaluation.scoring.statistics import Estimate
 
 UNDEFINED = "–"  # noqa: RUF001
-"""Stands where a metric is not defined."""
+"""Text of a metric that is not defined."""
 
 
 def number(value: float) -> str:
@@ -16,7 +16,7 @@ def number(value: float) -> str:
 
 
 def interval(found: Estimate, signed: bool = False) -> str:
-    """The ends of an interval, ``0.612 to 0.749``; "" where there is none."""
+    """The ends of an interval, ``0.612 to 0.749``; "" without an interval."""
     if math.isnan(found.low):
         return ""
     sign = "+" if signed else ""
@@ -29,7 +29,7 @@ def signed(value: float) -> str:
 
 
 def difference(value: float, other: float) -> str:
-    """How much less or more a value is than another, in words: ``3.8 % less``."""
+    """How much less or more a value is than another: ``3.8 % less``."""
     if value == other:
         return "the same"
     if other == 0:
@@ -39,5 +39,5 @@ def difference(value: float, other: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """A number of things: ``1 scene``, ``2 scenes``."""
+    """A count with its noun: ``1 scene``, ``2 scenes``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

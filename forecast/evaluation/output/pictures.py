@@ -1,4 +1,4 @@
-"""Chooses the windows that a report shows."""
+"""Chooses the windows that the report shows as pictures."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec, origins
-from forecast.evaluation.prediction_file.predictor import FiledPredictor
+from forecast.evaluation.prediction_file.predictor import PredictionFilePredictor
 from forecast.evaluation.prediction_file.reader import read_back
 from forecast.evaluation.result import EvaluationResult, Picture
-from forecast.evaluation.scoring.sample import Case
+from forecast.evaluation.scoring.sample import EvaluationSample
+from forecast.evaluation.scoring.subject import Subject
 
 TYPICAL, WORST = 3, 24
 
@@ -21,13 +22,13 @@ TYPICAL, WORST = 3, 24
 def pictures(
     result: EvaluationResult, store: SceneStore, spec: WindowSpec, predictions: Path
 ) -> tuple[Picture, ...]:
-    """The movers nearest the median top-1 FDE, then the worst of all; each pedestrian once.
+    """The movers nearest to the median top-1 FDE, then the worst rows; each pedestrian once.
 
     Args:
-        result: What was scored.
+        result: The scores.
         store: Where the scenes are.
         spec: Window lengths.
-        predictions: The predictions that were scored, as `PredictionsWriter` wrote them.
+        predictions: The scored predictions, as `PredictionsWriter` wrote them.
     """
     error = result.values["top1_fde_m"]
     movers = np.flatnonzero(result.rows.movers)
@@ -42,7 +43,7 @@ def pictures(
 
 
 def _distinct(result: EvaluationResult, rows: NDArray[np.int64], count: int) -> Iterable[int]:
-    """The first rows, as many as ``count``, of different pedestrians."""
+    """The first ``count`` rows of different pedestrians."""
     first: dict[tuple[str, str], int] = {}
     for row in rows.tolist():
         who = (str(result.rows.scene_ids[row]), str(result.rows.agent_ids[row]))
@@ -56,13 +57,14 @@ def _picture(
     why: str,
     row: int,
     result: EvaluationResult,
-    written: FiledPredictor,
+    written: PredictionFilePredictor,
     store: SceneStore,
     spec: WindowSpec,
 ) -> Picture:
     scene, at = store[str(result.rows.scene_ids[row])], int(result.rows.at[row])
     name = str(result.rows.agent_ids[row])
-    case = Case.at(scene, at, spec, origins(scene, spec).scored[:, at])
-    prediction = case.predict(written.alone(name), result.setting.samples, result.setting.seed)
-    agent = int(np.flatnonzero(case.window.agent_ids == name)[0])
-    return Picture(why, row, agent, case.window, prediction)
+    sample = EvaluationSample.at(scene, at, spec, origins(scene, spec).scored[:, at])
+    subject = Subject.of(written.alone(name))
+    prediction = sample.predict(subject, result.setting.samples, result.setting.seed)
+    agent = int(np.flatnonzero(sample.window.agent_ids == name)[0])
+    return Picture(why, row, agent, sample.window, prediction)

@@ -1,4 +1,4 @@
-"""What an evaluation left in its folder, and which rows of two of them belong together."""
+"""Reads an evaluation back from its folder."""
 
 from __future__ import annotations
 
@@ -17,25 +17,19 @@ from forecast.errors import ForecastError
 from forecast.evaluation.output.folder import DOCUMENT_FILE, ROWS_FILE
 from forecast.evaluation.verdict.acceptance import Acceptance, Criterion
 
-_KEY = ("scene_id", "agent_id", "at_us")
-_SAME = ("fingerprint", "protocol", "history_s", "horizon_s", "samples")
-
-Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Indices of A's rows and of the rows of B that belong to them, both ``[P]``."""
-
 
 @dataclass(frozen=True, eq=False)
-class Evaluated:
-    """What an evaluation left in its folder.
+class SavedEvaluation:
+    """An evaluation, read back from its folder.
 
     Attributes:
         path: The folder.
         name: The predictor.
         setting: What was evaluated on what.
-        acceptance: The criteria it was held to.
+        acceptance: Its acceptance criteria.
         columns: Every column of its rows ``[N]``.
         summary: Numbers without rows, by name; see `_summary`.
-        guarantees: Whether each guarantee of the audit held; None: not tried.
+        guarantees: Whether each guarantee of the audit held; None: not tested.
         command: The command that made it; "" if there is none.
         model: What the predictor was made from, if it says so.
     """
@@ -51,14 +45,14 @@ class Evaluated:
     model: Mapping[str, Any] | None
 
 
-def read_evaluation(folder: Path) -> Evaluated:
-    """Reads what ``forecast evaluate`` wrote; raises `ForecastError` if it is not there."""
+def read_evaluation(folder: Path) -> SavedEvaluation:
+    """Reads what ``forecast evaluate`` wrote; raises `ForecastError` if it is incomplete."""
     try:
         document = json.loads((folder / DOCUMENT_FILE).read_text(encoding="utf-8"))["sections"]
         data = {name: section["data"] for name, section in document.items()}
         name = data["verdict"]["predictor"]
         rows = pq.read_table(folder / ROWS_FILE, filters=[("predictor", "=", name)])
-        return Evaluated(
+        return SavedEvaluation(
             path=folder,
             name=name,
             setting=data["protocol"]["setting"],
@@ -86,10 +80,7 @@ def _acceptance(source: Mapping[str, Any]) -> Acceptance:
 
 
 def _summary(name: str, data: Mapping[str, Any]) -> dict[str, float]:
-    """Coverage of regions and tubes at the last step, by level, and what predicting cost.
-
-    NaN: not defined.
-    """
+    """Coverage of regions and tubes at the last step, latency and memory; NaN: undefined."""
     steps = data["calibration"][name]["all"]
     found = {
         f"{what}_{level}_final": values[-1]
@@ -106,30 +97,3 @@ def _column(column: pa.ChunkedArray) -> NDArray[Any]:
     if pa.types.is_dictionary(column.type):
         return np.array(column.cast(pa.string()).to_pylist(), np.str_)
     return column.to_numpy()
-
-
-def paired(old: Evaluated, new: Evaluated) -> Pairs:
-    """Rows of A and of B that are of the same pedestrian at the same time.
-
-    Raises:
-        ForecastError: The two were not scored on the same windows.
-    """
-    for name in _SAME:
-        if old.setting[name] != new.setting[name]:
-            raise ForecastError(
-                f"{new.path}: {name} is {new.setting[name]}, that of {old.path} is "
-                f"{old.setting[name]}; evaluate both on the same windows"
-            )
-    keys = [
-        {key: row for row, key in enumerate(zip(*(each.columns[k] for k in _KEY), strict=True))}
-        for each in (old, new)
-    ]
-    if keys[0].keys() != keys[1].keys():
-        strange = next(iter(keys[0].keys() ^ keys[1].keys()))
-        raise ForecastError(
-            f"{new.path}: scored on other windows than {old.path}: only one has {strange[0]}, "
-            f"{strange[1]} at {strange[2]} us; evaluate both on the same split"
-        )
-    order = list(keys[0])
-    first, second = (np.array([each[key] for key in order], np.int64) for each in keys)
-    return first, second

@@ -1,4 +1,4 @@
-"""Reads and checks files of predictions; whatever is wrong is one line that names the row."""
+"""Reads and checks files of predictions; every error is one line that names the row."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 
 from forecast.datasets.store import SceneStore
 from forecast.errors import ForecastError
-from forecast.evaluation.prediction_file.predictor import Filed, FiledPredictor
+from forecast.evaluation.prediction_file.predictor import (
+    PredictionFilePredictor,
+    PredictionFileWindow,
+)
+from forecast.evaluation.prediction_file.writer import MODE_SAMPLE
 from forecast.scene import AgentKind, Tracks
 
 _TEXTS = ("scene_id", "agent_id")
 _NUMBERS = ("at_us", "sample", "weight", "step", "x_m", "y_m")
-_MODE = -1
 _SUM_TOLERANCE = 1e-3
 _SLACK = 2.0
 _FASTEST_MPS = {
@@ -32,17 +35,17 @@ _FASTEST_MPS = {
     AgentKind.EGO: 70.0,
     AgentKind.STATIC: 12.5,
 }
-"""Nobody moves faster from step to step; positions that do are in another frame, or of others.
+"""Highest accepted speed from step to step. Faster futures are in another frame or of other agents.
 
-About twice what is recorded at most: pedestrians 6.5 m/s (ETH/UCY; 3.8 on nuScenes mini), cyclists
-15, vehicles 31. Who is recorded at more than a `_SLACK`-th of this, as some of Stanford's people
-on wheels, may be predicted `_SLACK` times as fast as that.
+About twice the highest recorded speeds: pedestrians 6.5 m/s (ETH/UCY; 3.8 on nuScenes mini),
+cyclists 15, vehicles 31. An agent recorded at more than 1 / `_SLACK` of this, such as some people
+on wheels in Stanford's data, may be predicted at `_SLACK` times its recorded speed.
 """
 
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """All rows of a file, column by column ``[R]``, and what to call a row in a message."""
+    """All rows of a file, column by column ``[R]``, and the name of a row in messages."""
 
     scene: NDArray[Any]
     agent: NDArray[Any]
@@ -58,7 +61,7 @@ class _Rows:
 
     @cached_property
     def future(self) -> NDArray[np.int64]:
-        """Which future each row is of: scene, time, agent and sample ``[R, 4]``."""
+        """The future that each row belongs to: scene, time, agent and sample ``[R, 4]``."""
         scene, agent = (
             np.unique(names.astype(str), return_inverse=True)[1]
             for names in (self.scene, self.agent)
@@ -77,7 +80,7 @@ class _Rows:
             raise self.error(row, words(row))
 
     def error(self, row: int, words: str) -> ForecastError:
-        """What is wrong with a row."""
+        """The error of a row."""
         return ForecastError(
             f"{self.name(row)} ({self.scene[row]}, {self.agent[row]}, {self.at_us[row]} us, "
             f"sample {self.sample[row]}, step {self.step[row]}): {words}"
@@ -86,8 +89,8 @@ class _Rows:
 
 def read_predictions(
     path: Path, store: SceneStore, scenes: list[str], horizon_steps: int
-) -> FiledPredictor:
-    """Reads other people's predictions.
+) -> PredictionFilePredictor:
+    """Reads the predictions of another program.
 
     See `forecast.evaluation.prediction_file.predictor` for the formats.
 
@@ -98,7 +101,7 @@ def read_predictions(
         horizon_steps: Steps every prediction must have.
 
     Raises:
-        ForecastError: Something in the file is not as it must be; the message names the row.
+        ForecastError: Something in the file is wrong; the message names the row.
     """
     rows = _from_json(path, store, scenes) if path.suffix == ".json" else _from_parquet(path, store)
     if len(rows) == 0:
@@ -107,13 +110,13 @@ def read_predictions(
     start_m, fastest = _check_places(rows, store)
     windows = _windows(rows, horizon_steps)
     _check_speeds(rows, start_m, fastest, store.dt_s)
-    return FiledPredictor(path.stem, windows)
+    return PredictionFilePredictor(path.stem, windows)
 
 
 def read_back(
     path: Path, store: SceneStore, places: Collection[tuple[str, int]], horizon_steps: int
-) -> FiledPredictor:
-    """Reads some windows of what `PredictionsWriter` wrote.
+) -> PredictionFilePredictor:
+    """Reads some windows of a file that `PredictionsWriter` wrote.
 
     Args:
         path: A ``.parquet`` file.
@@ -123,11 +126,11 @@ def read_back(
     """
     scenes, times = ({place[part] for place in places} for part in (0, 1))
     rows = _from_parquet(path, store, [("scene_id", "in", scenes), ("at_us", "in", times)])
-    return FiledPredictor(path.stem, _windows(rows, horizon_steps))
+    return PredictionFilePredictor(path.stem, _windows(rows, horizon_steps))
 
 
 def _from_parquet(path: Path, store: SceneStore, only: list[Any] | None = None) -> _Rows:
-    """All rows, or those that meet conditions; see `pyarrow.parquet.read_table`."""
+    """All rows, or those that meet filters; see `pyarrow.parquet.read_table`."""
     try:
         table = pq.read_table(path, filters=only)
     except (pa.ArrowException, OSError) as error:
@@ -174,7 +177,7 @@ def _column(path: Path, table: pa.Table, name: str) -> NDArray[Any]:
 
 
 def _from_json(path: Path, store: SceneStore, scenes: list[str]) -> _Rows:
-    """One record per agent and sample token becomes K times T rows."""
+    """Every record (agent and sample token) becomes K times T rows."""
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -248,11 +251,11 @@ def _check_numbers(rows: _Rows) -> None:
 def _check_places(
     rows: _Rows, store: SceneStore
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Scenes, times and agents exist.
+    """Checks that scenes, times and agents exist.
 
     Returns:
-        Where each row's agent is when it is predicted ``[R, 2]``, and the speed in m/s that it is
-        held to ``[R]``.
+        The position of each row's agent at the prediction time ``[R, 2]``, and its highest accepted
+        speed in m/s ``[R]``.
     """
     rows.refuse(
         ~np.isin(rows.scene, np.array(list(store), object)),
@@ -276,7 +279,7 @@ def _check_places(
 def _check_speeds(
     rows: _Rows, start_m: NDArray[np.float64], fastest: NDArray[np.float64], dt_s: float
 ) -> None:
-    """Every step of every future is one that such an agent could make.
+    """Checks that no step of a future is faster than accepted.
 
     Args:
         rows: The rows.
@@ -303,22 +306,22 @@ def _check_speeds(
 def _places(
     rows: _Rows, mine: NDArray[np.int64], store: SceneStore, name: str
 ) -> tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.float64]]:
-    """What is wrong with some rows of a scene (0: nothing), where the agents are, and how fast."""
+    """Error codes of some rows of a scene (0: none), the agents' positions and accepted speeds."""
     scene = store[name]
     stamps, agents = scene.timestamps_us, scene.tracks.agent_ids
     step = np.clip(np.searchsorted(stamps, rows.at_us[mine]), 0, len(stamps) - 1)
     order = np.argsort(agents)
-    asked = rows.agent[mine].astype(str)
-    place = order[np.clip(np.searchsorted(agents[order], asked), 0, len(agents) - 1)]
+    named = rows.agent[mine].astype(str)
+    place = order[np.clip(np.searchsorted(agents[order], named), 0, len(agents) - 1)]
     here = scene.tracks.positions_m[place, step] + scene.origin_m
     seen = scene.tracks.valid[place, step]
-    problems = [stamps[step] != rows.at_us[mine], agents[place] != asked, ~seen]
+    problems = [stamps[step] != rows.at_us[mine], agents[place] != named, ~seen]
     problem = np.select(problems, [1, 2, 3], 0)
     return problem.astype(np.int8), here, _fastest(scene.tracks, scene.dt_s)[place]
 
 
 def _fastest(tracks: Tracks, dt_s: float) -> NDArray[np.float64]:
-    """The speed that each agent's predictions are held to ``[A]``; see `_FASTEST_MPS`."""
+    """The highest accepted speed of each agent ``[A]``; see `_FASTEST_MPS`."""
     steps_m = np.diff(tracks.positions_m.astype(np.float64), axis=1)
     both = tracks.valid[:, 1:] & tracks.valid[:, :-1]
     recorded = np.where(both, np.hypot(*np.moveaxis(steps_m, -1, 0)), 0.0).max(axis=1, initial=0)
@@ -326,8 +329,8 @@ def _fastest(tracks: Tracks, dt_s: float) -> NDArray[np.float64]:
     return np.maximum(usual, _SLACK * recorded / dt_s)
 
 
-def _windows(rows: _Rows, horizon_steps: int) -> dict[tuple[str, int], Filed]:
-    """The rows as windows; every agent has samples 0 to K - 1 and steps 1 to T."""
+def _windows(rows: _Rows, horizon_steps: int) -> dict[tuple[str, int], PredictionFileWindow]:
+    """The rows by window; checks that every agent has samples 0 to K - 1 and steps 1 to T."""
     order = rows.order
     future = rows.future[order]
     starts = _starts(future)
@@ -342,17 +345,17 @@ def _windows(rows: _Rows, horizon_steps: int) -> dict[tuple[str, int], Filed]:
     found: dict[tuple[str, int], list[tuple[str, Any, Any, Any]]] = {}
     for begin, end in pairwise(of_agent):
         row = int(heads[begin])
-        has_mode = rows.sample[row] == _MODE
+        has_mode = rows.sample[row] == MODE_SAMPLE
         first = begin + int(has_mode)
         _check_samples(rows, heads[first:end], row, float(weight[first:end, 0].sum()))
         mode = xy[begin] if has_mode else None
         entry = (rows.agent[row], xy[first:end], weight[first:end, 0], mode)
         found.setdefault((str(rows.scene[row]), int(rows.at_us[row])), []).append(entry)
-    return {place: _filed(place, entries) for place, entries in found.items()}
+    return {place: _window(place, entries) for place, entries in found.items()}
 
 
 def _starts(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where runs of equal rows of sorted keys ``[R, C]`` begin."""
+    """Start indices of runs of equal rows of sorted keys ``[R, C]``."""
     change = np.ones(len(keys), bool)
     change[1:] = (keys[1:] != keys[:-1]).any(axis=1)
     return np.flatnonzero(change)
@@ -361,7 +364,7 @@ def _starts(keys: NDArray[np.int64]) -> NDArray[np.int64]:
 def _check_steps(
     rows: _Rows, order: NDArray[np.int64], starts: NDArray[np.int64], horizon_steps: int
 ) -> None:
-    """Every future has each step from 1 to the horizon once."""
+    """Checks that every future has each step from 1 to the horizon once."""
     length = np.diff(np.append(starts, len(order)))
     expected = np.arange(len(order)) - np.repeat(starts, length) + 1
     wrong = np.zeros(len(rows), bool)
@@ -375,20 +378,22 @@ def _check_steps(
 
 
 def _check_samples(rows: _Rows, heads: NDArray[np.int64], row: int, total: float) -> None:
-    """An agent's samples count from 0 on and their weights sum to 1."""
+    """Checks that an agent's samples count from 0 and that their weights sum to 1."""
     if rows.sample[heads].tolist() != list(range(len(heads))) or len(heads) == 0:
         raise rows.error(row, "the agent's samples must be numbered from 0 on")
     if abs(total - 1) > _SUM_TOLERANCE:
         raise rows.error(row, f"the agent's weights sum to {total:.6f}; 1 is needed")
 
 
-def _filed(place: tuple[str, int], entries: list[tuple[str, Any, Any, Any]]) -> Filed:
+def _window(
+    place: tuple[str, int], entries: list[tuple[str, Any, Any, Any]]
+) -> PredictionFileWindow:
     agents, futures, weights, modes = zip(*entries, strict=True)
     if len({len(each) for each in weights}) > 1 or len({mode is None for mode in modes}) > 1:
         raise ForecastError(
             f"{place[0]} at {place[1]} us: agents have different numbers of samples; give as many"
         )
-    return Filed(
+    return PredictionFileWindow(
         agent_ids=np.array(agents, np.str_),
         positions_m=np.stack(futures),
         weights=np.stack(weights),

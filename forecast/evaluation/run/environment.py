@@ -22,16 +22,16 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Environment:
-    """What is needed, beside the command, to get the same numbers again.
+    """What is needed, besides the command, to get the same numbers again.
 
     Attributes:
         version: Version of this package.
-        commit: Git commit of the code; "" where it is not a checkout.
+        commit: Git commit of the code; "" outside a checkout.
         dirty: Whether the code differed from that commit.
         python: Version of Python.
         machine: System, processor and the cores that this process may use.
         lock: Installed packages, ``name==version`` each.
-        tables_sha256: Hash of all that the scored scenes hold but their maps.
+        tables_sha256: Hash of the scored scenes without their maps.
         maps_sha256: Hash of their maps.
         split_sha256: Hash of their names.
     """
@@ -48,7 +48,7 @@ class Environment:
 
     @classmethod
     def of(cls, store: SceneStore, scenes: Sequence[str]) -> Environment:
-        """That of this process, reading some scenes of a store."""
+        """The environment of this process and of some scenes of a store."""
         commit, dirty = git_state(_PACKAGE)
         tables, maps = _data_hashes(store, scenes)
         return cls(
@@ -65,9 +65,9 @@ class Environment:
 
 
 def git_state(folder: Path) -> tuple[str, bool]:
-    """Commit of a checkout and whether it was changed since; ``("", False)`` if it is none.
+    """Commit of a checkout and whether it was changed since; ``("", False)`` outside a checkout.
 
-    Changes outside of ``folder`` and files that git does not know do not count.
+    Changes outside ``folder`` and untracked files do not count.
     """
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return "", False
@@ -77,7 +77,7 @@ def git_state(folder: Path) -> tuple[str, bool]:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    """What git says; None if it fails or is not there."""
+    """The output of git; None if it fails or is missing."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True
@@ -95,7 +95,7 @@ def _machine() -> str:
 
 
 def _processor() -> str:
-    """The processor's name; Linux has it in a file alone."""
+    """The processor's name; on Linux only a file holds it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -110,7 +110,7 @@ def _lock() -> tuple[str, ...]:
 
 
 def _data_hashes(store: SceneStore, scenes: Sequence[str]) -> tuple[str, str]:
-    """Hashes of the scenes' tracks and of their maps; each scene is let go once it is read."""
+    """Hashes of the scenes' tracks and of their maps, with one scene in memory at a time."""
     tables, maps = hashlib.sha256(), hashlib.sha256()
     for name in scenes:
         scene = SceneStore.open(store.path)[name]

@@ -1,13 +1,18 @@
-"""``forecast evaluate``: from a store and a predictor's name to a folder of results."""
+"""``forecast evaluate``: scores a predictor and all baselines on a store and writes the results."""
 
 from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
+import pyarrow as pa
+import torch
+
+from forecast.datasets.progress import with_progress
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec, protocol_of
 from forecast.errors import ForecastError, require
@@ -20,34 +25,37 @@ from forecast.evaluation.output.folder import (
     whole_folder,
 )
 from forecast.evaluation.output.pictures import pictures
-from forecast.evaluation.output.writers import PredictionsWriter, write_metrics, write_rows
-from forecast.evaluation.prediction_file.predictor import FiledPredictor
+from forecast.evaluation.output.writers import write_metrics, write_rows
+from forecast.evaluation.prediction_file.writer import PredictionsWriter, predictions_table
 from forecast.evaluation.result import EvaluationResult, Setting
 from forecast.evaluation.run.environment import Environment
 from forecast.evaluation.run.merging import definitions, merge, setting_of
-from forecast.evaluation.run.passes import Task, passes
-from forecast.evaluation.run.predictors import build, build_floors, training_examples
+from forecast.evaluation.run.predictors import build, build_baselines, training_examples
 from forecast.evaluation.run.provenance import not_scored
-from forecast.evaluation.scoring.ground_truth import RECORDED
-from forecast.evaluation.scoring.scores import SceneScores
+from forecast.evaluation.scoring.ground_truth import GROUND_TRUTH
+from forecast.evaluation.scoring.scores import SceneScores, score_scene
+from forecast.evaluation.scoring.subject import Subject
 from forecast.evaluation.verdict.acceptance import EXAMPLE, Acceptance, judge, read_acceptance
 from forecast.models.baselines import FLOORS, NamedPredictor
-from forecast.parallel import Done, Workers, named
+from forecast.parallel import Done, Outcome, Workers, named
 
-Render = Callable[[EvaluationResult], Mapping[str, str]]
+RenderReport = Callable[[EvaluationResult], Mapping[str, str]]
 """Makes the texts of the report, by the name of their file."""
+
+SceneTables = tuple[SceneScores, list[pa.Table]]
+"""The scores of a scene, and the first predictor's predictions window by window."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationConfig:
     """What is to be evaluated on what.
 
     Attributes:
         store: A store that ``forecast prepare`` wrote.
         split: A split of the store, ``all``, or a file of scene names.
-        predictor: A floor's name, a weights file, or what else `predictors.build` takes.
-        samples: Futures asked of the predictor.
-        horizon_s: Time to predict; None: that of the store's protocol.
+        predictor: A baseline's name, a weights file, or another name that `predictors.build` takes.
+        samples: Number of futures that the predictor is asked for.
+        horizon_s: Time to predict; None: the horizon of the store's protocol.
         history_s: Time from the first observed step to the current one; None: the protocol's.
         seed: Seed of everything random.
     """
@@ -68,11 +76,56 @@ class Asked:
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class Task:
+    """What is done with every scene; it is sent to the worker processes.
+
+    Attributes:
+        store: The store of the scenes.
+        predictors: By the name they are listed under; the first one's predictions are kept.
+        spec: Window lengths and scoring rule.
+        samples: Number of futures that the predictors are asked for.
+        seed: Seed of everything random.
+    """
+
+    store: SceneStore
+    predictors: Mapping[str, NamedPredictor]
+    spec: WindowSpec
+    samples: int
+    seed: int
+
+    def score(self, name: str) -> SceneTables:
+        """Scores a scene."""
+        tables: list[pa.Table] = []
+        scores = score_scene(
+            self.predictors,
+            # A store of its own, because a store keeps every scene it has read in memory.
+            SceneStore.open(self.store.path)[name],
+            self.spec,
+            self.samples,
+            self.seed,
+            lambda sample, prediction: tables.append(predictions_table(sample, prediction)),
+        )
+        return scores, tables
+
+    def score_all(
+        self, scenes: Sequence[str], workers: Workers
+    ) -> Iterator[Outcome[str, SceneTables]]:
+        """Scores scenes in the given order and shows the progress."""
+        scored = workers.map(self.score, scenes, prepare=_one_thread)
+        yield from with_progress(scored, len(scenes), f"evaluate {next(iter(self.predictors))}")
+
+
+def _one_thread() -> None:
+    """Several processes already use all cores."""
+    torch.set_num_threads(1)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredScenes:
     """The scores of some scenes.
 
     Attributes:
-        parts: Those of each scene.
+        parts: The scores of each scene.
         failed: Scenes that could not be scored, with the reason.
     """
 
@@ -82,71 +135,74 @@ class Scored:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """An evaluation that is ready to be done.
+    """An evaluation with everything opened and fitted, ready to run.
 
     Attributes:
-        asked: What was asked for.
+        config: What was asked for.
         task: What is done with every scene.
         scenes: The scenes of the split.
-        floors: Names of the floors among the task's predictors.
-        left_out: Floors that cannot be evaluated, with the reason.
+        baselines: Names of the baselines among the task's predictors.
+        left_out: Baselines that cannot be evaluated, with the reason.
     """
 
-    asked: Asked
+    config: EvaluationConfig
     task: Task
     scenes: tuple[str, ...]
-    floors: tuple[str, ...]
+    baselines: tuple[str, ...]
     left_out: Mapping[str, str]
 
     @classmethod
-    def of(cls, asked: Asked) -> Job:
-        """Opens the store, loads the predictor and fits the floors; raises `ForecastError`."""
-        store, samples, seed = SceneStore.open(asked.store), asked.samples, asked.seed
-        spec = _spec(store, asked.history_s, asked.horizon_s)
-        known = training_examples(store, asked.split, spec)
-        floors, left_out = build_floors(known, samples, seed)
-        name = f"kmeans_{samples}" if asked.predictor == "kmeans" else asked.predictor
-        subject = floors.get(name)
-        subject = subject or build(asked.predictor, store, asked.split, spec, samples, seed)
-        listed = _listed_name(subject, asked.predictor in FLOORS, {*floors, *left_out, RECORDED})
-        predictors = {listed: subject} | {each: f for each, f in floors.items() if each != listed}
-        task = Task(store, predictors, spec, samples, seed)
-        return cls(asked, task, tuple(store.scenes_of(asked.split)), tuple(floors), left_out)
+    def of(cls, config: EvaluationConfig) -> Job:
+        """Opens the store, loads the predictor and fits the baselines; raises `ForecastError`."""
+        store, samples, seed = SceneStore.open(config.store), config.samples, config.seed
+        spec = _spec(store, config.history_s, config.horizon_s)
+        known = training_examples(store, config.split, spec)
+        baselines, left_out = build_baselines(known, samples, seed)
+        name = f"kmeans_{samples}" if config.predictor == "kmeans" else config.predictor
+        subject = baselines.get(name)
+        subject = subject or build(config.predictor, store, config.split, spec, samples, seed)
+        taken = {*baselines, *left_out, GROUND_TRUTH}
+        listed = _listed_name(subject, config.predictor in FLOORS, taken)
+        others = {each: baseline for each, baseline in baselines.items() if each != listed}
+        task = Task(store, {listed: subject} | others, spec, samples, seed)
+        return cls(config, task, tuple(store.scenes_of(config.split)), tuple(baselines), left_out)
 
-    @property
-    def subject(self) -> NamedPredictor:
-        """What was asked to be evaluated."""
-        return next(iter(self.task.predictors.values()))
+    @cached_property
+    def subject(self) -> Subject:
+        """The evaluated predictor."""
+        return Subject.of(next(iter(self.task.predictors.values())))
 
     def setting(self, scenes: tuple[str, ...]) -> Setting:
-        """What is evaluated on what, if it is these scenes."""
+        """What is evaluated on what, with these scenes."""
         task = self.task
-        asked = task.spec, task.samples, task.seed
-        return setting_of(task.store, self.asked.split, scenes, *asked)
+        numbers = task.spec, task.samples, task.seed
+        return setting_of(task.store, self.config.split, scenes, *numbers)
 
-    def score(self, scenes: Sequence[str], workers: Workers, writer: PredictionsWriter) -> Scored:
+    def score(
+        self, scenes: Sequence[str], workers: Workers, writer: PredictionsWriter
+    ) -> ScoredScenes:
         """Scores every predictor on scenes in one pass, and writes the first one's predictions."""
-        found = Scored([], {})
-        for each in passes(self.task, scenes, workers):
+        found = ScoredScenes([], {})
+        for each in self.task.score_all(scenes, workers):
             if isinstance(each, Done):
                 part, predictions = each.value
                 found.parts.append(part)
                 writer.write_tables(predictions)
-            elif isinstance(self.subject, FiledPredictor):
+            elif self.subject.stored is not None:  # a file of predictions must be complete
                 raise each.why
             else:
                 found.failed[each.item] = str(each.why)
         return found
 
-    def result(self, scored: Scored, predictions: Path) -> EvaluationResult:
-        """What was found in all scenes of the split, with all that is told beside scores.
+    def result(self, scored: ScoredScenes, predictions: Path) -> EvaluationResult:
+        """The result on all scenes of the split.
 
         Args:
             scored: The scores of each scene.
-            predictions: What was written while they were scored.
+            predictions: The file of predictions that was written during scoring.
         """
         store = self.task.store
-        failed = store.failed_of(self.asked.split) | scored.failed
+        failed = store.failed_of(self.config.split) | scored.failed
         if not scored.parts:
             raise ForecastError(f"{store.path}: no scene can be scored: {named(failed)}")
         there = tuple(scene for scene in self.scenes if scene not in failed)
@@ -155,12 +211,19 @@ class Job:
         result = next(iter(results.values()))
         return replace(
             result,
-            floors={each: results[each] for each in self.floors},
+            baselines={each: results[each] for each in self.baselines},
             left_out=self.left_out,
             pictures=pictures(result, store, self.task.spec, predictions),
             environment=Environment.of(store, there),
-            findings=_findings(self.subject, store, there, self.task.spec, self.task.seed),
+            findings=self._findings(there),
         )
+
+    def _findings(self, scenes: Sequence[str]) -> tuple[Finding, ...]:
+        """The audit's findings; none where predictions are stored in a file."""
+        if self.subject.stored is not None:
+            return ()
+        task = self.task
+        return audit(self.subject.predictor, task.store, scenes, task.spec, task.seed)
 
 
 def run_evaluation(
@@ -169,7 +232,7 @@ def run_evaluation(
     split: str,
     predictor: str,
     out: Path,
-    render: Render,
+    render: RenderReport,
     samples: int = 20,
     horizon_s: float | None = None,
     history_s: float | None = None,
@@ -177,64 +240,64 @@ def run_evaluation(
     workers: Workers = Workers(),  # noqa: B008 (frozen)
     acceptance: Path | None = None,
 ) -> EvaluationResult:
-    """Evaluates a predictor and all floors, writes the results and prints the table.
+    """Evaluates a predictor and all baselines, writes the results and prints the table.
 
-    ``out`` gets ``metrics.json``, ``predictions.parquet``, ``rows.parquet`` and what ``render``
-    makes, all or none of them. The numbers do not depend on ``workers``. A scene that cannot be
-    scored is left out and named in all of them, unless the predictor is a file: that must be whole.
+    ``out`` gets ``metrics.json``, ``predictions.parquet``, ``rows.parquet`` and the files of
+    ``render``, all or none of them. The numbers do not depend on ``workers``. A scene that cannot
+    be scored is left out and named in the results. A predictor from a file must cover all scenes.
 
     Args:
-        store: As `Asked`.
-        split: As `Asked`.
-        predictor: As `Asked`.
-        out: New or empty folder, or an evaluation to be replaced.
+        store: As `EvaluationConfig`.
+        split: As `EvaluationConfig`.
+        predictor: As `EvaluationConfig`.
+        out: New or empty folder, or an evaluation to replace.
         render: Makes the report (`forecast.report.render`).
-        samples: As `Asked`.
-        horizon_s: As `Asked`.
-        history_s: As `Asked`.
-        seed: As `Asked`.
+        samples: As `EvaluationConfig`.
+        horizon_s: As `EvaluationConfig`.
+        history_s: As `EvaluationConfig`.
+        seed: As `EvaluationConfig`.
         workers: Where scenes are scored.
         acceptance: A YAML file of acceptance criteria; None: the package's example.
 
     Raises:
-        ForecastError: Something the caller can mend; nothing is written then. Also, once the
-            results are written, if a scene could not be scored.
+        ForecastError: The user can correct something; nothing is written then. Also after writing
+            the results, if a scene could not be scored.
     """
-    asked = Asked(store, split, predictor, samples, horizon_s, history_s, seed)
+    config = EvaluationConfig(store, split, predictor, samples, horizon_s, history_s, seed)
 
-    def score(job: Job, writer: PredictionsWriter) -> Scored:
+    def score(job: Job, writer: PredictionsWriter) -> ScoredScenes:
         return job.score(job.scenes, workers, writer)
 
-    return reported(asked, score, render=render, out=out, workers=workers, acceptance=acceptance)
+    return evaluated(config, score, render=render, out=out, workers=workers, acceptance=acceptance)
 
 
-def reported(
-    asked: Asked,
-    score: Callable[[Job, PredictionsWriter], Scored],
+def evaluated(
+    config: EvaluationConfig,
+    score: Callable[[Job, PredictionsWriter], ScoredScenes],
     *,
-    render: Render,
+    render: RenderReport,
     out: Path,
     workers: Workers = Workers(),  # noqa: B008 (frozen)
     acceptance: Path | None,
 ) -> EvaluationResult:
-    """Writes what `run` does, with scores from anywhere.
+    """Does what `run_evaluation` does, with scores from any source.
 
     Args:
-        asked: What is evaluated on what.
-        score: Gives the scores of all scenes, and writes the predictions in their order.
-        render: As `run`.
-        out: As `run`.
-        workers: Those that the command line names.
-        acceptance: As `run`.
+        config: What is evaluated on what.
+        score: Returns the scores of all scenes, and writes the predictions in their order.
+        render: As `run_evaluation`.
+        out: As `run_evaluation`.
+        workers: The workers named in the reported command line.
+        acceptance: As `run_evaluation`.
     """
-    criteria = read_acceptance(acceptance or EXAMPLE, definitions(asked.samples))
-    job = Job.of(asked)
+    criteria = read_acceptance(acceptance or EXAMPLE, definitions(config.samples))
+    job = Job.of(config)
     with whole_folder(out) as folder:
         with PredictionsWriter(folder / PREDICTIONS_FILE) as writer:
             scored = score(job, writer)
         result = job.result(scored, folder / PREDICTIONS_FILE)
-        result = replace(result, command=_command(result, asked, out, workers, acceptance))
-        result = _held_to(criteria, result, str(acceptance or ""))
+        result = replace(result, command=_command(result, config, out, workers, acceptance))
+        result = _with_outcomes(criteria, result, str(acceptance or ""))
         _write(result, render, folder)
     print(table(result))
     if result.failed:
@@ -242,8 +305,8 @@ def reported(
     return result
 
 
-def _held_to(criteria: Acceptance, result: EvaluationResult, source: str) -> EvaluationResult:
-    """The result with what became of the acceptance criteria."""
+def _with_outcomes(criteria: Acceptance, result: EvaluationResult, source: str) -> EvaluationResult:
+    """The result with the outcomes of the acceptance criteria."""
     return replace(
         result,
         outcomes=judge(criteria, result.rows.scene_ids, result.rows.labels, result.values),
@@ -254,25 +317,18 @@ def _held_to(criteria: Acceptance, result: EvaluationResult, source: str) -> Eva
     )
 
 
-def _write(result: EvaluationResult, render: Render, folder: Path) -> None:
+def _write(result: EvaluationResult, render: RenderReport, folder: Path) -> None:
     write_metrics(result, folder / METRICS_FILE)
     write_rows(result, folder / ROWS_FILE)
     for file, text in render(result).items():
         (folder / file).write_text(text, encoding="utf-8")
 
 
-def _findings(
-    subject: NamedPredictor, store: SceneStore, scenes: Sequence[str], spec: WindowSpec, seed: int
-) -> tuple[Finding, ...]:
-    """What an audit finds; nothing where predictions come from a file."""
-    if isinstance(subject, FiledPredictor):
-        return ()
-    return audit(subject, store, scenes, spec, seed)
-
-
-def _listed_name(subject: NamedPredictor, is_floor: bool, taken: Collection[str]) -> str:
-    """The predictor's name; that of trained weights told apart from what else is in the tables."""
-    return f"{subject.name} (weights)" if not is_floor and subject.name in taken else subject.name
+def _listed_name(subject: NamedPredictor, is_baseline: bool, taken: Collection[str]) -> str:
+    """The predictor's name; that of trained weights is marked if the tables already use it."""
+    return (
+        f"{subject.name} (weights)" if not is_baseline and subject.name in taken else subject.name
+    )
 
 
 def _spec(store: SceneStore, history_s: float | None, horizon_s: float | None) -> WindowSpec:
@@ -291,14 +347,18 @@ def _spec(store: SceneStore, history_s: float | None, horizon_s: float | None) -
 
 
 def _command(
-    result: EvaluationResult, asked: Asked, out: Path, workers: Workers, acceptance: Path | None
+    result: EvaluationResult,
+    config: EvaluationConfig,
+    out: Path,
+    workers: Workers,
+    acceptance: Path | None,
 ) -> str:
-    """The command line that makes the same result, in the same way."""
+    """The command line that makes the same result in the same way."""
     setting = result.setting
     words = {
-        "store": asked.store,
+        "store": config.store,
         "split": setting.split,
-        "predictor": asked.predictor,
+        "predictor": config.predictor,
         "out": out,
         "samples": setting.samples,
         "horizon-s": setting.horizon_s,

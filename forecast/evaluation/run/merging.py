@@ -1,4 +1,4 @@
-"""From the scores of scenes, in any order and from any process, to one result per predictor."""
+"""Merges the scores of scenes, in any order and from any process, into a result per predictor."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from forecast.errors import ForecastError
 from forecast.evaluation.result import EvaluationResult, Setting
 from forecast.evaluation.run.provenance import provenance_of, scenes_learnt_from
 from forecast.evaluation.scoring import selected, stability
+from forecast.evaluation.scoring.rows import joined, joined_rows
 from forecast.evaluation.scoring.scores import (
     SceneScores,
     Sink,
-    joined,
-    joined_rows,
     joined_scores,
     score_scene,
 )
@@ -37,18 +36,18 @@ def evaluate(
 ) -> EvaluationResult:
     """Scores a predictor on every window of some scenes.
 
-    The predictor sees the last ``spec.history_steps`` steps of a scene and nothing of what
-    follows. Predictors of equally weighted samples are asked a second time for
-    `selected.OVERSAMPLING` times as many, for the selected scores.
+    The predictor gets the last ``spec.history_steps`` steps of a scene and no later step. A
+    predictor with equally weighted samples is called a second time for `selected.OVERSAMPLING`
+    times as many, for the selected scores.
 
     Args:
         predictor: Any predictor with a name.
-        store: Where the scenes are.
-        scene_names: The scenes to score; gone through once.
+        store: The store of the scenes.
+        scene_names: The scenes to score; iterated once.
         spec: Window lengths and scoring rule.
-        samples: Futures asked of the predictor.
+        samples: Number of futures that the predictor is asked for.
         seed: Seed of everything random.
-        split: What the scenes are called in the result.
+        split: Name of the scenes in the result.
         sink: Called with every window and its prediction.
 
     Raises:
@@ -72,26 +71,26 @@ def merge(
 
     Args:
         parts: The scores of each scene of ``setting.scenes`` once, in any order.
-        predictors: What was scored, by the name it is listed under.
+        predictors: The scored predictors, by the name they are listed under.
         setting: What was scored on what; its scenes set the order of the rows.
-        store: Where the scenes are.
-        failed: Scenes that were asked for and could not be scored, with the reason.
+        store: The store of the scenes.
+        failed: Scenes of the split that could not be scored, with the reason.
 
     Raises:
-        ForecastError: A scene is missing or there twice, or nobody is scored in any.
+        ForecastError: A scene is missing or present twice, or nobody is scored in any.
     """
     by_scene = _each_once(parts, setting.scenes)
     dropped = Counter[str]()
     for part in by_scene:
         dropped.update(part.dropped)
-    seen = [part for part in by_scene if part.rows is not None]
-    if not seen:
+    scored = [part for part in by_scene if part.rows is not None]
+    if not scored:
         raise ForecastError(_nobody(store, setting, dropped))
-    rows = joined_rows([part.rows for part in seen if part.rows is not None])
-    recorded = joined([part.recorded for part in seen])
+    rows = joined_rows([part.rows for part in scored if part.rows is not None])
+    ground_truth = joined([part.ground_truth for part in scored])
     results = {}
     for name, predictor in predictors.items():
-        scores = joined_scores([part.scores[name] for part in seen])
+        scores = joined_scores([part.scores[name] for part in scored])
         model = provenance_of(predictor)
         results[name] = EvaluationResult(
             predictor=name,
@@ -99,7 +98,7 @@ def merge(
             rows=rows,
             values=scores.values,
             definitions=definitions(setting.samples),
-            recorded=recorded,
+            ground_truth=ground_truth,
             errors_m=scores.errors_m,
             coverage=scores.coverage,
             spread_m=scores.spread_m,
@@ -163,13 +162,13 @@ def _each_once(parts: Iterable[SceneScores], scenes: tuple[str, ...]) -> list[Sc
 
 
 def _nobody(store: SceneStore, setting: Setting, dropped: Mapping[str, int]) -> str:
-    """Says why there is nothing to score."""
+    """Why there is nothing to score."""
     split = setting.split or ", ".join(setting.scenes)
     if dropped.get("future_incomplete"):
         return (
             f"{store.path}: split '{split}': no pedestrian is seen for all of the "
-            f"{setting.horizon_s:g} s that follow an origin; choose a shorter horizon or another "
-            "split"
+            f"{setting.horizon_s:g} s that follow a prediction time; choose a shorter horizon or "
+            "another split"
         )
     return (
         f"{store.path}: split '{split}': no pedestrian is seen for enough consecutive steps; "

@@ -1,4 +1,4 @@
-"""Builds the predictor that is asked for, and the floors that stand beside it."""
+"""Opens the evaluated predictor by its name, and fits the baselines."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from forecast.models.baselines import FLOORS, Examples, NamedPredictor
 from forecast.scene import Predictor
 
 FEW_FUTURES = 5
-"""k-means is shown with this many futures too: a floor for predictors of few modes."""
+"""k-means is also listed with this many futures, as a baseline for predictors of few modes."""
 
 _IMPORTABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 _MOST_EXAMPLES = 10_000
-"""More windows do not change the floors, only the time it takes to fit them."""
+"""More windows do not change the baselines, only the time to fit them."""
 
 
 def training_examples(store: SceneStore, split: str, spec: WindowSpec) -> Examples | None:
-    """Windows the floors may learn from when ``split`` is scored, evenly picked if there are many.
+    """Windows that the baselines may be fitted on, evenly picked if there are many.
 
     Returns:
-        None where the store has no scene that may be learned from.
+        None where the store has no scene outside the scored ones.
     """
     positions, valid = [], []
     for name in store.fit_scenes(split):
@@ -53,17 +53,17 @@ def training_examples(store: SceneStore, split: str, spec: WindowSpec) -> Exampl
 def build(
     name: str, store: SceneStore, split: str, spec: WindowSpec, samples: int, seed: int
 ) -> NamedPredictor:
-    """A predictor by what it is called on the command line.
+    """The predictor of a name on the command line.
 
     Args:
         name: A key of `FLOORS`; the name of packaged weights; a weights file; a file of predictions
             (``.parquet``, ``.json``; see `forecast.evaluation.prediction_file.predictor`); or
             ``package.module:name`` of one's own `Predictor`.
-        store: What it is scored on; floors learn from its other scenes.
+        store: The store it is scored on; baselines are fitted on its other scenes.
         split: The scored scenes.
         spec: Window lengths.
-        samples: Futures of a floor that has a fixed number of them.
-        seed: Seed of a floor's fit.
+        samples: Number of futures of a baseline that has a fixed number.
+        seed: Seed of a baseline's fit.
 
     Raises:
         ForecastError: There is no such predictor, or it cannot be built.
@@ -74,7 +74,7 @@ def build(
         return _imported(name)
     if Path(name).suffix in SUFFIXES and Path(name).exists():
         return read_predictions(Path(name), store, store.scenes_of(split), spec.horizon_steps)
-    from forecast import inference  # the model's packages take seconds that floors need not wait
+    from forecast import inference  # here, because its packages take seconds that baselines save
 
     if name not in inference.PACKAGED and not Path(name).is_file():
         if Path(name).suffix or len(Path(name).parts) > 1:
@@ -88,7 +88,7 @@ def build(
 
 
 def _imported(name: str) -> NamedPredictor:
-    """One's own predictor: an object, or a class or function that makes it."""
+    """A user's own predictor: an object, or a class or function that makes it."""
     module, _, attribute = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
@@ -98,7 +98,7 @@ def _imported(name: str) -> NamedPredictor:
     if isinstance(found, type) or not isinstance(found, Predictor):
         try:
             made = found()
-        except Exception as error:  # anybody's code
+        except Exception as error:  # a third party's code may raise anything
             words = " ".join(f"{type(error).__name__}: {error}".split())
             raise ForecastError(f"predictor '{name}' cannot be made: {words}") from error
     if not isinstance(made, Predictor):
@@ -108,13 +108,13 @@ def _imported(name: str) -> NamedPredictor:
     return cast(NamedPredictor, made)
 
 
-def build_floors(
+def build_baselines(
     known: Examples | None, samples: int, seed: int
 ) -> tuple[dict[str, NamedPredictor], dict[str, str]]:
-    """All floors by the name they are listed under, k-means with few and with ``samples`` futures.
+    """All baselines by their listed name, k-means with few and with ``samples`` futures.
 
     Returns:
-        The floors, and those that cannot be built with the reason.
+        The baselines, and those that cannot be built with the reason.
     """
     wanted = [(name, samples) for name in FLOORS if name != "kmeans"]
     wanted += [("kmeans", k) for k in sorted({FEW_FUTURES, samples})]
@@ -122,8 +122,8 @@ def build_floors(
     left_out: dict[str, str] = {}
     for name, k in wanted:
         try:
-            floor = FLOORS[name](known, k, seed)
-            built[floor.name] = floor
+            baseline = FLOORS[name](known, k, seed)
+            built[baseline.name] = baseline
         except ForecastError as error:
             left_out[f"{name}_{k}"] = str(error)
     return built, left_out

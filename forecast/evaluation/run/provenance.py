@@ -1,41 +1,27 @@
-"""What a predictor was made from, and whether it has learnt from what it is scored on."""
+"""What a predictor was made from, and whether it was trained on the scored scenes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from forecast.datasets.store import SceneStore
 from forecast.evaluation.output.numbers import counted
 from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.scoring.subject import Subject
+from forecast.models.baselines import NamedPredictor
 from forecast.parallel import named
-from forecast.scene import Predictor
 
 _NAMES_SHOWN = 5
 
 
-@runtime_checkable
-class Traceable(Protocol):
-    """A predictor that knows what it was made from."""
-
-    def provenance(self) -> dict[str, Any]:
-        """What the predictor is, in plain JSON values.
-
-        Returns:
-            ``weights_sha256``; ``config``, a nested dict; ``version`` of the package that trained
-            it; ``learnt_from``, ``{"fingerprint": …, "scenes": [name, …]}`` by the store's path;
-            ``calibrated_on``, the same of what its tubes were fitted on, if they were.
-        """
-        ...
-
-
-def provenance_of(predictor: Predictor) -> dict[str, Any] | None:
+def provenance_of(predictor: NamedPredictor) -> dict[str, Any] | None:
     """What a predictor was made from, with a hash of its config; None if it does not know."""
-    if not isinstance(predictor, Traceable):
+    known = Subject.of(predictor).provenance()
+    if known is None:
         return None
-    known = predictor.provenance()
     config = json.dumps(known["config"], sort_keys=True).encode()
     return {**known, "config_sha256": hashlib.sha256(config).hexdigest()}
 
@@ -43,10 +29,10 @@ def provenance_of(predictor: Predictor) -> dict[str, Any] | None:
 def scenes_learnt_from(
     store: SceneStore, scenes: Iterable[str], model: Mapping[str, Any] | None
 ) -> tuple[str, ...]:
-    """The scored scenes that were learnt from: themselves, a part of them, or their whole.
+    """The scored scenes that overlap training scenes: the same, a part or the whole of one.
 
     Args:
-        store: Where the scored scenes are.
+        store: The store of the scored scenes.
         scenes: Their names.
         model: What `Traceable.provenance` says, if anything.
 
@@ -65,16 +51,16 @@ def scenes_learnt_from(
 
 
 def not_scored(result: EvaluationResult) -> str:
-    """Says which of the scenes asked for are not in the numbers; "" if all are."""
+    """A sentence on the scenes that could not be scored; "" if there are none."""
     failed = result.failed
     if not failed:
         return ""
-    asked = len(failed) + len(result.setting.scenes)
-    return f"{len(failed)} of {counted(asked, 'scene')} could not be scored: {named(failed)}"
+    wanted = len(failed) + len(result.setting.scenes)
+    return f"{len(failed)} of {counted(wanted, 'scene')} could not be scored: {named(failed)}"
 
 
-def learnt_by_heart(result: EvaluationResult) -> str:
-    """Says which of the scored scenes the predictor has learnt from; "" if none."""
+def train_test_leakage(result: EvaluationResult) -> str:
+    """A sentence on the scored scenes that the predictor was trained on; "" if there are none."""
     known, scored = result.scenes_learnt_from, len(result.setting.scenes)
     if not known:
         return ""

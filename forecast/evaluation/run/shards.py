@@ -1,6 +1,6 @@
-"""An evaluation in parts: each scored on its own, on any machine, and then merged into one.
+"""An evaluation in shards: each is scored on its own, on any machine, then all are merged.
 
-Every part fits the floors for the whole split, so that they are the same everywhere.
+Every shard fits the baselines for the whole split, so that they are the same in all shards.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ import pyarrow.parquet as pq
 from forecast import __version__
 from forecast.errors import ForecastError, require
 from forecast.evaluation.output.folder import PREDICTIONS_FILE, SCORES_FILE, SHARD, whole_folder
-from forecast.evaluation.output.writers import PredictionsWriter
+from forecast.evaluation.prediction_file.writer import PredictionsWriter
 from forecast.evaluation.result import EvaluationResult, Setting
-from forecast.evaluation.run.job import Asked, Job, Render, Scored, reported
+from forecast.evaluation.run.job import EvaluationConfig, Job, RenderReport, ScoredScenes, evaluated
 from forecast.evaluation.run.provenance import provenance_of
 from forecast.evaluation.scoring.scores import SceneScores
 from forecast.parallel import Workers, named
 
 
 @dataclass(frozen=True)
-class Part:
-    """Which part of the scenes.
+class ShardNumber:
+    """Which of how many shards, ``K/N``.
 
     Attributes:
-        number: From 1.
-        of: How many parts there are.
+        number: K, from 1.
+        of: N.
     """
 
     number: int
     of: int
 
     @classmethod
-    def read(cls, words: str) -> Part:
-        """A part as ``2/8``; raises `ForecastError`."""
+    def read(cls, words: str) -> ShardNumber:
+        """Reads ``2/8``; raises `ForecastError`."""
         number, slash, of = words.partition("/")
         good = bool(slash) and number.isdecimal() and of.isdecimal()
         good = good and 1 <= int(number) <= int(of)
@@ -50,24 +50,24 @@ class Part:
         return cls(int(number), int(of))
 
     def scenes(self, names: Sequence[str]) -> Sequence[str]:
-        """Its scenes, which follow each other; raises `ForecastError` if there are none."""
+        """The consecutive scenes of this shard; raises `ForecastError` if there are none."""
         if self.of > len(names):
             raise ForecastError(f"shard is {self}; at most {len(names)} parts: one for each scene")
         first, last = ((part * len(names)) // self.of for part in (self.number - 1, self.number))
         return names[first:last]
 
     def __str__(self) -> str:
-        """As it is asked for."""
+        """``K/N``, as on the command line."""
         return f"{self.number}/{self.of}"
 
 
 @dataclass(frozen=True)
-class Origin:
+class ShardedEvaluation:
     """What all shards of an evaluation have in common.
 
     Attributes:
-        setting: What is evaluated on what; all scenes of the split.
-        predictors: Names of what is scored.
+        setting: What is evaluated on what, with all scenes of the split.
+        predictors: Names of the scored predictors.
         weights_sha256: Hash of the predictor's weights, "" if it has none.
         version: Version of this package.
     """
@@ -78,16 +78,16 @@ class Origin:
     version: str
 
     @classmethod
-    def of(cls, job: Job) -> Origin:
-        """That of a job on this machine."""
-        model = provenance_of(job.subject) or {}
+    def of(cls, job: Job) -> ShardedEvaluation:
+        """The evaluation that a job on this machine is a part of."""
+        model = provenance_of(job.subject.predictor) or {}
         weights = str(model.get("weights_sha256", ""))
         return cls(job.setting(job.scenes), tuple(job.task.predictors), weights, __version__)
 
     def facts(self) -> dict[str, str]:
-        """All of it by name, in few words."""
+        """Every value by name, as short text."""
         values = {each.name: getattr(self.setting, each.name) for each in fields(Setting)}
-        values |= {each.name: getattr(self, each.name) for each in fields(Origin)[1:]}
+        values |= {each.name: getattr(self, each.name) for each in fields(ShardedEvaluation)[1:]}
         names = hashlib.sha256("\n".join(self.setting.scenes).encode()).hexdigest()
         values["scenes"] = f"{len(self.setting.scenes)} with hash {names[:12]}"
         return {name: str(value) for name, value in values.items()}
@@ -95,30 +95,30 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """What a shard's file of scores holds.
+    """The content of a shard's file of scores.
 
     Attributes:
-        origin: What it is a part of.
+        evaluation: The evaluation it is a part of.
         parts: The scores of its scenes, in their order.
         failed: Its scenes that could not be scored, with the reason.
     """
 
-    origin: Origin
+    evaluation: ShardedEvaluation
     parts: list[SceneScores]
     failed: dict[str, str]
 
     @property
     def scenes(self) -> list[str]:
-        """Its scenes."""
+        """Names of its scenes."""
         return [part.scene_id for part in self.parts] + list(self.failed)
 
     def write(self, path: Path) -> None:
-        """Writes it, compressed and with a checksum; arrays with their type and shape."""
+        """Writes the shard, compressed and with a checksum."""
         path.write_bytes(zlib.compress(msgspec.msgpack.encode(self, enc_hook=_plain), level=1))
 
     @classmethod
     def read(cls, folder: Path) -> Shard:
-        """The shard in a folder; raises `ForecastError`."""
+        """Reads the shard in a folder; raises `ForecastError`."""
         path = folder / SCORES_FILE
         try:
             content = zlib.decompress(path.read_bytes())
@@ -133,33 +133,35 @@ class Shard:
 
 
 def _plain(array: Any) -> tuple[str, tuple[int, ...], bytes]:
+    """Type, shape and bytes of an array, for msgpack."""
     return array.dtype.str, array.shape, array.tobytes()
 
 
 def _array(_: type, plain: Any) -> Any:
+    """The inverse of `_plain`."""
     kind, shape, data = plain
     return np.frombuffer(data, np.dtype(kind)).reshape(shape)
 
 
-def run_shard(asked: Asked, shard: str, out: Path, workers: Workers) -> None:
+def run_shard(config: EvaluationConfig, shard: str, out: Path, workers: Workers) -> None:
     """Scores a part of a split, for `merge_shards`; ``forecast evaluate --shard``.
 
     Args:
-        asked: What is evaluated on what, all of the split.
+        config: What is evaluated on what, with the whole split.
         shard: Which part, as ``2/8``.
-        out: New or empty folder, or a shard to be replaced.
+        out: New or empty folder, or a shard to replace.
         workers: Where scenes are scored.
 
     Raises:
-        ForecastError: Something the caller can mend; nothing is written then. Also, once the
-            shard is written, if a scene could not be scored.
+        ForecastError: The user can correct something; nothing is written then. Also after writing
+            the shard, if a scene could not be scored.
     """
-    part, job = Part.read(shard), Job.of(asked)
+    part, job = ShardNumber.read(shard), Job.of(config)
     scenes = part.scenes(job.scenes)
     with whole_folder(out, SHARD) as folder:
         with PredictionsWriter(folder / PREDICTIONS_FILE) as writer:
             scored = job.score(scenes, workers, writer)
-        Shard(Origin.of(job), scored.parts, scored.failed).write(folder / SCORES_FILE)
+        Shard(ShardedEvaluation.of(job), scored.parts, scored.failed).write(folder / SCORES_FILE)
     print(f"{out}: shard {part}, {len(scored.parts)} of {len(job.scenes)} scenes")
     if scored.failed:
         raise ForecastError(f"could not be scored: {named(scored.failed)}; {out} is without them")
@@ -171,26 +173,27 @@ def merge_shards(
     store: Path,
     predictor: str,
     out: Path,
-    render: Render,
+    render: RenderReport,
     acceptance: Path | None = None,
 ) -> EvaluationResult:
-    """Makes one evaluation of all its shards, the same as in one run; ``forecast merge``.
+    """Merges all shards into one evaluation, the same as of one run; ``forecast merge``.
 
     Args:
         folders: What `run_shard` wrote, in any order.
         store: The store they were scored on, or a copy.
-        predictor: What was scored: it is audited, as it is in one run. Without weights it is known
-            by its name alone.
-        out: As `forecast.evaluation.run`.
-        render: As there.
-        acceptance: As there.
+        predictor: The scored predictor, which is audited here. Without weights only its name is
+            compared with the shards'.
+        out: As `run_evaluation`.
+        render: As `run_evaluation`.
+        acceptance: As `run_evaluation`.
 
     Raises:
-        ForecastError: The shards are not those of one evaluation, or not all of them; or as there.
+        ForecastError: The shards are of different evaluations or incomplete; or as
+            `run_evaluation`.
     """
     shards = [Shard.read(folder) for folder in folders]
-    known = shards[0].origin.setting
-    asked = Asked(
+    known = shards[0].evaluation.setting
+    config = EvaluationConfig(
         store=store,
         split=known.split,
         predictor=predictor,
@@ -200,20 +203,20 @@ def merge_shards(
         seed=known.seed,
     )
 
-    def score(job: Job, writer: PredictionsWriter) -> Scored:
-        here = Origin.of(job)
+    def score(job: Job, writer: PredictionsWriter) -> ScoredScenes:
+        here = ShardedEvaluation.of(job)
         for folder, shard in zip(folders, shards, strict=True):
-            _refuse_other(folder, shard.origin, here)
+            _refuse_other(folder, shard.evaluation, here)
         order = _in_order([shard.scenes for shard in shards], folders, job.scenes)
         return _joined([(folders[place], shards[place]) for place in order], writer)
 
-    return reported(asked, score, render=render, out=out, acceptance=acceptance)
+    return evaluated(config, score, render=render, out=out, acceptance=acceptance)
 
 
-def _refuse_other(folder: Path, origin: Origin, here: Origin) -> None:
-    """Raises `ForecastError` if a shard is of another evaluation than the one here."""
+def _refuse_other(folder: Path, evaluation: ShardedEvaluation, here: ShardedEvaluation) -> None:
+    """Raises `ForecastError` if a shard belongs to another evaluation."""
     expected = here.facts()
-    for name, value in origin.facts().items():
+    for name, value in evaluation.facts().items():
         if value != expected[name]:
             raise ForecastError(
                 f"{folder}: its {name} is {value}, but {expected[name]} here; merge the shards of "
@@ -224,7 +227,7 @@ def _refuse_other(folder: Path, origin: Origin, here: Origin) -> None:
 def _in_order(
     held: Sequence[Sequence[str]], folders: Sequence[Path], scenes: Sequence[str]
 ) -> list[int]:
-    """Places of the shards in the order of the scenes, each of which one of them must hold."""
+    """Indices of the shards in the order of the scenes; every scene must be in exactly one."""
     holder: dict[str, int] = {}
     for place, names in enumerate(held):
         for name in names:
@@ -241,9 +244,9 @@ def _in_order(
     return list(dict.fromkeys(holder[scene] for scene in scenes))
 
 
-def _joined(shards: Sequence[tuple[Path, Shard]], writer: PredictionsWriter) -> Scored:
-    """The scores of all shards, whose predictions are written too."""
-    found = Scored([], {})
+def _joined(shards: Sequence[tuple[Path, Shard]], writer: PredictionsWriter) -> ScoredScenes:
+    """The scores of all shards; writes their predictions too."""
+    found = ScoredScenes([], {})
     for folder, shard in shards:
         found.parts.extend(shard.parts)
         found.failed.update(shard.failed)

@@ -1,4 +1,4 @@
-"""Scores predictors on the windows of a scene; scenes are independent of each other."""
+"""Scores predictors on all windows of a scene. Scenes are independent of each other."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,21 +14,13 @@ from numpy.typing import NDArray
 
 from forecast.datasets.windows import WindowSpec, origins
 from forecast.errors import ForecastError
-from forecast.evaluation.prediction_file.predictor import FiledPredictor
-from forecast.evaluation.result import (
-    CALIBRATION_LEVELS,
-    MOVER_DISPLACEMENT_M,
-    TUBE_LEVELS,
-    Rows,
-    Timing,
-)
 from forecast.evaluation.scoring import selected, stability
-from forecast.evaluation.scoring.ground_truth import recorded
-from forecast.evaluation.scoring.sample import Case
-from forecast.evaluation.scoring.situation import Surroundings
-from forecast.evaluation.scoring.slices import label
+from forecast.evaluation.scoring.ground_truth import ground_truth_values, true_future
+from forecast.evaluation.scoring.rows import Rows, joined, joined_rows
+from forecast.evaluation.scoring.sample import EvaluationSample
+from forecast.evaluation.scoring.situation import Situation
+from forecast.evaluation.scoring.subject import Subject
 from forecast.models.baselines import NamedPredictor
-from forecast.models.metrics.criticality import planner_weight
 from forecast.models.metrics.displacement import displacement, sample_mean
 from forecast.models.metrics.distribution import coverage, spread
 from forecast.models.metrics.registry import METRICS, per_agent
@@ -37,16 +28,46 @@ from forecast.models.metrics.scored import Scored
 from forecast.models.metrics.tubes import tube_areas, tube_coverage
 from forecast.scene import Prediction, Scene, Tubes
 
-Array = TypeVar("Array", bound=NDArray[Any])
+CALIBRATION_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+"""Nominal levels of the regions whose coverage is kept for every step."""
 
-Sink = Callable[[Case, Prediction], None]
-"""Takes every window with its prediction, to write or to keep."""
-
+TUBE_LEVELS = (0.5, 0.8, 0.9, 0.95)
+"""Levels of the calibrated tubes whose coverage and area are kept for every step."""
 
 JOINT_METRICS = tuple(
     name for name in METRICS if name.startswith("joint_") or name == "collision_rate_pedestrians"
 )
-"""What cannot be said of pedestrians that are predicted one by one."""
+"""Metrics that are not defined for pedestrians predicted one by one."""
+
+Sink = Callable[[EvaluationSample, Prediction], None]
+"""Receives every window with its prediction, to write or to keep."""
+
+
+@dataclass(frozen=True, eq=False)
+class Timing:
+    """What predicting cost on the machine of the evaluation; it differs from run to run.
+
+    Attributes:
+        seconds: Wall-clock time of each prediction ``[W]``.
+        agents: Agents predicted in it ``[W]``.
+        peak_memory_mb: Largest memory of any process of the evaluation, NaN where unknown.
+        threads: Threads that a prediction could use.
+    """
+
+    seconds: NDArray[np.float64]
+    agents: NDArray[np.int64]
+    peak_memory_mb: float
+    threads: int
+
+    @classmethod
+    def joined(cls, parts: list[Timing]) -> Timing:
+        """The costs of several sets of predictions."""
+        return cls(
+            np.concatenate([part.seconds for part in parts]),
+            np.concatenate([part.agents for part in parts]),
+            max(part.peak_memory_mb for part in parts),
+            max(part.threads for part in parts),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,19 +85,19 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class SceneScores:
-    """What there is to know of one scene.
+    """The scores of one scene.
 
     Attributes:
         scene_id: The scene.
-        rows: Who was scored; None if nobody was.
-        recorded: Values of the recorded world.
+        rows: The scored pedestrians; None if there are none.
+        ground_truth: Values of the recorded ground truth, by metric.
         scores: Scores by predictor; empty if nobody was scored.
         dropped: Pedestrian steps that are not scored, by reason.
     """
 
     scene_id: str
     rows: Rows | None
-    recorded: Mapping[str, NDArray[np.float64]]
+    ground_truth: Mapping[str, NDArray[np.float64]]
     scores: Mapping[str, Scores]
     dropped: Mapping[str, int]
 
@@ -95,7 +116,7 @@ def score_scene(
         predictors: By the name they are listed under.
         scene: The scene.
         spec: Window lengths and scoring rule.
-        samples: Futures asked of the predictors.
+        samples: Number of futures that the predictors are asked for.
         seed: Seed of everything random.
         sink: Called with every window and the first predictor's prediction.
 
@@ -105,163 +126,117 @@ def score_scene(
     if samples < 1:
         raise ForecastError(f"samples is {samples}; at least 1 is needed")
     found = origins(scene, spec)
-    cases = [Case.at(scene, int(at), spec, found.scored[:, at]) for at in found.steps]
-    if not cases:
+    items = [EvaluationSample.at(scene, int(at), spec, found.scored[:, at]) for at in found.steps]
+    if not items:
         return SceneScores(scene.id, None, {}, {}, found.dropped)
     scores = {}
     for order, (name, predictor) in enumerate(predictors.items()):
-        scores[name] = _scores(cases, predictor, samples, seed, None if order else sink)
+        subject = Subject.of(predictor)
+        scores[name] = _scores(items, subject, samples, seed, None if order else sink)
     return SceneScores(
         scene_id=scene.id,
-        rows=joined_rows([_rows(case) for case in cases]),
-        recorded=joined([_arrays(recorded(_truth_alone(case))) for case in cases]),
+        rows=joined_rows([Rows.of(item) for item in items]),
+        ground_truth=joined([_arrays(ground_truth_values(true_future(item))) for item in items]),
         scores=scores,
         dropped=found.dropped,
     )
 
 
 def _scores(
-    cases: list[Case], predictor: NamedPredictor, samples: int, seed: int, sink: Sink | None
+    items: list[EvaluationSample], subject: Subject, samples: int, seed: int, sink: Sink | None
 ) -> Scores:
     parts: list[Scores] = []
-    before: dict[str, tuple[Case, Prediction]] = {}
-    _warm_up(cases, predictor, samples, seed)
-    for case, asked, agent in _questions(cases, predictor):
-        rising = case.predict_rising(asked, [samples, samples * selected.OVERSAMPLING], seed)
+    before: dict[str, tuple[EvaluationSample, Prediction]] = {}
+    _warm_up(items, subject, samples, seed)
+    for item, asked, agent in _questions(items, subject):
+        counts = [samples, samples * selected.OVERSAMPLING]
+        predictions = item.predict_incremental(asked, counts, seed)
         start = time.perf_counter()
-        prediction = next(rising)
+        prediction = next(predictions)
         seconds = time.perf_counter() - start
         if sink is not None:
-            sink(case, prediction)
-        scored = scored_of(case, prediction)
+            sink(item, prediction)
+        scored = scored_of(item, prediction)
         values = (
             _arrays(per_agent(scored))
-            | _selected(case, prediction, rising, samples)
-            | stability.flicker(before.get(agent), case, prediction)
+            | _selected(item, prediction, predictions, samples)
+            | stability.flicker_scores(before.get(agent), item, prediction)
         )
-        if agent:
+        if not subject.is_joint:
             values |= {name: np.full(1, np.nan) for name in JOINT_METRICS}
-        parts.append(
-            Scores(
-                values=values,
-                errors_m=_errors(scored),
-                coverage=_coverage(scored),
-                spread_m=spread(scored.samples_m, scored.weights).float().numpy(),
-                tube_coverage=_of_tubes(scored, tube_coverage),
-                tube_area_m2=_of_tubes(scored, tube_areas),
-                timing=Timing(
-                    np.array([seconds]),
-                    np.array([len(prediction.valid)]),
-                    peak_memory_mb(),
-                    torch.get_num_threads(),
-                ),
-            )
-        )
-        before[agent] = (case, prediction)
+        parts.append(_part(scored, values, seconds, len(prediction.valid)))
+        before[agent] = (item, prediction)
     return joined_scores(parts)
 
 
-def _warm_up(cases: list[Case], predictor: NamedPredictor, samples: int, seed: int) -> None:
-    """Asks the first question once untimed, so that no time is that of compiling or loading."""
-    case, asked, _ = next(_questions(cases, predictor))
-    case.predict(asked, samples, seed)
-
-
-def _questions(
-    cases: list[Case], predictor: NamedPredictor
-) -> Iterator[tuple[Case, NamedPredictor, str]]:
-    """What is asked of whom: window by window, or one pedestrian at a time.
-
-    The last item names the pedestrian where a file has weights for each, "" otherwise.
-    """
-    if not (isinstance(predictor, FiledPredictor) and predictor.is_marginal):
-        yield from ((case, predictor, "") for case in cases)
-        return
-    for case in cases:
-        for lone in case.alone():
-            agent = str(lone.window.agent_ids[lone.window.scored][0])
-            yield lone, predictor.alone(agent), agent
-
-
-def _selected(
-    case: Case, prediction: Prediction, further: Iterator[Prediction], samples: int
-) -> dict[str, NDArray[np.float64]]:
-    """Scores of futures selected from the next prediction, which has more samples."""
-    if not selected.are_equal_draws(prediction):
-        return selected.undefined(len(case.truth_m), samples)
-    many = next(further)
-    if many.samples != samples * selected.OVERSAMPLING:  # a file has no more to give
-        return selected.undefined(len(case.truth_m), samples)
-    return selected.scores(many, case.window.scored, case.truth_m, samples)
-
-
-def scored_of(case: Case, prediction: Prediction) -> Scored:
-    """A prediction beside what happened to the scored pedestrians."""
-    ego, ego_size_m = case.ego or (None, None)
-    return Scored.of(
-        prediction,
-        case.window.scored,
-        case.truth_m,
-        ego=ego,
-        ego_size_m=ego_size_m,
-        lane_map=case.window.lane_map,
-        headings_rad=case.headings_rad,
-        speed_mps=Surroundings(case).speed_mps,
+def _part(
+    scored: Scored, values: Mapping[str, NDArray[np.float64]], seconds: float, agents: int
+) -> Scores:
+    """The scores of one prediction."""
+    return Scores(
+        values=values,
+        errors_m=_errors(scored),
+        coverage=_coverage(scored),
+        spread_m=spread(scored.samples_m, scored.weights).float().numpy(),
+        tube_coverage=_of_tubes(scored, tube_coverage),
+        tube_area_m2=_of_tubes(scored, tube_areas),
+        timing=Timing(
+            np.array([seconds]), np.array([agents]), peak_memory_mb(), torch.get_num_threads()
+        ),
     )
 
 
-def _truth_alone(case: Case) -> Scored:
-    """The recorded world as if it were predicted."""
-    truth = torch.as_tensor(case.truth_m, dtype=torch.float64)
-    ego, ego_size_m = case.ego or (None, None)
-    return Scored(
-        samples_m=truth[None],
-        weights=torch.ones(1, dtype=torch.float64),
-        mode_m=truth,
-        truth_m=truth,
-        dt_s=case.window.dt_s,
-        ego=None if ego is None else torch.as_tensor(ego, dtype=torch.float64),
+def _warm_up(items: list[EvaluationSample], subject: Subject, samples: int, seed: int) -> None:
+    """Predicts the first window once untimed, so that no time includes compiling or loading."""
+    item, asked, _ = next(_questions(items, subject))
+    item.predict(asked, samples, seed)
+
+
+def _questions(
+    items: list[EvaluationSample], subject: Subject
+) -> Iterator[tuple[EvaluationSample, Subject, str]]:
+    """What is predicted by which subject: window by window, or one pedestrian at a time.
+
+    The last item names the pedestrian where each has sample weights of its own, else "".
+    """
+    if subject.is_joint:
+        yield from ((item, subject, "") for item in items)
+        return
+    for item in items:
+        for single in item.one_per_pedestrian():
+            agent = str(single.window.agent_ids[single.window.scored][0])
+            yield single, subject.alone(agent), agent
+
+
+def _selected(
+    item: EvaluationSample, prediction: Prediction, further: Iterator[Prediction], samples: int
+) -> dict[str, NDArray[np.float64]]:
+    """Scores of futures selected from the next prediction, which has more samples."""
+    if not selected.are_equal_draws(prediction):
+        return selected.undefined(len(item.truth_m), samples)
+    many = next(further)
+    if many.samples != samples * selected.OVERSAMPLING:  # a file has no more to give
+        return selected.undefined(len(item.truth_m), samples)
+    return selected.selected_scores(many, item.window.scored, item.truth_m, samples)
+
+
+def scored_of(item: EvaluationSample, prediction: Prediction) -> Scored:
+    """A prediction beside the true futures of the scored pedestrians."""
+    ego, ego_size_m = item.ego or (None, None)
+    return Scored.of(
+        prediction,
+        item.window.scored,
+        item.truth_m,
+        ego=ego,
         ego_size_m=ego_size_m,
-        lane_map=case.window.lane_map,
+        lane_map=item.window.lane_map,
+        headings_rad=item.headings_rad,
+        speed_mps=Situation(item).speed_mps,
     )
 
 
 def _arrays(values: Mapping[str, torch.Tensor]) -> dict[str, NDArray[np.float64]]:
     return {name: value.double().numpy() for name, value in values.items()}
-
-
-def _rows(case: Case) -> Rows:
-    window, scene = case.window, case.scene
-    surroundings = Surroundings(case)
-    count = len(surroundings)
-    return Rows(
-        scene_ids=np.full(count, window.scene_id),
-        agent_ids=window.agent_ids[window.scored],
-        categories=scene.tracks.categories[surroundings.agents],
-        at=np.full(count, window.at),
-        at_us=np.full(count, window.at_us),
-        frame_ids=np.full(count, scene.frame_ids[window.at]),
-        movers=surroundings.travelled_m > MOVER_DISPLACEMENT_M,
-        labels=label(surroundings),
-        quantities=_quantities(surroundings),
-    )
-
-
-def _quantities(surroundings: Surroundings) -> dict[str, NDArray[np.float64]]:
-    """Numbers that describe the situation of each row; see `result.QUANTITIES`."""
-    scored = _truth_alone(surroundings.case)
-    weight = torch.full_like(scored.truth_m[:, 0, 0], torch.nan)
-    if scored.ego is not None and scored.ego_size_m is not None:
-        weight = planner_weight(scored.truth_m, scored.ego, scored.ego_size_m, scored.dt_s)
-    return {
-        "speed_mps": surroundings.speed_mps,
-        "travelled_m": surroundings.travelled_m,
-        "observed_steps": surroundings.past_steps.astype(np.float64),
-        "ego_distance_m": surroundings.ego_distance_m,
-        "time_to_collision_s": surroundings.time_to_collision_s,
-        "encroachment_s": scored.true_encroachment_s.numpy(),
-        "planner_weight": weight.numpy(),
-    }
 
 
 def _errors(scored: Scored) -> dict[str, NDArray[np.float32]]:
@@ -289,7 +264,7 @@ def _of_tubes(
 
 
 def peak_memory_mb() -> float:
-    """The most memory this process has held so far."""
+    """The largest memory this process has held so far."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most / 1024**2 if sys.platform == "darwin" else most / 1024
 
@@ -303,25 +278,5 @@ def joined_scores(parts: list[Scores]) -> Scores:
         spread_m=np.concatenate([part.spread_m for part in parts]),
         tube_coverage=np.concatenate([part.tube_coverage for part in parts]),
         tube_area_m2=np.concatenate([part.tube_area_m2 for part in parts]),
-        timing=Timing(
-            np.concatenate([part.timing.seconds for part in parts]),
-            np.concatenate([part.timing.agents for part in parts]),
-            max(part.timing.peak_memory_mb for part in parts),
-            max(part.timing.threads for part in parts),
-        ),
+        timing=Timing.joined([part.timing for part in parts]),
     )
-
-
-def joined_rows(parts: list[Rows]) -> Rows:
-    """Several sets of rows, one after the other."""
-    columns: dict[str, Any] = {}
-    for column in fields(Rows):
-        values = [getattr(part, column.name) for part in parts]
-        several = isinstance(values[0], Mapping)
-        columns[column.name] = joined(values) if several else np.concatenate(values)
-    return Rows(**columns)
-
-
-def joined(parts: list[Mapping[str, Array]]) -> dict[str, Array]:
-    """Columns of several sets of rows, one set after the other, by name."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

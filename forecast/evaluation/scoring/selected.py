@@ -1,8 +1,8 @@
-"""Scores of a few futures selected from many, to stand beside the raw samples' scores.
+"""Scores of a few futures selected from many, reported beside the raw samples' scores.
 
-Raw draws spend several of the K futures on the same place. Selected ones are cluster centres of
-`OVERSAMPLING` times as many draws: they score better and say less about the distribution, so they
-are reported under names of their own.
+Raw samples often predict nearly the same future several times. Selected futures are cluster centres
+of `OVERSAMPLING` times as many samples. They score better, but say less about the distribution, so
+they have metric names of their own.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from forecast.models.selection import cluster_centres
 from forecast.scene import Prediction
 
 OVERSAMPLING = 10
-"""Draws per selected future."""
+"""Samples per selected future."""
 
 
 def definitions(samples: int) -> dict[str, str]:
-    """What the metrics of `scores` mean, by name."""
+    """What the metrics of `selected_scores` mean, by name."""
     chosen = f"selected, {samples} of {samples * OVERSAMPLING}: cluster centres of raw samples"
     return {
         f"selected_min_{name.lower()}_{samples}_m": f"lowest {name} of the futures {chosen}"
@@ -29,21 +29,21 @@ def definitions(samples: int) -> dict[str, str]:
 
 
 def are_equal_draws(prediction: Prediction) -> bool:
-    """Whether a prediction holds several equally likely samples, from which one may select."""
+    """Whether a prediction holds several equally weighted samples; only these are selected from."""
     weights = prediction.weights
     return len(weights) > 1 and bool(np.ptp(weights) < 1e-6)
 
 
-def scores(
+def selected_scores(
     many: Prediction, agents: NDArray[np.bool_], truth_m: NDArray[np.float32], k: int
 ) -> dict[str, NDArray[np.float64]]:
-    """Scores of k representatives per agent.
+    """Scores of k futures selected per agent.
 
     Args:
-        many: A prediction of more than k equal draws.
+        many: A prediction of more than k equally weighted samples.
         agents: The scored agents, a mask ``[A]``.
-        truth_m: Their futures ``[N, T, 2]`` in the prediction's frame.
-        k: Representatives per agent.
+        truth_m: Their true futures ``[N, T, 2]`` in the prediction's frame.
+        k: Selected futures per agent.
 
     Returns:
         Values ``[N]`` by metric name.
@@ -56,5 +56,5 @@ def scores(
 
 
 def undefined(agents: int, k: int) -> dict[str, NDArray[np.float64]]:
-    """The same names with NaN, for predictors from which one cannot select."""
+    """The same metrics with NaN, for predictions that cannot be selected from."""
     return {name: np.full(agents, np.nan) for name in definitions(k)}

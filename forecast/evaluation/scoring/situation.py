@@ -1,7 +1,7 @@
-"""What the scored pedestrians of one window were doing, and where: the ground that slices stand on.
+"""The situation of the scored pedestrians of one window: what they did, and where.
 
-Everything here is taken from the recording, the future included: it says in what situation a
-prediction was asked for. No predictor ever sees it.
+Slices and the quantities of rows are computed from it. It uses the whole recording, the future
+included, because it describes in what situation a prediction was made. No predictor sees it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast import geometry
-from forecast.evaluation.scoring.sample import Case
+from forecast.evaluation.scoring.sample import EvaluationSample
 from forecast.models.metrics.criticality import time_to_collision
 from forecast.models.metrics.map_compliance import inside
 from forecast.scene import AgentKind, LaneMap
@@ -25,54 +25,54 @@ _CORRIDOR_MARGIN_M = 1.0
 """The ego's corridor is this much wider than the ego on either side."""
 
 CROWD_RADIUS_M = 3.0
-"""Who stands nearer than this is company."""
+"""Pedestrians nearer than this count as a crowd."""
 
 LANE_REACH_M = 15.0
-"""A lane farther away says nothing of the direction of the street."""
+"""The direction of a lane farther away is not used."""
 
 
 @dataclass(frozen=True, eq=False)
-class Surroundings:
+class Situation:
     """The N scored pedestrians of a window; properties are ``[N, …]`` unless said otherwise."""
 
-    case: Case
+    sample: EvaluationSample
 
     def __len__(self) -> int:
         """Number of scored pedestrians N."""
-        return int(self.case.window.scored.sum())
+        return int(self.sample.window.scored.sum())
 
     @cached_property
     def agents(self) -> NDArray[np.int64]:
         """Their indices in the scene."""
-        return self.case.scene.present(self.case.window.at)[self.case.window.scored]
+        return self.sample.scene.present(self.sample.window.at)[self.sample.window.scored]
 
     @cached_property
     def now_m(self) -> Floats:
-        """Positions at the origin ``[N, 2]``."""
-        window = self.case.window
+        """Positions at the prediction time ``[N, 2]``."""
+        window = self.sample.window
         return window.positions_m[window.scored, window.history_steps - 1].astype(np.float64)
 
     @cached_property
     def future_m(self) -> Floats:
-        """Positions from the origin on ``[N, 1 + T, 2]``."""
-        return np.concatenate([self.now_m[:, None], self.case.truth_m], axis=1).astype(np.float64)
+        """Positions from the prediction time on ``[N, 1 + T, 2]``."""
+        return np.concatenate([self.now_m[:, None], self.sample.truth_m], axis=1).astype(np.float64)
 
     @cached_property
     def past_valid(self) -> NDArray[np.bool_]:
-        """Which observed steps are there ``[N, H]``."""
-        window = self.case.window
+        """Which observed steps are known ``[N, H]``."""
+        window = self.sample.window
         return window.valid[window.scored, : window.history_steps]
 
     @cached_property
     def past_steps(self) -> NDArray[np.int64]:
-        """Consecutive observed steps up to the origin, the current one included."""
+        """Consecutive observed steps up to the prediction time, the current one included."""
         unbroken = np.logical_and.accumulate(self.past_valid[:, ::-1], axis=1)
         return unbroken.sum(axis=1)
 
     @cached_property
     def velocity_mps(self) -> Floats:
-        """Backward difference at the origin ``[N, 2]``; 0 where there is no step before."""
-        window = self.case.window
+        """Backward difference at the prediction time ``[N, 2]``; 0 without a step before."""
+        window = self.sample.window
         if window.history_steps < 2:
             return np.zeros((len(self), 2))
         before = window.positions_m[window.scored, window.history_steps - 2]
@@ -90,57 +90,57 @@ class Surroundings:
 
     @cached_property
     def end_speed_mps(self) -> Floats:
-        """Speed of the last second of the horizon."""
-        steps = min(max(1, round(1 / self.case.window.dt_s)), self.future_m.shape[1] - 1)
+        """Speed over the last second of the horizon."""
+        steps = min(max(1, round(1 / self.sample.window.dt_s)), self.future_m.shape[1] - 1)
         last = self.future_m[:, -1] - self.future_m[:, -1 - steps]
-        return np.hypot(*last.T) / (steps * self.case.window.dt_s)
+        return np.hypot(*last.T) / (steps * self.sample.window.dt_s)
 
     @cached_property
     def turn_rad(self) -> Floats:
-        """Angle between the motion at the origin and the displacement over the horizon."""
+        """Angle between the velocity now and the displacement over the horizon."""
         (vx, vy), (dx, dy) = self.velocity_mps.T, (self.future_m[:, -1] - self.now_m).T
         return np.abs(np.arctan2(vx * dy - vy * dx, vx * dx + vy * dy))
 
     @cached_property
     def _ego(self) -> int | None:
-        egos = np.flatnonzero(self.case.window.kinds == AgentKind.EGO)
+        egos = np.flatnonzero(self.sample.window.kinds == AgentKind.EGO)
         return int(egos[0]) if len(egos) else None
 
     @cached_property
     def ego_distance_m(self) -> Floats:
-        """Distance of centres at the origin; NaN without ego."""
+        """Distance of centres at the prediction time; NaN without ego."""
         if self._ego is None:
             return np.full(len(self), np.nan)
-        window = self.case.window
+        window = self.sample.window
         return np.hypot(*(self.now_m - window.positions_m[self._ego, window.history_steps - 1]).T)
 
     @cached_property
-    def ego_way(self) -> tuple[float, float] | None:
+    def ego_motion(self) -> tuple[float, float] | None:
         """Metres the ego really drives within the horizon, and radians it turns by.
 
-        None where it is not there throughout.
+        None unless the ego is seen at every step.
         """
-        if self.case.ego is None or self._ego is None:
+        if self.sample.ego is None or self._ego is None:
             return None
-        poses = self.case.ego[0].astype(np.float64)
-        now = self.case.window.history_steps - 1
-        here = self.case.window.positions_m[self._ego, now]
-        way = np.vstack([here, poses[:, :2]])
-        heading = float(self.case.window.headings_rad[self._ego, now])
+        poses = self.sample.ego[0].astype(np.float64)
+        now = self.sample.window.history_steps - 1
+        here = self.sample.window.positions_m[self._ego, now]
+        path = np.vstack([here, poses[:, :2]])
+        heading = float(self.sample.window.headings_rad[self._ego, now])
         turn = geometry.wrap_angle(poses[-1, 2] - heading)
-        return float(np.hypot(*np.diff(way, axis=0).T).sum()), float(turn)
+        return float(np.hypot(*np.diff(path, axis=0).T).sum()), float(turn)
 
     @cached_property
     def in_corridor(self) -> NDArray[np.bool_] | None:
-        """Who is in the ego's corridor at each step from the origin on ``[N, 1 + T]``.
+        """Who is in the ego's corridor at each step from the prediction time on ``[N, 1 + T]``.
 
-        The corridor is what the ego's box covers on its real path over the horizon, and
-        `_CORRIDOR_MARGIN_M` on either side. None where the ego is not there throughout.
+        The corridor is the area that the ego's box covers on its real path over the horizon,
+        widened by `_CORRIDOR_MARGIN_M` on either side. None unless the ego is seen at every step.
         """
-        if self.case.ego is None or self._ego is None:
+        if self.sample.ego is None or self._ego is None:
             return None
-        poses, (length, width) = self.case.ego
-        window = self.case.window
+        poses, (length, width) = self.sample.ego
+        window = self.sample.window
         now = window.history_steps - 1
         here = [*window.positions_m[self._ego, now], window.headings_rad[self._ego, now]]
         path = _dense(np.vstack([here, poses]).astype(np.float64))  # [S, 3]
@@ -153,7 +153,7 @@ class Surroundings:
         """See `forecast.models.metrics.criticality.time_to_collision`; inf: no collision course."""
         if self._ego is None:
             return np.full(len(self), np.nan)
-        window, now = self.case.window, self.case.window.history_steps - 1
+        window, now = self.sample.window, self.sample.window.history_steps - 1
         if now < 1 or not window.valid[self._ego, now - 1]:
             return np.full(len(self), np.nan)
         here, before = window.positions_m[self._ego, [now, now - 1]].astype(np.float64)
@@ -165,28 +165,28 @@ class Surroundings:
         )
 
     @cached_property
-    def company(self) -> NDArray[np.int64]:
-        """Other pedestrians within `CROWD_RADIUS_M` at the origin."""
-        window = self.case.window
+    def crowd(self) -> NDArray[np.int64]:
+        """Other pedestrians within `CROWD_RADIUS_M` at the prediction time."""
+        window = self.sample.window
         people = window.positions_m[window.kinds == AgentKind.PEDESTRIAN, window.history_steps - 1]
         gaps = np.hypot(*np.moveaxis(self.now_m[:, None] - people, -1, 0))
         return (gaps < CROWD_RADIUS_M).sum(axis=1) - 1
 
     @cached_property
     def visibility(self) -> NDArray[np.int8]:
-        """Bin 1 to 4 of nuScenes' visibility at the origin; 0 where unknown."""
-        bins = self.case.scene.tracks.visibility
+        """Bin 1 to 4 of nuScenes' visibility at the prediction time; 0 where unknown."""
+        bins = self.sample.scene.tracks.visibility
         if bins is None:
             return np.zeros(len(self), np.int8)
-        return bins[self.agents, self.case.window.at]
+        return bins[self.agents, self.sample.window.at]
 
     @property
     def lane_map(self) -> LaneMap | None:
         """The map."""
-        return self.case.scene.lane_map
+        return self.sample.scene.lane_map
 
     def on(self, part: str) -> NDArray[np.bool_] | None:
-        """Who is on a part of the map at each step from the origin on ``[N, 1 + T]``.
+        """Who is on a part of the map at each step from the prediction time on ``[N, 1 + T]``.
 
         Args:
             part: A field of `LaneMap` that holds polygons.
@@ -202,7 +202,7 @@ class Surroundings:
     def angle_to_lane_rad(self) -> Floats:
         """Angle, 0 to pi/2, of the displacement over the horizon to the nearest lane's direction.
 
-        NaN where no lane is within `LANE_REACH_M` of the middle of the way.
+        NaN where no lane is within `LANE_REACH_M` of the middle of the displacement.
         """
         nearest, angle = _nearest_lane(self.lane_map, (self.now_m + self.future_m[:, -1]) / 2)
         dx, dy = (self.future_m[:, -1] - self.now_m).T
@@ -219,7 +219,7 @@ def _dense(poses: Floats, parts: int = 5) -> Floats:
 
 
 def _nearest_lane(lane_map: LaneMap | None, points_m: Floats) -> tuple[Floats, Floats]:
-    """Distance to the nearest piece of a centre line and its direction, both ``[N]``."""
+    """Distance to the nearest segment of a centre line and its direction, both ``[N]``."""
     nothing = np.full(len(points_m), np.inf), np.zeros(len(points_m))
     if lane_map is None or len(lane_map) == 0:
         return nothing

@@ -1,7 +1,7 @@
 """Means with 95 % intervals from a bootstrap over scenes.
 
-The pedestrians of a scene share weather, crowd and streets, and the windows of one pedestrian
-overlap: rows are anything but independent. So whole scenes are drawn, with replacement.
+The rows of a scene are not independent: its pedestrians share weather, crowd and streets, and the
+windows of one pedestrian overlap. So the bootstrap draws whole scenes, with replacement.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ LEVEL = 0.95
 """Nominal coverage of the intervals."""
 
 MIN_SCENES = 5
-"""With fewer scenes no interval is given: there are too few different draws of them.
+"""With fewer scenes no interval is given, because too few different draws exist.
 
-Simulated, skewed rows: with 5 scenes the truth is inside 90 % of the intervals, with 20 in 94 %.
+In a simulation with skewed rows, 90 % of the intervals of 5 scenes hold the truth, and 94 % of
+those of 20 scenes.
 """
 
 MIN_ROWS = 30
-"""Means of fewer rows are not given."""
+"""Means of fewer rows are not reported."""
 
 RESAMPLES = 2000
 _SEED = 0
@@ -58,10 +59,10 @@ def scene_means(
 ) -> dict[str, Estimate]:
     """Means of several columns of rows, each with its interval.
 
-    A percentile interval, widened for few clusters as in Hesterberg, "What Teachers Should Know
-    about the Bootstrap", The American Statistician 2015, section 4.1: the plain one is too narrow
-    by about ``sqrt((S - 1) / S)`` and takes the normal's quantiles for Student's. For the interval
-    of a difference give the differences row by row: that pairs them.
+    The interval is a percentile interval, widened for few clusters as in Hesterberg, "What Teachers
+    Should Know about the Bootstrap", The American Statistician 2015, section 4.1. The plain
+    interval is too narrow by about ``sqrt((S - 1) / S)`` and uses the normal's quantiles instead of
+    Student's. For the interval of a paired difference, give the differences row by row.
 
     Args:
         values: Columns ``[N]`` by name; rows with NaN do not count in their column.
@@ -89,18 +90,18 @@ def scene_means(
 def distance_change(
     before: NDArray[Any], after: NDArray[Any], scene_ids: NDArray[np.str_]
 ) -> Estimate:
-    """How much farther from 0 the mean of one column is than that of another.
+    """How much farther from 0 the mean of one column is than the mean of another.
 
-    For what is to be met, such as a coverage: give each value less what its mean should be. The
-    interval is as in `scene_means`, both means from the same draws.
+    For metrics with a target, such as a coverage: give each value minus the target. The interval is
+    as in `scene_means`, with both means from the same draws.
 
     Args:
-        before: Values of A less what their mean should be ``[N]``; rows with NaN do not count.
+        before: Values of A minus their target ``[N]``; rows with NaN do not count.
         after: The same of B ``[N]``.
         scene_ids: Scene of each row ``[N]``.
 
     Returns:
-        The distance of B's mean less that of A's; below 0 B is nearer.
+        The distance of B's mean minus the distance of A's; below 0, B is nearer to the target.
     """
     known = ~np.isnan(before) & ~np.isnan(after)
     names, scene = np.unique(scene_ids[known], return_inverse=True)
@@ -108,15 +109,15 @@ def distance_change(
         return Estimate(np.nan, np.nan, np.nan, 0, 0)
     columns = np.stack([before[known], after[known], np.ones(known.sum())], axis=1)
     sums = _by_scene(columns.astype(np.float64), scene)  # [S, 3]
-    change = _farther(sums.sum(axis=0, keepdims=True))[0]
+    change = _distance_change(sums.sum(axis=0, keepdims=True))[0]
     low = high = np.nan
     if len(names) >= MIN_SCENES:
         tail = _tail(len(names))
-        low, high = np.quantile(_farther(_draws(len(names)) @ sums), [tail, 1 - tail])
+        low, high = np.quantile(_distance_change(_draws(len(names)) @ sums), [tail, 1 - tail])
     return Estimate(float(change), float(low), float(high), int(known.sum()), len(names))
 
 
-def _farther(sums: Floats) -> Floats:
+def _distance_change(sums: Floats) -> Floats:
     """``|after| - |before|`` of the means ``[B]``, from sums and counts ``[B, 3]``."""
     means = np.abs(sums[:, :2] / sums[:, 2:])
     return means[:, 1] - means[:, 0]
@@ -134,7 +135,7 @@ def _by_scene(columns: Floats, scene: NDArray[np.int64]) -> Floats:
 def _estimates(total: Floats, share: Floats, count: Floats) -> list[Estimate]:
     """Estimates from sums, weights and counts by scene ``[S, M]``.
 
-    Columns that live in the same scenes are resampled together.
+    Columns with values in the same scenes are resampled together.
     """
     present = count > 0
     found: list[Estimate | None] = [None] * total.shape[1]

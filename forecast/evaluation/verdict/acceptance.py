@@ -17,26 +17,26 @@ from forecast.evaluation.scoring.slices import SLICINGS
 from forecast.evaluation.scoring.statistics import Estimate, scene_means
 
 EXAMPLE = Path(__file__).with_name("acceptance.yaml")
-"""The criteria used where a team gives none of its own."""
+"""The default criteria, for teams without their own."""
 
 PASS, FAIL, TOO_FEW = "pass", "fail", "too few"
 
 EURO_NCAP = ("CPFA", "CPNA", "CPNCO", "CPLA", "CPTA")
-"""Euro NCAP's pedestrian scenarios, which may stand beside a condition as the nearest analogue."""
+"""Euro NCAP's pedestrian scenarios; tags that name the nearest analogue of a condition."""
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """What is demanded of a predictor in a situation.
+    """One acceptance criterion: a limit on a metric in a situation.
 
     Attributes:
         id: Stable name.
         condition: The triggering condition in words.
-        metric: The metric whose mean over the rows is held against the limit.
-        at_most: The limit of what should be low; exactly one of the limits is given.
-        at_least: The limit of what should be high.
+        metric: The metric whose mean over the rows is compared with the limit.
+        at_most: Upper limit; exactly one of the two limits is given.
+        at_least: Lower limit.
         where: Labels that must all hold, by slicing.
-        euro_ncap: Nearest Euro NCAP scenarios; tags, no claim of the test.
+        euro_ncap: Nearest Euro NCAP scenarios; tags only, their tests are not run.
     """
 
     id: str
@@ -49,7 +49,7 @@ class Criterion:
 
     @property
     def demand(self) -> str:
-        """The criterion in words."""
+        """Metric and limit, as text."""
         limit = f"at most {self.at_most:g}" if self.at_most is not None else ""
         return f"{self.metric} {limit or f'at least {self.at_least:g}'}"
 
@@ -59,10 +59,10 @@ class Acceptance:
     """The criteria of a team.
 
     Attributes:
-        criteria: What is demanded.
-        minimum_rows: Rows below which nothing is decided.
-        minimum_scenes: Scenes below which nothing is decided.
-        sha256: Hash of the file they are from; "" where there is none.
+        criteria: The criteria.
+        minimum_rows: With fewer rows a criterion is not decided.
+        minimum_scenes: With fewer scenes a criterion is not decided.
+        sha256: Hash of their file; "" without file.
     """
 
     criteria: list[Criterion]
@@ -73,10 +73,10 @@ class Acceptance:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a predictor stood to a criterion.
+    """The outcome of one criterion.
 
     Attributes:
-        criterion: What was demanded.
+        criterion: The criterion.
         found: The metric's mean with its interval.
         verdict: `PASS`, `FAIL` or `TOO_FEW`.
     """
@@ -91,10 +91,10 @@ def read_acceptance(path: Path, metrics: Collection[str]) -> Acceptance:
 
     Args:
         path: A YAML file; see the packaged ``acceptance.yaml``.
-        metrics: Names that a criterion may speak of.
+        metrics: Known metric names.
 
     Raises:
-        ForecastError: The file is not there, or says something that is not understood.
+        ForecastError: The file cannot be read or holds something unknown.
     """
     try:
         content = path.read_bytes()
@@ -129,12 +129,12 @@ class _Strict(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def checked(acceptance: Acceptance, source: str, metrics: Collection[str]) -> Acceptance:
-    """The criteria, if they make sense; raises `ForecastError` that names the first that does not.
+    """The criteria, if all are valid; else raises `ForecastError` that names the first invalid one.
 
     Args:
         acceptance: The criteria.
-        source: Where they are from.
-        metrics: Names that a criterion may speak of.
+        source: Their file, for the message.
+        metrics: Known metric names.
     """
     for name in ("minimum_rows", "minimum_scenes"):
         if getattr(acceptance, name) < 0:
@@ -150,7 +150,7 @@ def checked(acceptance: Acceptance, source: str, metrics: Collection[str]) -> Ac
 
 
 def _problem(criterion: Criterion, metrics: Collection[str]) -> str:
-    """What is wrong with a criterion; "" if nothing is."""
+    """The error of a criterion; "" if it is valid."""
     if criterion.metric not in metrics:
         return f"metric '{criterion.metric}' is unknown; one of the report's metrics is needed"
     if (criterion.at_most is None) == (criterion.at_least is None):
@@ -176,10 +176,10 @@ def judge(
     labels: Mapping[str, NDArray[np.str_]],
     values: Mapping[str, NDArray[np.float64]],
 ) -> tuple[Outcome, ...]:
-    """Holds the rows of an evaluation to criteria.
+    """Decides the criteria on the rows of an evaluation.
 
-    A criterion passes if the whole 95 % interval meets it, and fails if the mean does not.
-    Otherwise, and with fewer rows or scenes than demanded, there are too few to decide.
+    A criterion passes if the whole 95 % interval meets it, and fails if the mean does not. It stays
+    undecided (too few) otherwise, and with fewer rows or scenes than demanded.
 
     Args:
         acceptance: The criteria.

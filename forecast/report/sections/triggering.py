@@ -1,4 +1,4 @@
-"""Triggering conditions in the sense of ISO 21448, held to acceptance criteria."""
+"""Triggering conditions in the sense of ISO 21448, with their acceptance criteria."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from forecast.report.sections.gallery import worst_picture
 
 
 def triggering(result: EvaluationResult) -> Section:
-    """Condition, count, result, criterion, verdict."""
+    """A table of condition, count, result, criterion and verdict."""
     blocks: list[Block] = []
     if not result.acceptance:
         words = (
@@ -36,11 +36,19 @@ def _table(result: EvaluationResult) -> Table:
     caption = (
         "Conditions that may trigger a hazard, and what is demanded of the prediction in them "
         "(ISO 21448). Pass: the whole 95 % interval meets the criterion. Fail: the mean does not. "
-        f"Too few: neither, or fewer than {counted(result.minimum_rows, 'origin')} or "
+        f"Too few: neither, or fewer than {counted(result.minimum_rows, 'prediction time')} or "
         f"{counted(result.minimum_scenes, 'scene')}, as the criteria demand. Good is pass "
         "everywhere. Euro NCAP's names are the nearest analogues: their tests were not run."
     )
-    header = ("condition", "verdict", "found", "criterion", "origins", "scenes", "Euro NCAP")
+    header = (
+        "condition",
+        "verdict",
+        "found",
+        "criterion",
+        "prediction times",
+        "scenes",
+        "Euro NCAP",
+    )
     ranked = sorted(result.outcomes, key=lambda outcome: outcome.verdict != FAIL)
     return Table(caption, header, tuple(_row(result, each) for each in ranked), cards=True)
 
@@ -49,7 +57,7 @@ def _row(result: EvaluationResult, outcome: Outcome) -> tuple[Cell, ...]:
     criterion, found = outcome.criterion, outcome.found
     where = ", ".join(f"{name}: {label}" for name, label in criterion.where.items())
     return (
-        Cell(criterion.condition, where or "all origins", link=_worst(result, criterion)),
+        Cell(criterion.condition, where or "all prediction times", link=_worst(result, criterion)),
         Cell(outcome.verdict, tone=outcome.verdict.replace(" ", "-")),
         Cell(number(found.value), interval(found)),
         Cell(criterion.demand),

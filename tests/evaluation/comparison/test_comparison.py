@@ -18,9 +18,10 @@ from forecast.evaluation.comparison.changes import (
     WORSE,
     compare,
     metrics,
+    paired,
 )
 from forecast.evaluation.comparison.comparison import Comparison, table
-from forecast.evaluation.output.saved import paired, read_evaluation
+from forecast.evaluation.output.saved import read_evaluation
 from forecast.evaluation.scoring.statistics import Estimate
 from forecast.evaluation.verdict.acceptance import PASS, TOO_FEW
 
@@ -228,8 +229,8 @@ def test_a_guarantee_that_b_breaks_is_named(folders, capsys):
     good = read_evaluation(folders / "good")
     (held, *_) = (name for name, kept in good.guarantees.items() if kept)
     leaky = replace(good, guarantees={**good.guarantees, held: False})
-    assert Comparison.of(good, leaky).forsaken == [held]
-    assert Comparison.of(leaky, good).forsaken == []
+    assert Comparison.of(good, leaky).lost_guarantees == [held]
+    assert Comparison.of(leaky, good).lost_guarantees == []
 
 
 def test_slices_of_few_rows_are_named(folders):

@@ -20,7 +20,7 @@ def result(store):
     )
     return replace(
         kalman,
-        floors={"constant_velocity": constant, "kalman": kalman},
+        baselines={"constant_velocity": constant, "kalman": kalman},
         left_out={"kmeans_20": "nothing to fit it on"},
     )
 
@@ -55,7 +55,7 @@ def test_table_tells_of_drops_and_of_floors_left_out(result):
 
 
 def test_long_names_are_cut(result):
-    long = replace(result, predictor="epoch=12-step=34567-last", floors={})
+    long = replace(result, predictor="epoch=12-step=34567-last", baselines={})
     line = table(long).splitlines()[4]
     assert line.startswith("▸ epoch=12-step=34… ")
     assert len(line) <= 120

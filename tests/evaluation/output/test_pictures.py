@@ -4,7 +4,7 @@ import pytest
 from forecast.datasets.windows import WindowSpec
 from forecast.evaluation import evaluate
 from forecast.evaluation.output.pictures import TYPICAL, WORST, pictures
-from forecast.evaluation.output.writers import PredictionsWriter, predictions_table
+from forecast.evaluation.prediction_file.writer import PredictionsWriter, predictions_table
 from forecast.models.baselines import Kalman
 
 SPEC = WindowSpec(history_steps=5, horizon_steps=4)

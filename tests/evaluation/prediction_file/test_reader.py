@@ -12,9 +12,9 @@ from forecast.datasets.eth_ucy import EthUcySource
 from forecast.datasets.nuscenes import NuScenesSource
 from forecast.datasets.windows import WindowSpec
 from forecast.evaluation import evaluate
-from forecast.evaluation.output.writers import PredictionsWriter, predictions_table
 from forecast.evaluation.prediction_file.reader import _FASTEST_MPS, _fastest, read_predictions
-from forecast.evaluation.scoring.sample import Case
+from forecast.evaluation.prediction_file.writer import PredictionsWriter, predictions_table
+from forecast.evaluation.scoring.sample import EvaluationSample
 from forecast.models.baselines import Kalman, KMeansResiduals
 from forecast.scene import AgentKind
 
@@ -103,7 +103,7 @@ def record_form(store, weights) -> list[dict]:
     """Constant futures around everybody in the nuScenes form, with weights by agent."""
     records = []
 
-    def keep(case: Case, prediction):
+    def keep(case: EvaluationSample, prediction):
         for place, agent in enumerate(prediction.agent_ids[case.window.scored].tolist()):
             futures = prediction.world_positions_m()[:, prediction.agent_ids == agent][:, 0]
             records.append(

@@ -14,9 +14,9 @@ from forecast import ForecastError, Scene, cli
 from forecast.datasets.store import SceneStore, prepare
 from forecast.datasets.windows import WindowSpec, origins
 from forecast.evaluation import EvaluationResult, run_evaluation
-from forecast.evaluation.output.writers import MODE_SAMPLE
-from forecast.evaluation.result import QUANTITIES
+from forecast.evaluation.prediction_file.writer import MODE_SAMPLE
 from forecast.evaluation.run.provenance import provenance_of
+from forecast.evaluation.scoring.rows import QUANTITIES
 from forecast.evaluation.scoring.slices import SLICINGS
 from forecast.evaluation.verdict.acceptance import EXAMPLE
 from forecast.inference import Forecaster, Training, load

@@ -25,7 +25,7 @@ def merged(store, parts):
 
 
 def assert_same(one, two):
-    for name in ("values", "errors_m", "recorded"):
+    for name in ("values", "errors_m", "ground_truth"):
         for key, values in getattr(one, name).items():
             np.testing.assert_array_equal(values, getattr(two, name)[key], err_msg=key)
     np.testing.assert_array_equal(one.coverage, two.coverage)
@@ -49,7 +49,7 @@ def test_together_as_alone(store, parts):
 
 
 def test_a_scene_with_nobody_adds_its_counts(store, parts):
-    empty = replace(parts[0], rows=None, recorded={}, scores={})
+    empty = replace(parts[0], rows=None, ground_truth={}, scores={})
     result = merged(store, [empty, *parts[1:]])["kalman"]
     assert SCENES[0] not in result.rows.scene_ids
     assert result.dropped == merged(store, parts)["kalman"].dropped

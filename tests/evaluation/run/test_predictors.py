@@ -4,7 +4,7 @@ import pytest
 from forecast import ForecastError
 from forecast.datasets.windows import WindowSpec, origins
 from forecast.evaluation.run import predictors
-from forecast.evaluation.run.predictors import build, build_floors, training_examples
+from forecast.evaluation.run.predictors import build, build_baselines, training_examples
 from forecast.inference import Forecaster, Training
 from forecast.models.baselines import ConstantVelocity, Kalman
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
@@ -76,7 +76,7 @@ class TestBuild:
 
 class TestFloors:
     def test_are_all_there_with_few_and_with_many_futures(self, store):
-        floors, left_out = build_floors(training_examples(store, "val", SPEC), 8, 0)
+        floors, left_out = build_baselines(training_examples(store, "val", SPEC), 8, 0)
         names = ["stationary", "constant_velocity", "kalman", "kmeans_5", "kmeans_8"]
         assert list(floors) == names
         assert [floor.name for floor in floors.values()] == names
@@ -84,7 +84,7 @@ class TestFloors:
         assert left_out == {}
 
     def test_kmeans_is_left_out_with_its_reason_where_nothing_may_be_learned(self):
-        floors, left_out = build_floors(None, 5, 0)
+        floors, left_out = build_baselines(None, 5, 0)
         assert list(floors) == ["stationary", "constant_velocity", "kalman"]
         assert list(left_out) == ["kmeans_5"]
         assert "no tracks to fit it on" in left_out["kmeans_5"]

@@ -9,7 +9,7 @@ from forecast.datasets.windows import WindowSpec
 from forecast.evaluation import EvaluationResult, evaluate
 from forecast.evaluation.output.console import table
 from forecast.evaluation.output.writers import metrics_document
-from forecast.evaluation.run.provenance import learnt_by_heart, provenance_of, scenes_learnt_from
+from forecast.evaluation.run.provenance import provenance_of, scenes_learnt_from, train_test_leakage
 from forecast.models.baselines import ConstantVelocity
 from tests.scenes import street_scene
 from tests.streets import StreetSource
@@ -120,7 +120,7 @@ class TestResult:
     def test_a_long_list_of_scenes_is_cut_in_the_line(self, store):
         result = scored(store, Damped())
         known = tuple(f"scene-{number}" for number in range(7))
-        line = learnt_by_heart(replace(result, scenes_learnt_from=known))
+        line = train_test_leakage(replace(result, scenes_learnt_from=known))
         assert "(scene-0, scene-1, scene-2, scene-3, scene-4, …)" in line
 
     def test_a_floor_has_no_model(self, store):

@@ -8,9 +8,15 @@ import pytest
 
 from forecast import ForecastError
 from forecast.datasets.store import SceneStore, prepare
-from forecast.evaluation import Asked, EvaluationResult, merge_shards, run_evaluation, run_shard
+from forecast.evaluation import (
+    EvaluationConfig,
+    EvaluationResult,
+    merge_shards,
+    run_evaluation,
+    run_shard,
+)
 from forecast.evaluation.output.folder import DOCUMENT_FILE, PREDICTIONS_FILE, SCORES_FILE
-from forecast.evaluation.run.shards import Part, Shard
+from forecast.evaluation.run.shards import Shard, ShardNumber
 from forecast.evaluation.scoring.scores import SceneScores
 from forecast.inference import Forecaster, Training
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
@@ -28,15 +34,15 @@ class OtherStreets(StreetSource):
         return "other streets"
 
 
-def asked(store: SceneStore, predictor: str = "kalman", **options) -> Asked:
-    return Asked(
+def config(store: SceneStore, predictor: str = "kalman", **options) -> EvaluationConfig:
+    return EvaluationConfig(
         store.path,
         **{"split": "all", "samples": 5, "horizon_s": 2.0} | options,
         predictor=predictor,
     )
 
 
-def scored(want: Asked, folder: Path, parts: int = PARTS) -> list[Path]:
+def scored(want: EvaluationConfig, folder: Path, parts: int = PARTS) -> list[Path]:
     """The folders of all shards."""
     out = [folder / f"shard_{number}" for number in range(1, parts + 1)]
     for number, each in enumerate(out, start=1):
@@ -62,7 +68,7 @@ def merged(
 
 @pytest.fixture(scope="module")
 def shards(store, tmp_path_factory) -> list[Path]:
-    return scored(asked(store), tmp_path_factory.mktemp("shards"))
+    return scored(config(store), tmp_path_factory.mktemp("shards"))
 
 
 def measured_apart(path: Path) -> dict:
@@ -73,14 +79,14 @@ def measured_apart(path: Path) -> dict:
     return json.loads(json.dumps(report).replace(str(path), "OUT"))
 
 
-def whole(want: Asked, out: Path, render=page) -> None:
+def whole(want: EvaluationConfig, out: Path, render=page) -> None:
     """The same in one run."""
     run_evaluation(render=render, out=out, **vars(want))
 
 
 def test_shards_in_any_order_are_one_evaluation(store, tmp_path):
     predictor = weights(tmp_path / "walker.safetensors")
-    want = asked(store, predictor)
+    want = config(store, predictor)
     parts = scored(want, tmp_path)
     whole(want, tmp_path / "whole", render)
     merged([parts[place] for place in (2, 0, 1)], store, tmp_path / "merged", predictor, render)
@@ -92,7 +98,7 @@ def test_shards_in_any_order_are_one_evaluation(store, tmp_path):
 
 
 def test_floors_of_a_shard_are_those_of_the_whole_split(store, tmp_path):
-    want = asked(store, split="val")  # so that there are scenes to learn from
+    want = config(store, split="val")  # so that there are scenes to learn from
     merged(scored(want, tmp_path, parts=2), store, tmp_path / "merged")
     whole(want, tmp_path / "whole")
     one, other = (
@@ -140,7 +146,7 @@ def test_every_scene_must_be_there_once(store, shards, tmp_path, chosen, message
 )
 def test_shards_of_other_evaluations_are_refused(store, shards, tmp_path, options, message):
     parts = 2 if options.get("split") else PARTS
-    run_shard(asked(store, **options), f"2/{parts}", tmp_path / "other", Workers())
+    run_shard(config(store, **options), f"2/{parts}", tmp_path / "other", Workers())
     with pytest.raises(ForecastError, match=f"other: {message}.*merge the shards of one"):
         merged([shards[0], tmp_path / "other", shards[2]], store, tmp_path / "out")
 
@@ -150,7 +156,7 @@ def test_other_weights_and_another_store_are_refused(store, tmp_path):
     for path in (ours, others):
         path.parent.mkdir()
         weights(path)
-    parts = scored(asked(store, str(ours)), tmp_path, parts=2)
+    parts = scored(config(store, str(ours)), tmp_path, parts=2)
     with pytest.raises(ForecastError, match="shard_1: its weights_sha256 is"):
         merged(parts, store, tmp_path / "out", str(others))
     other = prepare(OtherStreets(), tmp_path / "store")
@@ -189,13 +195,13 @@ def test_predictions_that_cannot_be_read_are_refused(store, shards, tmp_path):
 @pytest.mark.parametrize("words", ["", "1", "0/2", "3/2", "-1/2", "1/2/3", "a/b", "1.5/2"])
 def test_what_is_no_part(words):
     with pytest.raises(ForecastError, match=r"shard is .*K/N"):
-        Part.read(words)
+        ShardNumber.read(words)
 
 
 @pytest.mark.parametrize("parts", range(1, 8))
 def test_parts_hold_every_scene_once(parts):
     names = [f"{number}" for number in range(7)]
-    found = [Part(number, parts).scenes(names) for number in range(1, parts + 1)]
+    found = [ShardNumber(number, parts).scenes(names) for number in range(1, parts + 1)]
     assert [name for part in found for name in part] == names
     sizes = [len(part) for part in found]
     assert max(sizes) - min(sizes) <= 1
@@ -203,4 +209,4 @@ def test_parts_hold_every_scene_once(parts):
 
 def test_more_parts_than_scenes_are_refused():
     with pytest.raises(ForecastError, match="shard is 3/8; at most 7 parts"):
-        Part(3, 8).scenes(["a"] * 7)
+        ShardNumber(3, 8).scenes(["a"] * 7)

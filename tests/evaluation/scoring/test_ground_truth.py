@@ -7,7 +7,7 @@ from forecast.datasets.store import SceneStore, prepare
 from forecast.datasets.windows import WindowSpec
 from forecast.evaluation import EvaluationResult, evaluate
 from forecast.evaluation.output.writers import metrics_document
-from forecast.evaluation.scoring.ground_truth import RECORDED_METRICS, recorded
+from forecast.evaluation.scoring.ground_truth import GROUND_TRUTH_METRICS, ground_truth_values
 from forecast.models.baselines import ConstantVelocity, Stationary
 from forecast.models.metrics.scored import Scored
 from forecast.scene import LaneMap, Polygons
@@ -47,22 +47,22 @@ def scored(store: SceneStore, predictor) -> EvaluationResult:
 
 def test_by_hand(meeting):
     result = scored(meeting, Stationary())
-    assert {*result.recorded} == {*RECORDED_METRICS}
-    assert result.recorded["collision_rate_pedestrians"].tolist() == [1.0, 1.0, 0.0]
-    assert result.recorded["on_road_share"].tolist() == [0.0, 0.0, 0.5]
-    assert np.isnan(result.recorded["collision_rate_ego"]).all(), "there is no ego"
+    assert {*result.ground_truth} == {*GROUND_TRUTH_METRICS}
+    assert result.ground_truth["collision_rate_pedestrians"].tolist() == [1.0, 1.0, 0.0]
+    assert result.ground_truth["on_road_share"].tolist() == [0.0, 0.0, 0.5]
+    assert np.isnan(result.ground_truth["collision_rate_ego"]).all(), "there is no ego"
     assert result.values["collision_rate_pedestrians"].tolist() == [0.0, 0.0, 0.0]
 
 
 def test_is_the_same_beside_every_predictor(meeting):
-    one, other = (scored(meeting, floor).recorded for floor in (Stationary(), ConstantVelocity()))
-    for name in RECORDED_METRICS:
+    one, other = (scored(meeting, each).ground_truth for each in (Stationary(), ConstantVelocity()))
+    for name in GROUND_TRUTH_METRICS:
         np.testing.assert_array_equal(one[name], other[name])
 
 
 def test_metrics_json_holds_it_with_its_counts(meeting):
     document = metrics_document(scored(meeting, Stationary()))["recorded"]
-    assert {*document["all"]} == {*document["movers"]} == {*RECORDED_METRICS}
+    assert {*document["all"]} == {*document["movers"]} == {*GROUND_TRUTH_METRICS}
     assert document["all"]["collision_rate_pedestrians"] == pytest.approx(2 / 3)
     assert document["movers"]["collision_rate_pedestrians"] == 0.5
     assert document["movers"]["on_road_share"] == 0.25
@@ -85,4 +85,4 @@ def test_the_egos_box_is_that_of_the_predictions():
         ego=torch.zeros(2, 3).double(),
         ego_size_m=(4.0, 2.0),
     )
-    assert recorded(scored)["collision_rate_ego"].tolist() == [1.0, 0.0]
+    assert ground_truth_values(scored)["collision_rate_ego"].tolist() == [1.0, 0.0]

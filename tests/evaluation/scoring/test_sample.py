@@ -5,20 +5,21 @@ import pytest
 
 from forecast import AgentKind, ForecastError, Scene
 from forecast.datasets.windows import WindowSpec, origins, window_seed
-from forecast.evaluation.scoring.sample import Case
+from forecast.evaluation.scoring.sample import EvaluationSample
+from forecast.evaluation.scoring.subject import Subject
 from forecast.models.baselines import ConstantVelocity, Kalman
 from tests.scenes import street_scene
 
 SPEC = WindowSpec(history_steps=3, horizon_steps=4)
 
 
-def case(at: int = 10, scene: Scene | None = None) -> Case:
+def sample(at: int = 10, scene: Scene | None = None) -> EvaluationSample:
     scene = street_scene() if scene is None else scene
-    return Case.at(scene, at, SPEC, origins(scene, SPEC).scored[:, at])
+    return EvaluationSample.at(scene, at, SPEC, origins(scene, SPEC).scored[:, at])
 
 
 class Spy(ConstantVelocity):
-    """Keeps what it was shown; may change what it gives back."""
+    """Keeps its arguments; may change its predictions."""
 
     def __init__(self, **changes):
         self.changes = changes
@@ -29,8 +30,8 @@ class Spy(ConstantVelocity):
         return replace(super().predict(scene, at, **arguments), **self.changes)
 
 
-class GoesOn(Spy):
-    """Draws more and more samples, and tells how many it was asked for."""
+class Incremental(Spy):
+    """An incremental predictor that keeps the numbers of samples it is asked for."""
 
     def __init__(self):
         super().__init__()
@@ -43,9 +44,9 @@ class GoesOn(Spy):
 
 
 class TestPredict:
-    def test_shows_the_last_history_steps_and_nothing_else(self):
+    def test_a_predictor_gets_only_the_last_history_steps(self):
         spy = Spy()
-        case(at=10).predict(spy, samples=7, seed=5)
+        sample(at=10).predict(Subject.of(spy), samples=7, seed=5)
         ((scene, at, arguments),) = spy.seen
         whole = street_scene()
         assert (scene.steps, at) == (3, 2)
@@ -53,22 +54,22 @@ class TestPredict:
         np.testing.assert_array_equal(scene.tracks.positions_m, whole.tracks.positions_m[:, 8:11])
         assert arguments == {"horizon_s": 2.0, "samples": 7, "seed": window_seed(5, "street", 10)}
 
-    def test_who_can_go_on_drawing_is_asked_once(self):
-        spy = GoesOn()
-        found = case(at=10).predict_rising(spy, [2, 20], seed=5)
+    def test_an_incremental_predictor_is_called_once(self):
+        spy = Incremental()
+        found = sample(at=10).predict_incremental(Subject.of(spy), [2, 20], seed=5)
         assert next(found).samples == 2
         assert spy.drawn == [2]
         assert next(found).samples == 20
         assert (spy.drawn, spy.seen) == ([2, 20], [])
 
-    def test_others_are_asked_for_each_number_of_samples(self):
+    def test_other_predictors_are_called_for_each_number_of_samples(self):
         spy = Spy()
-        list(case(at=10).predict_rising(spy, [2, 20], seed=5))
+        list(sample(at=10).predict_incremental(Subject.of(spy), [2, 20], seed=5))
         assert [arguments["samples"] for _, _, arguments in spy.seen] == [2, 20]
 
-    def test_shows_what_there_is_near_the_start(self):
+    def test_near_the_start_a_predictor_gets_the_steps_that_exist(self):
         spy = Spy()
-        case(at=1).predict(spy, samples=1, seed=0)
+        sample(at=1).predict(Subject.of(spy), samples=1, seed=0)
         assert (spy.seen[0][0].steps, spy.seen[0][1]) == (2, 1)
 
     @pytest.mark.parametrize(
@@ -95,24 +96,24 @@ class TestPredict:
     )
     def test_refuses_a_prediction_that_does_not_fit(self, changes, message):
         with pytest.raises(ForecastError) as error:
-            case().predict(Spy(**changes), samples=1, seed=0)
+            sample().predict(Subject.of(Spy(**changes)), samples=1, seed=0)
         assert str(error.value) == f"constant_velocity: street step 10: {message}"
 
-    def test_does_not_mind_an_unscored_agent_that_is_not_predicted(self):
+    def test_accepts_that_an_unscored_agent_is_not_predicted(self):
         valid = np.array([True, True, True, True, False, True])
-        assert case().predict(Spy(valid=valid), samples=1, seed=0).samples == 1
+        assert sample().predict(Subject.of(Spy(valid=valid)), samples=1, seed=0).samples == 1
 
 
 class TestEgo:
     def test_is_the_true_path_of_the_ego(self):
-        poses, size = case(at=10).ego
+        poses, size = sample(at=10).ego
         tracks = street_scene().tracks
         ego = tracks.kinds.tolist().index(AgentKind.EGO)
         np.testing.assert_array_equal(poses[:, :2], tracks.positions_m[ego, 11:15])
         np.testing.assert_array_equal(poses[:, 2], tracks.headings_rad[ego, 11:15])
         assert size == pytest.approx(tuple(tracks.sizes_m[ego, :2]))
 
-    def test_is_absent_where_there_is_no_ego(self):
+    def test_is_none_without_ego(self):
         walk = np.arange(8.0)[None, :, None] * [1.0, 0.0]
         scene = Scene.from_arrays(walk, [AgentKind.PEDESTRIAN], 0.5)
-        assert case(at=3, scene=scene).ego is None
+        assert sample(at=3, scene=scene).ego is None

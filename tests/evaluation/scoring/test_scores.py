@@ -9,7 +9,7 @@ from forecast import AgentKind, ForecastError, Scene
 from forecast.datasets.store import prepare
 from forecast.datasets.windows import WindowSpec, origins
 from forecast.evaluation import evaluate
-from forecast.evaluation.result import CALIBRATION_LEVELS
+from forecast.evaluation.scoring.scores import CALIBRATION_LEVELS
 from forecast.evaluation.scoring.selected import OVERSAMPLING
 from forecast.models.baselines import ConstantVelocity, Kalman, KMeansResiduals, Stationary
 from forecast.models.metrics.registry import METRICS, TUBE_METRICS
@@ -143,8 +143,8 @@ class TestEvaluate:
             (
                 WindowSpec(5, 40),
                 1,
-                "{path}: split 'val': no pedestrian is seen for all of the 20 s that follow an "
-                "origin; choose a shorter horizon or another split",
+                "{path}: split 'val': no pedestrian is seen for all of the 20 s that follow a "
+                "prediction time; choose a shorter horizon or another split",
             ),
             (
                 WindowSpec(40, 1, 40),
@@ -222,4 +222,4 @@ def test_table_starts_with_the_predictor_and_names_each_once(store):
     result = evaluate(ConstantVelocity(), store, VAL, SPEC, 1, 0)
     other = evaluate(Stationary(), store, VAL, SPEC, 1, 0)
     floors = {"stationary": other, "constant_velocity": result}
-    assert list(replace(result, floors=floors).table) == ["constant_velocity", "stationary"]
+    assert list(replace(result, baselines=floors).table) == ["constant_velocity", "stationary"]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from forecast.datasets.windows import WindowSpec, origins
-from forecast.evaluation.scoring.sample import Case
-from forecast.evaluation.scoring.situation import Surroundings
+from forecast.evaluation.scoring.sample import EvaluationSample
+from forecast.evaluation.scoring.situation import Situation
 from forecast.evaluation.scoring.slices import SLICINGS, UNKNOWN, label
 from forecast.models.metrics.map_compliance import LAYERS
 from forecast.scene import AgentKind, LaneMap, Polygons, Polylines, Scene
@@ -48,8 +48,8 @@ def labels_of(scene: Scene, name: str, spec: WindowSpec = SPEC) -> list[str]:
     return SLICINGS[name].function(surroundings(scene, spec)).tolist()
 
 
-def surroundings(scene: Scene, spec: WindowSpec = SPEC, at: int = AT) -> Surroundings:
-    return Surroundings(Case.at(scene, at, spec, origins(scene, spec).scored[:, at]))
+def surroundings(scene: Scene, spec: WindowSpec = SPEC, at: int = AT) -> Situation:
+    return Situation(EvaluationSample.at(scene, at, spec, origins(scene, spec).scored[:, at]))
 
 
 def then(before, speed_after):

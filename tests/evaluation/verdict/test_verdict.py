@@ -8,7 +8,7 @@ from forecast.evaluation import evaluate
 from forecast.evaluation.audit.guarantees import CHECKS, Finding
 from forecast.evaluation.scoring.statistics import Estimate
 from forecast.evaluation.verdict.acceptance import FAIL, PASS, TOO_FEW, Criterion, Outcome
-from forecast.evaluation.verdict.verdict import BAD, GOOD, UNDECIDED, judge_result
+from forecast.evaluation.verdict.verdict import BAD, GOOD, UNDECIDED, verdict_of
 from forecast.models.baselines import Kalman
 
 SPEC = WindowSpec(history_steps=5, horizon_steps=4)
@@ -38,11 +38,11 @@ def behaving(result, coverage=0.9, people=0.0, ego=0.0):
     count = len(result.rows)
     values = {
         COVERAGE: np.full(count, coverage),
-        PEOPLE: result.recorded[PEOPLE] + people,
+        PEOPLE: result.ground_truth[PEOPLE] + people,
         EGO: np.zeros(count) + ego,
     }
-    recorded = {**result.recorded, EGO: np.zeros(count)}
-    return replace(result, values={**result.values, **values}, recorded=recorded)
+    recorded = {**result.ground_truth, EGO: np.zeros(count)}
+    return replace(result, values={**result.values, **values}, ground_truth=recorded)
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +55,12 @@ def fine(store):
 
 
 def part(result, name):
-    (found,) = (each for each in judge_result(result).parts if each.name == name)
+    (found,) = (each for each in verdict_of(result).parts if each.name == name)
     return found
 
 
 def test_what_nothing_speaks_against_is_acceptable(fine):
-    found = judge_result(fine)
+    found = verdict_of(fine)
     assert (found.tone, found.sentence) == (GOOD, "Acceptable.")
     assert {each.tone for each in found.parts} == {GOOD}
 
@@ -78,7 +78,7 @@ def test_criteria(fine, verdicts, tone, words):
     judged = replace(fine, outcomes=tuple(map(outcome, verdicts)))
     found = part(judged, "acceptance criteria")
     assert (found.tone, found.words) == (tone, words)
-    assert judge_result(judged).tone == tone
+    assert verdict_of(judged).tone == tone
     whose = part(replace(judged, acceptance=""), "acceptance criteria").words
     assert whose == f"{words} (the package's example)"
 
@@ -87,7 +87,7 @@ def test_criteria(fine, verdicts, tone, words):
     ("coverage", "tone"), [(0.9, GOOD), (0.86, GOOD), (0.84, BAD), (0.96, BAD), (np.nan, UNDECIDED)]
 )
 def test_calibration(fine, coverage, tone):
-    found = judge_result(behaving(fine, coverage=coverage))
+    found = verdict_of(behaving(fine, coverage=coverage))
     assert found.tone == tone
     assert ("calibration" in found.sentence) == (tone != GOOD)
 
@@ -101,31 +101,31 @@ def test_coverage_that_may_be_chance_is_undecided(fine):
 @pytest.mark.parametrize("who", ["people", "ego"])
 @pytest.mark.parametrize(("excess", "tone"), [(0.005, GOOD), (0.03, BAD), (-0.2, GOOD)])
 def test_collisions(fine, who, excess, tone):
-    found = judge_result(behaving(fine, **{who: excess}))
+    found = verdict_of(behaving(fine, **{who: excess}))
     assert (found.tone, "collisions" in found.sentence) == (tone, tone != GOOD)
 
 
 def test_a_broken_guarantee_is_said(fine):
     required = next(each for each in GUARANTEES if each.required)
     wished = next(each for each in GUARANTEES if not each.required)
-    found = judge_result(replace(fine, findings=findings(broken=(required.id,))))
+    found = verdict_of(replace(fine, findings=findings(broken=(required.id,))))
     assert found.sentence == "Not acceptable: audit."
     words = part(replace(fine, findings=findings(broken=(required.id, wished.id))), "audit").words
     assert f"BROKEN (required): {required.words}" in words
     assert f"BROKEN (wished): {wished.words}" in words
-    assert judge_result(replace(fine, findings=findings(broken=(wished.id,)))).tone == GOOD
+    assert verdict_of(replace(fine, findings=findings(broken=(wished.id,)))).tone == GOOD
     untried = replace(fine, findings=findings(untried=(required.id,)))
-    assert judge_result(untried).sentence == "Not decided: audit."
-    assert judge_result(replace(fine, findings=())).sentence == "Not decided: audit."
+    assert verdict_of(untried).sentence == "Not decided: audit."
+    assert verdict_of(replace(fine, findings=())).sentence == "Not decided: audit."
 
 
 def test_few_scenes_decide_nothing(fine):
     names = np.array([f"scene-{row % 2}" for row in range(len(fine.rows))])
     few = replace(fine, rows=replace(fine.rows, scene_ids=names))
-    assert judge_result(few).sentence == "Not decided: calibration, collisions."
+    assert verdict_of(few).sentence == "Not decided: calibration, collisions."
 
 
 def test_what_was_learnt_by_heart_is_not_acceptable_for_that(fine):
     known = replace(fine, scenes_learnt_from=("street-3",))
-    assert judge_result(known).sentence == "Not decided: validity."
+    assert verdict_of(known).sentence == "Not decided: validity."
     assert "has learnt from 1 of the" in part(known, "validity").words
