@@ -19,6 +19,7 @@ from forecast.scene import AgentKind
 if TYPE_CHECKING:
     from forecast.datasets.source import SceneSource
     from forecast.datasets.store import SceneStore
+    from forecast.evaluation import EvaluationConfig
 
 _TRAINING = {
     "fit": "train a model",
@@ -312,28 +313,22 @@ def _evaluate(args: argparse.Namespace) -> None:
     from forecast.evaluation import run_evaluation
     from forecast.report import render
 
-    run_evaluation(
-        render=render,
-        store=args.store,
-        split=args.split,
-        predictor=args.predictor,
-        out=args.out,
-        samples=args.samples,
-        horizon_s=args.horizon_s,
-        history_s=args.history_s,
-        seed=args.seed,
-        workers=_workers(args),
-        acceptance=args.acceptance,
-    )
+    config, workers = _evaluation_config(args), _workers(args)
+    run_evaluation(config, args.out, render=render, workers=workers, acceptance=args.acceptance)
 
 
 def _evaluate_shard(args: argparse.Namespace) -> None:
     if args.acceptance is not None:
         args.usage_error("--acceptance is for merge where there is --shard")
     from forecast.evaluation import run_shard
+
+    run_shard(_evaluation_config(args), args.shard, args.out, _workers(args))
+
+
+def _evaluation_config(args: argparse.Namespace) -> EvaluationConfig:
     from forecast.evaluation.run.job import EvaluationConfig
 
-    config = EvaluationConfig(
+    return EvaluationConfig(
         store=args.store,
         split=args.split,
         predictor=args.predictor,
@@ -342,7 +337,6 @@ def _evaluate_shard(args: argparse.Namespace) -> None:
         history_s=args.history_s,
         seed=args.seed,
     )
-    run_shard(config, args.shard, args.out, _workers(args))
 
 
 def _merge(args: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from forecast.datasets.nuscenes import NuScenesSource
 from forecast.datasets.store import SceneStore, prepare
 from forecast.datasets.town import VERSION, write_town
-from forecast.evaluation import run_evaluation
+from forecast.evaluation import EvaluationConfig, run_evaluation
 from forecast.inference import load
 from forecast.planning import EgoState, candidates
 from forecast.report import render
@@ -45,7 +45,8 @@ def run_demo(out: Path, *, scenes: int = 10, training: Sequence[str] = ()) -> No
     train("fit", [*_training_arguments(store, run), *training], callbacks=[BirdsEye()])
     _print_step(4, f"scored beside the baselines, with a report -> {result}")
     weights = str(run / "checkpoints" / "last.ckpt")
-    run_evaluation(store=store, split="town_val", predictor=weights, out=result, render=render)
+    config = EvaluationConfig(store, split="town_val", predictor=weights)
+    run_evaluation(config, result, render=render)
     _print_step(5, f"{_PLANS} plans of the car ranked, where it comes closest to a pedestrian")
     print(f"\n{_best_plan(weights, SceneStore.open(store))}")
     print(f"\nopen {result / 'report.html'}; training curves: tensorboard --logdir {run}")

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -143,26 +144,23 @@ def test_training_gets_every_word_as_it_is(asked, command):
 
 def test_evaluate(asked):
     notes = asked("forecast.evaluation", "run_evaluation")
-    given = {
-        "render": render,
-        "store": Path("s"),
-        "split": "val",
-        "predictor": "kalman",
-        "out": Path("o"),
-        "samples": 20,
-        "horizon_s": None,
-        "history_s": None,
-        "seed": 0,
-        "workers": Workers(),
-        "acceptance": None,
-    }
+    config = EvaluationConfig(
+        store=Path("s"),
+        split="val",
+        predictor="kalman",
+        samples=20,
+        horizon_s=None,
+        history_s=None,
+        seed=0,
+    )
+    given = {"render": render, "workers": Workers(), "acceptance": None}
     assert main(EVALUATE) == 0
     more = ["--samples", "5", "--horizon-s", "3", "--history-s", "1.5", "--seed", "9"]
     where = ["--workers", "2", "--ray", "10.0.0.1:6379"]
     assert main([*EVALUATE, *more, *where, "--acceptance", "ours.yaml"]) == 0
-    changed = {"samples": 5, "horizon_s": 3.0, "history_s": 1.5, "seed": 9}
-    changed |= {"workers": Workers(2, "10.0.0.1:6379"), "acceptance": Path("ours.yaml")}
-    assert notes == [((), given), ((), given | changed)]
+    other = replace(config, samples=5, horizon_s=3.0, history_s=1.5, seed=9)
+    changed = {"workers": Workers(2, "10.0.0.1:6379"), "acceptance": Path("ours.yaml")}
+    assert notes == [((config, Path("o")), given), ((other, Path("o")), given | changed)]
 
 
 def test_evaluate_a_shard(asked):

@@ -1,7 +1,7 @@
 import pytest
 
 from forecast.datasets.store import SceneStore
-from forecast.evaluation import EvaluationResult, run_evaluation
+from forecast.evaluation import EvaluationConfig, EvaluationResult, run_evaluation
 from tests.streets import street_store
 
 
@@ -11,15 +11,8 @@ def store(tmp_path_factory) -> SceneStore:
 
 
 def _run(store, folder, predictor: str) -> EvaluationResult:
-    return run_evaluation(
-        store=store.path,
-        split="val",
-        predictor=predictor,
-        out=folder / predictor,
-        render=lambda result: {},
-        horizon_s=2.0,
-        samples=10,
-    )
+    config = EvaluationConfig(store.path, "val", predictor, samples=10, horizon_s=2.0)
+    return run_evaluation(config, folder / predictor, render=lambda result: {})
 
 
 @pytest.fixture(scope="session")

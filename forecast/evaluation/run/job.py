@@ -227,16 +227,10 @@ class Job:
 
 
 def run_evaluation(
-    *,
-    store: Path,
-    split: str,
-    predictor: str,
+    config: EvaluationConfig,
     out: Path,
+    *,
     render: RenderReport,
-    samples: int = 20,
-    horizon_s: float | None = None,
-    history_s: float | None = None,
-    seed: int = 0,
     workers: Workers = Workers(),  # noqa: B008 (frozen)
     acceptance: Path | None = None,
 ) -> EvaluationResult:
@@ -247,15 +241,9 @@ def run_evaluation(
     be scored is left out and named in the results. A predictor from a file must cover all scenes.
 
     Args:
-        store: As `EvaluationConfig`.
-        split: As `EvaluationConfig`.
-        predictor: As `EvaluationConfig`.
+        config: What is evaluated on what.
         out: New or empty folder, or an evaluation to replace.
         render: Makes the report (`forecast.report.render`).
-        samples: As `EvaluationConfig`.
-        horizon_s: As `EvaluationConfig`.
-        history_s: As `EvaluationConfig`.
-        seed: As `EvaluationConfig`.
         workers: Where scenes are scored.
         acceptance: A YAML file of acceptance criteria; None: the package's example.
 
@@ -263,7 +251,6 @@ def run_evaluation(
         ForecastError: The user can correct something; nothing is written then. Also after writing
             the results, if a scene could not be scored.
     """
-    config = EvaluationConfig(store, split, predictor, samples, horizon_s, history_s, seed)
 
     def score(job: Job, writer: PredictionsWriter) -> ScoredScenes:
         return job.score(job.scenes, workers, writer)

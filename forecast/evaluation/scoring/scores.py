@@ -148,9 +148,9 @@ def _scores(
     parts: list[Scores] = []
     before: dict[str, tuple[EvaluationSample, Prediction]] = {}
     _warm_up(items, subject, samples, seed)
-    for item, asked, agent in _questions(items, subject):
+    for item, agent_subject, agent in _prediction_tasks(items, subject):
         counts = [samples, samples * selected.OVERSAMPLING]
-        predictions = item.predict_incremental(asked, counts, seed)
+        predictions = item.predict_incremental(agent_subject, counts, seed)
         start = time.perf_counter()
         prediction = next(predictions)
         seconds = time.perf_counter() - start
@@ -188,14 +188,14 @@ def _part(
 
 def _warm_up(items: list[EvaluationSample], subject: Subject, samples: int, seed: int) -> None:
     """Predicts the first window once untimed, so that no time includes compiling or loading."""
-    item, asked, _ = next(_questions(items, subject))
-    item.predict(asked, samples, seed)
+    item, agent_subject, _ = next(_prediction_tasks(items, subject))
+    item.predict(agent_subject, samples, seed)
 
 
-def _questions(
+def _prediction_tasks(
     items: list[EvaluationSample], subject: Subject
 ) -> Iterator[tuple[EvaluationSample, Subject, str]]:
-    """What is predicted by which subject: window by window, or one pedestrian at a time.
+    """What is predicted, and by which subject: window by window, or one pedestrian at a time.
 
     The last item names the pedestrian where each has sample weights of its own, else "".
     """

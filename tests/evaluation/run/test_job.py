@@ -13,7 +13,7 @@ import pytest
 from forecast import ForecastError, Scene, cli
 from forecast.datasets.store import SceneStore, prepare
 from forecast.datasets.windows import WindowSpec, origins
-from forecast.evaluation import EvaluationResult, run_evaluation
+from forecast.evaluation import EvaluationConfig, EvaluationResult, run_evaluation
 from forecast.evaluation.prediction_file.writer import MODE_SAMPLE
 from forecast.evaluation.run.provenance import provenance_of
 from forecast.evaluation.scoring.rows import QUANTITIES
@@ -30,9 +30,16 @@ def page(result: EvaluationResult) -> dict[str, str]:
     return {"report.html": f"a page on {result.predictor}"}
 
 
-def evaluated(store: SceneStore, out: Path, predictor: str = "kalman", **options) -> dict:
-    arguments = {"split": "val", "horizon_s": 2.0, "samples": 10} | options
-    run_evaluation(store=store.path, predictor=predictor, out=out, render=page, **arguments)
+def evaluated(
+    store: SceneStore,
+    out: Path,
+    predictor: str = "kalman",
+    workers: Workers = Workers(),  # noqa: B008 (frozen)
+    **options,
+) -> dict:
+    options = {"split": "val", "horizon_s": 2.0, "samples": 10} | options
+    config = EvaluationConfig(store.path, predictor=predictor, **options)
+    run_evaluation(config, out, render=page, workers=workers)
     return json.loads((out / "metrics.json").read_text())
 
 
@@ -188,16 +195,9 @@ class TestFiles:
     def test_the_command_names_the_teams_criteria(self, store, tmp_path):
         ours = tmp_path / "ours.yaml"
         ours.write_bytes(EXAMPLE.read_bytes() + b"# ours\n")
+        config = EvaluationConfig(store.path, "val", "stationary", horizon_s=2.0)
         results = {
-            file: run_evaluation(
-                store=store.path,
-                split="val",
-                predictor="stationary",
-                out=tmp_path / "out",
-                render=page,
-                horizon_s=2.0,
-                acceptance=file,
-            )
+            file: run_evaluation(config, tmp_path / "out", render=page, acceptance=file)
             for file in (None, ours)
         }
         assert results[ours].command == f"{results[None].command} --acceptance {ours}"
@@ -205,16 +205,9 @@ class TestFiles:
         assert hashes[ours] == hashlib.sha256(ours.read_bytes()).hexdigest() != hashes[None]
 
     def test_the_command_names_the_workers(self, store, tmp_path):
+        config = EvaluationConfig(store.path, "val", "stationary", horizon_s=2.0)
         results = {
-            count: run_evaluation(
-                store=store.path,
-                split="val",
-                predictor="stationary",
-                out=tmp_path / "out",
-                render=page,
-                horizon_s=2.0,
-                workers=Workers(count),
-            )
+            count: run_evaluation(config, tmp_path / "out", render=page, workers=Workers(count))
             for count in (None, 2)
         }
         assert results[2].command == f"{results[None].command} --workers 2"
@@ -228,15 +221,8 @@ class TestFiles:
             results.append(result)
             return {"report.html": "a page — made"}
 
-        returned = run_evaluation(
-            store=store.path,
-            split="val",
-            predictor="kalman",
-            out=tmp_path / "out dir",
-            render=render,
-            horizon_s=2.0,
-            samples=6,
-        )
+        config = EvaluationConfig(store.path, "val", "kalman", samples=6, horizon_s=2.0)
+        returned = run_evaluation(config, tmp_path / "out dir", render=render)
         assert results == [returned]
         assert (tmp_path / "out dir" / "report.html").read_text(encoding="utf-8") == "a page — made"
         assert len(returned.pictures) > 2
@@ -398,20 +384,14 @@ class TestRun:
         def fails(result: EvaluationResult) -> dict[str, str]:
             raise RuntimeError(result.predictor)
 
+        config = EvaluationConfig(store.path, "val", "kalman", horizon_s=2.0)
         with pytest.raises(RuntimeError):
-            run_evaluation(
-                store=store.path,
-                split="val",
-                predictor="kalman",
-                out=tmp_path / "out",
-                render=fails,
-                horizon_s=2.0,
-            )
+            run_evaluation(config, tmp_path / "out", render=fails)
         assert list(tmp_path.iterdir()) == []
 
 
 class TestMiniVal:
-    """nuScenes v1.0-mini, official split: floors fitted on mini_train, scored on mini_val."""
+    """nuScenes v1.0-mini, official split: baselines fitted on mini_train, scored on mini_val."""
 
     @pytest.mark.parametrize(
         ("horizon_s", "origins", "movers", "everyone", "only_movers", "kmeans"),

@@ -81,7 +81,7 @@ def measured_apart(path: Path) -> dict:
 
 def whole(want: EvaluationConfig, out: Path, render=page) -> None:
     """The same in one run."""
-    run_evaluation(render=render, out=out, **vars(want))
+    run_evaluation(want, out, render=render)
 
 
 def test_shards_in_any_order_are_one_evaluation(store, tmp_path):
@@ -116,7 +116,7 @@ def test_a_shard_is_read_as_it_was_written(shards):
     assert part.rows is not None
     assert part.rows.agent_ids.dtype.kind == "U"
     assert part.scores["kalman"].coverage.dtype == np.float32
-    assert set(part.scores) == set(again.origin.predictors)
+    assert set(part.scores) == set(again.evaluation.predictors)
     windows = pq.ParquetFile(shards[0] / PREDICTIONS_FILE).num_row_groups
     assert windows == len(part.scores["kalman"].timing.seconds)
 
