@@ -34,7 +34,9 @@ def run_audit(*, predictor: str, store: Path, split: str, windows: int, seed: in
     spec = WindowSpec.of_protocol(opened.protocol, opened.dt_s)
     subject = build(predictor, opened, split, spec, 20, seed)
     if Subject.of(subject).stored is not None:
-        raise ForecastError(f"{predictor}: a file cannot be asked again; give a model to audit")
+        raise ForecastError(
+            f"{predictor}: a file cannot be repeated with changed scenes; give a model to audit"
+        )
     findings = audit(subject, opened, scenes, spec, seed, windows)
     print(f"{subject.name} on {opened.path}, {split}")
     print(table(findings))

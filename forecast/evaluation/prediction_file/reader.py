@@ -270,7 +270,7 @@ def _check_places(
     for code, words in (
         (1, "that is no step of the scene; other clock or other dt?"),
         (2, "the scene has no such agent"),
-        (3, "the agent is not seen then; predict only who is there"),
+        (3, "the agent is not seen then; predict only agents that are seen"),
     ):
         rows.refuse(problem == code, lambda row, words=words: words)  # type: ignore[misc]
     return start_m, fastest

@@ -33,7 +33,7 @@ def written(store, folder: Path, predictor=None, scenes=VAL) -> Path:
             SPEC,
             samples=5,
             seed=0,
-            sink=lambda case, futures: writer.write_tables([predictions_table(case, futures)]),
+            sink=lambda sample, futures: writer.write_tables([predictions_table(sample, futures)]),
         )
     return path
 
@@ -57,7 +57,7 @@ def rows(store, tmp_path_factory) -> dict[str, list]:
     return pq.read_table(written(store, tmp_path_factory.mktemp("filed"))).to_pydict()
 
 
-def test_who_is_recorded_faster_may_be_predicted_faster(store):
+def test_an_agent_recorded_faster_may_be_predicted_faster(store):
     scene = store[VAL[0]]
     usual = _fastest(scene.tracks, scene.dt_s)
     assert usual.tolist() == [_FASTEST_MPS[AgentKind(kind)] for kind in scene.tracks.kinds]
@@ -103,13 +103,13 @@ def record_form(store, weights) -> list[dict]:
     """Constant futures around everybody in the nuScenes form, with weights by agent."""
     records = []
 
-    def keep(case: EvaluationSample, prediction):
-        for place, agent in enumerate(prediction.agent_ids[case.window.scored].tolist()):
+    def keep(sample: EvaluationSample, prediction):
+        for place, agent in enumerate(prediction.agent_ids[sample.window.scored].tolist()):
             futures = prediction.world_positions_m()[:, prediction.agent_ids == agent][:, 0]
             records.append(
                 {
                     "instance": agent,
-                    "sample": f"{case.scene.id}/{case.window.at}",
+                    "sample": f"{sample.scene.id}/{sample.window.at}",
                     "prediction": futures.tolist(),
                     "probabilities": weights(place),
                 }
@@ -148,7 +148,7 @@ class TestChallenge:
         for name in ("mean_fde_m", "joint_ade_m", "brier_min_fde_m", "energy_score_m"):
             np.testing.assert_allclose(two.values[name], one.values[name], atol=1e-4, err_msg=name)
 
-    def test_weights_of_ones_own_are_scored_one_by_one(self, named, tmp_path):
+    def test_agents_with_weights_of_their_own_are_scored_one_by_one(self, named, tmp_path):
         own = [[0.4, 0.3, 0.2, 0.1], [0.1, 0.1, 0.1, 0.7], [0.25] * 4]
         records = record_form(named, lambda place: own[place % 3])
         theirs = read(named, self.file(tmp_path, records))
@@ -313,7 +313,7 @@ class TestBadRows:
             store, tmp_path, rows, change
         )
 
-    def test_who_is_not_predicted_is_named_when_scored(self, store, tmp_path, rows):
+    def test_a_scored_pedestrian_without_prediction_is_named(self, store, tmp_path, rows):
         path = written(store, tmp_path, scenes=VAL[:1])
         with pytest.raises(ForecastError, match="nothing is predicted in street-4 at "):
             evaluate(read(store, path), store, VAL, SPEC, 5, 0)
