@@ -17,11 +17,11 @@ def _run(store, folder, predictor: str) -> EvaluationResult:
 
 @pytest.fixture(scope="session")
 def kalman(store, tmp_path_factory) -> EvaluationResult:
-    """A predictor with samples, a mode and a spread, with all floors."""
+    """A predictor with samples, a mode and a spread, with all baselines."""
     return _run(store, tmp_path_factory.mktemp("runs"), "kalman")
 
 
 @pytest.fixture(scope="session")
 def constant(store, tmp_path_factory) -> EvaluationResult:
-    """A predictor of a single future, with all floors."""
+    """A predictor of a single future, with all baselines."""
     return _run(store, tmp_path_factory.mktemp("runs"), "constant_velocity")

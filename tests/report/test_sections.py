@@ -264,7 +264,7 @@ class TestCalibration:
         assert ">error of kalman's mean<" in figure.svg
         assert ">kmeans_10<" in figure.svg
 
-    def test_who_states_no_spread_is_told_so(self, constant):
+    def test_a_predictor_without_spread_gets_a_sentence_instead_of_figures(self, constant):
         section = calibration(constant)
         for table in of_kind(section, Table):
             assert not any("constant_velocity" in name for name in cells(table))

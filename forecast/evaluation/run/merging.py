@@ -152,7 +152,7 @@ def _each_once(parts: Iterable[SceneScores], scenes: tuple[str, ...]) -> list[Sc
     for part in parts:
         if part.scene_id in found or part.scene_id not in scenes:
             raise ForecastError(
-                f"merge: {part.scene_id} is there twice or not among the scenes; give each scene once"
+                f"merge: {part.scene_id} is there twice or not among the scenes; give each once"
             )
         found[part.scene_id] = part
     missing = [scene for scene in scenes if scene not in found]

@@ -15,8 +15,8 @@ SPEC = WindowSpec(history_steps=5, horizon_steps=4)
 def result(store):
     scenes = store.splits["val"]
     kalman, constant = (
-        evaluate(floor, store, scenes, SPEC, samples=20, seed=0, split="val")
-        for floor in (Kalman(), ConstantVelocity())
+        evaluate(baseline, store, scenes, SPEC, samples=20, seed=0, split="val")
+        for baseline in (Kalman(), ConstantVelocity())
     )
     return replace(
         kalman,
@@ -28,25 +28,25 @@ def result(store):
 def test_table_is_aligned_and_fits_120_columns(result):
     lines = table(result).splitlines()
     assert max(map(len, lines)) <= 120
-    header, units, ours, floor = lines[2:6]
+    header, units, ours, baseline = lines[2:6]
     assert [header.split()[0], units.split()[0]] == ["all", "ADE/FDE"]
     ends = [ours.index("/", 20 + 12 * i) for i in range(6)]
     assert ends == [ends[0] + 12 * i for i in range(6)]
     assert len(header) == len(units) == len(ours)
-    assert floor.startswith("  constant_velocity")
+    assert baseline.startswith("  constant_velocity")
 
 
 def test_table_says_the_numbers_and_marks_what_is_not_defined(result):
-    ours, floor = (line.split() for line in table(result).splitlines()[4:6])
+    ours, baseline = (line.split() for line in table(result).splitlines()[4:6])
     means = result.means()
     assert ours[:2] == ["▸", "kalman"]
     assert ours[2] == f"{means['top1_ade_m'].value:.3f}/{means['top1_fde_m'].value:.3f}"
     assert ours[-1] == f"{means['coverage_90'].value:.3f}"
-    assert floor[3:7] == [UNDEFINED] * 4
-    assert floor[-1] == UNDEFINED
+    assert baseline[3:7] == [UNDEFINED] * 4
+    assert baseline[-1] == UNDEFINED
 
 
-def test_table_tells_of_drops_and_of_floors_left_out(result):
+def test_table_names_drops_and_baselines_left_out(result):
     text = table(result)
     dropped = result.dropped
     assert f"{dropped['history_too_short']} history_too_short" in text

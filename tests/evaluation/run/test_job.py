@@ -130,7 +130,7 @@ class TestFiles:
         pairs = zip(*table.select(["sample", "weight"]).to_pydict().values(), strict=True)
         assert {*pairs} == {(MODE_SAMPLE, 0.0)} | {(sample, 0.1) for sample in range(10)}
 
-    def test_metrics_have_counts_floors_and_null_for_what_is_not_defined(self, store, tmp_path):
+    def test_metrics_have_counts_baselines_and_null_where_undefined(self, store, tmp_path):
         metrics = evaluated(store, tmp_path / "out", "constant_velocity")
         assert metrics["predictor"] == "constant_velocity"
         label = "nuscenes-ped-v1 (off-protocol)"  # of 2 s ahead
@@ -178,7 +178,7 @@ class TestFiles:
         scene = store[rows["scene_id"][0]]
         assert scene.timestamps_us[rows["at"][0]] == rows["at_us"][0]
 
-    def test_the_floors_have_rows_too(self, store, tmp_path):
+    def test_the_baselines_have_rows_too(self, store, tmp_path):
         metrics = evaluated(store, tmp_path / "out", "constant_velocity")
         table = pq.read_table(tmp_path / "out" / "rows.parquet")
         names = {"constant_velocity", *metrics["floors"]}
@@ -244,15 +244,15 @@ class TestRun:
         ("file", "listed"),
         [("kalman", "kalman (weights)"), ("recorded", "recorded (weights)"), ("walker", "walker")],
     )
-    def test_weights_are_told_apart_from_a_floor_of_their_name(self, store, tmp_path, file, listed):
+    def test_weights_named_like_a_baseline_are_marked(self, store, tmp_path, file, listed):
         path = weights(tmp_path / f"{file}.safetensors")
         ours = evaluated(store, tmp_path / "weights", str(path), samples=5)
-        floor = evaluated(store, tmp_path / "floor", "kalman", samples=5)
+        baseline = evaluated(store, tmp_path / "baseline", "kalman", samples=5)
         assert ours["predictor"] == listed
-        assert ours["floors"] == floor["floors"]
-        assert ours["floors"]["kalman"]["all"] == floor["all"] != ours["all"]
+        assert ours["floors"] == baseline["floors"]
+        assert ours["floors"]["kalman"]["all"] == baseline["all"] != ours["all"]
 
-    def test_a_floor_that_was_asked_for_is_scored_once(self, store, tmp_path, capsys):
+    def test_an_evaluated_baseline_is_scored_once(self, store, tmp_path, capsys):
         evaluated(store, tmp_path / "out", "kmeans")
         said = capsys.readouterr().err.splitlines()
         assert said == [f"evaluate kmeans_10: {n} of 2 scenes" for n in (1, 2)]
@@ -303,7 +303,7 @@ class TestRun:
             "kmeans: history_steps is 1; at least 2 are needed, for a last step"
         )
 
-    def test_floors_that_cannot_be_fitted_are_left_out_with_the_reason(
+    def test_baselines_that_cannot_be_fitted_are_left_out_with_the_reason(
         self, store, tmp_path, capsys
     ):
         metrics = evaluated(store, tmp_path / "out", split="all")

@@ -33,7 +33,7 @@ class TestTrainingExamples:
 
 
 class TestBuild:
-    def test_a_floor_by_its_name(self, store):
+    def test_a_baseline_by_its_name(self, store):
         known = training_examples(store, "val", SPEC)
         fitted = Kalman.fit(known.positions_m, known.valid, known.dt_s)
         assert build("kalman", store, "val", SPEC, 20, 0) == fitted
@@ -74,17 +74,17 @@ class TestBuild:
             build(str(path), store, "val", SPEC, 20, 0)
 
 
-class TestFloors:
+class TestBaselines:
     def test_are_all_there_with_few_and_with_many_futures(self, store):
-        floors, left_out = build_baselines(training_examples(store, "val", SPEC), 8, 0)
+        baselines, left_out = build_baselines(training_examples(store, "val", SPEC), 8, 0)
         names = ["stationary", "constant_velocity", "kalman", "kmeans_5", "kmeans_8"]
-        assert list(floors) == names
-        assert [floor.name for floor in floors.values()] == names
-        assert floors["kalman"] != Kalman()
+        assert list(baselines) == names
+        assert [baseline.name for baseline in baselines.values()] == names
+        assert baselines["kalman"] != Kalman()
         assert left_out == {}
 
     def test_kmeans_is_left_out_with_its_reason_where_nothing_may_be_learned(self):
-        floors, left_out = build_baselines(None, 5, 0)
-        assert list(floors) == ["stationary", "constant_velocity", "kalman"]
+        baselines, left_out = build_baselines(None, 5, 0)
+        assert list(baselines) == ["stationary", "constant_velocity", "kalman"]
         assert list(left_out) == ["kmeans_5"]
         assert "no tracks to fit it on" in left_out["kmeans_5"]

@@ -123,7 +123,7 @@ class TestResult:
         line = train_test_leakage(replace(result, scenes_learnt_from=known))
         assert "(scene-0, scene-1, scene-2, scene-3, scene-4, …)" in line
 
-    def test_a_floor_has_no_model(self, store):
+    def test_a_baseline_has_no_model(self, store):
         document = metrics_document(scored(store, ConstantVelocity()))
         assert document["model"] is None
         assert document["scenes_learnt_from"] == []

@@ -97,7 +97,7 @@ def test_shards_in_any_order_are_one_evaluation(store, tmp_path):
     assert measured_apart(tmp_path / "whole") == measured_apart(tmp_path / "merged")
 
 
-def test_floors_of_a_shard_are_those_of_the_whole_split(store, tmp_path):
+def test_the_baselines_of_a_shard_are_those_of_the_whole_split(store, tmp_path):
     want = config(store, split="val")  # so that there are scenes to learn from
     merged(scored(want, tmp_path, parts=2), store, tmp_path / "merged")
     whole(want, tmp_path / "whole")

@@ -101,7 +101,7 @@ class TestEvaluate:
         missing = {name for name, mean in result.means().items() if mean.n < len(result.rows)}
         ahead = {"miss_rate_waymo_3s", "miss_rate_waymo_5s"}  # the horizon is 2 s
         partial = {"conflict_missed", "flicker_top1_m", "flicker_mean_m"}  # nobody is in conflict
-        assert missing == ahead | partial | {*TUBE_METRICS}  # a floor has no calibrated tubes
+        assert missing == ahead | partial | {*TUBE_METRICS}  # a baseline has no calibrated tubes
         assert result.coverage.shape == (len(result.rows), 4, len(CALIBRATION_LEVELS))
 
     def test_does_not_depend_on_the_order_or_sharding_of_scenes(self, store):
@@ -183,5 +183,5 @@ def test_the_first_prediction_is_made_once_before_the_clock_runs(store):
 def test_table_starts_with_the_predictor_and_names_each_once(store):
     result = evaluate(ConstantVelocity(), store, VAL, SPEC, 1, 0)
     other = evaluate(Stationary(), store, VAL, SPEC, 1, 0)
-    floors = {"stationary": other, "constant_velocity": result}
-    assert list(replace(result, baselines=floors).table) == ["constant_velocity", "stationary"]
+    baselines = {"stationary": other, "constant_velocity": result}
+    assert list(replace(result, baselines=baselines).table) == ["constant_velocity", "stationary"]

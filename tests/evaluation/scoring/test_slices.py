@@ -53,7 +53,7 @@ def surroundings(scene: Scene, spec: WindowSpec = SPEC, at: int = AT) -> Situati
 
 
 def then(before, speed_after):
-    """Walks along x at 1.4 m/s and changes its velocity at the origin."""
+    """Walks along x at 1.4 m/s and changes its velocity at the prediction time."""
     track = before.copy()
     track[AT + 1 :] = track[AT] + DT * np.arange(1, 5)[:, None] * np.array(speed_after)
     return track

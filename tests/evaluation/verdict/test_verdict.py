@@ -125,7 +125,7 @@ def test_few_scenes_decide_nothing(fine):
     assert verdict_of(few).sentence == "Not decided: calibration, collisions."
 
 
-def test_what_was_learnt_by_heart_is_not_acceptable_for_that(fine):
+def test_train_test_leakage_is_named_and_leaves_the_verdict_open(fine):
     known = replace(fine, scenes_learnt_from=("street-3",))
     assert verdict_of(known).sentence == "Not decided: validity."
     assert "has learnt from 1 of the" in part(known, "validity").words
