@@ -131,11 +131,11 @@ class PedestrianForecaster(nn.Module):
     @torch.no_grad()
     def near_traffic(self, context: SceneContext, state: State) -> Tensor:
         """Agents that have a moving vehicle in range now ``[N]``; in the first copy."""
-        table = self.world.table(context.agents, state, state.seen)
         moves = context.agents.drives & state.seen[0]
         moves &= state.motion.velocity[0].norm(dim=-1) > _MOVES_MPS
         near = torch.zeros_like(moves)
-        for source, target, _ in context.edges(table, len(state.seen)).agents:
+        edges = context.edges(state.motion, self.config.graph.vehicle_ahead_s)
+        for source, target, _ in edges.agents:
             first = target < len(moves)  # rows of the first copy come first
             near[target[first][moves[source[first]]]] = True
         return near

@@ -241,15 +241,12 @@ def _decompositions() -> Any:
     """How operators are taken apart, so that the compiler can fuse what it otherwise calls.
 
     Products with few columns (edge features by their weights) become sums within the loop over
-    edges, the bias of a layer is added where its result is used, and tanh becomes a polynomial.
+    edges, and the bias of a layer is added where its result is used.
     """
     table, aten = torch.export.default_decompositions(), torch.ops.aten
     table[aten.mm.default] = _small_product
     # As a sum, the compiler would make it a call with a copy of the bias for every row again.
     table[aten.addmm.default] = lambda bias, a, b: torch.mm(a, b) - (-bias)
-    table[aten.tanh.default] = _tanh
-    table[aten.sigmoid.default] = lambda x: 0.5 + 0.5 * _tanh(0.5 * x)
-    table[aten.silu.default] = lambda x: x * (0.5 + 0.5 * _tanh(0.5 * x))
     return table
 
 
@@ -259,27 +256,3 @@ def _small_product(a: Tensor, b: Tensor) -> Tensor:
         return NotImplemented
     terms = [a[:, k, None] * b[k] for k in range(inner)]
     return sum(terms[1:], terms[0])
-
-
-_TANH_IS_ONE = 7.90531110763549805
-_ODD = (-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11)
-_ODD = (*_ODD, 5.12229709037114e-08, 1.48572235717979e-05, 6.37261928875436e-04)
-_ODD = (*_ODD, 4.89352455891786e-03)
-_EVEN = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
-
-
-def _tanh(x: Tensor) -> Tensor:
-    """A ratio of polynomials, exact to float32's rounding; coefficients as in Eigen.
-
-    The compiler calls a library for every 16 values of tanh, which takes three times as long.
-    """
-    x = x.clamp(-_TANH_IS_ONE, _TANH_IS_ONE)
-    square = x * x
-    return x * _polynomial(_ODD, square) / _polynomial(_EVEN, square)
-
-
-def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
-    value = coefficients[0] * x + coefficients[1]
-    for coefficient in coefficients[2:]:
-        value = value * x + coefficient
-    return value
