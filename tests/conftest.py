@@ -9,6 +9,9 @@ from hypothesis import settings
 
 from forecast.parallel import Workers
 
+# networks of tests are small and many; tests/models/test_compile.py switches it on
+os.environ.setdefault("FORECAST_COMPILE", "off")
+
 # how long an example takes says more of the machine than of what it tests
 settings.register_profile("forecast", deadline=None)
 settings.load_profile("forecast")
