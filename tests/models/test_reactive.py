@@ -159,6 +159,63 @@ def test_an_agent_that_the_ego_has_passed_goes_on_as_in_the_open_loop(street, mo
         torch.testing.assert_close(shift[:, :, step], shift[:, :, 1], atol=1e-5, rtol=0)
 
 
+def imagined_again_beside_replayed(
+    street: Scene, patch: pytest.MonkeyPatch
+) -> tuple[Tensor, Tensor]:
+    """Futures of some agents beside replayed ones, nothing being changed; and open-loop futures."""
+    futures, plans = rollout_of(street, EVERYBODY), plans_of(street)[:2]
+    found, expected = [], []
+    for chosen in ([0], [1, 5], [2, 3]):
+        until = torch.zeros(2, SAMPLES, len(KINDS), dtype=torch.long)
+        until[:, :, chosen] = STEPS
+        patch.setattr(futures, "affected", lambda plans, until=until: until)
+        found.append(reacting(futures, plans)[:, :, OTHERS])
+        expected.append(futures.positions[:, OTHERS].expand_as(found[-1]))
+    return torch.stack(found), torch.stack(expected)
+
+
+def with_walkers(street: Scene, *walkers: list[float]) -> Scene:
+    """The first two agents at other positions and with other velocities."""
+    model, context, state, noise = street
+    position, velocity = state.motion.position.clone(), state.motion.velocity.clone()
+    for agent, (x, y, u, v) in enumerate(walkers):
+        position[:, agent], velocity[:, agent] = torch.tensor([x, y]), torch.tensor([u, v])
+    motion = state.motion._replace(position=position, velocity=velocity)
+    return model, context, state._replace(motion=motion), noise
+
+
+def test_replayed_agents_send_the_messages_of_the_open_loop(street, monkeypatch) -> None:
+    """So agents imagined again in an unchanged scene move as in the open loop."""
+    apart = with_walkers(street, [0, 0, 1, 0], [0, 1.5, 1, 0])
+    found, expected = imagined_again_beside_replayed(apart, monkeypatch)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="a replayed pedestrian that is met does not avoid in the second round, so the one that "
+    "is imagined again avoids by 3/4 of what is missing instead of 1/2",
+)
+def test_replayed_agents_are_avoided_as_in_the_open_loop(street, monkeypatch) -> None:
+    """Two meet in the first step, one of them replayed."""
+    meet = with_walkers(street, [0, 0, 2, 0], [1, 0.1, -2, 0])
+    found, expected = imagined_again_beside_replayed(meet, monkeypatch)
+    torch.testing.assert_close(found[..., 0, :], expected[..., 0, :], atol=1e-4, rtol=0)
+
+
+def test_replayed_agents_have_the_velocities_that_they_intended(street) -> None:
+    model, context, _, noise = street
+    futures = rollout_of(street)
+    with torch.inference_mode():
+        for step, replayed in enumerate(futures.replayed):
+            before, after = futures.states[step : step + 2]
+            acting = before._replace(hidden=after.hidden)
+            intended = model.world.intend(context.agents, acting, noise.intent, noise.steps[step])
+            torch.testing.assert_close(replayed.velocity, intended[1].flatten(0, 1))
+            assert torch.equal(replayed.positions(), before.motion.position.flatten(0, 1))
+            assert replayed.pedestrian.tolist() == [kind == PEDESTRIAN for kind in KINDS] * SAMPLES
+
+
 def test_agents_that_are_imagined_again_react_to_each_other(street, monkeypatch) -> None:
     """With all agents imagined again, second-order effects are those of the whole rollout."""
     plans, futures = plans_of(street), rollout_of(street, EVERYBODY)

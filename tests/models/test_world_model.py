@@ -179,9 +179,12 @@ def test_what_is_not_finite_stays_so(model) -> None:
     assert hidden[:, [0, 2]].isfinite().all()
 
 
-def test_pedestrians_that_meet_avoid_each_other_and_others_do_not() -> None:
+@pytest.mark.parametrize(
+    "slots", [SMALL.slots, TYPED, [["vehicle_any"], ["person_vehicle", "person_person"]]]
+)
+def test_pedestrians_that_meet_avoid_each_other_and_others_do_not(slots) -> None:
     """Without weights everybody goes on as before, straight into another."""
-    model = network()
+    model = network(replace(SMALL, slots=slots))
     for parameter in model.parameters():
         torch.nn.init.zeros_(parameter)
     for kinds, avoids in (([PEDESTRIAN] * 2, True), ([PEDESTRIAN, CYCLIST], False)):
@@ -322,9 +325,3 @@ def test_relations_with_other_edge_features_cannot_share_a_slot(monkeypatch) -> 
 def test_sizes_below_one_are_refused(name: str) -> None:
     with pytest.raises(ForecastError, match=rf"world_model\.{name} is 0; 1 or more"):
         WorldModelConfig(**{name: 0})
-
-
-def test_people_avoid_collisions_whatever_slot_they_are_in() -> None:
-    for slots in (TYPED[::-1], [["vehicle_any"], ["person_vehicle", "person_person"]]):
-        model = network(replace(SMALL, slots=slots))
-        assert "person_person" in slots[model.world.people]
