@@ -16,6 +16,9 @@ from tests.browser import chromium
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+# networks of tests are small and many; tests/models/test_compile.py switches it on
+os.environ.setdefault("FORECAST_COMPILE", "off")
+
 # how long an example takes says more of the machine than of what it tests
 settings.register_profile("forecast", deadline=None)
 settings.load_profile("forecast")

@@ -96,10 +96,14 @@ class _Verb:
         self.result = pytree.tree_structure(program.outputs)
 
     def __call__(self, *arguments: Any) -> Any:
-        if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+        if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or self._moved():
             return self.plain(*arguments)
         found = self.run([*self.weights, *pytree.tree_leaves(arguments)])
         return pytree.tree_unflatten(found, self.result)
+
+    def _moved(self) -> bool:
+        """Whether the weights are no longer where they were when the program was loaded."""
+        return next(self.verb.__self__.parameters()).data_ptr() != self.weights[0].data_ptr()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copied or pickled world model has the definition again: programs stay in a process."""

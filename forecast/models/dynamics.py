@@ -151,6 +151,7 @@ def avoid_collisions(
     source: Tensor,
     target: Tensor,
     walking: Tensor,
+    rows: int,
 ) -> Tensor:
     """Velocities with which people pass one another instead of walking through each other.
 
@@ -160,20 +161,24 @@ def avoid_collisions(
     may meet gives the same result.
 
     Args:
-        position: ``[M, 2]``; the first N rows are the targets.
+        position: ``[M, 2]``.
         velocity: Intended velocities ``[M, 2]``.
         dt_s: Step length of each edge ``[E]``.
         source: Who is avoided ``[E]``.
         target: Who avoids ``[E]``; a pair of targets is listed in both directions.
         walking: Edges between two pedestrians ``[E]``.
+        rows: Number of rows N that are targets, the first ones. The others are replayed: one moves
+            aside for each target as if it were a target, but not for the next target.
 
     Returns:
         New velocities of all M rows; those of rows that are no targets are unchanged.
     """
     x, y = (position.index_select(0, target) - position.index_select(0, source)).unbind(-1)
     gap = length(x, y).clamp(max=BODY_GAP_M)
+    replayed = (source >= rows)[:, None]
+    shift = torch.zeros_like(velocity.index_select(0, source))  # by which replayed ones move aside
     for _ in range(AVOIDANCE_ROUNDS):
-        relative = velocity.index_select(0, target) - velocity.index_select(0, source)
+        relative = velocity.index_select(0, target) - velocity.index_select(0, source) + shift
         step_x, step_y = (relative * dt_s[:, None]).unbind(-1)
         approach = torch.addcmul(x * step_x, y, step_y)
         way2 = torch.addcmul(step_x * step_x, step_y, step_y).clamp(min=TINY)
@@ -185,6 +190,7 @@ def avoid_collisions(
         speed = 0.5 * missing / (share.clamp(min=EARLIEST_SHARE) * dt_s)
         away = torch.stack(aside, -1) * (walking * speed / length(*aside))[:, None]
         velocity = velocity.index_add(0, target, away)
+        shift = shift + away * replayed
     return velocity
 
 

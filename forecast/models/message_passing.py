@@ -256,7 +256,8 @@ class SceneMessages(nn.Module):
         own, count = table.rows(edges.target), pieces.poses.shape[1]
         poses = pieces.poses.index_select(1, edges.source)
         # Agents with mirrored frames receive messages from the mirrored pieces.
-        near = edges._replace(source=edges.source + count * (own.mirror < 0))
+        source = torch.where(own.mirror < 0, edges.source + count, edges.source)
+        near = edges._replace(source=source)
         projected = pieces.projected.flatten(0, 1)
         received: Tensor = self.map(projected, hidden, near, *map_edges(own, poses, edges.radius))
         return received

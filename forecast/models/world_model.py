@@ -170,10 +170,9 @@ class WorldModel(nn.Module):
         dt = agents.dt.expand_as(state.unseen_s).flatten()
         source, target, _ = around.edges.agents[self.people]
         walking = walks[source] & walks[target]
-        velocity = dynamics.avoid_collisions(
-            position, velocity, dt[target], source, target, walking
-        )
-        free = velocity[: len(dt)].view_as(intended)
+        rows, edges = dt.shape[0], (dt[target], source, target, walking)
+        velocity = dynamics.avoid_collisions(position, velocity, *edges, rows)
+        free = velocity[:rows].view_as(intended)
         return dynamics.step(state.motion, change, free, agents.drives, agents.dt, state.mirror)
 
     def intend(

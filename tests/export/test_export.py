@@ -14,24 +14,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from forecast.export.programs import AXES, programs
-from forecast.models.kinematics import Motion
-from forecast.models.state import Context, Frame, Noise, Plan, State
+from torch._inductor import config
+from torch.utils import _pytree as pytree
 
 import forecast
 from forecast import ForecastError, export
 from forecast.export.folder import read
-from forecast.export.formats import Onnx, captured
-from forecast.graphs import MapKind
+from forecast.export.formats import Onnx
 from forecast.inference import Forecaster, Training
+from forecast.models.features import RELATIONS
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.noise import keyed_noise
-from forecast.models.world_model import WorldModelConfig
+from forecast.models.programs import AXES, captured, programs
+from forecast.models.reactive import ReactiveRollout
+from forecast.models.rollout import SceneContext, imagine, observe
+from forecast.models.types import Motion, Noise, Observation, Plan, State
+from forecast.models.world_model import place
 from forecast.scene import AgentKind
+from tests.models.crowds import DT_S, SMALL, TYPED, any_state, crowd
 from tests.scenes import street_scene
 
-CONFIG = ForecasterConfig(world_model=WorldModelConfig(hidden=16, messages=8, map=8))
-STEPS, HISTORY, DT_S = 3, 3, 0.5
+CONFIG = ForecasterConfig(world_model=SMALL)
+STEPS, HISTORY = 3, 3
 CLOSE = 1e-5
 
 
@@ -53,53 +57,28 @@ def skip_without(form: str) -> None:
             pytest.skip(f"{package} is not installed")
 
 
-def every_pair(sources: int, targets: int) -> torch.Tensor:
-    target, source = torch.meshgrid(torch.arange(targets), torch.arange(sources), indexing="ij")
-    return torch.stack([source.flatten(), target.flatten()])
-
-
-def crowd(model: PedestrianForecaster, agents: int, pieces: int, pairs: bool) -> Context:
-    """A context of a crowd of all kinds of agents, on a map of lanes and edges in a row."""
-    near = every_pair(agents, agents)
-    near = near[:, near[0] != near[1]] if pairs else near[:, :0]
-    row = torch.arange(pieces)
-    with torch.inference_mode():
-        lanes = model.encode(
-            8 * torch.randn(pieces, 1, 2) + torch.randn(pieces, CONFIG.graph.piece_points, 2),
-            row % len(MapKind),
-            torch.stack([row[:-1], row[1:]]),
-        )
-    return Context(
-        torch.arange(agents) % AgentKind.STATIC,
-        torch.rand(agents, 3) + 0.5,
-        torch.full((agents,), DT_S),
-        near,
-        torch.full(near.shape[1:], 6.0),
-        lanes,
-        every_pair(pieces, agents) if pairs else torch.zeros(2, 0, dtype=torch.int64),
-    )
-
-
-def history(agents: int) -> Iterable[Frame]:
+def history(agents: int) -> Iterable[Observation]:
     """Frames in which people walk, close by; some are not seen at first."""
     start, velocity = 3 * agents**0.5 * torch.rand(agents, 2), torch.randn(agents, 2)
     for step in range(HISTORY):
         place = start + DT_S * step * velocity
         seen = torch.arange(agents) % 3 <= step
-        yield Frame(place, torch.atan2(*velocity.flip(-1).unbind(-1)), seen)
+        yield Observation(place, torch.atan2(*velocity.flip(-1).unbind(-1)), seen)
 
 
-def observed(model: PedestrianForecaster, context: Context, frames: Iterable[Frame]) -> State:
-    state = model.world.initial(context)
+def observed(
+    model: PedestrianForecaster, context: SceneContext, frames: Iterable[Observation]
+) -> State:
+    state = model.world.initial(context.agents)
     for frame in frames:
-        state = model.world.observe(context, state, frame)
+        state = observe(model.world, context, state, frame)
     return state
 
 
 def drawn(agents: int, samples: int) -> Noise:
     names = [str(agent) for agent in range(agents)]
     noise = keyed_noise(CONFIG.world_model, names, samples, STEPS, seed=0)
-    return noise if samples > 1 else noise.drawn()
+    return noise if samples > 1 else noise.without_mode()
 
 
 def assert_same_motion(one: Motion, other: Motion) -> None:
@@ -117,25 +96,40 @@ def assert_same(
     pairs: bool = True,
     samples: int = 4,
 ) -> None:
-    """Both models see, believe and imagine the same."""
+    """Both models encode, observe and imagine the same."""
     torch.manual_seed(agents)
-    one = crowd(ours, agents, pieces, pairs)
-    torch.manual_seed(agents)
-    other = crowd(exported, agents, pieces, pairs)
-    torch.testing.assert_close(one.map.told, other.map.told, atol=CLOSE, rtol=0)
+    kinds = [agent % AgentKind.STATIC for agent in range(agents)]
+    one, other = (crowd(each, kinds, pieces, pairs=pairs) for each in (ours, exported))
+    torch.testing.assert_close(one.map.projected, other.map.projected, atol=CLOSE, rtol=0)
     torch.testing.assert_close(one.map.poses, other.map.poses, atol=CLOSE, rtol=0)
     frames = list(history(agents))
     before, after = observed(ours, one, frames), observed(exported, other, frames)
     torch.testing.assert_close(before.hidden, after.hidden, atol=CLOSE, rtol=0)
-    for name in ("seen", "steady", "unseen_s", "hand"):
+    for name in ("seen", "steady", "unseen_s", "mirror"):
         torch.testing.assert_close(getattr(before, name), getattr(after, name))
     assert_same_motion(before.motion, after.motion)
     noise = drawn(agents, samples)
-    plan = Plan(torch.randn(STEPS, len(noise.hand), 1, 3), one.kind == AgentKind.EGO)
-    for told in (None, plan):
-        imagined = ours.world.imagine(one, before, noise, told)
-        assert imagined.position.shape == (len(noise.hand), agents, STEPS, 2)
-        assert_same_motion(imagined, exported.world.imagine(other, after, noise, told))
+    plan = Plan(torch.randn(STEPS, len(noise.mirror), 1, 3), one.agents.kind == AgentKind.EGO)
+    for given in (None, plan):
+        imagined = imagine(ours.world, one, before, noise, given)
+        assert imagined.position.shape == (len(noise.mirror), agents, STEPS, 2)
+        assert_same_motion(imagined, imagine(exported.world, other, after, noise, given))
+
+
+@torch.inference_mode()
+def assert_same_reactions(ours: PedestrianForecaster, exported: PedestrianForecaster) -> None:
+    """Both models imagine the same reactions to plans, beside replayed agents."""
+    kinds = [AgentKind.PEDESTRIAN] * 6 + [AgentKind.VEHICLE, AgentKind.EGO]
+    context = crowd(ours, kinds, pieces=5)
+    state, noise = any_state(ours, context), drawn(len(kinds), 4)
+    here = state.motion.position[0]
+    share = torch.linspace(0.2, 1.2, STEPS)[:, None]
+    way = here[-1] + share * (here[:3] - here[-1])[:, None]
+    plans = torch.cat([way, torch.zeros(3, STEPS, 1)], -1)
+    one, other = (ReactiveRollout(each.world, context, state, noise) for each in (ours, exported))
+    affected = one.affected(plans) > 0
+    assert 0 < affected.sum() < affected.numel()
+    torch.testing.assert_close(one.to(plans), other.to(plans), atol=CLOSE, rtol=1e-6)
 
 
 def assert_same_prediction(one: Forecaster, other: Forecaster) -> None:
@@ -151,11 +145,30 @@ def assert_same_prediction(one: Forecaster, other: Forecaster) -> None:
 @pytest.mark.slow
 def test_programs_of_a_model_without_a_map_have_the_same_form(forecaster: Forecaster) -> None:
     bare = replace(CONFIG, graph=replace(CONFIG.graph, map_radius_m=0))
-    imagine = programs(PedestrianForecaster(bare))["imagine"]
-    whole = programs(forecaster.model)["imagine"]
-    assert (imagine.inputs, imagine.outputs) == (whole.inputs, whole.outputs)
-    exported = captured(imagine)
-    assert len(exported.graph_signature.user_inputs) == len(imagine.inputs)
+    without, whole = programs(PedestrianForecaster(bare)), programs(forecaster.model)
+    for name, program in whole.items():
+        assert (without[name].inputs, without[name].outputs) == (program.inputs, program.outputs)
+    update = without["update"]
+    exported = captured(update, with_weights=False)
+    assert len(exported.graph_signature.user_inputs) == len(update.arrays())
+
+
+@pytest.mark.parametrize("slots", [[list(RELATIONS)], TYPED])
+def test_programs_have_edges_for_each_slot_of_relations(slots: list[list[str]]) -> None:
+    sizes = replace(SMALL, slots=slots)
+    for name, program in programs(PedestrianForecaster(replace(CONFIG, world_model=sizes))).items():
+        letters = {each for array in program.arrays() for each in array.letters().values()}
+        assert letters <= set(AXES), name
+        expected = set("EFG"[: len(slots)]) if name in ("update", "act") else set()
+        assert {"E", "F", "G"} & letters == expected, name
+
+
+def test_a_program_takes_its_weights_first_if_wanted() -> None:
+    sizes = replace(SMALL, slots=TYPED)
+    program = programs(PedestrianForecaster(replace(CONFIG, world_model=sizes)))["update"]
+    graph = captured(program, with_weights=True).graph_signature
+    assert len(graph.user_inputs) == len(program.weights()) + len(program.arrays())
+    assert len(graph.user_outputs) == program.returns
 
 
 @pytest.mark.slow
@@ -174,7 +187,24 @@ def test_an_exported_model_is_the_same_model(
     assert_same(forecaster.model, loaded.model, 7, pieces=0)
     assert_same(forecaster.model, loaded.model, 64, pairs=False)
     assert_same(forecaster.model, loaded.model, 1, pieces=0, pairs=False, samples=1)
+    assert_same_reactions(forecaster.model, loaded.model)
     assert_same_prediction(forecaster, loaded)
+    assert_same_places(forecaster.model, tmp_path / "small", form)
+
+
+def assert_same_places(model: PedestrianForecaster, folder: Path, form: str) -> None:
+    """The program for other languages that places observed agents; Python runs the function."""
+    context = crowd(model, [0, 1, 2, 3, 0])
+    state = any_state(model, context)
+    (seen,) = (frame for frame in list(history(5))[:1])
+    inputs = pytree.tree_leaves((context.agents, state, seen))
+    interface = json.loads((folder / "interface.json").read_text())["programs"]["place"]
+    names = [array["name"] for array in interface["inputs"]]
+    file, outputs = folder / interface["file"], len(interface["outputs"])
+    run = export.FORMATS[form].read(file, names, outputs)
+    expected = pytree.tree_leaves(place(context.agents, state, seen))
+    for value, wanted in zip(run(inputs), expected, strict=True):
+        torch.testing.assert_close(value, wanted, atol=CLOSE, rtol=1e-6)
 
 
 def test_the_interface_says_what_programs_take(
@@ -186,10 +216,10 @@ def test_the_interface_says_what_programs_take(
     interface = json.loads((tmp_path / "small" / "interface.json").read_text())
     assert interface["axes"] == AXES
     found = programs(forecaster.model)
-    assert list(interface["programs"]) == list(found) == ["map", "observe", "begin", "imagine"]
+    assert list(interface["programs"]) == list(found) == ["map", "place", "update", "inject", "act"]
     for name, program in interface["programs"].items():
         assert (tmp_path / "small" / program["file"]).is_file()
-        outputs = found[name].verb(*found[name].examples())
+        outputs = found[name].flat()(*(array.example() for array in found[name].arrays()))
         for value, tensor in zip(program["outputs"], outputs, strict=True):
             fixed = [n for n in value["shape"] if isinstance(n, int)]
             assert len(value["shape"]) == tensor.ndim
@@ -219,16 +249,17 @@ def test_what_is_not_installed_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    begin = programs(forecaster.model)["begin"]
-    for call in (lambda: Onnx().write(begin, tmp_path / "f"), lambda: Onnx().read(tmp_path / "f")):
+    inject, file = programs(forecaster.model)["inject"], tmp_path / "f"
+    for call in (lambda: Onnx().write(inject, file), lambda: Onnx().read(file, [], 1)):
         with pytest.raises(ForecastError, match=r"installed; pip install forecast\[export\]"):
             call()
 
 
-def test_without_a_compiler_one_line_says_so(
-    forecaster: Forecaster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("/nowhere/c++",))
-    begin = programs(forecaster.model)["begin"]
-    with pytest.raises(ForecastError, match=r"there is no C\+\+ compiler; install g\+\+"):
-        export.FORMATS["aoti"].write(begin, tmp_path / "begin.pt2")
+def test_without_a_compiler_one_line_says_so(forecaster: Forecaster, tmp_path: Path) -> None:
+    inject = programs(forecaster.model)["inject"]
+    no_compiler = config.patch({"cpp.cxx": ("/nowhere/c++",)})
+    with (
+        no_compiler,
+        pytest.raises(ForecastError, match=r"there is no C\+\+ compiler; install g\+\+"),
+    ):
+        export.FORMATS["aoti"].write(inject, tmp_path / "inject.pt2")

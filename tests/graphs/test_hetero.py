@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import GraphConfig, window_graph
-from forecast.graphs.hetero import speed_and_reach
+from forecast.graphs.candidates import reach
 from forecast.scene import Scene
 from tests.scenes import street_scene
 
@@ -49,7 +49,7 @@ def test_candidates_are_all_pairs_that_can_meet() -> None:
     assert sorted(map(tuple, pairs.T.tolist())) == [(0, 1), (1, 0), (1, 2), (2, 1)]
 
 
-def test_candidates_are_sorted_by_who_notices() -> None:
+def test_candidates_are_sorted_by_target() -> None:
     graph = graph_of(street_scene())
     for kind in ("agent", "map"):
         pairs = graph[kind, "near", "agent"].edge_index
@@ -99,6 +99,6 @@ def test_speed_is_known_across_a_gap() -> None:
     valid = np.array([[True, True, False, True], [False, False, False, True]])
     config = GraphConfig(slack_mps=1.0)
     kinds = np.zeros(2, np.int8)
-    speed, reach = speed_and_reach(positions, valid, kinds, 0.5, 4, config)
+    speed, distance = reach(positions, valid, kinds, 0.5, 4, config)
     np.testing.assert_allclose(speed, [7, 1])  # 6 m in 1 s; seen for the first time
-    np.testing.assert_allclose(reach, [14, 2])
+    np.testing.assert_allclose(distance, [14, 2])

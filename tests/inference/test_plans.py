@@ -7,18 +7,18 @@ from threading import get_ident
 import numpy as np
 import pytest
 import torch
-from forecast.models.reactions import ReactionConfig
 from numpy.typing import NDArray
 
 from forecast import AgentKind, ForecastError, Scene
 from forecast.inference import Forecaster, windows
 from forecast.inference.plans import PlanWorlds
-from forecast.models import reactions, threads
+from forecast.models import reactive, threads
+from forecast.models.reactive import ReactionConfig
 from forecast.planning import EgoState, Futures, candidates, rank
 from tests.scenes import street_scene
 
 AT, STEPS, SAMPLES = 2, 8, 3
-EVERYBODY = ReactionConfig(math.inf, math.inf, math.inf)
+EVERYBODY = ReactionConfig(math.inf, math.inf)
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +45,9 @@ def predicted(forecaster: Forecaster, scene: Scene, plan: np.ndarray | None = No
     return Futures.of(prediction, scene)
 
 
-def test_people_unaware_of_the_plans_are_those_of_predict(forecaster, plans) -> None:
+def test_open_loop_futures_are_those_of_predict(forecaster, plans) -> None:
     scene = street_scene()
-    shared, expected = worlds(forecaster, scene, plans).unaware(), predicted(forecaster, scene)
+    shared, expected = worlds(forecaster, scene, plans).open_loop(), predicted(forecaster, scene)
     np.testing.assert_allclose(shared.positions_m, expected.positions_m, atol=1e-5)
     np.testing.assert_array_equal(shared.now_m, expected.now_m)
     np.testing.assert_array_equal(shared.headings_rad, expected.headings_rad)
@@ -95,7 +95,7 @@ def on_threads(call: Callable[[], NDArray[np.float32]], patch) -> tuple[NDArray[
         return share_out(noted, parts)
 
     patch.setattr(threads, "_LEAST", 1)
-    for module in (windows, reactions):
+    for module in (windows, reactive):
         patch.setattr(module, "side_by_side", watched)
     try:
         torch.set_num_threads(3)
@@ -106,10 +106,10 @@ def on_threads(call: Callable[[], NDArray[np.float32]], patch) -> tuple[NDArray[
     return found, len(seen)
 
 
-def test_whom_plans_do_not_come_near_are_replayed(forecaster, plans) -> None:
+def test_agents_that_plans_do_not_come_near_are_replayed(forecaster, plans) -> None:
     scene, chosen = street_scene(), np.array([1, 4, 11])
     asked = worlds(forecaster, scene, plans, ReactionConfig(reach_m=0.0))
-    shared, futures = asked.unaware().positions_m, asked.reacting(chosen).positions_m
+    shared, futures = asked.open_loop().positions_m, asked.reacting(chosen).positions_m
     way = np.linalg.norm(np.diff(plans[chosen, :, :2], axis=1, prepend=0), axis=-1)
     gap = np.linalg.norm(plans[chosen][:, None, None, :, :2] - shared, axis=-1)
     never = (gap > way[:, None, None] / 2 + 1e-3).all(-1)
@@ -117,12 +117,12 @@ def test_whom_plans_do_not_come_near_are_replayed(forecaster, plans) -> None:
     np.testing.assert_array_equal(futures[never], np.broadcast_to(shared, futures.shape)[never])
 
 
-def test_few_imagined_anew_come_close_to_all_imagined_anew(forecaster, plans) -> None:
+def test_imagining_few_agents_again_comes_close_to_imagining_all_again(forecaster, plans) -> None:
     scene, chosen = street_scene(), np.arange(len(plans))
     some = ReactionConfig(reach_m=10.0, after_s=2.0)
     usual, full = worlds(forecaster, scene, plans, some), worlds(forecaster, scene, plans)
     futures, exact = (w.reacting(chosen).positions_m for w in (usual, full))
-    shared = np.broadcast_to(full.unaware().positions_m, exact.shape)
+    shared = np.broadcast_to(full.open_loop().positions_m, exact.shape)
     met = (futures != shared).any((-1, -2))
     assert 0 < met.sum() < met.size
     error, effect = (np.linalg.norm(x - exact, axis=-1)[met] for x in (futures, shared))

@@ -32,7 +32,7 @@ def streamed(forecaster: Forecaster, scene: Scene, first: int, last: int) -> Str
 
 
 @pytest.mark.parametrize("at", [4, 7, 10, 23])
-def test_it_says_what_the_batch_says_of_the_same_history(forecaster, at) -> None:
+def test_it_predicts_what_the_batch_predicts_from_the_same_history(forecaster, at) -> None:
     """Somebody appears (4 to 7), is hidden for a step (7), leaves for good (23)."""
     scene = street_scene()
     if at == 23:  # a window leaves out who is gone
@@ -81,7 +81,7 @@ def walker(tick: int, names: list[str]) -> Frame:
     return Frame(tick * 500_000, names, [0] * len(names), place, [0.0] * len(names))
 
 
-def test_who_is_gone_for_long_is_forgotten(forecaster) -> None:
+def test_agents_not_seen_for_long_are_dropped(forecaster) -> None:
     stream = forecaster.stream(forget_s=1.0)
     stream.observe(walker(0, ["a", "b"]))
     for tick, known in ((1, "ab"), (2, "ab"), (3, "a"), (4, "a")):

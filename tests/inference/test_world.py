@@ -29,7 +29,7 @@ def test_left_alone_it_is_the_prediction(forecaster, world) -> None:
     np.testing.assert_array_equal(world.positions_m, imagined.positions_m[:, :, -1])
 
 
-def test_told_a_plan_it_is_the_prediction_with_that_plan(forecaster, world) -> None:
+def test_given_a_plan_it_is_the_prediction_with_that_plan(forecaster, world) -> None:
     plan = np.stack([np.arange(STEPS) * 1.0, np.sin(np.arange(STEPS)), np.zeros(STEPS)], -1)
     expected = forecaster.predict(street_scene(), AT, samples=3, seed=1, ego_plan=plan)
     world.follow(plan)
@@ -41,7 +41,7 @@ def test_it_moves_on_beyond_any_horizon(world) -> None:
     assert np.isfinite(world.positions_m).all()
 
 
-def test_forks_share_their_luck_and_nothing_else(world) -> None:
+def test_forks_share_their_random_numbers_and_nothing_else(world) -> None:
     world.step(3)
     other = world.fork()
     other.follow(np.array([[5.0, 5.0, 0.0]]))
@@ -53,7 +53,7 @@ def test_forks_share_their_luck_and_nothing_else(world) -> None:
     assert "0" in world.agent_ids
 
 
-def test_meddling_with_one_leaves_who_cannot_know_alone(forecaster) -> None:
+def test_changing_one_agent_leaves_those_out_of_range_as_they_are(forecaster) -> None:
     scene = street_scene()
     positions = scene.tracks.positions_m.copy()
     positions[2] += 500
@@ -67,7 +67,7 @@ def test_meddling_with_one_leaves_who_cannot_know_alone(forecaster) -> None:
     assert np.abs(before[:, 1] - after[:, 1]).max() > 5
 
 
-def test_a_change_takes_effect_at_once_and_others_see_it_later(world) -> None:
+def test_a_change_takes_effect_at_once_and_others_react_later(world) -> None:
     changed = world.fork()
     changed.change("0", position_m=(1.0, 2.0))
     assert (changed.positions_m[:, 0] == [1, 2]).all()
@@ -89,7 +89,7 @@ def test_speed_and_heading(world) -> None:
     np.testing.assert_allclose(world.velocities_mps[:, 0], np.tile(expected, (3, 1)), atol=1e-5)
 
 
-def test_who_is_sent_somewhere_gets_there_and_stays(world) -> None:
+def test_an_agent_sent_somewhere_gets_there_and_stays(world) -> None:
     goal = world.positions_m[0, 0] + [3.0, 0.0]
     world.go_to("0", goal, speed_mps=1.5)
     arrived = [world.step().positions_m[:, 0] for _ in range(6)]
@@ -109,14 +109,14 @@ def test_the_ego_brakes_until_it_stands(world) -> None:
     assert np.linalg.norm(world.velocities_mps[:, ego], axis=-1).max() > 1e-4
 
 
-def test_a_car_turns_as_it_is_told(world) -> None:
+def test_a_car_turns_with_the_yaw_rate_it_is_given(world) -> None:
     ego = world.agent_ids.index("5")
     before = world.headings_rad[:, ego]
     world.act(0.0, yaw_rate_radps=0.2)
     np.testing.assert_allclose(world.step(2).headings_rad[:, ego] - before, 0.2, atol=1e-3)
 
 
-def test_an_added_person_walks_and_is_noticed(world) -> None:
+def test_an_added_person_walks_and_others_react(world) -> None:
     alone = world.fork()
     place = world.positions_m[0, 0] + [1.0, 0.0]
     world.step(2).add("new", AgentKind.PEDESTRIAN, place, heading_rad=0.5, speed_mps=1.0)
@@ -129,7 +129,7 @@ def test_an_added_person_walks_and_is_noticed(world) -> None:
     assert (moved > 0.1).all()
 
 
-def test_who_is_added_and_removed_again_leaves_no_trace(world) -> None:
+def test_an_agent_added_and_removed_again_changes_nothing(world) -> None:
     alone = world.fork()
     world.step(2).add("new", AgentKind.PEDESTRIAN, (0.0, 0.0))
     world.remove("new")
@@ -143,7 +143,7 @@ def test_without_an_agent_its_neighbours_go_another_way(world) -> None:
     assert np.abs(futures(alone) - futures(world)[:, 1:]).max() > 1e-4
 
 
-def test_an_obstacle_stays_and_is_noticed(world) -> None:
+def test_an_obstacle_stays_and_others_react(world) -> None:
     free = world.fork()
     place = world.positions_m[0, 0] + [2.0, 0.0]
     world.put_obstacle("crate", place, (2.0, 2.0, 1.0))
@@ -153,7 +153,7 @@ def test_an_obstacle_stays_and_is_noticed(world) -> None:
 
 
 @pytest.mark.parametrize(
-    ("meddle", "message"),
+    ("change", "message"),
     [
         (lambda w: w.change("nobody"), "agent 'nobody' is not in the world; one of 0, 2"),
         (lambda w: w.follow(np.zeros(3)), r"shape of poses is \[3\]"),
@@ -170,9 +170,9 @@ def test_an_obstacle_stays_and_is_noticed(world) -> None:
         (lambda w: (w.remove("5"), w.release()), "number of egos"),
     ],
 )
-def test_wrong_arguments(world, meddle, message) -> None:
+def test_wrong_arguments(world, change, message) -> None:
     with pytest.raises(ForecastError, match=message):
-        meddle(world)
+        change(world)
 
 
 def test_a_world_needs_a_sample(forecaster) -> None:

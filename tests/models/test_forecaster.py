@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from forecast.models.encoder import Interaction
-from forecast.models.state import Plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import Batch
 
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import window_graph
+from forecast.models.features import RELATIONS
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.losses import LossConfig
 from forecast.models.noise import keyed_noise, window_noise
+from forecast.models.types import Plan
 from forecast.models.world_model import WorldModelConfig
 from forecast.scene import AgentKind, Scene
 from tests.scenes import mirrored, moved, street_scene
@@ -41,11 +41,11 @@ def futures(
     scene: Scene,
     at: int = 10,
     plan: Plan | None = None,
-    hand: int = 1,
+    mirror: int = 1,
 ) -> torch.Tensor:
     cut = window(scene, at, SPEC)
     noise = keyed_noise(CONFIG.world_model, cut.agent_ids.tolist(), 3, 8, seed=1)
-    noise = replace(noise, hand=hand * noise.hand)
+    noise = noise._replace(mirror=mirror * noise.mirror)
     with torch.inference_mode():
         return model(window_graph(cut, CONFIG.graph), noise, plan)
 
@@ -70,14 +70,14 @@ def test_moving_the_scene_moves_the_forecast(model, angle: float, x: float, y: f
 def test_mirroring_the_scene_mirrors_the_forecast(model) -> None:
     scene = street_scene()
     forecast = futures(model, scene)
-    seen_in_a_mirror = futures(model, mirrored(scene), hand=-1)
+    seen_in_a_mirror = futures(model, mirrored(scene), mirror=-1)
     expected = forecast * torch.tensor([1.0, -1.0])
     torch.testing.assert_close(seen_in_a_mirror, expected, atol=1e-4, rtol=0)
-    # The mode needs no change of hands.
+    # The mode is the mean of both chiralities.
     mode = futures(model, mirrored(scene))[0]
     torch.testing.assert_close(mode, expected[0], atol=1e-4, rtol=0)
-    same_hand = futures(model, mirrored(scene))[1:]
-    assert (same_hand - expected[1:]).abs().max() > 1e-2
+    same_chirality = futures(model, mirrored(scene))[1:]
+    assert (same_chirality - expected[1:]).abs().max() > 1e-2
 
 
 def test_reordering_agents_reorders_the_forecast(model) -> None:
@@ -163,11 +163,16 @@ def test_people_near_moving_traffic_weigh_more() -> None:
     assert mode_error(3.0, everybody) == pytest.approx((3 * alone + 2 * others) / 5, rel=1e-4)
 
 
-def test_every_weight_gets_a_gradient() -> None:
+def random_model(config: ForecasterConfig = CONFIG) -> PedestrianForecaster:
     torch.manual_seed(0)
-    model = PedestrianForecaster(CONFIG)
+    model = PedestrianForecaster(config)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+def test_every_weight_gets_a_gradient() -> None:
+    model = random_model()
     graph = window_graph(window(street_scene(), 10, SPEC), CONFIG.graph)
     noise = window_noise(CONFIG.world_model, [0], [graph["agent"].num_nodes], samples=2, steps=8)
     model(graph, noise).square().sum().backward()
@@ -177,22 +182,60 @@ def test_every_weight_gets_a_gradient() -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_where_there_is_no_map_leaving_it_out_changes_nothing(model, monkeypatch) -> None:
-    bare = replace(street_scene(), lane_map=None)
-    graph = window_graph(window(bare, 10, SPEC), CONFIG.graph)
-    noise = window_noise(CONFIG.world_model, [0], [graph["agent"].num_nodes], samples=2, steps=8)
+@pytest.mark.parametrize("slots", [[list(RELATIONS)], [[name] for name in RELATIONS]])
+def test_gradients_of_the_training_loss_are_finite_for_every_weight(slots) -> None:
+    sizes = replace(CONFIG.world_model, slots=slots)
+    model = random_model(replace(CONFIG, world_model=sizes)).train()
+    graph = window_graph(window(street_scene(), 10, SPEC), CONFIG.graph)
+    agent = graph["agent"]
+    noise = window_noise(sizes, [0], [agent.num_nodes], samples=4, steps=8)
+    counted = agent.future_valid
+    model.loss(graph, noise, LossConfig(best_of=0.1), counted)[0]["loss"].backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.requires_grad, name
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_gradients_are_finite_where_agents_stand_in_one_place() -> None:
+    """Zero distances and zero velocities are where norms have no gradient."""
+    model = random_model()
+    kinds = [AgentKind.PEDESTRIAN, AgentKind.PEDESTRIAN, AgentKind.VEHICLE]
+    scene = Scene.from_arrays(np.zeros((3, 20, 2)), kinds, dt_s=0.5)
+    graph = window_graph(window(scene, 10, SPEC), CONFIG.graph)
+    noise = window_noise(CONFIG.world_model, [0], [3], samples=2, steps=8)
+    counted = graph["agent"].future_valid
+    model.loss(graph, noise, LossConfig(), counted)[0]["loss"].backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is None or torch.isfinite(parameter.grad).all(), name
+
+
+def test_a_map_out_of_range_changes_nothing(model) -> None:
+    """Messages from the map are then as without one."""
+    scene = street_scene()
+    far = replace(scene, lane_map=moved(scene, 0.0, (5000.0, 0.0)).lane_map)
+    bare = replace(scene, lane_map=None)
+    graphs = [window_graph(window(each, 10, SPEC), CONFIG.graph) for each in (far, bare)]
+    noise = window_noise(CONFIG.world_model, [0], [len(graphs[0]["agent"].dt)], samples=2, steps=8)
     with torch.no_grad():
-        left_out = model(graph, noise)
-        monkeypatch.setattr(Interaction, "sees_no_map", lambda *_: False)  # as in training
-        assert torch.equal(left_out, model(graph, noise))
+        assert torch.equal(*(model(graph, noise) for graph in graphs))
+
+
+def test_more_candidates_than_come_into_range_change_nothing(model) -> None:
+    cut = window(street_scene(), 10, SPEC)
+    wide = replace(CONFIG.graph, slack_mps=50.0, vehicle_slack_mps=50.0)
+    few, many = (window_graph(cut, config) for config in (CONFIG.graph, wide))
+    edge = "map", "near", "agent"
+    assert few[edge].edge_index.shape[1] < many[edge].edge_index.shape[1]
+    noise = window_noise(CONFIG.world_model, [0], [few["agent"].num_nodes], samples=2, steps=8)
+    with torch.no_grad():
+        torch.testing.assert_close(model(few, noise), model(many, noise), atol=1e-5, rtol=0)
 
 
 def test_a_model_without_a_map_neither_sees_nor_learns_from_one() -> None:
-    torch.manual_seed(0)
     config = replace(CONFIG, graph=replace(CONFIG.graph, map_radius_m=0))
-    model = PedestrianForecaster(config)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
+    model = random_model(config)
     with_map, bare = street_scene(), replace(street_scene(), lane_map=None)
     graphs = [window_graph(window(each, 10, SPEC), config.graph) for each in (with_map, bare)]
     noise = window_noise(config.world_model, [0], [len(graphs[0]["agent"].dt)], samples=2, steps=8)
@@ -201,7 +244,7 @@ def test_a_model_without_a_map_neither_sees_nor_learns_from_one() -> None:
     futures[0].square().sum().backward()
     learns = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert learns == {name for name, weight in model.named_parameters() if weight.grad is not None}
-    assert not any(name.startswith(("map.", "world.interaction.map.")) for name in learns)
+    assert not any(name.startswith(("map.", "world.messages.map.")) for name in learns)
 
 
 def test_people_alone_walk_as_they_do_beside_a_car_that_is_far_away(model) -> None:

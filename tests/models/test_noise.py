@@ -28,7 +28,7 @@ def test_the_mode_has_no_noise() -> None:
     assert noise.steps.shape == (4, 7, 1, 2)
     assert noise.intent[:2].eq(0).all()
     assert noise.steps[:, :2].eq(0).all()
-    assert noise.hand[:2].tolist() == [1, -1]
+    assert noise.mirror[:2].tolist() == [1, -1]
 
 
 def test_more_samples_or_steps_leave_the_numbers_there_were() -> None:
@@ -36,12 +36,12 @@ def test_more_samples_or_steps_leave_the_numbers_there_were() -> None:
     more = keyed_noise(CONFIG, ["a", "b"], samples=9, steps=5, seed=7)
     assert torch.equal(more.intent[:5], few.intent)
     assert torch.equal(more.steps[:2, :5], few.steps)
-    assert torch.equal(more.hand[:5], few.hand)
+    assert torch.equal(more.mirror[:5], few.mirror)
 
 
-def test_both_hands_are_dealt_out_in_pairs_of_either_order() -> None:
-    hands = [keyed_noise(CONFIG, ["a"], samples=40, steps=1, seed=i).hand[2:] for i in range(50)]
-    pairs = torch.stack(hands).view(50, 20, 2)
+def test_both_chiralities_come_in_pairs_of_either_order() -> None:
+    drawn = [keyed_noise(CONFIG, ["a"], samples=40, steps=1, seed=i).mirror[2:] for i in range(50)]
+    pairs = torch.stack(drawn).view(50, 20, 2)
     assert pairs.abs().eq(1).all()
     assert pairs.sum(-1).eq(0).all()
     share = pairs[..., 0].gt(0).float().mean(1)
@@ -77,19 +77,19 @@ def test_the_noise_of_a_window_depends_on_its_seed_alone() -> None:
     other = window_noise(CONFIG, [9, 8], [4, 3], samples=40, steps=4)
     assert torch.equal(one.intent[:, 2:], other.intent[:, 4:])
     assert torch.equal(one.steps[:, :, 2:], other.steps[:, :, 4:])
-    assert torch.equal(one.hand[:, 2:], other.hand[:, 4:])
+    assert torch.equal(one.mirror[:, 2:], other.mirror[:, 4:])
     assert not torch.equal(one.intent[2:, :2], other.intent[2:, :2])
 
 
-def test_the_noise_of_a_window_begins_with_the_mode_and_has_one_hand_at_a_time() -> None:
+def test_the_noise_of_a_window_begins_with_the_mode_and_has_one_chirality_per_future() -> None:
     noise = window_noise(CONFIG, [7, 8], [2, 3], samples=40, steps=4)
     assert noise.intent.shape == (42, 5, 3)
     assert noise.steps.shape == (4, 42, 5, 2)
     assert noise.intent[:2].eq(0).all()
     assert noise.steps[:, :2].eq(0).all()
     assert noise.steps[:, 2:].ne(0).all()
-    assert noise.hand[:2].T.tolist() == [[1, -1]] * 5
-    for mine in (noise.hand[2:, :2], noise.hand[2:, 2:]):
+    assert noise.mirror[:2].T.tolist() == [[1, -1]] * 5
+    for mine in (noise.mirror[2:, :2], noise.mirror[2:, 2:]):
         assert mine.eq(mine[:, :1]).all()
         assert 10 < mine[:, 0].eq(1).sum() < 30
-    assert not torch.equal(noise.hand[:, 0], noise.hand[:, 2])
+    assert not torch.equal(noise.mirror[:, 0], noise.mirror[:, 2])

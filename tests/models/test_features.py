@@ -1,0 +1,212 @@
+"""Features of agents and edges, by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from forecast.models.features import (
+    AGENT_EDGE_FEATURES,
+    EGO_FEATURES,
+    LONGEST_WAIT_S,
+    MAP_EDGE_FEATURES,
+    RELATIONS,
+    STILL_MPS,
+    AgentTable,
+    agent_edges,
+    distance_cutoff,
+    ego_features,
+    encounter_features,
+    map_edges,
+)
+from forecast.models.types import TRAITS, Agents, Motion, State
+from forecast.scene import AgentKind
+from tests.models.crowds import every_pair
+
+KINDS = torch.tensor(
+    [AgentKind.PEDESTRIAN, AgentKind.CYCLIST, AgentKind.VEHICLE, AgentKind.EGO], dtype=torch.long
+)
+
+
+def agent(**columns: float) -> AgentTable:
+    """One agent at the origin that faces east, at rest."""
+    values = {
+        **dict.fromkeys(AgentTable._fields, 0.0),
+        "facing_x": 1.0,
+        "mirror": 1.0,
+        "visible": 1.0,
+    }
+    values |= columns
+    return AgentTable(*(torch.tensor([values[name]]) for name in AgentTable._fields))
+
+
+def by_name(names: tuple[str, ...], features: Tensor) -> dict[str, float]:
+    return dict(zip(names, features.flatten().tolist(), strict=True))
+
+
+def of_edge(own: AgentTable, other: AgentTable, radius: float = 10.0) -> dict[str, float]:
+    features, weight = agent_edges(own, other, torch.tensor([radius]))
+    assert features.shape == (1, len(AGENT_EDGE_FEATURES))
+    return by_name((*AGENT_EDGE_FEATURES, "weight"), torch.cat([features[0], weight]))
+
+
+def test_every_feature_of_an_agents_own_motion() -> None:
+    """It faces north and goes north-west; before, it went north."""
+    agents = Agents(KINDS[2:3], torch.tensor([[4.0, 2.0, 1.5]]), torch.tensor([0.4]))
+    for mirror in (1.0, -1.0):
+        state = State(
+            hidden=torch.zeros(1, 1, 1),
+            motion=Motion(
+                torch.tensor([[[7.0, 8.0]]]),
+                torch.tensor([[[-3.0, 4.0]]]),
+                torch.tensor([[[0.0, 1.0]]]),
+                torch.tensor([[0.2]]),
+            ),
+            velocity_before=torch.zeros(1, 1, 2),  # not this one, but the argument counts
+            seen=torch.ones(1, 1, dtype=torch.bool),
+            steady=torch.ones(1, 1, dtype=torch.bool),
+            unseen_s=torch.tensor([[1.5]]),
+            mirror=torch.tensor([[mirror]]),
+        )
+        features = ego_features(agents, state, torch.tensor([[[0.0, 3.0]]]))
+        assert features.shape == (1, 1, len(EGO_FEATURES) + TRAITS)
+        expected = [4.0, mirror * 3.0, 1.0, mirror * 3.0, 5.0, mirror * 0.2, 1.0, 1.5]
+        traits = [0.4, math.log(5.0), math.log(3.0), 0.0, 0.0, 1.0, 0.0]
+        assert features.flatten().tolist() == pytest.approx([*expected, *traits], abs=1e-6)
+
+
+def test_every_feature_of_an_edge_between_agents() -> None:
+    """The target faces north; the source is 3 m to its right and 4 m ahead, and faces west."""
+    own = agent(x=10.0, y=20.0, facing_x=0.0, facing_y=1.0, velocity_y=1.0, body_radius_m=0.25)
+    other = agent(x=13.0, y=24.0, facing_x=-1.0, facing_y=0.0, velocity_x=-1.0, body_radius_m=0.75)
+    # Relative to the target, the source moves 1 m/s to its left and 1 m/s towards its back.
+    wait = 7 / (2 + STILL_MPS**2)
+    nearest = math.hypot(4 - wait, 3 - wait)
+    expected = {
+        "scaled offset along": 4 / 6,
+        "scaled offset across": -3 / 6,
+        "log(1 + distance in m)": math.log(6),
+        "direction along": 0.0,
+        "direction across": 1.0,
+        "relative velocity along, m/s": -1.0,
+        "relative velocity across, m/s": 1.0,
+        "exp(-gap now in m)": math.exp(-4),
+        "exp(-gap at the closest approach in m)": math.exp(1 - nearest),
+        "1 / (1 + time to the closest approach in s)": 1 / (1 + wait),
+        "weight": (1 - 0.25) ** 2,
+    }
+    assert of_edge(own, other) == pytest.approx(expected, abs=1e-5)
+    # In a mirrored frame what is across changes its sign; the source's chirality does not matter.
+    across = [name for name in expected if "across" in name]
+    mirrored = {**expected, **{name: -expected[name] for name in across}}
+    turned = other._replace(mirror=-other.mirror)
+    assert of_edge(own._replace(mirror=-own.mirror), other) == pytest.approx(mirrored, abs=1e-5)
+    assert of_edge(own, turned) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_larger_lookahead_of_both_ends_extends_the_range() -> None:
+    for one, two, range_m in ((0.0, 0.0, 10.0), (5.0, 0.0, 15.0), (0.0, 10.0, 20.0), (5, 10, 20.0)):
+        found = of_edge(agent(lookahead_m=one), agent(x=5.0, lookahead_m=two))["weight"]
+        assert found == pytest.approx((1 - (5 / range_m) ** 2) ** 2, abs=1e-6)
+
+
+def test_an_agent_that_was_not_seen_has_no_weight() -> None:
+    assert of_edge(agent(), agent(x=1.0, visible=0.0))["weight"] == 0
+    assert of_edge(agent(visible=0.0), agent(x=1.0))["weight"] > 0.9
+
+
+def test_every_feature_of_an_edge_from_the_map() -> None:
+    """A lane 4 m ahead and 3 m to the right of an agent that faces north, towards the south."""
+    for mirror in (1.0, -1.0):
+        own = agent(x=10.0, y=20.0, facing_x=0.0, facing_y=1.0, mirror=mirror, lookahead_m=99.0)
+        poses = torch.tensor([[13.0], [24.0], [0.6], [-0.8]])
+        features, weight = map_edges(own, poses, torch.tensor([10.0]))
+        expected = [4 / 6, mirror * -3 / 6, math.log(6), -0.8, mirror * -0.6]
+        assert features.shape == (1, len(MAP_EDGE_FEATURES))
+        assert features.flatten().tolist() == pytest.approx(expected, abs=1e-6)
+        assert float(weight) == pytest.approx(0.75**2)  # speed does not extend this range
+
+
+def test_the_weight_of_an_edge_falls_to_nothing_at_its_range() -> None:
+    distance = torch.tensor([0.0, 2.5, 5.0, 9.0], requires_grad=True)
+    weight = distance_cutoff(distance, torch.full((4,), 5.0))
+    assert weight.tolist() == pytest.approx([1.0, 0.75**2, 0.0, 0.0])
+    weight.sum().backward()
+    assert distance.grad.tolist() == pytest.approx([0.0, -4 * 0.75 * 2.5 / 25, 0.0, 0.0])
+
+
+def test_encounters_by_hand() -> None:
+    x, y, distance, still, bodies = (torch.full((3,), v) for v in (4.0, 3.0, 5.0, 0.0, 1.0))
+    closing = torch.tensor([-2.0, 2.0, 0.0])  # towards, away, at rest
+    now, nearest, soon = encounter_features(x, y, distance, closing, still, bodies)
+    assert now.tolist() == pytest.approx([math.exp(-4)] * 3, rel=1e-5)
+    assert nearest[0].item() == pytest.approx(math.exp(-2), rel=1e-2)  # 3 m aside, after 2 s
+    assert nearest[1:].tolist() == pytest.approx([math.exp(-4)] * 2, rel=1e-5)
+    assert soon.tolist() == pytest.approx([1 / 3, 1, 1], rel=1e-2)
+
+
+def test_an_encounter_is_looked_for_only_so_long_ahead() -> None:
+    x, rest = torch.tensor([100.0]), torch.zeros(1)
+    _, _, soon = encounter_features(x, rest, x, torch.tensor([-1.0]), rest, rest)
+    assert float(soon) == pytest.approx(1 / (1 + LONGEST_WAIT_S))
+
+
+def test_bodies_that_overlap_by_more_than_a_metre_look_like_a_metre() -> None:
+    rest = torch.zeros(1)
+    now, nearest, _ = encounter_features(rest, rest, rest, rest, rest, torch.tensor([3.0]))
+    assert float(now) == float(nearest) == pytest.approx(math.e)
+
+
+def test_the_table_of_a_state_by_hand() -> None:
+    """Two copies of a person and a vehicle; only what drives looks ahead."""
+    agents = Agents(
+        KINDS[[0, 2]], torch.tensor([[0.6, 0.4, 1.8], [4.0, 2.0, 1.5]]), torch.full((2,), 0.5)
+    )
+    velocity = torch.tensor([[[3.0, 4.0], [6.0, 8.0]], [[0.0, 1.0], [1.0, 0.0]]])
+    position = torch.arange(8.0).view(2, 2, 2)
+    facing = torch.tensor([0.6, 0.8]).expand(2, 2, 2)
+    motion = Motion(position, velocity, facing, torch.zeros(2, 2))
+    yes = torch.ones(2, 2, dtype=torch.bool)
+    mirror = torch.tensor([[1.0, 1.0], [-1.0, -1.0]])
+    state = State(torch.zeros(2, 2, 1), motion, velocity, yes, yes, mirror.abs(), mirror)
+    visible = torch.tensor([[True, False], [True, True]])
+    table = AgentTable.of(agents, state, visible, 3.0)
+    expected = {
+        "x": [0, 2, 4, 6],
+        "y": [1, 3, 5, 7],
+        "facing_x": [0.6] * 4,
+        "facing_y": [0.8] * 4,
+        "mirror": [1, 1, -1, -1],
+        "velocity_x": [3, 6, 0, 1],
+        "velocity_y": [4, 8, 1, 0],
+        "lookahead_m": [0, 30, 0, 3],
+        "body_radius_m": [0.25, 1.5, 0.25, 1.5],
+        "visible": [1, 0, 1, 1],
+    }
+    for name, values in expected.items():
+        assert getattr(table, name).tolist() == pytest.approx(values), name
+    some = table.rows(torch.tensor([3, 0])).append(table.rows(torch.tensor([1])))
+    assert some.x.tolist() == [6, 0, 2]
+    assert some.visible.tolist() == [1, 1, 0]
+
+
+def test_every_pair_of_agents_has_one_relation() -> None:
+    agents = Agents(KINDS, torch.ones(4, 3), torch.ones(4))
+    source, target = every_pair(4, 4)
+    found = {name: rel.connects(agents, source, target) for name, rel in RELATIONS.items()}
+    assert torch.stack([*found.values()]).sum(0).eq(1).all()
+    people = torch.tensor([True, True, False, False])
+    assert torch.equal(found["person_person"], people[target] & people[source])
+    assert torch.equal(found["person_vehicle"], people[target] & ~people[source])
+    assert torch.equal(found["vehicle_any"], ~people[target])
+
+
+def test_features_have_names_of_their_own() -> None:
+    for names in (EGO_FEATURES, AGENT_EDGE_FEATURES, MAP_EDGE_FEATURES):
+        assert len(set(names)) == len(names)
+    for relation in RELATIONS.values():
+        features, _ = relation.edges(agent(), agent(x=1.0), torch.ones(1))
+        assert features.shape[-1] == len(relation.features)
