@@ -134,7 +134,7 @@ def received(
 ) -> Received:
     world, sizes = model.world, model.config.world_model
     table = world.table(context.agents, state, state.seen if visible is None else visible)
-    around = context.edges(table, len(state.seen))
+    around = context.edges(state.motion, world.graph.vehicle_ahead_s)
     others = nobody(sizes.messages, len(sizes.slots), CPU)
     found = world.messages(table, hidden, context.map, around, others)
     return Received(found, found.split(sizes.messages, dim=1))
@@ -242,7 +242,7 @@ def test_replayed_agents_send_the_messages_that_they_sent_in_the_scene() -> None
     expected = received(model, context, state, hidden).all
     world = model.world
     table = world.table(context.agents, state, state.seen)
-    around = context.edges(table, 1)
+    around = context.edges(state.motion, world.graph.vehicle_ahead_s)
     rest = torch.arange(1, 5)
     replayed = Replayed(
         table.rows(rest),

@@ -247,7 +247,7 @@ def test_the_candidates_of_a_context_are_divided_by_slot(slots) -> None:
 
 def test_edges_of_copies_are_within_range_of_agents_and_map(model, context, state) -> None:
     table = model.world.table(context.agents, state, state.seen)
-    edges = context.edges(table, 2)
+    edges = context.edges(state.motion, model.world.graph.vehicle_ahead_s)
     count = len(KINDS)
     (near,) = edges.agents
     assert torch.equal(near.source // count, near.target // count)
