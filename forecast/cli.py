@@ -1,6 +1,6 @@
-"""The command line: parses, calls, prints.
+"""The command line: parses the arguments and calls the command.
 
-Whatever a command needs is imported when it runs, so that ``forecast --help`` answers at once.
+Every command imports what it needs when it runs, so that ``forecast --help`` is fast.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from forecast.scene import AgentKind
 if TYPE_CHECKING:
     from forecast.datasets.source import SceneSource
     from forecast.datasets.store import SceneStore
+    from forecast.evaluation import EvaluationConfig
 
 _TRAINING = {
     "fit": "train a model",
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Args:
-        argv: The words after ``forecast``; default: those of this process.
+        argv: The arguments after ``forecast``; default: those of this process.
 
     Returns:
         The exit code: 0 done; 1 the work failed, with one line on stderr; 130 interrupted.
@@ -135,14 +136,14 @@ def _add_evaluate(commands: _Commands) -> None:
     )
     _add_workers(parser, "score")
     parser.add_argument(
-        "--shard", metavar="K/N", help="score the K-th of N parts of the split alone, for merge"
+        "--shard", metavar="K/N", help="score only the K-th of N parts of the split, for merge"
     )
     _add_acceptance(parser)
 
 
 def _add_merge(commands: _Commands) -> None:
     parser = _add_command(
-        commands, "merge", _merge, "make one evaluation of all its shards, in any order"
+        commands, "merge", _merge, "merge all shards into one evaluation, in any order"
     )
     parser.add_argument(
         "shards", nargs="+", type=Path, metavar="SHARD", help="folder of evaluate --shard"
@@ -158,11 +159,11 @@ def _add_acceptance(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_audit(commands: _Commands) -> None:
-    parser = _add_command(commands, "audit", _audit, "try which guarantees a predictor gives")
+    parser = _add_command(commands, "audit", _audit, "test which guarantees a predictor gives")
     parser.add_argument("--predictor", required=True, help="as for evaluate, or module:name")
     parser.add_argument("--store", required=True, type=Path, help="store of scenes")
     _add_option(parser, "--split", "all", "a split of the store, or a file of scene names")
-    _add_option(parser, "--windows", 6, "windows to look at")
+    _add_option(parser, "--windows", 6, "windows to test")
     _add_option(parser, "--seed", 0, "seed of predictions and changes")
 
 
@@ -175,7 +176,7 @@ def _add_compare(commands: _Commands) -> None:
 
 def _add_calibrate(commands: _Commands) -> None:
     parser = _add_command(
-        commands, "calibrate", _calibrate, "fit a model's tubes on scenes it has not learnt from"
+        commands, "calibrate", _calibrate, "fit a model's tubes on scenes it was not trained on"
     )
     parser.add_argument("--weights", required=True, type=Path, help="weights file of the model")
     parser.add_argument("--store", required=True, type=Path, help="store of scenes")
@@ -258,10 +259,10 @@ def _source(args: argparse.Namespace) -> SceneSource:
     if args.version is not None or args.no_map:
         args.usage_error("--version and --no-map are for --source nuscenes")
     if args.source == "stanford":
-        from forecast.datasets.stanford import StanfordSource
+        from forecast.datasets.crowds.stanford import StanfordSource
 
         return StanfordSource(args.dataroot)
-    from forecast.datasets.eth_ucy import EthUcySource
+    from forecast.datasets.crowds.eth_ucy import EthUcySource
 
     return EthUcySource(args.dataroot)
 
@@ -281,7 +282,7 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 def _town(args: argparse.Namespace) -> None:
-    from forecast.datasets.town import write_town
+    from forecast.simulator import write_town
 
     write_town(
         args.out,
@@ -295,9 +296,10 @@ def _town(args: argparse.Namespace) -> None:
 
 def _train(command: str, words: list[str]) -> None:
     from forecast.training.cli import main as train
+    from forecast.visualization.training_pictures import BirdsEye
 
     try:
-        train(command, words)
+        train(command, words, callbacks=[BirdsEye()])
     except SystemExit as stop:
         if stop.code == 1:  # how Lightning ends after Ctrl-C, once it has closed its files
             raise KeyboardInterrupt from None
@@ -308,31 +310,25 @@ def _evaluate(args: argparse.Namespace) -> None:
     if args.shard is not None:
         _evaluate_shard(args)
         return
-    from forecast.evaluation import run
+    from forecast.evaluation import run_evaluation
     from forecast.report import render
 
-    run(
-        render=render,
-        store=args.store,
-        split=args.split,
-        predictor=args.predictor,
-        out=args.out,
-        samples=args.samples,
-        horizon_s=args.horizon_s,
-        history_s=args.history_s,
-        seed=args.seed,
-        workers=_workers(args),
-        acceptance=args.acceptance,
-    )
+    config, workers = _evaluation_config(args), _workers(args)
+    run_evaluation(config, args.out, render=render, workers=workers, acceptance=args.acceptance)
 
 
 def _evaluate_shard(args: argparse.Namespace) -> None:
     if args.acceptance is not None:
         args.usage_error("--acceptance is for merge where there is --shard")
     from forecast.evaluation import run_shard
-    from forecast.evaluation.job import Asked
 
-    asked = Asked(
+    run_shard(_evaluation_config(args), args.shard, args.out, _workers(args))
+
+
+def _evaluation_config(args: argparse.Namespace) -> EvaluationConfig:
+    from forecast.evaluation.run.job import EvaluationConfig
+
+    return EvaluationConfig(
         store=args.store,
         split=args.split,
         predictor=args.predictor,
@@ -341,7 +337,6 @@ def _evaluate_shard(args: argparse.Namespace) -> None:
         history_s=args.history_s,
         seed=args.seed,
     )
-    run_shard(asked, args.shard, args.out, _workers(args))
 
 
 def _merge(args: argparse.Namespace) -> None:
@@ -373,9 +368,9 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _audit(args: argparse.Namespace) -> None:
-    from forecast.evaluation.auditing import run
+    from forecast.evaluation.audit.command import run_audit
 
-    run(
+    run_audit(
         predictor=args.predictor,
         store=args.store,
         split=args.split,
@@ -385,13 +380,13 @@ def _audit(args: argparse.Namespace) -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    from forecast.evaluation.compare import run
+    from forecast.evaluation.comparison.comparison import run_comparison
     from forecast.report import render_comparison
 
-    run(args.a, args.b, out=args.out, render=render_comparison)
+    run_comparison(args.a, args.b, out=args.out, render=render_comparison)
 
 
 def _demo(args: argparse.Namespace) -> None:
-    from forecast.demo import run
+    from forecast.demo import run_demo
 
-    run(args.out)
+    run_demo(args.out)

@@ -1,4 +1,4 @@
-"""``forecast demo``: every step once, on the simulated city, in minutes."""
+"""``forecast demo``: runs every step once on the simulated city, in minutes."""
 
 from __future__ import annotations
 
@@ -11,51 +11,53 @@ import numpy as np
 
 from forecast.datasets.nuscenes import NuScenesSource
 from forecast.datasets.store import SceneStore, prepare
-from forecast.datasets.town import VERSION, write_town
-from forecast.evaluation import run as evaluate
+from forecast.evaluation import EvaluationConfig, run_evaluation
 from forecast.inference import load
 from forecast.planning import EgoState, candidates
 from forecast.report import render
 from forecast.scene import AgentKind, Scene
+from forecast.simulator import VERSION, write_town
 from forecast.training.cli import main as train
+from forecast.visualization.training_pictures import BirdsEye
 
 _CONFIG = Path(__file__).with_suffix(".yaml")
 _PLANS = 1000
 _DRIVES_MPS = 2.0
 
 
-def run(out: Path, *, scenes: int = 10, training: Sequence[str] = ()) -> None:
-    """Generates a town, prepares it, trains on, evaluates, reports, ranks plans.
+def run_demo(out: Path, *, scenes: int = 10, training: Sequence[str] = ()) -> None:
+    """Simulates a city, prepares it, continues training, evaluates, reports and ranks plans.
 
     Args:
         out: Folder that gets ``town/``, ``store/``, ``model/`` (TensorBoard, checkpoints) and
-            ``evaluation/`` (metrics.json, predictions.parquet, report.html). What a finished step
-            left there is used again.
-        scenes: Size of the town.
-        training: Further words for ``forecast fit``.
+            ``evaluation/`` (metrics.json, predictions.parquet, report.html). An existing city is
+            used again.
+        scenes: Number of scenes of the city.
+        training: Further arguments for ``forecast fit``.
     """
     town, store, run, result = (out / name for name in ("town", "store", "model", "evaluation"))
-    _say(1, f"a simulated town of {scenes} scenes in nuScenes format -> {town}")
+    _print_step(1, f"a simulated town of {scenes} scenes in nuScenes format -> {town}")
     if not town.is_dir():
         write_town(town, scenes=scenes, seed=0)
-    _say(2, f"its scenes as a store -> {store}")
+    _print_step(2, f"its scenes as a store -> {store}")
     prepare(NuScenesSource(town, VERSION), store)
-    _say(3, f"about a minute of training, from the packaged weights on -> {run}")
-    train("fit", [*_training_arguments(store, run), *training])
-    _say(4, f"scored beside the floors, with a report -> {result}")
+    _print_step(3, f"about a minute of further training of the packaged weights -> {run}")
+    train("fit", [*_training_arguments(store, run), *training], callbacks=[BirdsEye()])
+    _print_step(4, f"scored beside the baselines, with a report -> {result}")
     weights = str(run / "checkpoints" / "last.ckpt")
-    evaluate(store=store, split="town_val", predictor=weights, out=result, render=render)
-    _say(5, f"{_PLANS} plans of the car ranked, where it comes closest to somebody")
+    config = EvaluationConfig(store, split="town_val", predictor=weights)
+    run_evaluation(config, result, render=render)
+    _print_step(5, f"{_PLANS} plans of the car ranked, where it comes closest to a pedestrian")
     print(f"\n{_best_plan(weights, SceneStore.open(store))}")
     print(f"\nopen {result / 'report.html'}; training curves: tensorboard --logdir {run}")
 
 
-def _say(step: int, what: str) -> None:
+def _print_step(step: int, what: str) -> None:
     print(f"\n[{step}/5] {what}", file=sys.stderr, flush=True)
 
 
 def _best_plan(weights: str, store: SceneStore) -> str:
-    """What the plan ranked first does in a scene of the validation split, in words."""
+    """The plan ranked first in a scene of the validation split, in words."""
     scene = store[store.scenes_of("town_val")[0]]
     at = _closest_encounter(scene)
     plans = candidates(EgoState.of(scene, at), _PLANS, scene.lane_map, dt_s=scene.dt_s)
@@ -71,19 +73,19 @@ def _best_plan(weights: str, store: SceneStore) -> str:
 
 
 def _closest_encounter(scene: Scene) -> int:
-    """The step at which somebody is closest to the moving ego."""
+    """The step at which a pedestrian is closest to the moving ego."""
     tracks = scene.tracks
     (ego,) = np.flatnonzero(tracks.kinds == AgentKind.EGO)
     people = tracks.kinds == AgentKind.PEDESTRIAN
     distance = np.linalg.norm(tracks.positions_m[people] - tracks.positions_m[ego], axis=-1)
     distance[~tracks.valid[people]] = np.inf
-    way = np.linalg.norm(np.diff(tracks.positions_m[ego], axis=0, prepend=np.nan), axis=-1)
-    drives = way / scene.dt_s > _DRIVES_MPS
+    step_m = np.linalg.norm(np.diff(tracks.positions_m[ego], axis=0, prepend=np.nan), axis=-1)
+    drives = step_m / scene.dt_s > _DRIVES_MPS
     return int(np.where(drives, distance.min(axis=0, initial=np.inf), np.inf)[1:].argmin()) + 1
 
 
 def _training_arguments(store: Path, out: Path) -> list[str]:
-    """The packaged configuration with the places of this run."""
+    """The packaged configuration with the paths of this run."""
     return [
         f"--config={_CONFIG}",
         "--data.train=" + json.dumps([{"store": str(store), "split": "town_train"}]),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from forecast.datasets.store import prepare
-from forecast.evaluation import run
+from forecast.evaluation import EvaluationConfig, run_evaluation
 from forecast.models.baselines import ConstantVelocity
 from forecast.report import render
 from tests.scenes import street_scene
@@ -54,14 +54,7 @@ def evaluate_both(base: Path) -> Path:
     store = prepare(Many(), base / "store")
     (base / "ours.yaml").write_text(CRITERIA)
     for name in ("good", "bad"):
-        run(
-            store=store.path,
-            split="val",
-            predictor=f"tests.comparisons:{name}",
-            out=base / name,
-            render=render,
-            samples=2,
-            horizon_s=2.0,
-            acceptance=base / "ours.yaml",
-        )
+        predictor = f"tests.comparisons:{name}"
+        config = EvaluationConfig(store.path, "val", predictor, samples=2, horizon_s=2.0)
+        run_evaluation(config, base / name, render=render, acceptance=base / "ours.yaml")
     return base

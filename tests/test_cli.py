@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -7,11 +8,12 @@ import pytest
 
 from forecast import ForecastError, __version__
 from forecast.cli import main
-from forecast.datasets.eth_ucy import RECORDINGS
+from forecast.datasets.crowds.eth_ucy import RECORDINGS
 from forecast.datasets.store import SceneStore
-from forecast.evaluation.job import Asked
+from forecast.evaluation.run.job import EvaluationConfig
 from forecast.parallel import Workers
 from forecast.report import render, render_comparison
+from forecast.visualization.training_pictures import BirdsEye
 
 ROOT = Path(__file__).parents[1]
 EVALUATE = ["evaluate", "--store", "s", "--split", "val", "--predictor", "kalman", "--out", "o"]
@@ -118,7 +120,7 @@ def test_options_of_nuscenes_are_refused_elsewhere(capsys, extra):
 
 
 def test_town(asked):
-    notes = asked("forecast.datasets.town", "write_town")
+    notes = asked("forecast.simulator", "write_town")
     assert main(["town", "--out", "city"]) == 0
     words = ["--scenes", "3", "--seed", "7", "--workers", "2", "--counterfactual", "--full-rate"]
     assert main(["town", "--out", "city", *words]) == 0
@@ -135,38 +137,37 @@ def test_training_gets_every_word_as_it_is(asked, command):
     notes = asked("forecast.training.cli", "main")
     words = ["--config", "a.yaml", "--trainer.max_epochs=2", "--help"]
     assert main([command, *words]) == 0
-    assert notes == [((command, words), {})]
+    (((name, given), options),) = notes
+    assert (name, given) == (command, words)
+    assert [type(each) for each in options["callbacks"]] == [BirdsEye]
 
 
 def test_evaluate(asked):
-    notes = asked("forecast.evaluation", "run")
-    given = {
-        "render": render,
-        "store": Path("s"),
-        "split": "val",
-        "predictor": "kalman",
-        "out": Path("o"),
-        "samples": 20,
-        "horizon_s": None,
-        "history_s": None,
-        "seed": 0,
-        "workers": Workers(),
-        "acceptance": None,
-    }
+    notes = asked("forecast.evaluation", "run_evaluation")
+    config = EvaluationConfig(
+        store=Path("s"),
+        split="val",
+        predictor="kalman",
+        samples=20,
+        horizon_s=None,
+        history_s=None,
+        seed=0,
+    )
+    given = {"render": render, "workers": Workers(), "acceptance": None}
     assert main(EVALUATE) == 0
     more = ["--samples", "5", "--horizon-s", "3", "--history-s", "1.5", "--seed", "9"]
     where = ["--workers", "2", "--ray", "10.0.0.1:6379"]
     assert main([*EVALUATE, *more, *where, "--acceptance", "ours.yaml"]) == 0
-    changed = {"samples": 5, "horizon_s": 3.0, "history_s": 1.5, "seed": 9}
-    changed |= {"workers": Workers(2, "10.0.0.1:6379"), "acceptance": Path("ours.yaml")}
-    assert notes == [((), given), ((), given | changed)]
+    other = replace(config, samples=5, horizon_s=3.0, history_s=1.5, seed=9)
+    changed = {"workers": Workers(2, "10.0.0.1:6379"), "acceptance": Path("ours.yaml")}
+    assert notes == [((config, Path("o")), given), ((other, Path("o")), given | changed)]
 
 
 def test_evaluate_a_shard(asked):
     notes = asked("forecast.evaluation", "run_shard")
     more = ["--samples", "5", "--horizon-s", "3", "--history-s", "1.5", "--seed", "9"]
     assert main([*EVALUATE, *more, "--workers", "2", "--shard", "2/8"]) == 0
-    want = Asked(Path("s"), "val", "kalman", 5, horizon_s=3.0, history_s=1.5, seed=9)
+    want = EvaluationConfig(Path("s"), "val", "kalman", 5, horizon_s=3.0, history_s=1.5, seed=9)
     assert notes == [((want, "2/8", Path("o"), Workers(2)), {})]
 
 
@@ -203,7 +204,7 @@ def test_export(asked, capsys):
 
 
 def test_audit(asked):
-    notes = asked("forecast.evaluation.auditing", "run")
+    notes = asked("forecast.evaluation.audit.command", "run_audit")
     words = ["audit", "--predictor", "kalman", "--store", "s"]
     assert main(words) == 0
     assert main([*words, "--split", "val", "--windows", "3", "--seed", "2"]) == 0
@@ -215,7 +216,7 @@ def test_audit(asked):
 
 
 def test_compare(asked):
-    notes = asked("forecast.evaluation.compare", "run")
+    notes = asked("forecast.evaluation.comparison.comparison", "run_comparison")
     assert main(["compare", "old", "new"]) == 0
     assert main(["compare", "old", "new", "--out", "page"]) == 0
     folders, given = (Path("old"), Path("new")), {"render": render_comparison}
@@ -223,26 +224,26 @@ def test_compare(asked):
 
 
 def test_demo(asked):
-    notes = asked("forecast.demo", "run")
+    notes = asked("forecast.demo", "run_demo")
     assert main(["demo"]) == 0
     assert main(["demo", "--out", "here"]) == 0
     assert notes == [((Path("demo"),), {}), ((Path("here"),), {})]
 
 
 def test_a_failure_of_any_command_is_one_line(asked, capsys):
-    asked("forecast.demo", "run", raises=ForecastError("demo: no room; free some"))
+    asked("forecast.demo", "run_demo", raises=ForecastError("demo: no room; free some"))
     assert main(["demo"]) == 1
     assert capsys.readouterr().err == "error: demo: no room; free some\n"
 
 
 def test_an_interrupt_is_one_line_and_code_130(asked, capsys):
-    asked("forecast.demo", "run", raises=KeyboardInterrupt())
+    asked("forecast.demo", "run_demo", raises=KeyboardInterrupt())
     assert main(["demo"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_a_fault_of_the_program_itself_is_not_hidden(asked):
-    asked("forecast.demo", "run", raises=ZeroDivisionError())
+    asked("forecast.demo", "run_demo", raises=ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         main(["demo"])
 

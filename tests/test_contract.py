@@ -1,4 +1,4 @@
-"""What may import what: every layer imports only from itself and the layers before it."""
+"""What may import what: floors, forbidden packages, and no import circle."""
 
 import ast
 import subprocess
@@ -12,21 +12,22 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"errors", "geometry", "parallel"},
     {"scene"},
-    {"datasets"},
-    {"graphs", "visualization"},
+    {"simulator", "datasets"},
+    {"graphs"},
     {"models"},
-    {"training", "inference", "export", "planning", "adapters"},
+    {"training", "inference", "planning", "export", "adapters"},
     {"evaluation"},
-    {"report", "viewer"},
-    {"demo", "cli", "__main__", "__init__"},
+    {"report", "visualization"},
+    {"cli", "demo", "__main__", "__init__"},
 ]
-"""The parts of the package, what depends on nothing first."""
+"""The floors of the package: a part imports from its own floor or from those before it."""
 
 FORBIDDEN = {
     "errors": {"numpy", "torch"},
     "geometry": {"torch", "pytorch_lightning", "torch_geometric", "nuscenes"},
     "parallel": {"numpy", "torch", "pyarrow"},
     "scene": {"torch", "pytorch_lightning", "torch_geometric", "nuscenes", "pyarrow"},
+    "simulator": {"torch", "pytorch_lightning", "torch_geometric"},
     "datasets": {"torch", "pytorch_lightning", "torch_geometric"},
     "graphs": {"nuscenes"},
     "models": {"pytorch_lightning", "lightning", "nuscenes", "pyarrow"},
@@ -35,10 +36,10 @@ FORBIDDEN = {
     "planning": {"pytorch_lightning", "lightning", "torch_geometric", "nuscenes", "pyarrow"},
     "adapters": {"pytorch_lightning", "lightning", "torch_geometric", "nuscenes", "pyarrow"},
 }
-"""What a part must do without, whatever its layer."""
+"""Packages that a part must not import, whatever its floor."""
 
 WITHOUT_DATASETS = {"models", "planning", "adapters"}
-"""What knows no dataset though it comes after them."""
+"""Parts that must not import datasets although their floor may."""
 
 MODULES = sorted((ROOT / "forecast").rglob("*.py"))
 
@@ -79,7 +80,7 @@ def violations(module: str, source: str) -> list[str]:
             target = rest.split(".")[0]
             is_module = any(target in layer for layer in LAYERS)
             bad = layer_of(target if is_module else "__init__") > layer_of(part)
-            bad |= part in WITHOUT_DATASETS and target == "datasets"
+            bad |= part in WITHOUT_DATASETS and target in ("datasets", "simulator")
         wrong += [imported] if bad else []
     return wrong
 
@@ -102,16 +103,115 @@ def test_a_module_imports_only_what_its_layer_may(path):
         ("models.encoder", "from forecast.datasets.store import SceneStore", True),
         ("models.encoder", "from forecast.scene import Scene", False),
         ("planning.ranking", "from forecast.datasets.store import SceneStore", True),
-        ("planning.ranking", "from forecast.evaluation import run", True),
+        ("planning.ranking", "from forecast.evaluation import run_evaluation", True),
         ("adapters.paths", "from forecast.models.selection import cluster_centres", False),
         ("training.module", "from forecast.report import write", True),
+        ("training.cli", "from forecast.visualization.training_pictures import BirdsEye", True),
+        ("evaluation.run.job", "from forecast.report import render", True),
+        ("report.page", "from forecast.visualization.birds_eye import LIGHT", False),
+        ("datasets.store", "from forecast.simulator.export import write_town", False),
+        ("simulator.export", "import torch", ["torch"]),
         ("training.module", "from forecast import __version__", False),
-        ("cli", "from forecast.evaluation import run", False),
+        ("cli", "from forecast.evaluation import run_evaluation", False),
     ],
 )
 def test_the_check_finds_what_it_is_for(module, source, wrong):
     found = violations(module, source)
     assert found == wrong if isinstance(wrong, list) else bool(found) == wrong
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    """Whether a node is ``if TYPE_CHECKING:``, whose imports never run."""
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+
+
+def running_imports(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    """All imports that may run, at module level or inside functions."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif is_type_checking(node):
+            yield from (each for part in node.orelse for each in running_imports(part))
+        else:
+            yield from running_imports(node)
+
+
+def imported_modules(source: str, modules: set[str]) -> set[str]:
+    """The modules of the package that a source imports, by full name.
+
+    ``from a import b`` imports the module ``a.b`` if there is one, else ``a``. The packages around
+    an imported module are not counted.
+    """
+    found = set()
+    for node in running_imports(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        else:
+            full = ((f"{node.module}.{alias.name}") for alias in node.names)
+            found |= {name if name in modules else node.module for name in full}
+    return found & modules
+
+
+def circles(graph: dict[str, set[str]]) -> set[frozenset[str]]:
+    """The strongly connected components of more than one module (Tarjan 1972)."""
+    index, low, stack, found = {}, {}, [], set()
+
+    def visit(module: str) -> None:
+        index[module] = low[module] = len(index)
+        stack.append(module)
+        for target in sorted(graph[module]):
+            if target not in index:
+                visit(target)
+                low[module] = min(low[module], low[target])
+            elif target in stack:
+                low[module] = min(low[module], index[target])
+        if low[module] == index[module]:
+            place = stack.index(module)
+            component = frozenset(stack[place:])
+            del stack[place:]
+            if len(component) > 1 or module in graph[module]:
+                found.add(component)
+
+    for module in graph:
+        if module not in index:
+            visit(module)
+    return found
+
+
+def import_graph() -> dict[str, set[str]]:
+    """The modules of the package and what each imports, also inside functions."""
+    sources = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in MODULES
+    }
+    return {
+        name: imported_modules(path.read_text(encoding="utf-8"), set(sources))
+        for name, path in sources.items()
+    }
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circles(import_graph()) == set()
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        ({"p.a": "import p.b", "p.b": ""}, []),
+        ({"p.a": "import p.b", "p.b": "import p.a"}, [{"p.a", "p.b"}]),
+        ({"p.a": "import p.b", "p.b": "def f():\n    from p.a import x"}, [{"p.a", "p.b"}]),
+        ({"p.a": "import p.b", "p.b": "if TYPE_CHECKING:\n    from p.a import x"}, []),
+        ({"p": "from p.a import x", "p.a": "from p import b", "p.b": ""}, []),
+        ({"p": "from p.a import x", "p.a": "from p import y"}, [{"p", "p.a"}]),
+        (
+            {"p.a": "import p.b", "p.b": "import p.c", "p.c": "import p.a", "p.d": "import p.a"},
+            [{"p.a", "p.b", "p.c"}],
+        ),
+    ],
+)
+def test_the_search_for_circles_finds_them(sources, expected):
+    graph = {name: imported_modules(text, set(sources)) for name, text in sources.items()}
+    assert circles(graph) == {frozenset(each) for each in expected}
 
 
 def loaded_after(statement: str) -> set[str]:
@@ -131,8 +231,8 @@ def loaded_after(statement: str) -> set[str]:
         ("import forecast.parallel, forecast.datasets.store", {"ray"}),
         ("import forecast.scene", {"torch", "pyarrow", "nuscenes", "pytorch_lightning"}),
         ("import forecast.datasets.store", {"torch", "nuscenes", "pytorch_lightning"}),
-        ("import forecast.datasets.eth_ucy", {"torch", "nuscenes", "pyarrow"}),
-        ("import forecast.datasets.stanford", {"torch", "nuscenes", "pyarrow"}),
+        ("import forecast.datasets.crowds.eth_ucy", {"torch", "nuscenes", "pyarrow"}),
+        ("import forecast.datasets.crowds.stanford", {"torch", "nuscenes", "pyarrow"}),
         ("import forecast.graphs.datamodule, forecast.training.module", {"nuscenes"}),
         ("import forecast.inference", {"nuscenes", "pytorch_lightning", "pyarrow"}),
         (

@@ -1,1 +1,1 @@
-"""Where scenes come from, how they are stored, and how they are cut into windows."""
+"""Datasets that yield scenes, the store on disk, and windows of history and future."""

@@ -1,4 +1,4 @@
-"""The folder of a store: its manifest and how its files are read and written."""
+"""The manifest of a store, and how the files of a store are read and written."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SCENES = "scenes"
 
 
 class SceneEntry(msgspec.Struct, frozen=True):
-    """What the manifest says of one scene.
+    """The manifest's entry of one scene.
 
     Attributes:
         file: Name of its file.
         sha256: Hash of the file's content.
-        counts: Steps, lanes, agents, and agents of each kind.
-        dropped: Records the source left out of it, by reason.
+        counts: Numbers of steps, lanes, agents, and agents of each kind.
+        dropped: Records that the source dropped, by reason.
     """
 
     file: str
@@ -40,17 +40,17 @@ class _SchemaVersion(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a store holds.
+    """Contents of a store.
 
     Attributes:
         schema_version: `scene_file.SCHEMA_VERSION` of its files.
         source: Short name of the dataset.
         protocol: The evaluation protocol of the dataset.
         dt_s: Step length of every scene.
-        fingerprint: Hash of what the scenes were made from.
-        splits: Names of the scenes of each split, failed ones among them.
+        fingerprint: Hash of everything that the scenes were made from.
+        splits: Names of the scenes of each split, failed ones included.
         scenes: All scenes by name, in the source's order.
-        failed: Why scenes of the source are not among them, by name.
+        failed: Scenes of the source that could not be prepared, by name, with the reason.
     """
 
     schema_version: int
@@ -64,7 +64,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of the store at ``path``.
+    """Reads the manifest of the store at ``path``.
 
     Raises:
         ForecastError: There is no store, it is not complete, or another version wrote it.
@@ -90,7 +90,12 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def scene_entry(file: SceneFile, buffer: pa.Buffer) -> SceneEntry:
-    """What the manifest is to say of a scene file and its bytes."""
+    """Returns the manifest's entry of a scene file.
+
+    Args:
+        file: The content of the file.
+        buffer: Its bytes.
+    """
     tracks, lane_map = file.scene.tracks, file.scene.lane_map
     kinds = np.bincount(tracks.kinds, minlength=len(AgentKind))
     counts = {
@@ -103,23 +108,23 @@ def scene_entry(file: SceneFile, buffer: pa.Buffer) -> SceneEntry:
 
 
 def file_name(scene: str) -> str:
-    """Name of a scene's file; any scene name gives a valid one."""
+    """Returns the name of a scene's file. Any scene name gives a valid file name."""
     return quote(scene, safe="") + ".arrow"
 
 
 def map_file(path: Path) -> pa.Buffer:
-    """The file's content, mapped into memory; no file handle stays open."""
+    """Maps the content of a file into memory. No file handle stays open."""
     with pa.memory_map(str(path)) as file:
         return file.read_buffer()
 
 
 def sha256(buffer: pa.Buffer) -> str:
-    """Hash of a content."""
+    """Returns the hash of some bytes in hex."""
     return hashlib.sha256(buffer).hexdigest()
 
 
 def replace_file(path: Path, content: pa.Buffer | bytes) -> None:
-    """Writes a file in one stroke: at any time it is there whole, or not at all."""
+    """Writes a file atomically: no reader ever sees a part of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Tells how far long work has come."""
+"""Progress display for long work."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ def with_progress(items: Iterable[Item], total: int, name: str) -> Iterator[Item
     """Shows progress on stderr: a bar on a terminal, about ten plain lines elsewhere.
 
     Args:
-        items: What is done, scene by scene.
-        total: How many scenes there are.
-        name: What the work is called.
+        items: Results, one for each scene.
+        total: Number of scenes.
+        name: Name of the work, shown before the progress.
+
+    Yields:
+        The items, unchanged.
     """
     if sys.stderr.isatty():
         yield from tqdm(items, name, total, unit="scene")

@@ -1,7 +1,7 @@
 """One `Scene` as one Arrow IPC file that can be read without copying.
 
-The file holds one record batch of one row. An array is a flat list in its column, so that, once the
-file is mapped into memory, numpy looks straight at it. A scene without a map has nulls there.
+The file holds one record batch of one row. Each array is a flat list in its column, so that numpy
+arrays can be views of the mapped file. The map columns are null where a scene has no map.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from forecast.errors import ForecastError
 from forecast.scene import LaneMap, Polygons, Polylines, Scene, Tracks
 
 SCHEMA_VERSION = 2
-"""Raised whenever the columns or their meaning change."""
+"""Increased whenever the columns or their meaning change."""
 
 
 @dataclass(frozen=True)
 class SceneFile:
-    """What a scene file holds.
+    """Contents of a scene file.
 
     Attributes:
-        scene: The scene; its numeric arrays are read-only views of the file.
-        fingerprint: Fingerprint of the source it was read from.
-        dropped: Records the source left out of the scene, by reason.
+        scene: The scene. After `decode` its numeric arrays are read-only views of the file.
+        fingerprint: Fingerprint of the source.
+        dropped: Records that the source dropped, by reason.
     """
 
     scene: Scene
@@ -37,15 +37,15 @@ class SceneFile:
 
 
 def encode(file: SceneFile) -> pa.Buffer:
-    """The bytes of a scene file."""
+    """Writes a scene file into memory."""
     scene = file.scene
     columns = {
         "id": pa.array([scene.id]),
         "location": pa.array([scene.location]),
         "description": pa.array([scene.description]),
         "dt_s": pa.array([scene.dt_s], pa.float64()),
-        "timestamps_us": _flat(scene.timestamps_us, np.int64),
-        "origin_m": _flat(scene.origin_m, np.float64),
+        "timestamps_us": _flat_list(scene.timestamps_us, np.int64),
+        "origin_m": _flat_list(scene.origin_m, np.float64),
         "frame_ids": _strings(scene.frame_ids),
         "headings_recorded": pa.array([scene.headings_recorded]),
         **_track_columns(scene.tracks),
@@ -65,10 +65,10 @@ def encode(file: SceneFile) -> pa.Buffer:
 
 
 def decode(buffer: pa.Buffer) -> SceneFile:
-    """The scene in the bytes of a scene file.
+    """Reads a scene file from memory.
 
     Raises:
-        ForecastError: The bytes are no scene file, or one of another schema version.
+        ForecastError: The bytes are not a scene file, or it has another schema version.
     """
     try:
         reader = pa.ipc.open_file(pa.BufferReader(buffer))
@@ -88,13 +88,14 @@ def decode(buffer: pa.Buffer) -> SceneFile:
 def _track_columns(tracks: Tracks) -> dict[str, pa.Array]:
     return {
         "agent_ids": _strings(tracks.agent_ids),
-        "kinds": _flat(tracks.kinds, np.int8),
+        "kinds": _flat_list(tracks.kinds, np.int8),
         "categories": _strings(tracks.categories),
-        "positions_m": _flat(tracks.positions_m, np.float32),
-        "headings_rad": _flat(tracks.headings_rad, np.float32),
-        "sizes_m": _flat(tracks.sizes_m, np.float32),
-        "valid": _flat(tracks.valid, np.uint8),  # Arrow packs booleans into bits; numpy does not.
-        "visibility": _flat(tracks.visibility, np.int8),
+        "positions_m": _flat_list(tracks.positions_m, np.float32),
+        "headings_rad": _flat_list(tracks.headings_rad, np.float32),
+        "sizes_m": _flat_list(tracks.sizes_m, np.float32),
+        # Arrow packs booleans into bits and numpy does not, so they are stored as bytes.
+        "valid": _flat_list(tracks.valid, np.uint8),
+        "visibility": _flat_list(tracks.visibility, np.int8),
     }
 
 
@@ -103,7 +104,7 @@ def _map_columns(lane_map: LaneMap | None) -> dict[str, pa.Array]:
     columns = {
         "lane_ids": _strings(parts.lane_ids),
         **_line_columns("centerlines", parts.centerlines),
-        "successors": _flat(parts.successors, np.int64),
+        "successors": _flat_list(parts.successors, np.int64),
         **_polygon_columns("crosswalks", parts.crosswalks),
         **_polygon_columns("walkways", parts.walkways),
         **_line_columns("dividers", parts.dividers),
@@ -116,20 +117,20 @@ def _map_columns(lane_map: LaneMap | None) -> dict[str, pa.Array]:
 
 def _line_columns(name: str, lines: Polylines) -> dict[str, pa.Array]:
     return {
-        f"{name}.points_m": _flat(lines.points_m, np.float32),
-        f"{name}.offsets": _flat(lines.offsets, np.int64),
+        f"{name}.points_m": _flat_list(lines.points_m, np.float32),
+        f"{name}.offsets": _flat_list(lines.offsets, np.int64),
     }
 
 
 def _polygon_columns(name: str, polygons: Polygons) -> dict[str, pa.Array]:
     return {
         **_line_columns(f"{name}.rings", polygons.rings),
-        f"{name}.offsets": _flat(polygons.offsets, np.int64),
+        f"{name}.offsets": _flat_list(polygons.offsets, np.int64),
     }
 
 
-def _flat(values: NDArray[Any] | None, dtype: type[np.generic]) -> pa.Array:
-    """A column of one row: the values in C order, or null."""
+def _flat_list(values: NDArray[Any] | None, dtype: type[np.generic]) -> pa.Array:
+    """Returns a column of one row: the values in C order, or null."""
     if values is None:
         return pa.nulls(1, pa.list_(pa.from_numpy_dtype(dtype)))
     flat = pa.array(np.ascontiguousarray(values, dtype).reshape(-1))
@@ -141,13 +142,13 @@ def _strings(values: NDArray[np.str_]) -> pa.Array:
 
 
 def _scene(row: dict[str, pa.Array]) -> Scene:
-    stamps, agents = _numbers(row["timestamps_us"]), _words(row["agent_ids"])
+    stamps, agents = _numbers(row["timestamps_us"]), _text(row["agent_ids"])
     grid = (len(agents), len(stamps))
     visibility = row["visibility"]
     tracks = Tracks(
         agent_ids=agents,
         kinds=_numbers(row["kinds"]),
-        categories=_words(row["categories"]),
+        categories=_text(row["categories"]),
         positions_m=_numbers(row["positions_m"]).reshape(*grid, 2),
         headings_rad=_numbers(row["headings_rad"]).reshape(grid),
         sizes_m=_numbers(row["sizes_m"]).reshape(-1, 3),
@@ -163,14 +164,14 @@ def _scene(row: dict[str, pa.Array]) -> Scene:
         tracks=tracks,
         lane_map=None if row["lane_ids"].null_count else _lane_map(row),
         origin_m=_numbers(row["origin_m"]),
-        frame_ids=_words(row["frame_ids"]),
+        frame_ids=_text(row["frame_ids"]),
         headings_recorded=row["headings_recorded"][0].as_py(),
     )
 
 
 def _lane_map(row: dict[str, pa.Array]) -> LaneMap:
     return LaneMap(
-        lane_ids=_words(row["lane_ids"]),
+        lane_ids=_text(row["lane_ids"]),
         centerlines=_lines(row, "centerlines"),
         successors=_numbers(row["successors"]).reshape(-1, 2),
         crosswalks=_polygons(row, "crosswalks"),
@@ -194,5 +195,5 @@ def _numbers(column: pa.Array) -> NDArray[Any]:
     return column.flatten().to_numpy(zero_copy_only=True)
 
 
-def _words(column: pa.Array) -> NDArray[np.str_]:
+def _text(column: pa.Array) -> NDArray[np.str_]:
     return np.array(column.flatten().to_pylist(), np.str_)

@@ -1,4 +1,4 @@
-"""`SceneSource`: what a dataset must offer to be prepared into a store."""
+"""`SceneSource`: the protocol of a dataset that can be prepared into a store."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from forecast.scene import Scene
 class SceneSource(Protocol):
     """A dataset that yields scenes.
 
-    A source must be picklable, and give the same scenes each time and in every process. Where it
-    offers a recording both whole and cut in time, the parts are named after the whole with
-    ``_train`` and ``_val`` appended: a store then never counts a recording twice.
+    A source must be picklable. It must give the same scenes each time and in every process.
+
+    A recording may be there both whole and as parts in time. The parts then have the name of the
+    whole with ``_train`` and ``_val`` appended, so that a store never counts a recording twice.
 
     Attributes:
         name: Short name of the dataset, such as ``nuscenes``.
-        protocol: The evaluation protocol of its people, a key of `windows.PROTOCOLS`.
+        protocol: The evaluation protocol of its pedestrians, a key of `windows.PROTOCOLS`.
         dt_s: Step length of every scene.
     """
 
@@ -25,15 +26,15 @@ class SceneSource(Protocol):
     dt_s: float
 
     def fingerprint(self) -> str:
-        """A hash of everything the scenes are made from: the files read and the options."""
+        """Returns a hash of everything the scenes are made from: the files and the options."""
         ...
 
     def scene_names(self) -> list[str]:
-        """Names of all scenes, unique, in a fixed order."""
+        """Returns the names of all scenes, unique and in a fixed order."""
         ...
 
     def splits(self) -> dict[str, list[str]]:
-        """Names of the scenes of each split; every one is among `scene_names`."""
+        """Returns the names of the scenes of each split. Each is among `scene_names`."""
         ...
 
     def read(self, name: str) -> tuple[Scene, dict[str, int]]:
@@ -43,7 +44,7 @@ class SceneSource(Protocol):
             name: One of `scene_names`; it becomes the scene's ``id``.
 
         Returns:
-            The scene, and how many records were left out of it, by reason.
+            The scene, and the number of dropped records by reason.
 
         Raises:
             ForecastError: The name is unknown, or a file is missing or wrong.

@@ -2,11 +2,11 @@
 
 A store is a folder::
 
-    STORE/store.json            the manifest; written last, so that its presence means "complete"
+    STORE/store.json            the manifest; written last, so a store that has it is complete
     STORE/scenes/<name>.arrow   one file per scene, mapped into memory when read
 
-Every file is written under a temporary name and moved into place, so no half file is ever seen. A
-scene file carries the fingerprint of its source: a `prepare` that was stopped goes on where it was.
+Every file is written under a temporary name and then moved into place, so no reader sees a part of
+a file. A scene file holds the fingerprint of its source, so `prepare` can resume after a stop.
 """
 
 from __future__ import annotations
@@ -45,20 +45,21 @@ _PART_SUFFIXES = ("_train", "_val")
 class SceneStore:
     """The scenes of a dataset on disk, by name.
 
-    ``store[name]`` maps the scene's file into memory; its numeric arrays are read-only views of it,
-    so processes that read the same scene share its pages. A scene is checked against its content
-    hash when it is first read, and kept. The store may be pickled and carried across a fork.
+    ``store[name]`` maps the scene's file into memory. The numeric arrays of the scene are read-only
+    views of the file, so processes that read the same scene share its memory. A scene is checked
+    against its content hash when it is first read, and then kept. A store can be pickled, and used
+    after a fork.
     """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
-        """Use `SceneStore.open` or `prepare`."""
+        """Internal: use `SceneStore.open` or `prepare`."""
         self.path = path
         self._manifest = manifest
         self._opened: dict[str, Scene] = {}
 
     @classmethod
     def open(cls, path: Path | str) -> SceneStore:
-        """Opens a store; reads its manifest alone.
+        """Opens a store. Only its manifest is read here.
 
         Raises:
             ForecastError: There is no store, `prepare` did not finish, or another version of this
@@ -83,10 +84,10 @@ class SceneStore:
         return name in self._manifest.scenes
 
     def __getitem__(self, name: str) -> Scene:
-        """The scene of that name.
+        """Reads the scene with a name.
 
         Raises:
-            ForecastError: There is none, or its file is missing or was changed.
+            ForecastError: No scene has that name, or its file is missing or was changed.
         """
         if name not in self._opened:
             self._opened[name] = self._read(name)
@@ -104,7 +105,7 @@ class SceneStore:
         except OSError as error:
             raise ForecastError(f"{path}: cannot be read; run prepare again") from error
         if sha256(buffer) != entry.sha256:
-            raise ForecastError(f"{path}: not what prepare wrote there; run prepare again")
+            raise ForecastError(f"{path}: the file was changed after prepare; run prepare again")
         return decode(buffer).scene
 
     @property
@@ -129,7 +130,7 @@ class SceneStore:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what the scenes were made from."""
+        """Hash of everything that the scenes were made from."""
         return self._manifest.fingerprint
 
     @property
@@ -146,7 +147,7 @@ class SceneStore:
         return dict(self._manifest.failed)
 
     def failed_of(self, split: str) -> dict[str, str]:
-        """Those of them that belong to a split; none of a file of scene names."""
+        """Returns the failed scenes of a split, with the reason; none for a file of scene names."""
         belong = {**self._manifest.splits, "all": self._manifest.failed}.get(split, ())
         return {name: why for name, why in self.failed.items() if name in belong}
 
@@ -157,15 +158,15 @@ class SceneStore:
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Records the source left out of all scenes, by reason."""
+        """Records that the source dropped, by reason, summed over all scenes."""
         return _total(entry.dropped for entry in self._manifest.scenes.values())
 
     def scenes_of(self, split: str) -> list[str]:
-        """Names of the scenes of a split.
+        """Returns the names of the scenes of a split.
 
         Args:
-            split: A split of the source; ``all``, every recording once (parts of a recording that
-                is also there whole are left out); or a text file with one scene name a line.
+            split: A split of the source; or ``all``, every recording once (parts of a recording
+                that is also there whole are left out); or a text file with one scene name a line.
 
         Raises:
             ForecastError: The split, or a name in the file, is unknown.
@@ -182,10 +183,10 @@ class SceneStore:
         )
 
     def fit_scenes(self, split: str) -> list[str]:
-        """Scenes that may be learned from when ``split`` is scored; may be empty.
+        """Returns the scenes that may be trained on when ``split`` is scored; may be empty.
 
-        For ``x_val`` and ``x_test`` that is ``x_train``, for ``val`` and ``test`` it is ``train``;
-        otherwise every recording of which no part is scored.
+        For ``x_val`` and ``x_test`` these are ``x_train``; for ``val`` and ``test`` they are
+        ``train``; otherwise they are all recordings of which no part is scored.
         """
         scored = self.scenes_of(split)
         head, _, last = split.rpartition("_")
@@ -196,23 +197,31 @@ class SceneStore:
         return [name for name in self.scenes_of("all") if name not in recordings]
 
     def recording_of(self, name: str) -> str:
-        """The scene that a scene is a part of (``x`` of ``x_train``), or its own name."""
+        """Returns the recording that a scene is a part of (``x`` of ``x_train``), or itself."""
         for suffix in _PART_SUFFIXES:
             whole = name.removesuffix(suffix)
             if whole != name and whole in self:
                 return whole
         return name
 
-    def known_from(self, names: Iterable[str], learnt: Iterable[str]) -> list[str]:
-        """The scenes among ``names`` that are, are a part of, or are the whole of a learnt one."""
-        learnt = set(learnt)
-        wholes = {self.recording_of(name) for name in learnt}
+    def leaked_scenes(self, names: Iterable[str], training: Iterable[str]) -> list[str]:
+        """Returns the scenes that overlap the training scenes (train/test leakage).
 
-        def is_known(name: str) -> bool:
+        Args:
+            names: Scenes to check.
+            training: Scenes that a model was trained on.
+
+        Returns:
+            Those of ``names`` that are a training scene, a part of one, or the whole of one.
+        """
+        training = set(training)
+        wholes = {self.recording_of(name) for name in training}
+
+        def is_leaked(name: str) -> bool:
             whole = self.recording_of(name)
-            return name in learnt or whole in learnt or (name == whole and name in wholes)
+            return name in training or whole in training or (name == whole and name in wholes)
 
-        return [name for name in names if is_known(name)]
+        return [name for name in names if is_leaked(name)]
 
     def _listed_in(self, file: Path) -> list[str]:
         names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
@@ -231,20 +240,25 @@ def prepare(
     *,
     workers: Workers = Workers(),  # noqa: B008 (frozen)
 ) -> SceneStore:
-    """Writes every scene of a source into a store, or brings a store up to date.
+    """Writes every scene of a source into a store, or updates a store.
 
-    Scenes that are there already from the same source are kept; those the source no longer has are
-    removed. The result does not depend on ``workers``. A scene that cannot be read does not keep
-    the others from the store; it is named in it and tried again the next time.
+    Scenes that are already there from the same source are kept. Scenes that the source no longer
+    has are removed. The result does not depend on ``workers``.
+
+    If a scene cannot be read, the other scenes are still written. The manifest names the failed
+    scene, and the next `prepare` tries it again.
 
     Args:
-        source: Where the scenes come from.
+        source: The dataset.
         out: Folder of the store: new, empty, or a store.
-        workers: Where scenes are read.
+        workers: The processes that read scenes.
+
+    Returns:
+        The store.
 
     Raises:
-        ForecastError: ``out`` is no place for a store, the disk fails, or the source does; also,
-            once the store is there, if a scene could not be read.
+        ForecastError: ``out`` holds something else, the disk or the source fails, or a scene could
+            not be read (the store is then written without it).
     """
     out = Path(out)
     try:
@@ -265,7 +279,7 @@ def prepare(
     if failed:
         raise ForecastError(
             f"{out}: {len(failed)} of {len(source.scene_names())} scenes could not be prepared: "
-            f"{named(failed)}; mend them and run prepare again (the others are there)"
+            f"{named(failed)}; repair them and run prepare again (the other scenes are written)"
         )
     return SceneStore.open(out)
 
@@ -277,23 +291,23 @@ def _check_splits(source: SceneSource) -> None:
         if unknown:
             raise ForecastError(
                 f"{source.name}: split '{split}' names scene '{unknown[0]}', which the source "
-                "does not have; mend the split"
+                "does not have; repair the split"
             )
 
 
 def _claim(out: Path) -> None:
-    """Makes the folders; refuses one that holds something else."""
+    """Makes the folders. Refuses a folder that holds something other than a store."""
     if out.is_dir() and not (out / MANIFEST).is_file():
-        strangers = [p.name for p in out.iterdir() if p.name != SCENES and p.name[0] != "."]
-        if strangers:
+        other = [p.name for p in out.iterdir() if p.name != SCENES and p.name[0] != "."]
+        if other:
             raise ForecastError(
-                f"{out}: holds '{min(strangers)}' and is not a store; give a new or empty folder"
+                f"{out}: holds '{min(other)}' and is not a store; give a new or empty folder"
             )
     (out / SCENES).mkdir(parents=True, exist_ok=True)
 
 
 def _kept_scenes(source: SceneSource, out: Path, fingerprint: str) -> dict[str, SceneEntry]:
-    """The scenes that are there already and need not be read again."""
+    """Returns the entries of the scenes that need not be read again."""
     try:
         manifest = read_manifest(out)
         known = manifest.scenes if manifest.fingerprint == fingerprint else {}
@@ -320,7 +334,7 @@ def _kept(path: Path, fingerprint: str, known: SceneEntry | None) -> SceneEntry 
 def _write_scenes(
     source: SceneSource, out: Path, fingerprint: str, names: list[str], workers: Workers
 ) -> tuple[dict[str, SceneEntry], dict[str, str]]:
-    """What was written, and why the rest was not, by name."""
+    """Returns the entries of the written scenes, and the reasons of the failed ones, by name."""
     written: dict[str, SceneEntry] = {}
     failed: dict[str, str] = {}
     if names:
@@ -354,7 +368,7 @@ def _finish(
     entries: dict[str, SceneEntry],
     failed: dict[str, str],
 ) -> None:
-    """Writes the manifest, then removes what no longer belongs."""
+    """Writes the manifest, then removes the files that no longer belong to the store."""
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         source=source.name,

@@ -1,4 +1,4 @@
-"""Cuts scenes into windows (history | future) and says which pedestrians a protocol scores."""
+"""Windows of a scene (history and future), and which pedestrians an evaluation protocol scores."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class EvaluationProtocol:
     """The rules of a named evaluation.
 
     Attributes:
-        min_history_steps: Consecutive steps a pedestrian needs up to the origin; None: the whole
-            history.
+        min_history_steps: Consecutive observed steps that a pedestrian needs, the prediction time
+            included; None: the whole history.
         history_s: Time from the first observed step to the current one.
-        horizons_s: The official times to predict, each with its own set of origins.
+        horizons_s: The official prediction horizons. Each has its own set of prediction times.
     """
 
     min_history_steps: int | None
@@ -31,7 +31,7 @@ class EvaluationProtocol:
 
     @property
     def horizon_s(self) -> float:
-        """The longest official time to predict."""
+        """The longest official prediction horizon."""
         return max(self.horizons_s)
 
 
@@ -43,10 +43,10 @@ PROTOCOLS = {
 
 
 def protocol_of(name: str) -> EvaluationProtocol:
-    """The protocol of that name.
+    """Returns the protocol with a name.
 
     Raises:
-        ForecastError: There is none.
+        ForecastError: No protocol has that name.
     """
     if name not in PROTOCOLS:
         raise ForecastError(
@@ -56,18 +56,18 @@ def protocol_of(name: str) -> EvaluationProtocol:
 
 
 def min_history_steps(protocol: str, history_steps: int) -> int:
-    """Consecutive observed steps a scored pedestrian needs in windows of a history length.
+    """Returns how many consecutive observed steps a scored pedestrian needs.
 
     Args:
         protocol: A key of `PROTOCOLS`.
-        history_steps: Observed steps H, the current one included.
+        history_steps: Observed steps H of the windows, the current one included.
     """
     return min(protocol_of(protocol).min_history_steps or history_steps, history_steps)
 
 
 @dataclass(frozen=True)
 class WindowSpec:
-    """How long a window is and who is scored in it.
+    """Lengths of a window, and which pedestrians are scored in it.
 
     Attributes:
         history_steps: Observed steps H, the current one included.
@@ -82,7 +82,11 @@ class WindowSpec:
     full_future: bool = True
 
     def __post_init__(self) -> None:
-        """Checks the lengths; raises `ForecastError`."""
+        """Checks the lengths.
+
+        Raises:
+            ForecastError: A length is out of range.
+        """
         if not 1 <= self.min_history_steps <= self.history_steps:
             raise ForecastError(
                 f"min_history_steps is {self.min_history_steps}; "
@@ -99,7 +103,7 @@ class WindowSpec:
         history_s: float | None = None,
         horizon_s: float | None = None,
     ) -> WindowSpec:
-        """The windows of a named evaluation protocol.
+        """Returns the windows of a named evaluation protocol.
 
         Args:
             protocol: A key of `PROTOCOLS`.
@@ -108,7 +112,7 @@ class WindowSpec:
             horizon_s: Time from the current step to the last predicted one; None: the protocol's.
 
         Raises:
-            ForecastError: The protocol is unknown, or the lengths make no window.
+            ForecastError: The protocol is unknown, or a length is out of range.
         """
         rules = protocol_of(protocol)
         history = round((rules.history_s if history_s is None else history_s) / dt_s) + 1
@@ -116,18 +120,18 @@ class WindowSpec:
         return cls(history, horizon, min_history_steps(protocol, history))
 
     def is_official(self, protocol: str, dt_s: float) -> bool:
-        """Whether scores of these windows may carry the name of a protocol."""
+        """Whether scores of these windows may be reported under the name of a protocol."""
         horizons = protocol_of(protocol).horizons_s
         return self in [self.of_protocol(protocol, dt_s, horizon_s=each) for each in horizons]
 
 
 @dataclass(frozen=True, eq=False)
-class Origins:
+class PredictionTimes:
     """Which pedestrians are scored at which steps of a scene.
 
     Attributes:
-        scored: ``[A, T]``.
-        dropped: Seen pedestrian steps that are not scored, counted by reason.
+        scored: Whether agent a is scored with step t as the prediction time ``[A, T]``.
+        dropped: Observed pedestrian steps that are not scored, counted by reason.
     """
 
     scored: NDArray[np.bool_]
@@ -139,13 +143,18 @@ class Origins:
         return np.flatnonzero(self.scored.any(axis=0))
 
 
-def origins(scene: Scene, spec: WindowSpec) -> Origins:
-    """Finds the scored pedestrians of every step and counts what is left out, and why."""
+def prediction_times(scene: Scene, spec: WindowSpec) -> PredictionTimes:
+    """Finds the scored pedestrians of every step, and counts the dropped ones by reason.
+
+    Args:
+        scene: Any scene.
+        spec: Lengths of the windows, and what a scored pedestrian needs.
+    """
     valid = scene.tracks.valid
     seen = valid & (scene.tracks.kinds == AgentKind.PEDESTRIAN)[:, None]
     history = _all_of(valid, -spec.min_history_steps + 1, 1)
     future = _all_of(valid, 1, 1 + (spec.horizon_steps if spec.full_future else 1))
-    return Origins(
+    return PredictionTimes(
         scored=seen & history & future,
         dropped={
             "history_too_short": int((seen & ~history).sum()),
@@ -155,7 +164,10 @@ def origins(scene: Scene, spec: WindowSpec) -> Origins:
 
 
 def _all_of(valid: NDArray[np.bool_], start: int, stop: int) -> NDArray[np.bool_]:
-    """Whether all of the steps ``t + start <= s < t + stop`` are valid, for every t ``[A, T]``."""
+    """Whether all of the steps ``t + start <= s < t + stop`` are valid, for every t ``[A, T]``.
+
+    Steps outside the scene count as not valid.
+    """
     steps = valid.shape[1]
     padded = np.pad(valid, ((0, 0), (max(-start, 0), max(stop, 0))))
     shifts = [padded[:, i : i + steps] for i in range(max(start, 0), stop - min(start, 0))]
@@ -164,17 +176,17 @@ def _all_of(valid: NDArray[np.bool_], start: int, stop: int) -> NDArray[np.bool_
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """History and future of the agents seen at one step.
+    """History and future of the agents observed at one step.
 
-    Steps ``[:history_steps]`` were observed (the last is the current one), the rest is future.
-    Values where ``valid`` is false are 0.
+    Steps ``[:history_steps]`` are history; the last of them is the current one. The other steps are
+    future. Values are 0 where ``valid`` is false.
 
     Attributes:
         scene_id: Name of the scene.
         at: Index of the current step in the scene.
         at_us: Time of the current step.
         dt_s: Step length.
-        history_steps: Observed steps H.
+        history_steps: Observed steps H, the current one included.
         agent_ids: Names ``[A]``.
         kinds: `AgentKind` values ``[A]``.
         sizes_m: Length, width, height ``[A, 3]``.
@@ -210,7 +222,11 @@ class Window:
         return self.valid[:, self.history_steps :]
 
     def select(self, agents: NDArray[Any]) -> Window:
-        """The window of some agents only, by index or mask."""
+        """Returns the window with some of the agents only.
+
+        Args:
+            agents: Indices or a mask of agents.
+        """
         return replace(
             self,
             agent_ids=self.agent_ids[agents],
@@ -226,13 +242,13 @@ class Window:
 def window(
     scene: Scene, at: int, spec: WindowSpec, scored: NDArray[np.bool_] | None = None
 ) -> Window:
-    """Cuts the window of ``scene`` around step ``at``.
+    """Cuts the window around step ``at`` out of a scene.
 
     Args:
         scene: Any scene.
         at: Index of the current step.
-        spec: Lengths; steps outside the scene are not valid.
-        scored: Column ``at`` of `Origins.scored`; computed when absent.
+        spec: Lengths of the window. Steps outside the scene are not valid.
+        scored: Column ``at`` of `PredictionTimes.scored` ``[A]``; None: it is computed here.
 
     Raises:
         ForecastError: ``at`` is not a step of the scene.
@@ -240,15 +256,16 @@ def window(
     if not 0 <= at < scene.steps:
         raise ForecastError(f"{scene.id}: at is {at}; 0 to {scene.steps - 1} is needed")
     if scored is None:
-        scored = origins(scene, spec).scored[:, at]
+        scored = prediction_times(scene, spec).scored[:, at]
     tracks, agents = scene.tracks, scene.present(at)
     steps = np.arange(at - spec.history_steps + 1, at + 1 + spec.horizon_steps)
     inside = (steps >= 0) & (steps < scene.steps)
     take = np.ix_(agents, np.clip(steps, 0, scene.steps - 1))
     valid = tracks.valid[take] & inside
-    positions = _where(valid[..., None], tracks.positions_m[take])
+    positions = _zero_unless(valid[..., None], tracks.positions_m[take])
     headings = tracks.headings_rad[take]
     if not scene.headings_recorded:
+        # Computed headings must follow from the steps of this window alone, not from earlier ones.
         headings = geometry.motion_headings(positions, valid, observed=spec.history_steps)
     return Window(
         scene_id=scene.id,
@@ -260,18 +277,21 @@ def window(
         kinds=tracks.kinds[agents],
         sizes_m=tracks.sizes_m[agents],
         positions_m=positions,
-        headings_rad=_where(valid, headings),
+        headings_rad=_zero_unless(valid, headings),
         valid=valid,
         scored=scored[agents],
         lane_map=scene.lane_map,
     )
 
 
-def _where(valid: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float32]:
+def _zero_unless(valid: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float32]:
     return np.where(valid, values, np.float32(0))
 
 
 def window_seed(seed: int, scene_id: str, at: int) -> int:
-    """Seed of one window, 0 to 2^32 - 1: independent of order, sharding and process."""
+    """Returns the seed of one window, 0 to 2^32 - 1.
+
+    It depends on the arguments alone, not on the order of windows, on shards or on the process.
+    """
     digest = hashlib.blake2b(f"{seed}/{scene_id}/{at}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big")

@@ -1,15 +1,18 @@
-"""Scores any `Predictor` on the windows of a store: `evaluate`, and `run` with floors and files.
+"""Scores any `Predictor` on the windows of a store.
 
-`run_shard` does a part of what `run` does, and `merge_shards` makes one of the parts.
+`evaluate` scores one predictor. `run_evaluation` scores a predictor and all baselines and writes
+the files. `run_shard` does this for a part of the scenes; `merge_shards` makes one evaluation of
+all parts.
 """
 
-from forecast.evaluation.job import Asked, run
-from forecast.evaluation.merging import evaluate, merge
-from forecast.evaluation.result import EvaluationResult, Mean, Picture, Rows, Setting
-from forecast.evaluation.shards import merge_shards, run_shard
+from forecast.evaluation.result import EvaluationResult, Mean, Picture, Setting
+from forecast.evaluation.run.job import EvaluationConfig, run_evaluation
+from forecast.evaluation.run.merging import evaluate, merge
+from forecast.evaluation.run.shards import merge_shards, run_shard
+from forecast.evaluation.scoring.rows import Rows
 
 __all__ = [
-    "Asked",
+    "EvaluationConfig",
     "EvaluationResult",
     "Mean",
     "Picture",
@@ -18,6 +21,6 @@ __all__ = [
     "evaluate",
     "merge",
     "merge_shards",
-    "run",
+    "run_evaluation",
     "run_shard",
 ]

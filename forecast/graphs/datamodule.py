@@ -19,7 +19,7 @@ from forecast.datasets.windows import (
     Window,
     WindowSpec,
     min_history_steps,
-    origins,
+    prediction_times,
     window,
     window_seed,
 )
@@ -63,7 +63,7 @@ class WindowDataset(Dataset[HeteroData]):
         self.index: list[tuple[str, int]] = []
         self.scored: dict[str, NDArray[np.bool_]] = {}
         for name in self.store.scenes_of(source.split):
-            found = origins(self.store[name], spec)
+            found = prediction_times(self.store[name], spec)
             self.scored[name] = found.scored
             self.index += [(name, int(at)) for at in found.steps]
         if not self.index:

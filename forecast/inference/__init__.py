@@ -1,10 +1,11 @@
 """Trained weights as a `Predictor`; streams, interactive worlds, ranking of plans, calibration."""
 
 from forecast.inference.forecaster import Forecaster, load
-from forecast.inference.stream import Frame, Stream, flicker
+from forecast.inference.stream import Frame, Stream
 from forecast.inference.weights import PACKAGED, Source, Training, read_weights
 from forecast.inference.windows import observed, predict_window
 from forecast.inference.world import World
+from forecast.scene.flicker import flicker
 
 __all__ = [
     "PACKAGED",

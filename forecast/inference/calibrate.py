@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from forecast.datasets.progress import with_progress
 from forecast.datasets.store import SceneStore
-from forecast.datasets.windows import WindowSpec, origins, window, window_seed
+from forecast.datasets.windows import WindowSpec, prediction_times, window, window_seed
 from forecast.errors import ForecastError
 from forecast.inference.forecaster import Forecaster, load
 from forecast.inference.weights import Source
@@ -106,7 +106,7 @@ def _check_not_trained_on(
         if source.fingerprint == store.fingerprint
         for name in source.scenes
     ]
-    known = store.known_from(names, trained)
+    known = store.leaked_scenes(names, trained)
     if known:
         shown = ", ".join(known[:_NAMES_SHOWN]) + (", …" if len(known) > _NAMES_SHOWN else "")
         raise ForecastError(
@@ -120,7 +120,7 @@ def _windows(
 ) -> Iterator[tuple[CalibrationScores, NDArray[np.float64]]]:
     """Calibration scores and OOD features of the scored pedestrians, for each window of a scene."""
     scene = store[name]
-    found = origins(scene, spec)
+    found = prediction_times(scene, spec)
     for at in found.steps.tolist():
         cut = window(scene, at, spec, found.scored[:, at])
         futures = predict_window(

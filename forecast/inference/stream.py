@@ -23,6 +23,7 @@ from forecast.models.rollout import SceneContext, observe
 from forecast.models.types import Observation
 from forecast.scene import AgentKind, LaneMap, Prediction
 from forecast.scene.agents import TYPICAL_SIZE_M
+from forecast.scene.flicker import flicker
 
 _TIME_TOLERANCE = 0.25
 """A frame may come early or late by this share of a step."""
@@ -335,37 +336,3 @@ class Stream:
 
     def _tensor(self, values: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._contexts.device)
-
-
-def flicker(earlier: Prediction, later: Prediction) -> dict[str, float]:
-    """Mean distance between two predictions at the times that both contain.
-
-    The most probable positions (`Prediction.most_probable`) of each agent at the same times are
-    compared. Without new information between the two, a consistent predictor has no difference.
-
-    Args:
-        earlier: A prediction.
-        later: A prediction from a later time, with the same step.
-
-    Returns:
-        Distance in metres for each agent in both, by name.
-
-    Raises:
-        ForecastError: They have no time in common, or different steps.
-    """
-    same = abs(earlier.dt_s - later.dt_s) < 1e-9
-    require(same, "dt_s of the later prediction", later.dt_s, f"{earlier.dt_s}")
-    passed = round((later.at_us - earlier.at_us) / (earlier.dt_s * 1e6))
-    common = min(earlier.steps - passed, later.steps)
-    require(passed >= 0 and common > 0, "steps in common", common, "at least 1")
-    rows = [
-        {name: row for row, name in enumerate(p.agent_ids.tolist()) if p.valid[row]}
-        for p in (earlier, later)
-    ]
-    names = [name for name in rows[0] if name in rows[1]]
-    before, after = (
-        p.most_probable()[[row[name] for name in names]] + p.origin_m
-        for p, row in zip((earlier, later), rows, strict=True)
-    )
-    apart = np.linalg.norm(before[:, passed : passed + common] - after[:, :common], axis=-1)
-    return dict(zip(names, apart.mean(axis=1).tolist(), strict=True))

@@ -8,8 +8,7 @@ from dataclasses import asdict
 import numpy as np
 from matplotlib.axes import Axes
 
-from forecast.evaluation.acceptance import FAIL, PASS, Outcome
-from forecast.evaluation.changes import (
+from forecast.evaluation.comparison.changes import (
     BETTER,
     LESS,
     LOST,
@@ -21,11 +20,12 @@ from forecast.evaluation.changes import (
     WORSE,
     Change,
 )
-from forecast.evaluation.compare import Comparison, rows_of
-from forecast.evaluation.evaluated import Evaluated
-from forecast.evaluation.numbers import UNDEFINED, counted, interval, number, signed
-from forecast.evaluation.output import COMPARISON_DOCUMENT_FILE, COMPARISON_FILE
-from forecast.evaluation.statistics import MIN_ROWS, MIN_SCENES
+from forecast.evaluation.comparison.comparison import Comparison, rows_of
+from forecast.evaluation.output.folder import COMPARISON_DOCUMENT_FILE, COMPARISON_FILE
+from forecast.evaluation.output.numbers import UNDEFINED, counted, interval, number, signed
+from forecast.evaluation.output.saved import SavedEvaluation
+from forecast.evaluation.scoring.statistics import MIN_ROWS, MIN_SCENES
+from forecast.evaluation.verdict.acceptance import FAIL, PASS, Outcome
 from forecast.report.document import COMPARISON_FORMAT, document
 from forecast.report.page import page
 from forecast.report.section import Block, Cell, Facts, Figure, Folded, Section, Table, Text
@@ -43,7 +43,13 @@ _DRAWN = (
 
 def render_comparison(found: Comparison) -> dict[str, str]:
     """The files of the comparison: ``compare.html`` and ``compare.json``, by name."""
-    sections = [_verdict(found), _criteria(found), _overall(found), _slices(found), _origin(found)]
+    sections = [
+        _verdict(found),
+        _criteria(found),
+        _overall(found),
+        _slices(found),
+        _provenance(found),
+    ]
     title = f"{found.new.name} in place of {found.old.name}"
     return {
         COMPARISON_FILE: page(title, sections),
@@ -52,13 +58,16 @@ def render_comparison(found: Comparison) -> dict[str, str]:
 
 
 def _verdict(found: Comparison) -> Section:
-    """Whether B may take A's place, on one screen."""
+    """Whether B may replace A, on one screen."""
     setting = found.old.setting
     facts = (
         ("A, the old", found.old.name),
         ("B, the new", found.new.name),
         ("Data", f"{setting['source']}, {setting['split']}: {counted(found.scenes, 'scene')}"),
-        ("Paired", f"{counted(found.origins, 'origin')}, {setting['horizon_s']:g} s ahead"),
+        (
+            "Paired",
+            f"{counted(found.paired_rows, 'prediction time')}, {setting['horizon_s']:g} s ahead",
+        ),
     )
     counts = {verdict: len(found.of_verdict(verdict)) for verdict in _TONES}
     words: list[Block] = [Facts(facts), _gate(found), *_losses(found)]
@@ -67,15 +76,15 @@ def _verdict(found: Comparison) -> Section:
         words.append(Text(f"{few} or better.", "open"))
     for verdict, tone in ((WORSE, "bad"), (BETTER, "good")):
         if counts[verdict]:
-            asked = sum(counts[each] for each in (WORSE, OPEN, BETTER))
-            many = f"{counts[verdict]} of {asked} means"
+            judged = sum(counts[each] for each in (WORSE, OPEN, BETTER))
+            many = f"{counts[verdict]} of {judged} means"
             words.append(Text(f"B is surely {verdict} in {many}.", tone))
     data = {
         "a": found.old.name,
         "b": found.new.name,
         "counts": counts,
         "broken": found.broken,
-        "forsaken": found.forsaken,
+        "forsaken": found.lost_guarantees,
     }
     return Section("verdict", "Verdict", tuple(words), data)
 
@@ -90,10 +99,12 @@ def _gate(found: Comparison) -> Text:
 
 
 def _losses(found: Comparison) -> list[Text]:
-    """Metrics and guarantees that A has and B does not."""
+    """Metrics and guarantees that A has and B lacks."""
     texts = []
-    if found.forsaken:
-        texts.append(Text(f"Guarantees that A gives and B breaks: {_list(found.forsaken)}.", "bad"))
+    if found.lost_guarantees:
+        texts.append(
+            Text(f"Guarantees that A gives and B breaks: {_list(found.lost_guarantees)}.", "bad")
+        )
     lost = dict.fromkeys(change.metric for change in found.of_verdict(LOST))
     if lost:
         texts.append(Text(f"Metrics that A has and B does not: {_list(lost)}.", "bad"))
@@ -119,10 +130,10 @@ def _criteria(found: Comparison) -> Section:
         for before, after in pairs
     )
     caption = (
-        "A's acceptance criteria, held against both on the paired origins. Good: nothing that A "
-        "passes is failed by B."
+        "A's acceptance criteria, decided for both on the paired prediction times. Good: nothing "
+        "that A passes is failed by B."
     )
-    header = ("criterion", "A's verdict", "B's verdict", "A", "B", "demand", "origins")
+    header = ("criterion", "A's verdict", "B's verdict", "A", "B", "demand", "prediction times")
     data = {
         before.criterion.id: {
             "a": {"found": before.found, "verdict": before.verdict},
@@ -143,23 +154,23 @@ def _found_cell(outcome: Outcome) -> Cell:
 
 
 def _overall(found: Comparison) -> Section:
-    """All metrics of everybody and of movers."""
+    """All metrics over all rows and over movers."""
     whole = [change for change in found.changes if change.where in WHOLE]
     drawn = [change for change in whole if _is_drawn(change)]
-    blocks: tuple[Block, ...] = (_table(whole, "Every metric of all origins and of movers."),)
+    blocks: tuple[Block, ...] = (_table(whole, "All metrics, of everybody and of movers."),)
     if drawn:
         blocks = (_figure(drawn), *blocks)
     return Section("overall", "Everybody and movers", blocks, {"changes": _data(whole)})
 
 
 def _is_drawn(change: Change) -> bool:
-    """Whether a change is in the figure; nothing is a share of 0."""
+    """Whether a change is in the figure, which shows it relative to A's value."""
     main = change.where == "movers" and change.metric.startswith(_DRAWN)
     return main and change.verdict in _MARKS and abs(change.before) > _LEAST
 
 
 def _slices(found: Comparison) -> Section:
-    """What is lost or surely worse or better in a slice, and the largest of what is undecided."""
+    """The decided changes in slices, and the largest undecided ones."""
     inside = [change for change in found.changes if change.where not in WHOLE]
     decided = [change for change in inside if change.verdict != OPEN]
     undecided = len(inside) - len(decided)
@@ -168,11 +179,11 @@ def _slices(found: Comparison) -> Section:
     if decided:
         blocks.append(_table(decided, "The slices in which B is surely worse or better."))
     if largest:
-        blocks.append(_table(largest, "The largest of the undecided changes that are in slices."))
+        blocks.append(_table(largest, "The largest of the undecided changes in slices."))
     blocks.append(Text(f"Undecided in slices: {undecided}; compare.json holds them all."))
     if found.small:
         few = _list(f"{where} ({count})" for where, count in found.small.items())
-        blocks.append(Text(f"Not compared, fewer than {MIN_ROWS} origins: {few}."))
+        blocks.append(Text(f"Not compared, fewer than {MIN_ROWS} prediction times: {few}."))
     return Section("slices", "Slices", tuple(blocks), {"changes": _data(inside)})
 
 
@@ -183,24 +194,24 @@ def _table(changes: Sequence[Change], whom: str) -> Table:
             Cell(change.verdict, tone=_TONES[change.verdict]),
             Cell(number(change.before)),
             Cell(number(change.after)),
-            Cell(signed(change.difference.value), _to_meet(change)),
+            Cell(signed(change.difference.value), _target(change)),
             Cell(interval(change.difference, signed=True) or UNDEFINED),
             Cell(rows_of(change) if change.sampled else UNDEFINED),
         )
         for change in changes
     )
     caption = (
-        f"{whom} What B has lost and regressions first. The change is B less A, paired origin by "
-        "origin, with 95 % intervals from a bootstrap over scenes; less is better. Where a value "
-        "is to be met (coverage its level, collisions and the way on the road the recorded "
-        "world's), the change is how much farther B is from it. Good is below 0, interval and all. "
-        "Stated: two numbers without rows, or neither less nor more is good by itself."
+        f"{whom} Metrics that B lacks and regressions come first. The change is B minus A, paired "
+        "by prediction time, with 95 % intervals from a bootstrap over scenes; lower is better. "
+        "For metrics with a target (coverage its level, collisions and the way on the road the "
+        "recorded world's values), the change is how much farther B is from it. Good: the whole "
+        "interval is below 0. Stated: two numbers without rows, or neither direction is better."
     )
-    header = ("metric", "verdict", "A", "B", "change", "95 %", "origins")
+    header = ("metric", "verdict", "A", "B", "change", "95 %", "prediction times")
     return Table(caption, header, rows, cards=True)
 
 
-def _to_meet(change: Change) -> str:
+def _target(change: Change) -> str:
     return "" if change.aim in (LESS, NEITHER) else f"from {change.aim}"
 
 
@@ -216,14 +227,15 @@ def _figure(changes: Sequence[Change]) -> Figure:
             ends = np.array([found.low, found.high]) * unit
             axes.plot(ends, [place, place], color=colour, linewidth=1.6)
         axes.set_yticks(range(len(changes)), [change.metric for change in changes])
-        axes.set(xlabel="B less A, % of A", ylim=(len(changes) - 0.5, -0.5))
+        axes.set(xlabel="B minus A, % of A", ylim=(len(changes) - 0.5, -0.5))
 
     caption = (
-        "How much B differs from A on movers, in per cent of A's mean, with 95 % intervals. Good "
-        "is left of the line, interval and all (triangles that point down); right of it B is worse."
+        "How much B differs from A on movers, in per cent of A's mean, with 95 % intervals. Good: "
+        "the whole interval is left of the line (triangles that point down); right of it B is "
+        "worse."
     )
     height = 0.9 + 0.26 * len(changes)
-    return Figure(caption, svg(draw, width_in=5.2, height_in=height, label="B less A on movers"))
+    return Figure(caption, svg(draw, width_in=5.2, height_in=height, label="B minus A on movers"))
 
 
 def _data(changes: Sequence[Change]) -> list[dict[str, object]]:
@@ -242,19 +254,19 @@ def _data(changes: Sequence[Change]) -> list[dict[str, object]]:
     ]
 
 
-def _origin(found: Comparison) -> Section:
-    """Where both come from."""
+def _provenance(found: Comparison) -> Section:
+    """The evaluations and weights of both."""
     blocks = [block for name, each in _named(found) for block in _of(name, each)]
     data = {name: {"setting": each.setting, "model": each.model} for name, each in _named(found)}
     criteria = [asdict(criterion) for criterion in found.old.acceptance.criteria]
     return Section("provenance", "Provenance", tuple(blocks), {**data, "criteria": criteria})
 
 
-def _named(found: Comparison) -> tuple[tuple[str, Evaluated], ...]:
+def _named(found: Comparison) -> tuple[tuple[str, SavedEvaluation], ...]:
     return ("a", found.old), ("b", found.new)
 
 
-def _of(name: str, each: Evaluated) -> tuple[Block, ...]:
+def _of(name: str, each: SavedEvaluation) -> tuple[Block, ...]:
     weights = each.model["weights_sha256"] if each.model else "none"
     facts = (
         (f"{name.upper()}: evaluation", str(each.path)),

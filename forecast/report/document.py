@@ -1,4 +1,4 @@
-"""The report as JSON: what the page says, and the numbers behind it under stable names."""
+"""The report as JSON: the text of the page, and its numbers under stable names."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from forecast.evaluation.statistics import Estimate
+from forecast.evaluation.scoring.statistics import Estimate
 from forecast.report.section import Block, Facts, Folded, Gallery, Section, Table, Text
 
 FORMAT = "forecast-report-1"
 COMPARISON_FORMAT = "forecast-compare-1"
-"""Raised whenever a name in such a document changes its meaning."""
+"""Versions of the documents; raised when a name changes its meaning."""
 
 
 def document(title: str, sections: Sequence[Section], form: str = FORMAT) -> str:
     """The content of ``report.json``; ``sections.<id>.data`` holds exact numbers.
 
-    NaN (not defined) is null; infinity, which only times can be, is the string ``"inf"``.
+    NaN (not defined) is null. Infinity, which only times can be, is the string ``"inf"``.
     """
     content = {
         "format": form,
@@ -36,7 +36,7 @@ def document(title: str, sections: Sequence[Section], form: str = FORMAT) -> str
 
 
 def plain(value: Any) -> Any:
-    """A value of numbers, texts, sequences and mappings as JSON knows them."""
+    """Converts numbers, texts, sequences and mappings to JSON types."""
     if isinstance(value, Estimate):
         return plain(value._asdict())
     if isinstance(value, Mapping):
@@ -53,7 +53,7 @@ def plain(value: Any) -> Any:
 
 
 def _block(block: Block) -> dict[str, Any]:
-    """What a block says; drawings are in the page alone."""
+    """The text of a block; drawings are only in the page."""
     if isinstance(block, Text):
         return {"kind": block.kind, "text": block.text, "tone": block.tone}
     if isinstance(block, Facts):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from forecast.evaluation.output import DOCUMENT_FILE, REPORT_FILE
+from forecast.evaluation.output.folder import DOCUMENT_FILE, REPORT_FILE
 from forecast.evaluation.result import EvaluationResult
 from forecast.report.document import document
 from forecast.report.section import Section
@@ -22,7 +22,7 @@ def render(result: EvaluationResult) -> dict[str, str]:
 
 
 def page(title: str, sections: Sequence[Section]) -> str:
-    """The page: all sections, styles and drawings inside, nothing loaded from elsewhere."""
+    """The page with all sections, styles and drawings inside; it loads nothing."""
     environment = Environment(
         loader=PackageLoader("forecast", "report"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""What a report is made of: sections of text, facts, tables and figures."""
+"""The parts of a report: sections of text, facts, tables and figures."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Text:
 
     Attributes:
         text: Plain text.
-        tone: ``good``, ``bad``, ``open`` (not decided) or ``plain``: how it bears on the
-            predictor; ``flag``: why the numbers must not be taken at their word.
-        overall: Whether it is the word on the whole, to be seen first.
+        tone: ``good``, ``bad``, ``open`` (not decided) or ``plain``: what it means for the
+            predictor; ``flag``: a reason not to trust the numbers.
+        overall: Whether it is the verdict on the whole evaluation, shown first.
     """
 
     text: str
@@ -40,10 +40,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class Folded:
-    """Long text, shown when it is asked for.
+    """Long text, shown on a click.
 
     Attributes:
-        summary: What it is.
+        summary: Its title.
         text: Plain text; its line breaks are kept.
     """
 
@@ -57,10 +57,10 @@ class Cell:
     """One number or word of a table.
 
     Attributes:
-        text: What it says.
+        text: Its text.
         note: A second, smaller line.
         best: Whether it is the best of its row.
-        tone: ``pass``, ``fail`` or ``too-few``: a verdict to be seen at a glance.
+        tone: ``pass``, ``fail`` or ``too-few``: the style of a verdict.
         link: Anchor of a picture that shows it; "" for none.
     """
 
@@ -79,7 +79,7 @@ class Table:
         caption: What it shows and what good looks like.
         header: Names of the columns.
         rows: Cells of each row, as many as there are columns.
-        cards: Whether each row becomes a card on a phone, so that no column is out of sight.
+        cards: Whether each row becomes a card on a phone, so that all columns are visible.
     """
 
     caption: str
@@ -96,9 +96,9 @@ class Figure:
     Attributes:
         caption: What it shows and what good looks like.
         svg: The drawing.
-        anchor: What links to it name; "" for none.
+        anchor: Its name for links; "" for none.
         key: What its colours mean: names of colours of
-            `forecast.visualization.birds_eye.Palette` and words.
+            `forecast.visualization.birds_eye.Palette` and their text.
     """
 
     caption: str
@@ -133,7 +133,7 @@ class Section:
         id: Its anchor.
         title: Its heading.
         blocks: What it holds, from top to bottom.
-        data: The numbers behind it under stable names, for the report's JSON.
+        data: Its numbers under stable names, for the report's JSON.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Colours in light and dark, and matplotlib figures as inline SVG that follows them."""
+"""Colours in light and dark mode, and matplotlib figures as inline SVG in these colours."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SERIES = (
     ("#8c7500", "#d9c24a", (0, (5, 1, 1, 1, 1, 1))),
     ("#66717e", "#97a3b0", (0, (1, 3))),
 )
-"""Light colour, dark colour and dash of the lines of a figure, the predictor's first."""
+"""Light colour, dark colour and dash of the lines of a figure; the predictor's is the first."""
 
 _LIGHT_COLOURS = asdict(LIGHT) | {f"line-{i}": line[0] for i, line in enumerate(SERIES)}
 _DARK_COLOURS = asdict(DARK) | {f"line-{i}": line[1] for i, line in enumerate(SERIES)}
@@ -77,13 +77,13 @@ def css_variables(dark: bool) -> str:
 
 
 def svg(draw: Callable[[Axes], None], *, width_in: float, height_in: float, label: str) -> Markup:
-    """A figure as SVG to put into a page: as wide as its place, in the page's font and colours.
+    """A figure as inline SVG: as wide as its container, in the page's font and colours.
 
     Args:
         draw: Draws into the axes it is given.
-        width_in: Width for the proportions and the size of the text.
-        height_in: Height.
-        label: What a screen reader says.
+        width_in: Width in inches; sets the proportions and the size of the text.
+        height_in: Height in inches.
+        label: Text for screen readers.
     """
     out = io.StringIO()
     with mpl.rc_context(_RC):
@@ -94,7 +94,7 @@ def svg(draw: Callable[[Axes], None], *, width_in: float, height_in: float, labe
 
 
 def _adapted(text: str, label: str) -> str:
-    """Makes a stand-alone SVG fit a page: no header, its own ids, scalable, themed, short."""
+    """Adapts a stand-alone SVG to a page: no header, unique ids, scalable, themed, short."""
     text = text[text.index("<svg") :]
     text = re.sub(r"<(metadata|style).*?</\1>", "", text, flags=re.DOTALL)
     text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
@@ -116,8 +116,8 @@ def draw_series(
         axes: Where to draw.
         x: Values ``[P]``.
         series: Values ``[P]`` of each line by name.
-        names: All names that may occur, so that each has one style in all figures; the first is
-            the one the figure is about.
+        names: All names that may occur, so that each has the same style in all figures; the first
+            is the evaluated predictor.
     """
     for order, (name, (colour, _, dash)) in enumerate(zip(names, cycle(SERIES), strict=False)):
         if name in series:

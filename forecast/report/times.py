@@ -1,4 +1,4 @@
-"""The times at which the report's tables show something."""
+"""The times that the report's tables show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def shown_steps(times_s: NDArray[np.float64]) -> tuple[NDArray[np.int64], tuple[
         times_s: Time of each predicted step ``[T]``.
 
     Returns:
-        Indices of the steps, and their times in words, such as ``2 s``.
+        Indices of the steps, and their times as text, such as ``2 s``.
     """
     whole = np.abs(times_s - np.round(times_s)) < 1e-6
     whole[-1] = True

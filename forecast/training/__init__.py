@@ -1,1 +1,1 @@
-"""Training with Lightning: the module, its callbacks and the ``forecast fit`` command."""
+"""Training with Lightning: the module and the ``forecast fit`` command."""

@@ -16,12 +16,11 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from forecast.errors import ForecastError
 from forecast.graphs.datamodule import ForecastDataModule
 from forecast.inference import read_weights
-from forecast.training.callbacks import BirdsEye
 from forecast.training.module import ForecastModule
 
 
 class ForecastCLI(LightningCLI):
-    """LightningCLI with one folder for all that a run leaves: TensorBoard, config, checkpoints."""
+    """LightningCLI with one folder for the results of a run: TensorBoard, config, checkpoints."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds ``--run`` and takes the graph's ranges from the model's configuration."""
@@ -34,48 +33,49 @@ class ForecastCLI(LightningCLI):
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parses, and refuses an unreadable checkpoint before anything is made."""
+        """Parses, and refuses an unreadable checkpoint before any file is written."""
         super().parse_arguments(parser, args)
         checkpoint = self.config[self.config["subcommand"]].get("ckpt_path")
         if checkpoint and str(checkpoint).endswith(".ckpt"):
             read_weights(Path(checkpoint))
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Sends the results to the run's folder unless a logger was asked for."""
+        """Writes the results to the run's folder unless the user configures a logger."""
         run = self._get(self.config, "run")
         try:
             Path(run).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ForecastError(f"--run {run}: {error.strerror}; give a folder to write") from None
-        kwargs["use_distributed_sampler"] = False  # the data module shares its windows out itself
+        kwargs["use_distributed_sampler"] = False  # the data module distributes its windows itself
         kwargs["default_root_dir"] = self._get(self.config, "trainer.default_root_dir") or run
         if self._get(self.config, "trainer.logger") is None:
             kwargs["logger"] = TensorBoardLogger(run, name="", version="")
         return super().instantiate_trainer(**kwargs)
 
 
-def main(command: str, args: Sequence[str]) -> None:
+def main(command: str, args: Sequence[str], callbacks: Sequence[pl.Callback] = ()) -> None:
     """Runs a command of the Lightning trainer.
 
     Args:
         command: ``fit``, ``validate`` or ``test``.
         args: What follows it on the command line, such as ``--config configs/nuscenes.yaml``.
+        callbacks: Further callbacks besides those of the configuration, such as pictures.
     """
-    _hush()
+    _suppress_hints()
     checkpoints = ModelCheckpoint(save_last=True, enable_version_counter=False)
     ForecastCLI(
         ForecastModule,
         ForecastDataModule,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
-        trainer_defaults={"callbacks": [checkpoints, BirdsEye()]},
+        trainer_defaults={"callbacks": [checkpoints, *callbacks]},
         auto_configure_optimizers=False,
         args=[command, *args],
     )
 
 
-def _hush() -> None:
-    """Leaves out what Lightning says about how it is called and what else one could install."""
+def _suppress_hints() -> None:
+    """Suppresses Lightning's hints about its arguments and about other packages."""
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-    said = logging.getLogger("pytorch_lightning.utilities.rank_zero")
-    said.addFilter(lambda record: "Tip:" not in record.getMessage())
+    messages = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    messages.addFilter(lambda record: "Tip:" not in record.getMessage())

@@ -1,1 +1,1 @@
-"""Pictures of scenes and predictions."""
+"""Pictures of windows and predictions."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from tables import run
 
 from forecast.datasets.store import SceneStore
-from forecast.datasets.town.write import VERSION
+from forecast.simulator.export.dataset import VERSION
 from scale.measure import Cost, cost_of
 
 SCENES, SEED = 850, 2

@@ -13,7 +13,7 @@ import numpy as np
 
 from forecast.datasets.scene_file import SceneFile, encode
 from forecast.datasets.store import SceneStore
-from forecast.datasets.windows import Window, WindowSpec, origins, window
+from forecast.datasets.windows import Window, WindowSpec, prediction_times, window
 from forecast.graphs import GraphConfig, window_graph
 from scale.measure import processor_ms
 
@@ -56,7 +56,7 @@ def measure(path: Path, repeats: int) -> Storing:
     names = rng.choice(store.scene_names, min(READ, len(store)), replace=False).tolist()
     shared = _shared(path, names)  # before this process maps any of them, as forks keep maps
     read_ms = processor_ms(store.__getitem__, names)
-    found = {name: origins(store[name], SPEC).scored for name in names}
+    found = {name: prediction_times(store[name], SPEC).scored for name in names}
     places = [(name, int(at)) for name in names for at in np.flatnonzero(found[name].any(0))]
     places = [places[row] for row in rng.integers(len(places), size=repeats)]
 

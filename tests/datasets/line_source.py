@@ -1,4 +1,4 @@
-"""A source of made-up scenes that says how often each was read."""
+"""A source of made-up scenes that records which were read."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from tests.any_scene import small_map
 
 @dataclass
 class LineSource:
-    """Scenes of people on lines; counts how often each is read."""
+    """Scenes of people on lines. It records every read."""
 
     names: list[str] = field(default_factory=lambda: ["scene-1", "scene-2", "scène/3"])
     version: str = "1"

@@ -1,4 +1,4 @@
-"""What every scene source must do; each source's tests run it."""
+"""The contract of every scene source. The tests of each source run it."""
 
 import pickle
 
@@ -16,7 +16,7 @@ def assert_keeps_contract(source: SceneSource, scenes: int | None = None) -> Non
 
     Args:
         source: The source.
-        scenes: How many of its scenes to read; default: all.
+        scenes: Number of its scenes to read; default: all.
     """
     names = source.scene_names()
     _check_description(source, names)

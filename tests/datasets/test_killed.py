@@ -107,7 +107,7 @@ def test_a_killed_prepare_leaves_no_half_scene_and_resumes(tmp_path, killed, wor
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_prepare_killed_from_outside_loses_the_scenes_in_hand_alone(tmp_path, workers):
+def test_a_prepare_killed_from_outside_loses_only_the_scenes_in_work(tmp_path, workers):
     if not Path("/proc/self/stat").exists():
         pytest.skip("needs /proc to see which processes are alive")
     out, begun = tmp_path / "store", tmp_path / "begun"

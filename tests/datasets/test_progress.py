@@ -5,10 +5,10 @@ from forecast.datasets.progress import with_progress
 
 def test_progress_is_about_ten_plain_lines_where_there_is_no_terminal(capsys):
     assert list(with_progress(range(35), 35, "evaluate kalman")) == list(range(35))
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 10
-    assert said[0] == "evaluate kalman: 4 of 35 scenes"
-    assert said[-1] == "evaluate kalman: 35 of 35 scenes"
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 10
+    assert lines[0] == "evaluate kalman: 4 of 35 scenes"
+    assert lines[-1] == "evaluate kalman: 35 of 35 scenes"
 
 
 def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from forecast.datasets.eth_ucy import EthUcySource
+from forecast.datasets.crowds.eth_ucy import EthUcySource
 from forecast.datasets.nuscenes import NuScenesSource
-from forecast.datasets.town import write_town
+from forecast.simulator import write_town
 from tests.datasets.source_contract import assert_keeps_contract
 
 

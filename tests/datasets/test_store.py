@@ -27,7 +27,7 @@ def files_of(path: Path) -> dict[str, bytes]:
     }
 
 
-# --- what a store gives back
+# --- reading
 
 
 def test_every_scene_comes_back(store):
@@ -40,7 +40,7 @@ def test_every_scene_comes_back(store):
         assert_equal(store[name], source.read(name)[0])
 
 
-def test_the_manifest_says_what_the_source_said(store):
+def test_the_manifest_holds_the_description_of_the_source(store):
     assert (store.source, store.protocol, store.dt_s) == ("lines", "nuscenes-ped-v1", 0.5)
     assert store.fingerprint == "lines 1"
     assert store.splits == {"train": ["scene-1", "scene-2"], "val": ["scène/3"]}
@@ -123,14 +123,14 @@ def test_an_unknown_split_names_the_known_ones(store):
         store.scenes_of("dev")
 
 
-def test_an_unknown_name_in_a_file_of_names_tells_its_line(store, tmp_path):
+def test_an_unknown_name_in_a_file_of_names_is_named_by_line(store, tmp_path):
     listed = tmp_path / "mine.txt"
     listed.write_text("scene-1\nscene-7\n")
     with pytest.raises(ForecastError, match=r"mine.txt: line 2: no scene 'scene-7'"):
         store.scenes_of(str(listed))
 
 
-def test_floors_learn_from_the_training_split_or_from_what_is_not_scored(store, tmp_path):
+def test_fit_scenes_are_the_training_split_or_what_is_not_scored(store, tmp_path):
     assert store.fit_scenes("val") == ["scene-1", "scene-2"]
     assert store.fit_scenes("train") == ["scène/3"]
     assert store.fit_scenes("all") == []
@@ -139,13 +139,13 @@ def test_floors_learn_from_the_training_split_or_from_what_is_not_scored(store, 
     assert store.fit_scenes(str(listed)) == ["scene-2", "scène/3"]
 
 
-def test_floors_never_learn_from_a_scene_that_is_scored(tmp_path):
+def test_fit_scenes_never_hold_a_scored_scene(tmp_path):
     splits = {"mini_train": ["scene-1", "scene-2"], "mini_val": ["scene-2"]}
     store = prepare(LineSource(given_splits=splits), tmp_path / "store")
     assert store.fit_scenes("mini_val") == ["scene-1"]
 
 
-def test_a_recording_and_its_parts_are_one(tmp_path):
+def test_a_recording_and_its_parts_count_as_one_recording(tmp_path):
     names = ["a", "b", "c", "a_train", "a_val", "b_train", "b_val", "lonely_val"]
     splits = {"f_val": ["b_val"], "f_train": ["b_train"], "f_test": ["a"], "some": ["c", "a_val"]}
     store = prepare(LineSource(names, given_splits=splits), tmp_path / "store")
@@ -195,12 +195,12 @@ def test_ray_changes_nothing(store, tmp_path, ray_workers):
     assert files_of(parallel.path) == files_of(store.path)
 
 
-def test_plain_lines_tell_the_progress(tmp_path, capfd):
+def test_plain_lines_show_the_progress(tmp_path, capfd):
     prepare(LineSource(), tmp_path / "store")
     assert "prepare: 3 of 3 scenes" in capfd.readouterr().err.splitlines()
 
 
-# --- being stopped
+# --- interrupted
 
 
 def test_an_interrupted_prepare_leaves_a_half_store_that_resumes(tmp_path):
@@ -230,10 +230,12 @@ def test_a_store_interrupted_while_it_is_renewed_is_no_longer_a_store(store):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_bad_scene_is_named_and_does_not_keep_the_others_out(tmp_path, workers):
+def test_a_bad_scene_is_named_and_the_others_are_written(tmp_path, workers):
     out = tmp_path / "store"
-    said = r"1 of 3 scenes could not be prepared: scene-2 \(scene-2: cannot be read\); mend them"
-    with pytest.raises(ForecastError, match=said):
+    message = (
+        r"1 of 3 scenes could not be prepared: scene-2 \(scene-2: cannot be read\); repair them"
+    )
+    with pytest.raises(ForecastError, match=message):
         prepare(LineSource(stop_at="scene-2"), out, workers=Workers(workers))
     store = SceneStore.open(out)
     assert store.scene_names == ["scene-1", "scène/3"]
@@ -243,10 +245,10 @@ def test_a_bad_scene_is_named_and_does_not_keep_the_others_out(tmp_path, workers
     assert store.failed_of("all") == store.failed
     assert store.failed_of("val") == {}
     source = LineSource()
-    mended = prepare(source, out)
+    repaired = prepare(source, out)
     assert source.reads == ["scene-2"]
-    assert mended.failed == {}
-    assert mended.splits["train"] == ["scene-1", "scene-2"]
+    assert repaired.failed == {}
+    assert repaired.splits["train"] == ["scene-1", "scene-2"]
 
 
 def test_a_bad_scene_of_a_renewed_store_does_not_stay_as_it_was(store):
@@ -302,7 +304,7 @@ def test_another_schema_version_is_refused(store):
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"schema_version": 2}', ""])
-def test_a_damaged_manifest_is_refused_and_can_be_mended(store, content):
+def test_a_damaged_manifest_is_refused_and_can_be_repaired(store, content):
     (store.path / "store.json").write_text(content)
     with pytest.raises(ForecastError, match=r"store.json: cannot be read \(.*run prepare again"):
         SceneStore.open(store.path)
@@ -315,7 +317,9 @@ def test_a_single_wrong_byte_in_a_scene_is_refused(store):
     content = bytearray(scene_file(store, "scene-1").read_bytes())
     content[len(content) // 2] ^= 1
     scene_file(store, "scene-1").write_bytes(content)
-    with pytest.raises(ForecastError, match=r"scene-1.arrow: not what prepare wrote there; run"):
+    with pytest.raises(
+        ForecastError, match=r"scene-1.arrow: the file was changed after prepare; run"
+    ):
         store["scene-1"]
 
 
@@ -335,7 +339,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     assert list(files_of(tmp_path)) == ["thesis.tex"]
 
 
-def test_a_path_that_cannot_be_written_is_told(tmp_path):
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(ForecastError, match=r"file/store.*: Not a directory; check the path"):
         prepare(LineSource(), tmp_path / "file" / "store")

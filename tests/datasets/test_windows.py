@@ -11,7 +11,7 @@ from forecast.datasets.windows import (
     Window,
     WindowSpec,
     min_history_steps,
-    origins,
+    prediction_times,
     window,
     window_seed,
 )
@@ -30,7 +30,7 @@ def scene_of(rows: list[str], kinds: list[AgentKind] | None = None) -> Scene:
 
 
 def scored_of(rows: list[str], spec: WindowSpec, kinds: list[AgentKind] | None = None) -> list[str]:
-    scored = origins(scene_of(rows, kinds), spec).scored
+    scored = prediction_times(scene_of(rows, kinds), spec).scored
     return ["".join("x" if hit else "." for hit in row) for row in scored]
 
 
@@ -55,7 +55,7 @@ def test_a_protocol_has_lengths_of_its_own():
     ("protocol", "steps", "least"),
     [("nuscenes-ped-v1", 5, 2), ("nuscenes-ped-v1", 1, 1), ("eth-ucy-v1", 8, 8)],
 )
-def test_steps_a_pedestrian_needs_up_to_the_origin(protocol, steps, least):
+def test_steps_a_pedestrian_needs_up_to_the_prediction_time(protocol, steps, least):
     assert min_history_steps(protocol, steps) == least
 
 
@@ -72,7 +72,7 @@ def test_steps_a_pedestrian_needs_up_to_the_origin(protocol, steps, least):
         ("eth-ucy-v1", 0.4, WindowSpec(6, 15, 6), False),
     ],
 )
-def test_only_its_own_windows_may_carry_a_protocols_name(protocol, dt_s, spec, official):
+def test_only_official_windows_may_be_named_after_a_protocol(protocol, dt_s, spec, official):
     assert spec.is_official(protocol, dt_s) == official
 
 
@@ -102,7 +102,9 @@ def test_pedestrians_alone_are_scored():
 
 
 def test_what_is_left_out_is_counted_by_reason():
-    found = origins(scene_of(["xxxx", "x.xx", "xxxx"], [PERSON, PERSON, CAR]), WindowSpec(2, 2))
+    found = prediction_times(
+        scene_of(["xxxx", "x.xx", "xxxx"], [PERSON, PERSON, CAR]), WindowSpec(2, 2)
+    )
     assert found.steps.tolist() == [1]
     assert found.dropped == {"history_too_short": 1 + 2, "future_incomplete": 2 + 1}
 
@@ -117,8 +119,8 @@ SPECS = st.builds(
 
 
 @given(scenes(), SPECS)
-def test_the_definition_step_by_step(scene, spec):
-    tracks, found = scene.tracks, origins(scene, spec)
+def test_scored_steps_agree_with_the_definition_step_by_step(scene, spec):
+    tracks, found = scene.tracks, prediction_times(scene, spec)
     future = range(1, 1 + (spec.horizon_steps if spec.full_future else 1))
     past = range(-spec.min_history_steps + 1, 1)
 
@@ -179,9 +181,9 @@ def test_a_step_outside_the_scene_is_refused(scene, at):
         window(scene, at, WindowSpec(2, 2))
 
 
-def test_scored_may_be_handed_in(scene):
+def test_scored_may_be_passed_in(scene):
     spec = WindowSpec(2, 3)
-    given_in = window(scene, 2, spec, origins(scene, spec).scored[:, 2])
+    given_in = window(scene, 2, spec, prediction_times(scene, spec).scored[:, 2])
     np.testing.assert_array_equal(given_in.scored, window(scene, 2, spec).scored)
 
 
@@ -221,7 +223,7 @@ def _history(cut: Window, name: str) -> np.ndarray:
 
 
 @given(scenes(), SPECS, st.data())
-def test_a_window_shows_the_scene_and_nothing_else(scene, spec, data):
+def test_a_window_holds_the_values_of_the_scene(scene, spec, data):
     at = data.draw(st.integers(0, scene.steps - 1))
     cut = window(scene, at, spec)
     rows = {name: i for i, name in enumerate(scene.tracks.agent_ids)}
@@ -259,7 +261,7 @@ def test_an_unknown_protocol_is_refused():
         min_history_steps("x", 5)
 
 
-def test_without_recorded_headings_a_window_knows_only_its_own_movement() -> None:
+def test_without_recorded_headings_a_window_uses_its_own_steps_only() -> None:
     corner = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [1.0, 2.0], [1.0, 3.0]]  # east, then north
     spec = WindowSpec(history_steps=3, horizon_steps=1)
     derived = Scene.from_arrays([corner], [0], dt_s=0.5)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from forecast.datasets.eth_ucy import EthUcySource
+from forecast.datasets.crowds.eth_ucy import EthUcySource
 from forecast.datasets.nuscenes import NuScenesSource
-from forecast.datasets.town import VERSION, write_town
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import GraphConfig, window_graph
 from forecast.scene import Scene
+from forecast.simulator import VERSION, write_town
 
 TARGETS = ("future", "future_heading", "future_valid", "scored")
 

@@ -11,10 +11,10 @@ from forecast.cli import main
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec
 from forecast.evaluation import EvaluationResult, evaluate
-from forecast.evaluation.audit import audit
-from forecast.evaluation.provenance import scenes_learnt_from
-from forecast.evaluation.result import TUBE_LEVELS
-from forecast.evaluation.writers import metrics_document
+from forecast.evaluation.audit.guarantees import audit
+from forecast.evaluation.output.writers import metrics_document
+from forecast.evaluation.run.provenance import scenes_learnt_from
+from forecast.evaluation.scoring.scores import TUBE_LEVELS
 from forecast.inference import Forecaster, Source, Training
 from forecast.inference.calibrate import calibrated, summary
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster

@@ -1,7 +1,7 @@
 import pytest
 
 from forecast.datasets.store import SceneStore
-from forecast.evaluation import EvaluationResult, run
+from forecast.evaluation import EvaluationConfig, EvaluationResult, run_evaluation
 from tests.streets import street_store
 
 
@@ -11,24 +11,17 @@ def store(tmp_path_factory) -> SceneStore:
 
 
 def _run(store, folder, predictor: str) -> EvaluationResult:
-    return run(
-        store=store.path,
-        split="val",
-        predictor=predictor,
-        out=folder / predictor,
-        render=lambda result: {},
-        horizon_s=2.0,
-        samples=10,
-    )
+    config = EvaluationConfig(store.path, "val", predictor, samples=10, horizon_s=2.0)
+    return run_evaluation(config, folder / predictor, render=lambda result: {})
 
 
 @pytest.fixture(scope="session")
 def kalman(store, tmp_path_factory) -> EvaluationResult:
-    """A predictor with samples, a mode and a spread, with all floors."""
+    """A predictor with samples, a mode and a spread, with all baselines."""
     return _run(store, tmp_path_factory.mktemp("runs"), "kalman")
 
 
 @pytest.fixture(scope="session")
 def constant(store, tmp_path_factory) -> EvaluationResult:
-    """A predictor of a single future, with all floors."""
+    """A predictor of a single future, with all baselines."""
     return _run(store, tmp_path_factory.mktemp("runs"), "constant_velocity")

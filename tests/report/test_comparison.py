@@ -4,9 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forecast.evaluation.changes import LOST, VERDICTS, WORSE
-from forecast.evaluation.compare import Comparison
-from forecast.evaluation.evaluated import read_evaluation
+from forecast.evaluation.comparison.changes import LOST, VERDICTS, WORSE
+from forecast.evaluation.comparison.comparison import Comparison
+from forecast.evaluation.output.saved import read_evaluation
 from forecast.report import render_comparison
 from forecast.report.document import COMPARISON_FORMAT
 from tests.browser import visit

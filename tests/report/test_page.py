@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 import pytest
 
 from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.slices import SLICINGS
-from forecast.evaluation.statistics import MIN_ROWS
+from forecast.evaluation.scoring.slices import SLICINGS
+from forecast.evaluation.scoring.statistics import MIN_ROWS
 from forecast.report import render
 from forecast.report.document import FORMAT
 from forecast.report.sections import SECTIONS
@@ -118,7 +118,7 @@ def test_every_caption_says_what_good_looks_like(kalman):
 @pytest.mark.parametrize(
     ("caption", "says"),
     [
-        ("Errors by time. Good is below every floor.", True),
+        ("Errors by time. Good is below every baseline.", True),
         ("Errors in metres. Low is good.", True),
         ("Good: the truth runs inside the samples.", True),
         ("Low is good in every row. A conflict is a near miss.", True),

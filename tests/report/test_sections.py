@@ -4,12 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forecast.evaluation.acceptance import FAIL, PASS, TOO_FEW, Criterion, Outcome
-from forecast.evaluation.numbers import UNDEFINED, number
+from forecast.evaluation.output.numbers import UNDEFINED, number
 from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.slices import SLICINGS
-from forecast.evaluation.statistics import Estimate
-from forecast.evaluation.weighing import WEIGHTED
+from forecast.evaluation.scoring.rows import WEIGHTED
+from forecast.evaluation.scoring.slices import SLICINGS
+from forecast.evaluation.scoring.statistics import Estimate
+from forecast.evaluation.verdict.acceptance import FAIL, PASS, TOO_FEW, Criterion, Outcome
 from forecast.models.metrics.registry import TUBE_METRICS
 from forecast.report.section import Facts, Figure, Folded, Gallery, Table, Text
 from forecast.report.sections import (
@@ -38,8 +38,8 @@ def spread_over(result: EvaluationResult, scenes: int) -> EvaluationResult:
     """The same rows as if they came from more scenes."""
     names = np.array([f"scene-{row % scenes}" for row in range(len(result.rows))])
     rows = replace(result.rows, scene_ids=names)
-    floors = {name: replace(floor, rows=rows) for name, floor in result.floors.items()}
-    return replace(result, rows=rows, floors=floors)
+    baselines = {name: replace(each, rows=rows) for name, each in result.baselines.items()}
+    return replace(result, rows=rows, baselines=baselines)
 
 
 def cells(table: Table) -> dict[str, list[str]]:
@@ -57,21 +57,21 @@ def best_guess(result: EvaluationResult) -> Text:
 
 
 class TestHeadline:
-    def test_says_what_was_tested(self, kalman):
+    def test_says_what_was_evaluated(self, kalman):
         (facts,) = of_kind(headline(kalman), Facts)
         movers = int(kalman.rows.movers.sum())
         assert dict(facts.facts) == {
             "Predictor": "kalman",
             "Data": "streets, val: 2 scenes",
             "Asked": "2 s ahead from 2 s of history",
-            "Scored": f"{len(kalman.rows)} origins, {movers} of them movers",
+            "Scored": f"{len(kalman.rows)} prediction times, {movers} of them movers",
         }
 
-    def test_holds_the_predictor_to_the_floors(self, kalman):
+    def test_compares_the_predictor_with_the_baselines(self, kalman):
         first, raw, chosen = of_kind(headline(kalman), Text)[-3:]
         movers = kalman.rows.movers
         ours = kalman.values["top1_fde_m"][movers].mean()
-        theirs = kalman.floors["constant_velocity"].values["top1_fde_m"][movers].mean()
+        theirs = kalman.baselines["constant_velocity"].values["top1_fde_m"][movers].mean()
         change = f"{100 * abs(ours / theirs - 1):.1f} % {'less' if ours < theirs else 'more'}"
         assert first.text.startswith(
             f"Single best guess: {ours:.3f} m on movers, {change} than constant_velocity "
@@ -90,27 +90,27 @@ class TestHeadline:
         ],
     )
     def test_too_few_scenes_decide_nothing(self, kalman, factor, words):
-        floor = kalman.floors["constant_velocity"]
-        values = dict(kalman.values) | {"top1_fde_m": floor.values["top1_fde_m"] * factor}
+        baseline = kalman.baselines["constant_velocity"]
+        values = dict(kalman.values) | {"top1_fde_m": baseline.values["top1_fde_m"] * factor}
         verdict = best_guess(replace(kalman, values=values))
         assert verdict.tone == "open"
         assert words in verdict.text
         assert f"lower in {2 if factor < 1 else 0} of 2 scenes" in verdict.text
         assert verdict.text.endswith("too few scenes for an interval.")
 
-    def test_what_may_be_chance_is_said_to_be(self, kalman):
+    def test_says_where_a_difference_may_be_chance(self, kalman):
         generator = np.random.default_rng(0)
         many = spread_over(kalman, 12)
-        floor = many.floors["constant_velocity"]
+        baseline = many.baselines["constant_velocity"]
         for shift, tone in ((-1.0, "good"), (1.0, "bad"), (0.0, "open")):
             noise = shift + generator.normal(0, 0.5, len(many.rows))
-            values = {**many.values, "top1_fde_m": floor.values["top1_fde_m"] + noise}
+            values = {**many.values, "top1_fde_m": baseline.values["top1_fde_m"] + noise}
             verdict = best_guess(replace(many, values=values))
             assert verdict.tone == tone
             assert ("That may be chance." in verdict.text) == (tone == "open")
             assert " m (95%)" in verdict.text
 
-    def test_one_word_comes_first_and_then_what_it_rests_on(self, kalman):
+    def test_the_verdict_comes_first_and_then_its_reasons(self, kalman):
         overall, *texts = of_kind(headline(kalman), Text)
         assert headline(kalman).blocks[0] == overall
         assert overall.overall
@@ -131,14 +131,14 @@ class TestHeadline:
         assert f"BROKEN (required): {first.guarantee.words}" in said.text
         assert said.tone == "bad"
 
-    def test_a_floor_is_not_held_to_itself(self, constant):
+    def test_a_baseline_is_not_compared_with_itself(self, constant):
         assert not any(
             "Single best guess" in text.text for text in of_kind(headline(constant), Text)
         )
 
-    def test_says_so_where_there_is_no_floor(self, kalman):
-        *_, text = of_kind(headline(replace(kalman, floors={})), Text)
-        assert "None of the floors could be evaluated" in text.text
+    def test_says_so_without_baselines(self, kalman):
+        *_, text = of_kind(headline(replace(kalman, baselines={})), Text)
+        assert "None of the baselines could be evaluated" in text.text
 
     def test_flags_windows_that_are_not_the_protocols(self, kalman):
         (flag,) = (text for text in of_kind(headline(kalman), Text) if text.tone == "flag")
@@ -167,11 +167,11 @@ class TestProtocol:
         (folded,) = of_kind(protocol(many), Folded)
         assert len(folded.text.splitlines()) == 13
         count = int((many.rows.scene_ids == "scene-0").sum())
-        assert folded.text.startswith(f"scene-0: {count} origins, ")
+        assert folded.text.startswith(f"scene-0: {count} prediction times, ")
 
 
 class TestScores:
-    def test_every_metric_beside_every_floor(self, kalman):
+    def test_every_metric_is_beside_every_baseline(self, kalman):
         everyone, movers, *_ = of_kind(scores(kalman), Table)
         for table, subset in ((everyone, None), (movers, kalman.rows.movers)):
             assert table.header == ("metric", *kalman.table, "recorded")
@@ -191,7 +191,7 @@ class TestScores:
         movers = kalman.rows.movers
         for table, subset in zip(of_kind(scores(kalman), Table), (None, movers), strict=False):
             rows = {row[0].text: row[1:] for row in table.rows}
-            world = kalman.recorded_means(subset)
+            world = kalman.ground_truth_means(subset)
             assert len(world) == 3
             for metric, cells in rows.items():
                 expected = number(world[metric].value) if metric in world else ""
@@ -216,7 +216,7 @@ class TestScores:
         assert sum(cell.text != UNDEFINED for cell in lone[:-1]) == 1
         assert not any(cell.best for cell in lone)
 
-    def test_names_the_floors_left_out(self, kalman):
+    def test_names_the_baselines_that_are_left_out(self, kalman):
         section = scores(replace(kalman, left_out={"kmeans_10": "no tracks"}))
         assert [text.text for text in of_kind(section, Text)] == [
             "kmeans_10 is left out: no tracks"
@@ -228,7 +228,7 @@ class TestHorizon:
         table, _, nearest = of_kind(horizon(kalman), Table)
         best = kalman.errors_m["best"].mean(0, dtype=float)
         assert cells(nearest)["kalman"] == [f"{best[1]:.3f}", f"{best[3]:.3f}"]
-        assert table.header == ("all origins", "1 s", "2 s")
+        assert table.header == ("all prediction times", "1 s", "2 s")
         errors = kalman.errors_m["top1"].mean(0, dtype=float)
         assert cells(table)["kalman"] == [f"{errors[1]:.3f}", f"{errors[3]:.3f}"]
         assert cells(table)["kalman"][1] == f"{kalman.means()['top1_fde_m'].value:.3f}"
@@ -264,7 +264,7 @@ class TestCalibration:
         assert ">error of kalman's mean<" in figure.svg
         assert ">kmeans_10<" in figure.svg
 
-    def test_who_states_no_spread_is_told_so(self, constant):
+    def test_a_predictor_without_spread_gets_a_sentence_instead_of_figures(self, constant):
         section = calibration(constant)
         for table in of_kind(section, Table):
             assert not any("constant_velocity" in name for name in cells(table))
@@ -275,7 +275,7 @@ class TestCalibration:
             assert "constant_velocity" not in figure.svg
 
     def test_without_anybody_who_states_one_there_is_no_figure(self, constant):
-        (text,) = calibration(replace(constant, floors={})).blocks
+        (text,) = calibration(replace(constant, baselines={})).blocks
         assert isinstance(text, Text)
 
 
@@ -328,11 +328,11 @@ class TestScoresWithIntervals:
     def test_differences_are_paired_row_by_row(self, kalman):
         many = spread_over(kalman, 12)
         *_, last = of_kind(scores(many), Table)
-        floor = many.floors["kmeans_10"]
-        assert last.header[-1] == "less kmeans_10"
-        assert "less kalman" not in last.header
+        baseline = many.baselines["kmeans_10"]
+        assert last.header[-1] == "minus kmeans_10"
+        assert "minus kalman" not in last.header
         movers = many.rows.movers
-        paired = (many.values["top1_fde_m"] - floor.values["top1_fde_m"])[movers]
+        paired = (many.values["top1_fde_m"] - baseline.values["top1_fde_m"])[movers]
         (cell,) = (row[-1] for row in last.rows if row[0].text == "top1_fde_m")
         assert cell.text == f"{paired.mean():+.3f}"
         low, high = (float(each) for each in cell.note.split(" to "))
@@ -388,8 +388,8 @@ class TestSlices:
             if inside.sum() >= 30:
                 column = table.header.index("top1_fde_m")
                 assert row[column].text == f"{kalman.values['top1_fde_m'][inside].mean():.3f}"
-                floor = kalman.floors["constant_velocity"].values["top1_fde_m"]
-                less = (kalman.values["top1_fde_m"] - floor)[inside].mean()
+                theirs = kalman.baselines["constant_velocity"].values["top1_fde_m"]
+                less = (kalman.values["top1_fde_m"] - theirs)[inside].mean()
                 assert row[-2].text == f"{less:+.3f}"
 
     def test_weak_labels_are_marked(self, kalman):
@@ -418,7 +418,7 @@ class TestTriggering:
             *("fail", "0.500", "top1_fde_m at most 1", "120", "12", "CPFA")
         ]
         rows, scenes = (kalman.minimum_rows, kalman.minimum_scenes)
-        assert f"fewer than {rows} origins or {scenes} scenes" in table.caption
+        assert f"fewer than {rows} prediction times or {scenes} scenes" in table.caption
         assert of_kind(section, Text) == []
         overall, *texts = of_kind(headline(replace(kalman, outcomes=outcomes)), Text)
         (criteria,) = (text for text in texts if text.text.startswith("Acceptance criteria: "))
@@ -431,7 +431,7 @@ class TestTriggering:
 
 
 class TestCriticality:
-    def test_weighted_error_counts_who_is_of_concern(self, kalman):
+    def test_weighted_error_counts_the_pedestrians_that_matter_to_the_planner(self, kalman):
         quantities = dict(kalman.rows.quantities)
         weight = np.full(len(kalman.rows), 1e-4)
         weight[:30] = np.arange(1, 31)
@@ -440,7 +440,9 @@ class TestCriticality:
         table = of_kind(criticality(replace(kalman, rows=rows)), Table)[1]
         error = np.average(kalman.values["top1_fde_m"][:30], weights=weight[:30])
         assert cells(table)[WEIGHTED][0] == f"{error:.3f}"
-        assert {row[0].text: row[0].note for row in table.rows}[WEIGHTED].endswith("; 30 origins")
+        assert {row[0].text: row[0].note for row in table.rows}[WEIGHTED].endswith(
+            "; 30 prediction times"
+        )
 
     def test_weighted_error_of_few_is_not_given(self, kalman):
         weight = np.where(np.arange(len(kalman.rows)) < 29, 1.0, 1e-4)
@@ -448,9 +450,11 @@ class TestCriticality:
         few = replace(kalman, rows=replace(kalman.rows, quantities=quantities))
         (row,) = (r for r in of_kind(criticality(few), Table)[1].rows if r[0].text == WEIGHTED)
         assert row[1].text == UNDEFINED
-        assert row[0].note.endswith("29 origins of concern, too few: 30 are needed")
+        assert row[0].note.endswith(
+            "29 prediction times that matter to the planner, too few: 30 are needed"
+        )
 
-    def test_counts_every_origin_once(self, kalman):
+    def test_counts_every_prediction_time_once(self, kalman):
         counts = cells(of_kind(criticality(kalman), Table)[0])
         for column in zip(*counts.values(), strict=True):
             assert sum(map(int, column)) == len(kalman.rows)
@@ -468,8 +472,8 @@ class TestCriticality:
 class TestCollisions:
     def test_rates_stand_beside_those_of_the_recorded_world(self, kalman):
         many = spread_over(kalman, 12)
-        many = replace(many, recorded={name: v * 0 for name, v in many.recorded.items()})
-        many = replace(many, floors={name: kalman.floors[name] for name in ("kmeans_5",)})
+        many = replace(many, ground_truth={name: v * 0 for name, v in many.ground_truth.items()})
+        many = replace(many, baselines={name: kalman.baselines[name] for name in ("kmeans_5",)})
         (table,) = of_kind(collisions(many), Table)
         movers = many.rows.movers
         mean = many.values["collision_rate_pedestrians"][movers].mean()

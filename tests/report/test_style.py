@@ -45,7 +45,7 @@ def test_svg_ids_differ_between_drawings_and_references_resolve():
     assert set(re.findall(r'(?:url\(#|href="#)([^")]+)', one)) <= ids[0]
 
 
-def test_every_colour_is_there_once_so_that_it_can_be_told_apart():
+def test_all_colours_are_different():
     colours = [*vars(LIGHT).values(), *(line[0] for line in SERIES)]
     assert len(colours) == len(set(colours))
     assert vars(DARK).keys() == vars(LIGHT).keys()

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from forecast import ForecastError
 from forecast.datasets.store import SceneStore, prepare
-from forecast.datasets.windows import WindowSpec, origins
+from forecast.datasets.windows import WindowSpec, prediction_times
 from forecast.graphs import GraphConfig
 from forecast.graphs.datamodule import Draws, ForecastDataModule, Place, Share, SourceConfig
 from forecast.scene import Scene
@@ -76,7 +76,7 @@ def test_two_processes_learn_and_score_as_one_with_the_same_batches(
     store: SceneStore, alone: Path, tmp_path: Path
 ) -> None:
     spec = WindowSpec(history_steps=5, horizon_steps=4)
-    found = origins(store["street-2"], spec)
+    found = prediction_times(store["street-2"], spec)
     assert (len(found.steps) % 2, found.scored.sum() % 2) == (1, 1)
     done = train_in_two(store, tmp_path)
     assert done.returncode == 0, done.stderr

@@ -23,6 +23,7 @@ from forecast.inference import Source
 from forecast.scene import AgentKind, Predictor
 from forecast.training.cli import main
 from forecast.training.module import ForecastModule
+from forecast.visualization.training_pictures import BirdsEye
 from tests.scenes import StreetSource, street_scene
 
 
@@ -57,7 +58,7 @@ def weights(run: Path, name: str = "last.ckpt") -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def run(store: SceneStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("run")
-    main("fit", arguments(store, run, "--trainer.max_epochs=3"))
+    main("fit", arguments(store, run, "--trainer.max_epochs=3"), callbacks=[BirdsEye()])
     return run
 
 

@@ -1,4 +1,4 @@
-"""Scenes from datasets in nuScenes format: the official ones, or a user's own."""
+"""Scenes from datasets in nuScenes format: the official ones, or custom ones."""
 
 from forecast.datasets.nuscenes.source import NuScenesSource
 

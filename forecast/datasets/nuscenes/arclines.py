@@ -1,8 +1,10 @@
-"""Arc-line paths, the curves that the nuScenes map expansion describes lanes with.
+"""Arc-line paths: the curves of the lanes in the nuScenes map expansion.
 
-An arc-line path is a Dubins path: three segments in a row, each a left turn, a right turn or
-straight, all turns of one radius (Dubins 1957, "On Curves of Minimal Length with a Constraint on
-Average Curvature"; nuScenes map expansion, ``arcline_path_utils``).
+An arc-line path is a Dubins path. It has three segments in a row. Each is a left turn, a right turn
+or straight, and all turns have the same radius.
+
+Sources: Dubins 1957, "On Curves of Minimal Length with a Constraint on Average Curvature"; nuScenes
+map expansion, ``arcline_path_utils``.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ TURN_SIGN = {"L": 1.0, "S": 0.0, "R": -1.0}
 """Sign of the curvature of each segment, by its letter in a path's shape, such as ``LSR``."""
 
 CHORD_ERROR_M = 0.01
-"""How far a discretised path may lie from its arc; what decides the distance between points."""
+"""Largest distance of a discretised path from its arc. It sets the distance between points."""
 
 
 def discretize(
@@ -23,7 +25,7 @@ def discretize(
     radii_m: NDArray[np.float64],
     lengths_m: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Points along arc-line paths: the start, and each segment's end and what its arc needs.
+    """Discretises arc-line paths: the start, the end of each segment, and points on its arc.
 
     Args:
         start_poses: x, y, heading at the start of each path ``[N, 3]``.
@@ -32,13 +34,13 @@ def discretize(
         lengths_m: Lengths of each path's segments ``[N, 3]``.
 
     Returns:
-        Points ``[P, 2]``, path after path, and the path that each belongs to ``[P]``.
+        Points ``[P, 2]``, path after path, and the index of the path of each point ``[P]``.
     """
     curvature = turns / radii_m[:, None]
     poses = [start_poses, start_poses]
     for segment in range(2):
         poses.append(_advance(poses[-1], curvature[:, segment], lengths_m[:, segment]))
-    # A segment of length 0 before the others stands for the start itself.
+    # The start is a fourth segment of length 0 before the others.
     pose = np.stack(poses, axis=1).reshape(-1, 3)
     bend = np.pad(curvature, ((0, 0), (1, 0))).ravel()
     length = np.pad(lengths_m, ((0, 0), (1, 0))).ravel()
@@ -54,7 +56,7 @@ def discretize(
 def _advance(
     pose: NDArray[np.float64], curvature: NDArray[np.float64], length_m: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Poses ``[N, 3]`` after driving arcs of constant curvature, or straight on where it is 0."""
+    """Returns the poses ``[N, 3]`` at the ends of arcs of constant curvature (0 is straight)."""
     half_turn = curvature * length_m / 2
     chord = length_m * np.sinc(half_turn / np.pi)
     direction = pose[:, 2] + half_turn

@@ -1,6 +1,6 @@
-"""Tokens and what they link: rows of other tables, and prev/next chains.
+"""Checks of tokens: links to rows of other tables, and prev/next chains.
 
-Every check names the file, the record and what to do.
+Every error names the file, the record and what to do.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from forecast.errors import ForecastError
 
 
 def index_of(path: Path, keys: Sequence[str], column: str = "token") -> dict[str, int]:
-    """Row of each key; refuses repeated keys."""
+    """Returns the row of each key. Refuses repeated keys."""
     index = {key: row for row, key in enumerate(keys)}
     if len(index) < len(keys):
         refuse_repeats(path, column, as_bytes(keys))
@@ -35,7 +35,7 @@ def refuse_repeats(path: Path, column: str, keys: NDArray[np.bytes_]) -> None:
 def find(
     path: Path, column: str, tokens: Iterable[str], index: Mapping[str, int], table: str
 ) -> NDArray[np.int32]:
-    """Rows ``[N]`` of the tokens in another table; refuses tokens that are not there."""
+    """Returns the rows ``[N]`` of tokens in another table. Refuses tokens that are not there."""
     try:
         return np.fromiter((index[token] for token in tokens), np.int32)
     except KeyError as missing:
@@ -46,7 +46,7 @@ def find(
 
 
 def as_bytes(tokens: Iterable[str]) -> NDArray[np.bytes_]:
-    """Tokens ``[N]`` in a quarter of the memory of numpy's strings."""
+    """Returns tokens ``[N]`` as bytes, a quarter of the memory of numpy's strings."""
     return np.array([token.encode() for token in tokens], np.bytes_)
 
 
@@ -57,13 +57,13 @@ def time_order(
     group: NDArray[np.int32],
     times_us: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """The order by group, then time, after checking that tokens, prev and next agree with it.
+    """Returns the order by group, then time, and checks that tokens, prev and next agree with it.
 
     Args:
-        path: The table, for errors.
-        owner: What a group is, for errors.
+        path: The table, for error messages.
+        owner: Name of a group, such as ``scene``, for error messages.
         links: Columns ``token``, ``prev`` and ``next`` ``[N]``.
-        group: Which chain each record belongs to ``[N]``.
+        group: Index of the chain of each record ``[N]``.
         times_us: Time of each record ``[N]``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""From the nuScenes map expansion (v1.3) to the lane map around a scene."""
+"""Reads the nuScenes map expansion (v1.3) and crops it to the lane map around a scene."""
 
 from __future__ import annotations
 
@@ -105,8 +105,8 @@ class CityMap:
         lane_ids: Names of the lanes and lane connectors ``[L]``.
         lanes: Their centre lines ``[L]``.
         successors: Pairs ``[E, 2]`` of lane rows: traffic flows from the first to the second.
-        dead_links: How many links of each lane lead to no lane ``[L]``.
-        lanes_without_path: Polygons of the lanes that the file gives no centre line.
+        dead_links: Number of links of each lane that lead to no lane ``[L]``.
+        lanes_without_path: Polygons of the lanes without a centre line in the file.
         crosswalks: Polygons.
         walkways: Polygons.
         dividers: Lines.
@@ -126,16 +126,16 @@ class CityMap:
     def crop(
         self, box_m: tuple[float, float, float, float], origin_m: NDArray[np.float64]
     ) -> tuple[LaneMap, dict[str, int]]:
-        """The map inside a box, relative to an origin.
+        """Crops the map to a box, relative to an origin.
 
-        Lanes that reach into the box are kept whole; areas and dividers are clipped to it.
+        Lanes that reach into the box are kept whole. Areas and dividers are clipped to it.
 
         Args:
             box_m: Least x, least y, greatest x, greatest y in the world.
             origin_m: World position ``[2]`` of the scene's frame.
 
         Returns:
-            The map, and counts of what the file names there but does not hold.
+            The map, and counts of lanes and links there that the file names but does not define.
         """
         box = shapely.box(*box_m)
         shapely.prepare(box)
@@ -159,10 +159,10 @@ class CityMap:
 
 
 def map_path(dataroot: Path, location: str) -> Path:
-    """Where the map of a city lies.
+    """Returns the path of the map file of a city.
 
     Raises:
-        ForecastError: It is not there; says what to download.
+        ForecastError: There is no such file. The message says what to download.
     """
     path = dataroot / "maps" / "expansion" / f"{location}.json"
     if not path.is_file():
@@ -174,8 +174,8 @@ def read_city_map(path: Path) -> CityMap:
     """Reads a map expansion file.
 
     Raises:
-        ForecastError: The file is missing, broken or below v1.3; a lane is there twice or has fewer
-            than 2 distinct points; a token leads nowhere.
+        ForecastError: The file is missing, broken or older than v1.3; a lane is repeated or has
+            fewer than 2 distinct points; a token is not defined.
     """
     version = read_json(path, _MapVersion).version
     if version < _OLDEST_VERSION:  # compared as the devkit does
@@ -220,9 +220,9 @@ def _build(path: Path, file: _MapFile) -> CityMap:
 def _successors(
     index: Mapping[str, int], connectivity: Mapping[str, _Links]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of linked lanes ``[E, 2]``, and each lane's links that lead to no lane ``[L]``.
+    """Returns pairs of linked lanes ``[E, 2]`` and counts of links that lead to no lane ``[L]``.
 
-    The official maps hold such links, so they are counted rather than refused.
+    The official maps hold such links, so they are counted and not refused.
     """
     pairs = [
         (row, index.get(successor, -1))
@@ -238,7 +238,7 @@ def _successors(
 def _centerlines(
     path: Path, ids: Sequence[str], arc_lines: Mapping[str, list[_ArcLine]]
 ) -> NDArray[np.object_]:
-    """Centre lines ``[L]`` of the lanes."""
+    """Returns the centre lines ``[L]`` of the lanes, without repeated points."""
     arcs = [arc for token in ids for arc in arc_lines[token]]
     lane_of_arc = np.repeat(np.arange(len(ids)), [len(arc_lines[token]) for token in ids])
     points, arc = arclines.discretize(
@@ -272,7 +272,7 @@ def _dividers(
                 f"{path}: line '{divider.line_token}' has 1 node; 0 or at least 2 are needed: "
                 "download the map file again"
             )
-        shapes.append(shapely.LineString(points))  # the official maps hold lines without nodes
+        shapes.append(shapely.LineString(points))  # 0 nodes are allowed: official maps have such
     return np.array(shapes, object)
 
 
@@ -291,7 +291,7 @@ def _polygon(
 
 
 def _clip(shapes: NDArray[np.object_], box: shapely.Polygon, dimension: int) -> NDArray[np.object_]:
-    """The parts ``[N]`` of that dimension (2 areas, 1 lines) that lie in the box."""
+    """Returns the parts ``[N]`` in the box that have a dimension (2: areas, 1: lines)."""
     inside = shapely.intersection(shapes[shapely.intersects(shapes, box)], box)
     parts = shapely.get_parts(shapely.get_parts(inside))  # collections may hold collections
     return parts[shapely.get_dimensions(parts) == dimension]

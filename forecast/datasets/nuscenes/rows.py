@@ -1,4 +1,4 @@
-"""Typed reads of JSON files, with errors that say where a file is broken."""
+"""Typed reading of JSON files. Errors name the place in the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from forecast.errors import ForecastError
 Row = TypeVar("Row")
 
 _BATCH_ROWS = 32_768
-"""Rows decoded at a time: enough to be fast, few enough that their objects cost little memory."""
+"""Rows that are decoded at a time: a compromise between speed and memory."""
 
 
 def read_json(path: Path, type: type[Row]) -> Row:
@@ -30,12 +30,12 @@ def read_json(path: Path, type: type[Row]) -> Row:
 def read_rows(path: Path, row: type[Row]) -> Iterator[list[Row]]:
     """Reads a table, a JSON array of records, batch by batch.
 
-    The array is split in one pass without decoding it; the records are then decoded some thousands
-    at a time, so that a table of millions of records never exists as Python objects.
+    The array is split in one pass without decoding its records. The records are then decoded in
+    batches, so that a table of millions of records never exists as Python objects.
 
     Args:
         path: The table.
-        row: A ``msgspec.Struct`` that names the wanted columns; the others are skipped.
+        row: A ``msgspec.Struct`` with the wanted columns. Other columns are skipped.
 
     Yields:
         The records in the order of the file.
@@ -55,7 +55,7 @@ def read_table(path: Path, row: type[Row]) -> list[Row]:
 
 
 def _content(path: Path) -> mmap.mmap | bytes:
-    """The bytes of a file, mapped rather than copied."""
+    """Returns the bytes of a file, mapped into memory."""
     try:
         with path.open("rb") as file:
             empty = path.stat().st_size == 0
@@ -79,7 +79,7 @@ def _decode(path: Path, content: mmap.mmap | bytes, type: Any, first_record: int
 
 
 def _explain(message: str, content: mmap.mmap | bytes, first_record: int) -> str:
-    """Says in one line what a decoder disliked, and what to do."""
+    """Turns a decoder's message into one line that also says what to do."""
     if "truncated" in message:
         return (
             f"the JSON ends early, at byte {len(content)}; the file is truncated: "

@@ -1,4 +1,4 @@
-"""`NuScenesSource`: scenes out of a dataset in nuScenes format."""
+"""`NuScenesSource`: the scenes of a dataset in nuScenes format."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from forecast.scene import AgentKind, LaneMap, Scene
 class NuScenesSource:
     """The scenes of one version folder of a dataset in nuScenes format.
 
-    The tables are read and checked once, at construction; what is kept of them are columns, so
-    that forked workers share them and a pickled source stays small. A city's map is parsed when
-    its first scene is read.
+    The tables are read and checked once, at construction. They are kept as columns, so that forked
+    workers share them and a pickled source stays small. The map of a city is parsed when the first
+    scene of that city is read.
 
     Attributes:
-        name: What ``--source`` calls it.
+        name: Its name on the command line (``--source``).
         protocol: The evaluation protocol of its scenes.
         dt_s: Length of a time step.
     """
@@ -55,12 +55,12 @@ class NuScenesSource:
             dataroot: The folder that holds the version folder and ``maps/``.
             version: Name of the version folder, such as ``v1.0-mini``.
             with_map: Whether the scenes get a map (map expansion v1.3).
-            workers: Where the tables are read; local ones alone.
+            workers: Local processes that read the tables.
 
         Raises:
             ForecastError: The version folder is missing; a table is broken (see
-                `tables.read_tables`); a category is unknown; there is no pedestrian; a city's map
-                is missing.
+                `tables.read_tables`); a category is unknown; there is no pedestrian; the map of a
+                city is missing.
         """
         self._dataroot = Path(dataroot)
         self._folder = _version_folder(self._dataroot, version)
@@ -77,11 +77,11 @@ class NuScenesSource:
         self._city_maps: dict[str, CityMap] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state without the parsed maps: they are cheaper to parse again than to pickle."""
+        """Returns the state without the parsed maps: parsing is cheaper than pickling them."""
         return {**self.__dict__, "_city_maps": {}}
 
     def fingerprint(self) -> str:
-        """SHA-256 over the bytes of the tables, ``splits.json`` and the maps in use, in hex."""
+        """Returns the SHA-256 of the tables, ``splits.json`` and the maps in use, in hex."""
         paths = [self._folder / f"{name}.json" for name in TABLE_NAMES]
         if (self._folder / CUSTOM_SPLITS).exists():
             paths.append(self._folder / CUSTOM_SPLITS)
@@ -94,11 +94,11 @@ class NuScenesSource:
         return digest.hexdigest()
 
     def scene_names(self) -> list[str]:
-        """Names of the scenes, in the order of the scene table."""
+        """Returns the names of the scenes, in the order of the scene table."""
         return list(self._tables.scene_names)
 
     def splits(self) -> dict[str, list[str]]:
-        """Official and custom splits with at least one scene here; see `splits.read_splits`."""
+        """Returns the splits with at least one scene here; see `splits.read_splits`."""
         return read_splits(self._folder, self._tables.scene_names)
 
     def read(self, name: str) -> tuple[Scene, dict[str, int]]:
@@ -112,7 +112,7 @@ class NuScenesSource:
             a map also ``lane_without_path`` and ``lane_link_to_no_lane``.
 
         Raises:
-            ForecastError: There is no such scene, or its city's map is broken.
+            ForecastError: There is no such scene, or the map of its city is broken.
         """
         if name not in self._tables.scene_names:
             raise ForecastError(
@@ -141,7 +141,7 @@ class NuScenesSource:
     def _lane_map(
         self, row: int, origin_m: NDArray[np.float64]
     ) -> tuple[LaneMap | None, dict[str, int]]:
-        """The map within `MARGIN_M` of the box around the ego's path."""
+        """Returns the map within `MARGIN_M` of the box around the ego's path, and drop counts."""
         location = self._tables.locations[row]
         if location not in self._map_paths:
             return None, {}

@@ -1,4 +1,4 @@
-"""Which scenes belong to which split."""
+"""Official and custom splits of a dataset in nuScenes format."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ CUSTOM_SPLITS = "splits.json"
 
 
 def read_splits(folder: Path, scene_names: Iterable[str]) -> dict[str, list[str]]:
-    """The official splits and those of ``splits.json``, restricted to the scenes there are.
+    """Reads the official splits and those of ``splits.json``, restricted to existing scenes.
 
     Args:
         folder: The version folder.
         scene_names: Names of the dataset's scenes.
 
     Returns:
-        Scene names of each split that has at least one.
+        Scene names of each split that has at least one scene.
 
     Raises:
-        ForecastError: ``splits.json`` is malformed, or gives an official split other scenes.
+        ForecastError: ``splits.json`` is malformed, or it changes an official split.
     """
-    from nuscenes.utils.splits import create_splits_scenes  # slow to import: it pulls matplotlib
+    from nuscenes.utils.splits import create_splits_scenes  # slow: it imports matplotlib
 
     present = set(scene_names)
     splits = _restricted(create_splits_scenes(), present)

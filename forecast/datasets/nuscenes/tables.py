@@ -1,6 +1,6 @@
-"""The nuScenes tables as columns: only what scenes are made of, one read per table.
+"""Reads the nuScenes tables into columns: only what scenes need, one read per table.
 
-Schema: https://www.nuscenes.org/nuscenes#data-format. The sensors' own files are not needed.
+Schema: https://www.nuscenes.org/nuscenes#data-format. The files of the sensors are not needed.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class _Sensor(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True, eq=False)
 class Keyframes:
-    """The keyframes of all scenes, sorted by scene, then time; the ego's pose at each.
+    """The keyframes of all scenes with the ego's poses, sorted by scene, then time.
 
     Attributes:
         tokens: Sample tokens ``[N]``.
@@ -157,7 +157,7 @@ class Annotations:
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """The columns of a nuScenes dataset that scenes are made of.
+    """The columns of a nuScenes dataset that scenes need.
 
     Attributes:
         scene_names: Names ``[S]``, in the table's order.
@@ -183,11 +183,11 @@ def read_tables(folder: Path, workers: Workers = Workers()) -> Tables:  # noqa: 
 
     Args:
         folder: Such as ``nuscenes/v1.0-mini``.
-        workers: Two local ones read the two halves of the records, which are about equally long.
+        workers: With two local processes, one reads the ego's poses and one the annotations.
 
     Raises:
-        ForecastError: A table is missing, truncated or malformed; tokens repeat or lead nowhere; a
-            prev/next chain is broken; a position is not finite; a rotation is not a unit
+        ForecastError: A table is missing, truncated or malformed; a token is repeated or not
+            defined; a prev/next chain is broken; a position is not finite; a rotation is not a unit
             quaternion; a scene has no keyframe or no ego pose.
     """
     scenes = read_table(folder / "scene.json", _Scene)
@@ -224,7 +224,7 @@ def _read_locations(folder: Path, scenes: list[_Scene]) -> list[str]:
 
 
 def _read_instances(folder: Path) -> tuple[list[str], NDArray[np.str_]]:
-    """Tokens and category names of the instances ``[I]``."""
+    """Returns the tokens and category names of the instances ``[I]``."""
     path = folder / "category.json"
     categories = read_table(path, _Category)
     index = index_of(path, [category.token for category in categories])
@@ -277,7 +277,7 @@ def _refuse_lost_egos(folder: Path, keyframes: Keyframes, scenes: list[_Scene]) 
 def _read_ego(
     folder: Path, tokens: NDArray[np.str_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.bool_]]:
-    """The ego's position ``[N, 2]`` and heading ``[N]`` at each keyframe, and where known."""
+    """Returns the ego's position ``[N, 2]`` and heading ``[N]`` by keyframe, and where known."""
     keyframe, pose_tokens = _read_lidar_keyframes(folder, _rows_of(tokens))
     path = folder / "ego_pose.json"
     wanted = set(pose_tokens)
@@ -299,7 +299,7 @@ def _rows_of(tokens: Iterable[str]) -> dict[str, int]:
 def _read_lidar_keyframes(
     folder: Path, keyframe_index: Mapping[str, int]
 ) -> tuple[NDArray[np.int32], list[str]]:
-    """Keyframe and ego pose token of each LIDAR_TOP key frame ``[N]``."""
+    """Returns the keyframe and the ego pose token of each LIDAR_TOP key frame ``[N]``."""
     path = folder / "sample_data.json"
     lidar = _lidar_calibrations(folder)
     data = [
@@ -315,7 +315,7 @@ def _read_lidar_keyframes(
 
 
 def _lidar_calibrations(folder: Path) -> set[str]:
-    """Tokens of the calibrated sensors whose channel is LIDAR_TOP."""
+    """Returns the tokens of the calibrated sensors whose channel is LIDAR_TOP."""
     sensors = read_table(folder / "sensor.json", _Sensor)
     lidar = {sensor.token for sensor in sensors if sensor.channel == "LIDAR_TOP"}
     calibrated = read_table(folder / "calibrated_sensor.json", _CalibratedSensor)
@@ -378,7 +378,7 @@ def _annotation_columns(
 
 
 def _headings(path: Path, rows: Sequence[_Annotation | _EgoPose]) -> NDArray[np.float32]:
-    """Yaw ``[N]`` of the rows' rotations (w, x, y, z); refuses what is not a rotation."""
+    """Returns the yaw ``[N]`` of the rows' rotations (w, x, y, z). Refuses other quaternions."""
     rotation = np.array([row.rotation for row in rows]).reshape(-1, 4)
     norm = np.linalg.norm(rotation, axis=1)
     bad = np.flatnonzero(np.abs(norm - 1) > _QUATERNION_TOLERANCE)

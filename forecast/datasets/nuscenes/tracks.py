@@ -1,4 +1,4 @@
-"""From the tables to the tracks of a scene on one time grid."""
+"""Builds the tracks of a scene from the tables, on one time grid."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _KIND_OF_PREFIX = {
     "vehicle.": AgentKind.VEHICLE,
     "movable_object.": AgentKind.STATIC,
     "static_object.": AgentKind.STATIC,
-    "animal": AgentKind.STATIC,  # they do move, but too few are annotated to forecast them
+    "animal": AgentKind.STATIC,  # they move, but too few are annotated to forecast them
 }
 
 
 def kind_of(category: str) -> AgentKind:
-    """The kind of agent a nuScenes category is; animals count as static: not forecast.
+    """Returns the agent kind of a nuScenes category. Animals are static: they are not forecast.
 
     Raises:
-        ForecastError: The category is none of nuScenes'.
+        ForecastError: The category is not in nuScenes.
     """
     for prefix, kind in _KIND_OF_PREFIX.items():
         if category.startswith(prefix):
@@ -45,7 +45,7 @@ def kind_of(category: str) -> AgentKind:
 
 
 def kinds_of(categories: NDArray[np.str_]) -> NDArray[np.int8]:
-    """`AgentKind` values of category names ``[I]``; see `kind_of`."""
+    """Returns the `AgentKind` values of category names ``[I]``; see `kind_of`."""
     names, rows = np.unique(categories, return_inverse=True)
     return np.array([kind_of(str(name)) for name in names], np.int8)[rows]
 
@@ -66,10 +66,10 @@ class TimeGrid:
 
 
 def time_grid(keyframes: Keyframes, scene: int) -> TimeGrid:
-    """Lays a scene's keyframes on a grid by their timestamps, not by counting them.
+    """Assigns a scene's keyframes to grid steps by their timestamps.
 
-    Each keyframe lies ``max(1, round(dt / DT_S))`` steps after the one before it: jitter and slow
-    drift of the real 2 Hz keyframes do no harm, and a missing keyframe leaves a gap.
+    Each keyframe is ``max(1, round(dt / DT_S))`` steps after the previous one. So jitter and slow
+    drift of the real 2 Hz keyframes have no effect, and a missing keyframe leaves a gap.
     """
     times = keyframes.timestamps_us[keyframes.of(scene)]
     strides = np.maximum(np.round(np.diff(times) / (DT_S * 1e6)).astype(np.int64), 1)
@@ -82,7 +82,7 @@ def time_grid(keyframes: Keyframes, scene: int) -> TimeGrid:
 
 
 def scene_origin(keyframes: Keyframes, scene: int) -> NDArray[np.float64]:
-    """World position ``[2]`` of a scene's frame: the first ego position, to the metre."""
+    """Returns the world position ``[2]`` of a scene's frame: the first ego position, rounded."""
     rows = keyframes.of(scene)
     first = rows.start + int(np.argmax(keyframes.has_ego[rows]))
     origin: NDArray[np.float64] = np.round(keyframes.ego_m[first])
@@ -96,9 +96,9 @@ def build_tracks(
     grid: TimeGrid,
     origin_m: NDArray[np.float64],
 ) -> Tracks:
-    """The tracks of a scene: the ego first, then its instances in the table's order.
+    """Builds the tracks of a scene: the ego first, then its instances in the table's order.
 
-    The size of an agent is that of its first annotation, so that no future reaches the past.
+    The size of an agent is that of its first annotation, so that sizes do not leak the future.
 
     Args:
         tables: The dataset.

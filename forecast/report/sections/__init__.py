@@ -37,4 +37,4 @@ SECTIONS: tuple[Callable[[EvaluationResult], Section], ...] = (
     limitations,
     provenance,
 )
-"""To add one: write its file and name it here."""
+"""To add one, write its file and list it here."""

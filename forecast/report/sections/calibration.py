@@ -1,4 +1,4 @@
-"""Whether the truth falls where it is said to fall, as often as it is said to."""
+"""Whether the stated probabilities hold: how often the truth is inside the predicted regions."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import number
-from forecast.evaluation.result import CALIBRATION_LEVELS, TUBE_LEVELS, EvaluationResult
-from forecast.evaluation.writers import per_step
+from forecast.evaluation.output.numbers import number
+from forecast.evaluation.output.writers import per_step
+from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.scoring.scores import CALIBRATION_LEVELS, TUBE_LEVELS
 from forecast.report.section import Cell, Figure, Section, Table, Text
 from forecast.report.style import draw_series, svg
 from forecast.report.times import shown_steps
@@ -50,14 +51,14 @@ def _reliability(stating: dict[str, EvaluationResult], result: EvaluationResult)
 
     caption = (
         "How often the truth lies inside the region said to hold it with a given probability, all "
-        "origins and steps. Good is on the diagonal; below it the predictor is too sure of itself, "
-        "above it too vague."
+        "prediction times and steps. Good is on the diagonal; below it the predictor is too "
+        "confident, above it too vague."
     )
     return Figure(caption, svg(draw, width_in=4.2, height_in=4.0, label="Reliability"))
 
 
 def _sharpness(result: EvaluationResult, stating: Iterable[str], data: Mapping[str, Any]) -> Figure:
-    """Spread against time, and for the predictor the error that it should be like."""
+    """Spread against time, beside the error that the predictor's spread should match."""
     kinds = {name: data[name]["all"] for name in stating}
     spreads = {name: np.array(kind["spread_rms_m"], float) for name, kind in kinds.items()}
 
@@ -71,9 +72,9 @@ def _sharpness(result: EvaluationResult, stating: Iterable[str], data: Mapping[s
         axes.set(xlim=(0, result.times_s[-1]), ylim=(0, None))
 
     caption = (
-        "Sharpness: root mean square distance of the samples from their mean, all origins. Low is "
-        "good as long as it is no lower than the error of that mean (thin line): below it the "
-        "samples claim more than is known."
+        "Sharpness: root mean square distance of the samples from their mean, all prediction "
+        "times. Low is good as long as it is no lower than the error of that mean (thin line); "
+        "below it the samples are too confident."
     )
     return Figure(caption, svg(draw, width_in=4.6, height_in=4.0, label="Sharpness"))
 
@@ -91,8 +92,8 @@ def _spread_and_error(
     )
     caption = (
         "Spread of the samples about their mean and error of that mean, in metres, root mean "
-        "square, at each second, all origins. Good: both low, and the spread no smaller than the "
-        "error."
+        "square, at each second, all prediction times. Good: both low, and the spread no smaller "
+        "than the error."
     )
     return Table(caption, ("", *times), rows)
 
@@ -109,13 +110,14 @@ def _by_second(stating: dict[str, EvaluationResult], times_s: NDArray[np.float64
     )
     caption = (
         "Share of truths inside the region that each predictor says holds them with the stated "
-        "probability, at each second, all origins. Good is the number at the start of the row."
+        "probability, at each second, all prediction times. Good is the number at the start of the "
+        "row."
     )
     return Table(caption, ("stated", *times), rows)
 
 
 def _tubes(result: EvaluationResult) -> Table:
-    """Coverage and size of the calibrated tubes, beside that of the samples they are made of."""
+    """Coverage and size of the calibrated tubes, beside the coverage of the raw samples."""
     steps, times = shown_steps(result.times_s)
 
     def row(name: str, values: NDArray[np.float32]) -> tuple[Cell, ...]:
@@ -131,8 +133,8 @@ def _tubes(result: EvaluationResult) -> Table:
         ]
     caption = (
         f"The calibrated tubes of {result.predictor}: the share of truths inside at each second, "
-        "all origins, beside that of the regions which its samples alone state, and the mean area "
-        "of the tubes. Good is the stated share, with tubes as small as can be."
+        "all prediction times, beside that of the regions which its samples alone state, and the "
+        "mean area of the tubes. Good is the stated share, with tubes as small as possible."
     )
     return Table(caption, ("stated", *times), tuple(rows))
 

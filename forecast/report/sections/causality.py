@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from forecast.evaluation.auditing import detail, verdict
+from forecast.evaluation.audit.command import detail, outcome
 from forecast.evaluation.result import EvaluationResult
 from forecast.report.section import Cell, Section, Table, Text
 
 
 def causality(result: EvaluationResult) -> Section:
-    """What an audit on some windows of this evaluation found."""
+    """The findings of an audit on some windows of this evaluation."""
     title = "Causality and protocol"
     if not result.findings:
-        words = "Predictions from a file cannot be asked again: no guarantee was tried."
+        words = "Predictions from a file cannot be repeated: no guarantee was tested."
         return Section("causality", title, (Text(words),))
     rows = tuple(
         (
             Cell(finding.guarantee.words, finding.guarantee.id),
-            Cell(verdict(finding), tone=_TONES[finding.held]),
+            Cell(outcome(finding), tone=_TONES[finding.held]),
             Cell("required" if finding.guarantee.required else "wished"),
             Cell(detail(finding).lstrip("; ")),
         )
         for finding in result.findings
     )
     caption = (
-        "What was tried on some windows with the whole scene at hand. Good is that everything "
-        "holds. The scores of this report do not rest on it: predictors were shown no later frame."
+        "Tests on some windows in which the predictor gets the whole scene. Good is that "
+        "everything holds. The scores of this report do not depend on it: predictors "
+        "got no later frame."
     )
     data = {
         finding.guarantee.id: {

@@ -1,4 +1,4 @@
-"""Whether predicted people run into each other and into the ego, and leave their ground."""
+"""Whether predicted people collide with each other or with the ego, and walk on the road."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import UNDEFINED, interval, number, signed
-from forecast.evaluation.recorded import RECORDED, RECORDED_METRICS
+from forecast.evaluation.output.numbers import UNDEFINED, interval, number, signed
 from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.statistics import Estimate, scene_means
+from forecast.evaluation.scoring.ground_truth import GROUND_TRUTH, GROUND_TRUTH_METRICS
+from forecast.evaluation.scoring.statistics import Estimate, scene_means
 from forecast.report.section import Cell, Section, Table
 
 _WORDS = {
@@ -21,7 +21,7 @@ _WORDS = {
 
 
 def collisions(result: EvaluationResult) -> Section:
-    """Rates of every predictor beside those of the recorded world."""
+    """Rates of every predictor beside the ground truth's."""
     groups = {"all": np.ones(len(result.rows), bool), "movers": result.rows.movers}
     excess = {
         name: {group: _excess(scores, inside) for group, inside in groups.items()}
@@ -34,25 +34,25 @@ def collisions(result: EvaluationResult) -> Section:
                 _cell(scores.means(inside)[metric].value, excess[name][group][metric])
                 for name, scores in result.table.items()
             ),
-            Cell(number(result.recorded_means(inside)[metric].value)),
+            Cell(number(result.ground_truth_means(inside)[metric].value)),
         )
-        for metric in RECORDED_METRICS
+        for metric in GROUND_TRUTH_METRICS
         for group, inside in groups.items()
     )
     caption = (
         "How probable it is that a predicted pedestrian collides, and how much of the way is on "
         "the road; below each rate how much it exceeds that of the recorded world, paired by "
-        "origin, with its 95 % interval. Good is as in the last column: people do not walk "
-        "through each other or into cars, and a predictor that has them do so misjudges who "
-        "gives way."
+        "prediction time, with its 95 % interval. Good is as in the last column: people do not "
+        "walk through each other or into cars, and a predictor of such collisions models "
+        "avoidance wrongly."
     )
-    table = Table(caption, ("", *result.table, RECORDED), rows)
+    table = Table(caption, ("", *result.table, GROUND_TRUTH), rows)
     return Section("collisions", "Collisions", (table,), {"excess": excess})
 
 
 def _excess(scores: EvaluationResult, inside: NDArray[np.bool_]) -> Mapping[str, Estimate]:
-    """Rates less those of the recorded world, row by row."""
-    pairs = {name: scores.values[name] - scores.recorded[name] for name in RECORDED_METRICS}
+    """Rates minus the ground truth's, row by row."""
+    pairs = {name: scores.values[name] - scores.ground_truth[name] for name in GROUND_TRUTH_METRICS}
     return scene_means(pairs, scores.rows.scene_ids, inside)
 
 

@@ -1,11 +1,12 @@
-"""What predicting costs, as measured while it was scored."""
+"""Latency and memory of predicting, as measured during scoring."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from forecast.evaluation.numbers import counted
-from forecast.evaluation.result import EvaluationResult, Timing
+from forecast.evaluation.output.numbers import counted
+from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.scoring.scores import Timing
 from forecast.report.section import Cell, Facts, Section, Table
 
 
@@ -23,8 +24,8 @@ def cost(result: EvaluationResult) -> Section:
         f"{counted(len(agents), 'prediction')} of {counted(result.setting.samples, 'future')} for "
         f"{np.median(agents):.0f} agents in the middle ({agents.min()} to {agents.max()}). "
         f"Low is good: a step of the data is {1000 * result.setting.dt_s:.0f} ms. Each scene's "
-        "first prediction is made once before, untimed, so that compiling and loading are in no "
-        "number. As measured here, whatever else the machine did."
+        "first prediction is made once before, untimed, so that no number includes compiling or "
+        "loading. As measured here, whatever else the machine did."
     )
     facts = Facts(
         (

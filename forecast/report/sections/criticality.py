@@ -1,4 +1,4 @@
-"""Where an error matters: conflicts with the ego, and what errors cost its planner."""
+"""Conflicts with the ego, and errors weighted by their cost for its planner."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import counted, interval, number
+from forecast.evaluation.output.numbers import counted, interval, number
 from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.statistics import MIN_ROWS, Estimate, scene_means
-from forecast.evaluation.weighing import NEGLIGIBLE, WEIGHTED, of_concern
+from forecast.evaluation.scoring.rows import NEGLIGIBLE, WEIGHTED, matters_to_planner
+from forecast.evaluation.scoring.statistics import MIN_ROWS, Estimate, scene_means
 from forecast.models.metrics.criticality import (
     BRAKING_MPS2,
     CLEARANCE_M,
@@ -24,7 +24,7 @@ _BINS_S = (0.0, 1.0, 2.0, 3.0, 5.0)
 
 
 def criticality(result: EvaluationResult) -> Section:
-    """How near the ego came, what was predicted of it, and errors weighted by what they cost."""
+    """How near people came to the ego, predicted conflicts, and planner-weighted errors."""
     if np.isnan(result.rows.quantities["encroachment_s"]).all():
         return Section("criticality", "Criticality", (Text("There is no ego in these data."),))
     columns = {name: _columns(scores) for name, scores in result.table.items()}
@@ -37,22 +37,22 @@ def criticality(result: EvaluationResult) -> Section:
 
 
 def _conflicts(result: EvaluationResult) -> Table:
-    """How often pedestrian and ego came near, in time."""
+    """How often pedestrian and ego came near each other in time."""
     names = ("time_to_collision_s", "encroachment_s")
     counts = [_counts(result.rows.quantities[name]) for name in names]
     rows = tuple((Cell(time), *(Cell(str(count[time])) for count in counts)) for time in counts[0])
     caption = (
-        "Origins by their time to collision (TTC), when pedestrian and ego would touch if both "
-        "kept their velocity, and by their post-encroachment time (PET), the least time between "
-        "both being at the same place on their real paths within the horizon. Good is many origins "
-        "in the short times: the numbers below rest on them, and an evaluation with few says "
+        "Prediction times by their time to collision (TTC), when pedestrian and ego would touch if "
+        "both kept their velocity, and by their post-encroachment time (PET), the least time "
+        "between both being at the same place on their real paths within the horizon. Good is many "
+        "rows with short times: the numbers below depend on them, and an evaluation with few says "
         "little about conflicts. Scores by TTC are under Slices."
     )
     return Table(caption, ("time", "TTC", "PET"), rows)
 
 
 def _counts(times_s: NDArray[np.float64]) -> dict[str, int]:
-    """Origins by time; each counts once."""
+    """Rows by time; each counts once."""
     edges = [*_BINS_S, np.inf]
     found = {
         f"{low:g} to {high:g} s" if high < np.inf else f"{low:g} s or more": int(
@@ -67,7 +67,7 @@ def _counts(times_s: NDArray[np.float64]) -> dict[str, int]:
 _ROWS = {
     "conflict_missed": f"a real conflict (within {CONFLICT_S:g} s) that was not predicted",
     "conflict_false": "a predicted conflict where there was none",
-    "plan_regret_m": "progress lost by braking by the prediction instead of the truth, all origins",
+    "plan_regret_m": "progress lost by braking by the prediction instead of the truth, all rows",
     WEIGHTED: "top1_fde_m, each pedestrian weighted by what an error costs the plan",
     "top1_fde_m": "the same without weights, for comparison",
 }
@@ -78,7 +78,7 @@ def _columns(scores: EvaluationResult) -> Mapping[str, Estimate]:
     names = ("conflict_missed", "conflict_false", "plan_regret_m", "top1_fde_m")
     plain = scene_means({name: values[name] for name in names}, rows.scene_ids)
     weight = rows.quantities["planner_weight"]
-    counts = of_concern(weight)
+    counts = matters_to_planner(weight)
     error = {WEIGHTED: values["top1_fde_m"]}
     weighted = scene_means(error, rows.scene_ids, counts, weight)[WEIGHTED]
     if weighted.n < MIN_ROWS:
@@ -90,7 +90,7 @@ def _table(columns: Mapping[str, Mapping[str, Estimate]]) -> Table:
     first = next(iter(columns.values()))
     rows = tuple(
         (
-            Cell(name, f"{words}; {counted(first[name].n, 'origin')}{_too_few(name, first[name])}"),
+            Cell(name, f"{words}; {_count(name, first[name])}"),
             *(_cell(column[name]) for column in columns.values()),
         )
         for name, words in _ROWS.items()
@@ -108,10 +108,11 @@ def _table(columns: Mapping[str, Mapping[str, Estimate]]) -> Table:
     return Table(caption, ("", *columns), rows)
 
 
-def _too_few(name: str, found: Estimate) -> str:
-    """Says why the weighted error is not given."""
+def _count(name: str, found: Estimate) -> str:
+    """Number of rows; for the weighted error also why it is not given."""
     few = name == WEIGHTED and found.n < MIN_ROWS
-    return f" of concern, too few: {MIN_ROWS} are needed" if few else ""
+    why = f" that matter to the planner, too few: {MIN_ROWS} are needed" if few else ""
+    return f"{counted(found.n, 'prediction time')}{why}"
 
 
 def _cell(found: Estimate) -> Cell:

@@ -1,4 +1,4 @@
-"""What it looks like: typical and worst windows from above."""
+"""Pictures of typical and worst windows from above."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GROUPS = {
     ),
     "worst": (
         "The largest errors of the single best guess, each pedestrian once; under each the scene, "
-        "the time and the tokens to find it by. Good: at least one sample saw it coming."
+        "the time and the tokens to find it by. Good: at least one sample is close to the truth."
     ),
 }
 
@@ -49,7 +49,7 @@ def gallery(result: EvaluationResult) -> Section:
 
 
 def _data(result: EvaluationResult, picture: Picture) -> dict[str, object]:
-    """Where to find what a picture shows."""
+    """Scene, time and pedestrian of a picture."""
     rows, row = result.rows, picture.row
     return {
         "why": picture.why,
@@ -81,7 +81,7 @@ def _figure(result: EvaluationResult, picture: Picture) -> Figure:
 
 
 def _key(picture: Picture) -> tuple[tuple[str, str], ...]:
-    """What the colours of a picture mean, as far as they are in it."""
+    """The meaning of the colours that occur in a picture."""
     samples = _SAMPLES if picture.prediction.samples > 1 else ()
     return _KEY[:2] + samples + _KEY[2:] + (() if picture.window.lane_map is None else _MAP)
 

@@ -1,4 +1,4 @@
-"""The verdict, on one screen: one word, what it rests on, and how it stands to the floors."""
+"""The verdict on one screen: one word, its reasons, and the comparison with the baselines."""
 
 from __future__ import annotations
 
@@ -7,25 +7,28 @@ from dataclasses import asdict
 
 import numpy as np
 
-from forecast.evaluation.judgement import WORDS, judge_result
-from forecast.evaluation.numbers import counted, difference, interval, number
-from forecast.evaluation.provenance import learnt_by_heart, not_scored
+from forecast.evaluation.output.numbers import counted, difference, interval, number
 from forecast.evaluation.result import EvaluationResult, mean
-from forecast.evaluation.statistics import LEVEL, scene_means
-from forecast.report.floors import Match, matches, possible
+from forecast.evaluation.run.provenance import not_scored, train_test_leakage
+from forecast.evaluation.scoring.statistics import LEVEL, scene_means
+from forecast.evaluation.verdict.verdict import WORDS, verdict_of
+from forecast.report.baselines import BaselineMatch, matches, possible
 from forecast.report.section import Facts, Section, Text
 
 
 def headline(result: EvaluationResult) -> Section:
-    """What was tested, and how it stands to the floors and to the acceptance criteria."""
+    """What was evaluated, the verdict, and the comparison with the baselines."""
     setting, rows = result.setting, result.rows
     facts = (
         ("Predictor", result.predictor),
         ("Data", f"{setting.source}, {setting.split}: {counted(len(setting.scenes), 'scene')}"),
         ("Asked", f"{setting.horizon_s:g} s ahead from {setting.history_s:g} s of history"),
-        ("Scored", f"{counted(len(rows), 'origin')}, {int(rows.movers.sum())} of them movers"),
+        (
+            "Scored",
+            f"{counted(len(rows), 'prediction time')}, {int(rows.movers.sum())} of them movers",
+        ),
     )
-    found = judge_result(result)
+    found = verdict_of(result)
     overall = Text(found.sentence, found.tone, overall=True)
     parts = [Text(f"{part.name.capitalize()}: {part.words}.", part.tone) for part in found.parts]
     words = [*_flags(result), *parts, *_verdicts(result)]
@@ -42,12 +45,12 @@ def headline(result: EvaluationResult) -> Section:
 
 
 def _flags(result: EvaluationResult) -> list[Text]:
-    """What makes the numbers say less than they seem to."""
+    """Reasons why the numbers mean less than they seem to."""
     setting, flags = result.setting, []
     if result.failed:
         flags.append(f"{not_scored(result)}. The numbers are of the others.")
     if result.scenes_learnt_from:
-        flags.append(f"{learnt_by_heart(result)}.")
+        flags.append(f"{train_test_leakage(result)}.")
     if setting.off_protocol:
         flags.append(
             f"The windows are not those of {setting.protocol}: these scores compare with each "
@@ -59,14 +62,16 @@ def _flags(result: EvaluationResult) -> list[Text]:
 def _verdicts(result: EvaluationResult) -> list[Text]:
     found = [_verdict(result, match) for match in possible(result, matches(result.setting.samples))]
     known = [verdict for verdict in found if verdict is not None]
-    return known or [Text("None of the floors could be evaluated: there is nothing to hold it to.")]
+    return known or [
+        Text("None of the baselines could be evaluated: there is nothing to compare with.")
+    ]
 
 
-def _verdict(result: EvaluationResult, match: Match) -> Text | None:
-    """One sentence on the movers; None where either side is not defined."""
+def _verdict(result: EvaluationResult, match: BaselineMatch) -> Text | None:
+    """One sentence on the movers; None where either value is not defined."""
     movers = result.rows.movers
     ours = result.values[match.metric][movers]
-    theirs = result.floors[match.floor].values[match.floor_metric][movers]
+    theirs = result.baselines[match.baseline].values[match.baseline_metric][movers]
     value, other = mean(ours).value, mean(theirs).value
     if math.isnan(value) or math.isnan(other):
         return None
@@ -77,7 +82,7 @@ def _verdict(result: EvaluationResult, match: Match) -> Text | None:
     known = sure if interval(found) else "too few scenes for an interval"
     words = (
         f"{match.title}: {number(value)} m on movers, {difference(value, other)} than "
-        f"{match.floor} ({number(other)} m); lower in {sum(wins)} of "
+        f"{match.baseline} ({number(other)} m); lower in {sum(wins)} of "
         f"{counted(len(wins), 'scene')}; {known}."
     ).replace("the same than", "the same as")
     if math.isnan(found.low):
@@ -87,9 +92,9 @@ def _verdict(result: EvaluationResult, match: Match) -> Text | None:
     return Text(words, "good" if value < other else "bad")
 
 
-def _difference(result: EvaluationResult, match: Match) -> dict[str, object]:
+def _difference(result: EvaluationResult, match: BaselineMatch) -> dict[str, object]:
     """The difference on movers for the JSON."""
-    theirs = result.floors[match.floor].values[match.floor_metric]
+    theirs = result.baselines[match.baseline].values[match.baseline_metric]
     pairs = {match.metric: result.values[match.metric] - theirs}
     found = scene_means(pairs, result.rows.scene_ids, result.rows.movers)[match.metric]
-    return {"floor": match.floor, "floor_metric": match.floor_metric, "difference": found}
+    return {"floor": match.baseline, "floor_metric": match.baseline_metric, "difference": found}

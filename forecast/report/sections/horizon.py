@@ -5,15 +5,15 @@ from __future__ import annotations
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from forecast.evaluation.numbers import interval, number
+from forecast.evaluation.output.numbers import interval, number
 from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.statistics import Estimate, scene_means
+from forecast.evaluation.scoring.statistics import Estimate, scene_means
 from forecast.report.section import Cell, Figure, Section, Table
 from forecast.report.style import draw_series, svg
 from forecast.report.times import shown_steps
 
 _OFF_THE_CHART = "stationary"
-"""Its error dwarfs all others; the table holds it."""
+"""Not drawn, because its error is much larger than all others; the table holds it."""
 
 
 _FIGURES = (
@@ -21,8 +21,8 @@ _FIGURES = (
         "top1",
         "Error of the single best guess against time",
         "Mean error of the predictor's single best guess (top-1) against time, movers. Good is "
-        "below every floor at every time; joining constant velocity at the end means that nothing "
-        "was learnt about where people are going.",
+        "below every baseline at every time; meeting constant velocity at the end means that "
+        "nothing was learnt about where people are going.",
     ),
     (
         "best",
@@ -73,12 +73,12 @@ def _table(result: EvaluationResult, key: str, words: str) -> Table:
         (Cell(name), *(Cell(number(each.value), interval(each)) for each in _at(scores, key)))
         for name, scores in result.table.items()
     )
-    caption = f"Mean error in metres of {words}, all origins. Low is good."
-    return Table(caption, ("all origins", *times), rows)
+    caption = f"Mean error in metres of {words}, all prediction times. Low is good."
+    return Table(caption, ("all prediction times", *times), rows)
 
 
 def _at(scores: EvaluationResult, key: str) -> list[Estimate]:
-    """Mean errors of all origins at the shown steps."""
+    """Mean errors of all rows at the shown steps."""
     steps, times = shown_steps(scores.times_s)
     columns = dict(zip(times, scores.errors_m[key][:, steps].T, strict=True))
     return list(scene_means(columns, scores.rows.scene_ids).values())

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecast.evaluation.numbers import counted
+from forecast.evaluation.output.numbers import counted
 from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.slices import SLICINGS, UNKNOWN
-from forecast.evaluation.statistics import MIN_SCENES
+from forecast.evaluation.scoring.slices import SLICINGS, UNKNOWN
+from forecast.evaluation.scoring.statistics import MIN_SCENES
 from forecast.report.section import Section, Text
 
 
 def limitations(result: EvaluationResult) -> Section:
-    """What holds of every such evaluation, and what of these data."""
+    """Limitations of every such evaluation, and of these data."""
     points = [*_ALWAYS, *_of_these_data(result)]
     return Section("limitations", "Limitations", tuple(map(Text, points)), {"points": points})
 
@@ -22,12 +22,12 @@ _ALWAYS = (
     "noise of positions, are not in these numbers.",
     "The evaluation is open-loop: nobody reacts to a car that acts on the predictions, and the "
     "ego drives as it was recorded.",
-    "Who leaves the annotated area before the horizon is not scored; the counts by reason are "
-    "under Data and protocol. Those who stay in view may be easier to predict.",
+    "Pedestrians that leave the annotated area before the horizon are not scored; the counts by "
+    "reason are under Data and protocol. Those that stay in view may be easier to predict.",
     "Slices and conflicts are made from the recorded future by fixed thresholds; they are no "
     "annotation by a person. Weak labels come from free text about a whole scene.",
     "Plans are braked versions of the ego's real path; steering and speeding up are not "
-    "among them, and each pedestrian is weighed alone.",
+    "among them, and each pedestrian is weighted alone.",
     "Energy score and KDE-NLL take equally likely samples for independent draws. Samples that are "
     "spread more evenly, as this package's model draws them, make both look a little better (the "
     "energy score by 1 % on nuScenes mini, 20 samples).",
@@ -54,7 +54,8 @@ def _of_these_data(result: EvaluationResult) -> list[str]:
     conflicts = int((rows.quantities["encroachment_s"] <= 3).sum())
     if conflicts < 100:
         points.append(
-            f"Conflicts with the ego are few, {conflicts} among {counted(len(rows), 'origin')}: "
-            "too few to judge how well conflicts are predicted."
+            "Conflicts with the ego are few, "
+            f"{conflicts} among {counted(len(rows), 'prediction time')}: too few to "
+            "judge how well conflicts are predicted."
         )
     return points

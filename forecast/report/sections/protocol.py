@@ -7,8 +7,9 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import counted
-from forecast.evaluation.result import MOVER_DISPLACEMENT_M, EvaluationResult
+from forecast.evaluation.output.numbers import counted
+from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.scoring.rows import MOVER_DISPLACEMENT_M
 from forecast.report.section import Cell, Facts, Folded, Section, Table, Text
 from forecast.report.sections.gallery import worst_picture
 
@@ -16,7 +17,7 @@ _MOST_SCENES = 12
 """Longer lists of scenes are folded."""
 
 _REASONS = {
-    "history_too_short": "not seen in enough consecutive steps up to the origin",
+    "history_too_short": "not seen in enough consecutive steps up to the prediction time",
     "future_incomplete": "not seen in every step up to the horizon",
 }
 
@@ -25,9 +26,10 @@ def protocol(result: EvaluationResult) -> Section:
     """Data, rules and counts."""
     setting, rows = result.setting, result.rows
     rules = Text(
-        "An origin is a pedestrian at a step from which the future is predicted. Movers are "
-        f"displaced by more than {MOVER_DISPLACEMENT_M:g} m over the horizon. Predictors see the "
-        f"last {setting.history_s:g} s of a scene and nothing of what follows."
+        "A prediction time is a step at which the future of a pedestrian is predicted; every "
+        "pedestrian counts on its own. Movers are displaced by more than "
+        f"{MOVER_DISPLACEMENT_M:g} m over the horizon. Predictors get the last "
+        f"{setting.history_s:g} s of a scene and no later step."
     )
     facts = (
         ("Protocol", setting.protocol_label),
@@ -35,11 +37,11 @@ def protocol(result: EvaluationResult) -> Section:
         ("Samples", f"{setting.samples}, seed {setting.seed}"),
         ("Pedestrians", str(len(set(zip(rows.scene_ids, rows.agent_ids, strict=True))))),
     )
-    scenes = _origins(result, rows.scene_ids, "scene")
+    scenes = _prediction_times(result, rows.scene_ids, "scene")
     blocks = (
         rules,
         Facts(facts),
-        _origins(result, rows.categories, "category"),
+        _prediction_times(result, rows.categories, "category"),
         scenes if len(scenes.rows) <= _MOST_SCENES else _folded(scenes),
         _dropped(result),
         *_failed(result),
@@ -54,17 +56,17 @@ def protocol(result: EvaluationResult) -> Section:
     return Section("protocol", "Data and protocol", blocks, data)
 
 
-def _origins(result: EvaluationResult, column: NDArray[np.str_], what: str) -> Table:
+def _prediction_times(result: EvaluationResult, column: NDArray[np.str_], what: str) -> Table:
     lines = [_counts(result, "all", np.ones(len(column), bool))]
     lines += [_counts(result, str(name), column == name) for name in np.unique(column)]
-    caption = f"Origins by {what}. Good is many: a mean over few origins says little."
-    return Table(caption, (what, "origins", "movers"), tuple(lines))
+    caption = f"Prediction times by {what}. Good is many: a mean over few says little."
+    return Table(caption, (what, "prediction times", "movers"), tuple(lines))
 
 
 def _folded(table: Table) -> Folded:
     """A long table as text."""
     lines = (
-        f"{row[0].text}: {counted(int(row[1].text), 'origin')}, "
+        f"{row[0].text}: {counted(int(row[1].text), 'prediction time')}, "
         f"{counted(int(row[2].text), 'mover')}"
         for row in table.rows[1:]
     )
@@ -89,7 +91,7 @@ def _dropped(result: EvaluationResult) -> Table:
 
 
 def _failed(result: EvaluationResult) -> tuple[Table, ...]:
-    """Whole scenes that are not in the numbers."""
+    """Scenes that could not be scored."""
     if not result.failed:
         return ()
     caption = "Scenes that were asked for and could not be scored. Good is none."

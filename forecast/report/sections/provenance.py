@@ -1,4 +1,4 @@
-"""Where the numbers come from."""
+"""What produced the numbers: data, software, weights and the command."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from forecast.evaluation.environment import Environment
-from forecast.evaluation.numbers import counted
+from forecast.evaluation.output.numbers import counted
 from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.run.environment import Environment
 from forecast.report.section import Block, Facts, Folded, Section, Text
 
 
@@ -51,9 +51,9 @@ _ROWS = (
     "pedestrians, and the truth: its top-1, mean, best-of-K, joint and distribution scores can be "
     "computed again from it. Rows with sample = -1 and weight 0 are its single best guess where "
     "that is not among the samples; leave them out of minima. rows.parquet holds, for the "
-    "predictor and every floor, one row for every pedestrian and origin, with its slices and every "
-    "metric. The floors' futures, the draws "
-    "behind the selected scores, the ego and the map are in neither."
+    "predictor and every baseline, one row for every pedestrian and prediction time, with its "
+    "slices and every metric. The baselines' futures, the samples behind the selected scores, the "
+    "ego and the map are in neither."
 )
 
 
@@ -74,7 +74,7 @@ def _environment(environment: Environment | None) -> tuple[Block, ...]:
 
 
 def _model(model: Mapping[str, Any] | None) -> tuple[Block, ...]:
-    """Weights, configuration and what they were learnt from."""
+    """Weights, configuration and training scenes."""
     if model is None:
         return ()
     learnt, fitted = model["learnt_from"], model.get("calibrated_on", {})

@@ -1,4 +1,4 @@
-"""Every metric, beside the floors."""
+"""Every metric, beside the baselines."""
 
 from __future__ import annotations
 
@@ -8,68 +8,68 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import counted, interval, number, signed
-from forecast.evaluation.recorded import RECORDED, RECORDED_METRICS
+from forecast.evaluation.output.numbers import counted, interval, number, signed
 from forecast.evaluation.result import EvaluationResult, Mean
-from forecast.evaluation.statistics import MIN_SCENES, Estimate
+from forecast.evaluation.scoring.ground_truth import GROUND_TRUTH, GROUND_TRUTH_METRICS
+from forecast.evaluation.scoring.statistics import MIN_SCENES, Estimate
 from forecast.models.metrics.registry import METRICS, TUBE_METRICS
 from forecast.report.section import Cell, Section, Table, Text
 
 
 def scores(result: EvaluationResult) -> Section:
-    """One table for all and one for the movers."""
+    """One table for all rows and one for the movers."""
     everyone, movers = len(result.rows), int(result.rows.movers.sum())
     blocks: list[Text | Table] = [
-        _table(result, None, f"All origins: {everyone}."),
-        _table(result, result.rows.movers, f"Movers: {counted(movers, 'origin')}."),
+        _table(result, None, f"All prediction times: {everyone}."),
+        _table(result, result.rows.movers, f"Movers: {counted(movers, 'prediction time')}."),
     ]
-    if _floors(result):
+    if _baselines(result):
         blocks.append(_differences(result))
     blocks += [Text(f"{name} is left out: {why}") for name, why in result.left_out.items()]
-    return Section("scores", "Scores beside the floors", tuple(blocks), _data(result))
+    return Section("scores", "Scores beside the baselines", tuple(blocks), _data(result))
 
 
 def _data(result: EvaluationResult) -> dict[str, object]:
     groups = {"all": None, "movers": result.rows.movers}
     return {
         "definitions": dict(result.definitions),
-        "recorded": {name: result.recorded_means(who) for name, who in groups.items()},
+        "recorded": {name: result.ground_truth_means(who) for name, who in groups.items()},
         **{
             predictor: {name: scores.estimates(who) for name, who in groups.items()}
             for predictor, scores in result.table.items()
         },
         "differences": {
-            floor: result.differences(result.floors[floor], result.rows.movers)
-            for floor in _floors(result)
+            name: result.differences(result.baselines[name], result.rows.movers)
+            for name in _baselines(result)
         },
     }
 
 
-def _floors(result: EvaluationResult) -> list[str]:
-    return [name for name in result.floors if name != result.predictor]
+def _baselines(result: EvaluationResult) -> list[str]:
+    return [name for name in result.baselines if name != result.predictor]
 
 
 def _differences(result: EvaluationResult) -> Table:
-    """The predictor less each floor, row by row, on movers."""
+    """The predictor minus each baseline, row by row, on movers."""
     columns = {
-        floor: result.differences(result.floors[floor], result.rows.movers)
-        for floor in _floors(result)
+        name: result.differences(result.baselines[name], result.rows.movers)
+        for name in _baselines(result)
     }
     shown = [
         name
         for name in result.definitions
         if (name not in METRICS or METRICS[name].lower_is_better)
-        and name not in RECORDED_METRICS
+        and name not in GROUND_TRUTH_METRICS
         and any(column[name].n for column in columns.values())
     ]
     rows = tuple(
         (Cell(name), *(_difference(column[name]) for column in columns.values())) for name in shown
     )
     caption = (
-        f"{result.predictor} less each floor, paired by origin, movers, with 95 % intervals from a "
-        "bootstrap over scenes. Good is below 0, interval and all."
+        f"{result.predictor} minus each baseline, paired by prediction time, movers, with 95 % "
+        "intervals from a bootstrap over scenes. Good: the whole interval is below 0."
     )
-    return Table(caption, ("metric", *(f"less {floor}" for floor in columns)), rows)
+    return Table(caption, ("metric", *(f"minus {name}" for name in columns)), rows)
 
 
 def _difference(found: Estimate) -> Cell:
@@ -78,14 +78,14 @@ def _difference(found: Estimate) -> Cell:
 
 def _table(result: EvaluationResult, subset: NDArray[np.bool_] | None, whom: str) -> Table:
     means = {name: scores.estimates(subset) for name, scores in result.table.items()}
-    columns, world = list(means.values()), result.recorded_means(subset)
+    columns, world = list(means.values()), result.ground_truth_means(subset)
     rows = tuple(
         (*_row(metric, definition, columns), _reference(world.get(metric)))
         for metric, definition in result.definitions.items()
         if metric not in TUBE_METRICS or any(column[metric].n for column in columns)
     )
     caption = (
-        f"{whom} Good is to beat every floor; the best of each row that more "
+        f"{whom} Good is to beat every baseline; the best of each row that more "
         "than one has is bold: the lowest, for coverage the nearest to its level. "
         "Collisions and time on the road have no best: they should be as frequent as in the "
         "recorded world, whose own rates are in the last column. All were measured in this run on "
@@ -93,11 +93,11 @@ def _table(result: EvaluationResult, subset: NDArray[np.bool_] | None, whom: str
         "less about the distribution. Small print: 95 % intervals from a bootstrap over scenes, "
         f"given from {MIN_SCENES} scenes on."
     )
-    return Table(caption, ("metric", *means, RECORDED), rows)
+    return Table(caption, ("metric", *means, GROUND_TRUTH), rows)
 
 
 def _reference(mean: Mean | None) -> Cell:
-    """The recorded world's value, where it is the one to reach."""
+    """The ground truth's value, where it is the target."""
     return Cell("" if mean is None else number(mean.value))
 
 
@@ -110,7 +110,7 @@ def _row(
     best = min((gap for gap in gaps if not math.isnan(gap)), default=math.nan)
     counts = {each.n for each in values if each.n}
     rivals = sum(not math.isnan(gap) for gap in gaps)
-    ranked = metric not in RECORDED_METRICS and rivals > 1
+    ranked = metric not in GROUND_TRUTH_METRICS and rivals > 1
     name = Cell(metric, definition)
     return name, *(
         Cell(number(each.value), _note(each, counts), ranked and gap == best)

@@ -1,4 +1,4 @@
-"""The scores in every situation that can be told apart."""
+"""The scores in every slice."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.numbers import UNDEFINED, counted, interval, number, signed
+from forecast.evaluation.output.numbers import UNDEFINED, counted, interval, number, signed
 from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.slices import SLICINGS, UNKNOWN, Slicing
-from forecast.evaluation.statistics import MIN_ROWS, scene_means
-from forecast.report.floors import Match, matches, possible
+from forecast.evaluation.scoring.slices import SLICINGS, UNKNOWN, Slicing
+from forecast.evaluation.scoring.statistics import MIN_ROWS, scene_means
+from forecast.report.baselines import BaselineMatch, matches, possible
 from forecast.report.section import Block, Cell, Section, Table, Text
 
 
 def slices(result: EvaluationResult) -> Section:
-    """One table for each slicing, with every label known of, those of nobody too."""
+    """One table for each slicing, with every known label, also those without rows."""
     blocks: list[Block] = [Text(_INTRODUCTION)]
     data: dict[str, Any] = {}
     for name, slicing in SLICINGS.items():
@@ -28,14 +28,15 @@ def slices(result: EvaluationResult) -> Section:
 
 
 _INTRODUCTION = (
-    "Situations are taken from the recording, the future included: they say when a prediction was "
-    f"asked for, no predictor sees them. Slices of fewer than {MIN_ROWS} origins are counted but "
-    "not scored. Small print: 95 % intervals from a bootstrap over scenes, where there are enough."
+    "Situations are taken from the recording, the future included: they describe when a prediction "
+    f"was made, and no predictor sees them. Slices of fewer than {MIN_ROWS} prediction times are "
+    "counted but not scored. Small print: 95 % intervals from a bootstrap over scenes, where "
+    "there are enough."
 )
 
 
 def _labels(column: NDArray[np.str_], slicing: Slicing) -> list[str]:
-    """The labels known of, in the order of the report, and what else occurs."""
+    """The known labels in the order of the report, then all others that occur."""
     there = set(np.unique(column).tolist()) - {UNKNOWN}
     return [*slicing.labels, *sorted(there - set(slicing.labels))]
 
@@ -48,8 +49,8 @@ def _table(result: EvaluationResult, name: str, slicing: Slicing, labels: list[s
         if not np.isnan(result.values[match.metric]).all()
     ]
     metrics = _metrics(result)
-    header = [slicing.title, "origins", *metrics]
-    header += [f"{match.metric} less {match.floor}'s" for match in held]
+    header = [slicing.title, "prediction times", *metrics]
+    header += [f"{match.metric} minus {match.baseline}'s" for match in held]
     rows = [_row(result, column == label, label, metrics, held) for label in labels]
     unknown = int((column == UNKNOWN).sum())
     if unknown:
@@ -58,7 +59,7 @@ def _table(result: EvaluationResult, name: str, slicing: Slicing, labels: list[s
     weak = " Weak labels: free text about the whole scene." if slicing.weak else ""
     caption = (
         f"{slicing.title}. {slicing.definition}{weak} Good: low errors in every row, and below 0 "
-        "where a floor's is subtracted."
+        "where a baseline's is subtracted."
     )
     return Table(caption, tuple(header), tuple(rows))
 
@@ -75,7 +76,7 @@ def _row(
     inside: NDArray[np.bool_],
     label: str,
     metrics: list[str],
-    held: list[Match],
+    held: list[BaselineMatch],
 ) -> tuple[Cell, ...]:
     count = int(inside.sum())
     if count < MIN_ROWS:
@@ -85,7 +86,7 @@ def _row(
     found = scene_means({name: result.values[name] for name in metrics}, scenes, inside)
     pairs = {
         match.metric: result.values[match.metric]
-        - result.floors[match.floor].values[match.floor_metric]
+        - result.baselines[match.baseline].values[match.baseline_metric]
         for match in held
     }
     less, places = scene_means(pairs, scenes, inside), len(np.unique(scenes[inside]))
@@ -102,7 +103,7 @@ def _nothing(count: int) -> list[Cell]:
 
 
 def _data(result: EvaluationResult, name: str, label: str) -> dict[str, Any]:
-    """All metrics of a slice, unless there are too few rows or it is not known what they are."""
+    """All metrics of a slice; none for the unknown label or with too few rows."""
     inside = result.rows.labels[name] == label
     count = int(inside.sum())
     suppressed = count < MIN_ROWS or label == UNKNOWN

@@ -1,16 +1,16 @@
-"""Flicker: whether predictions hold from one step to the next."""
+"""Flicker: how much predictions change from one step to the next."""
 
 from __future__ import annotations
 
-from forecast.evaluation.numbers import UNDEFINED, interval, number
+from forecast.evaluation.output.numbers import UNDEFINED, interval, number
 from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.stability import DEFINITIONS
-from forecast.evaluation.statistics import Estimate, scene_means
+from forecast.evaluation.scoring.stability import DEFINITIONS
+from forecast.evaluation.scoring.statistics import Estimate, scene_means
 from forecast.report.section import Cell, Section, Table
 
 
 def stability(result: EvaluationResult) -> Section:
-    """How far consecutive predictions of the same times lie apart."""
+    """Mean distance of consecutive predictions of the same times."""
     found = {
         name: scene_means(
             {metric: scores.values[metric] for metric in DEFINITIONS}, scores.rows.scene_ids
@@ -22,10 +22,10 @@ def stability(result: EvaluationResult) -> Section:
         for metric, words in DEFINITIONS.items()
     )
     caption = (
-        "Metres between what was said of a time and what is said of it one step later, each "
-        "pedestrian that was predicted twice in a row. Low is good, but not by itself: who stands "
-        "still in every prediction flickers least. With few samples part of the second row is the "
-        "chance of drawing them."
+        "Metres between the prediction for a time and the one for the same time made one step "
+        "later, for each pedestrian that was predicted twice in a row. Low is good, but not by "
+        "itself: a prediction of standing still flickers least. With few samples, part of the "
+        "second row comes from their random draw."
     )
     table = Table(caption, ("", *found), rows)
     return Section("stability", "Stability", (table,), found)

@@ -52,7 +52,7 @@ def test_points_belong_to_their_paths():
     radius=st.floats(3, 1000),
     lengths=st.tuples(*[st.just(0.0) | st.floats(0.1, 40)] * 3).filter(any),
 )
-def test_the_devkit_s_path_is_nowhere_far(pose, shape, radius, lengths):
+def test_the_devkit_s_path_is_close_everywhere(pose, shape, radius, lengths):
     path = {"start_pose": pose, "shape": shape, "radius": radius, "segment_length": lengths}
     points = points_of(pose, shape, radius, lengths)
     oracle = np.array(arcline_path_utils.discretize(path, 0.25))[:, :2]

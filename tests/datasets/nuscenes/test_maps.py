@@ -32,7 +32,7 @@ def test_successors_join_kept_lanes_and_dead_links_are_counted(tiny):
     assert dropped == {"lane_without_path": 1, "lane_link_to_no_lane": 1}
 
 
-def test_far_from_everything_only_the_ground_is_left(tiny):
+def test_far_from_all_lanes_only_the_drivable_area_is_left(tiny):
     lane_map, dropped = read_city_map(tiny.path("map")).crop((-500, -500, -400, -400), ORIGIN * 0)
     assert len(lane_map) == len(lane_map.crosswalks) == len(lane_map.dividers) == 0
     assert lane_map.successors.shape == (0, 2)
@@ -70,7 +70,7 @@ def test_dividers_are_clipped_and_empty_ones_left_out(tiny):
     assert [line.tolist() for line in lane_map.dividers] == [[[-100, 5], [108.25, 5]]]
 
 
-def test_an_area_that_crosses_itself_is_mended(tiny):
+def test_an_area_that_crosses_itself_is_repaired(tiny):
     def twist(city):
         city["polygon"][1]["exterior_node_tokens"] = [f"crossing-{i}" for i in (0, 2, 1, 3)]
 
@@ -129,7 +129,7 @@ def test_a_map_without_a_layer_is_refused(tiny):
 
 
 @pytest.mark.parametrize("layer", ["node", "polygon", "line"])
-def test_a_token_that_leads_nowhere_is_refused(tiny, layer):
+def test_an_undefined_token_is_refused(tiny, layer):
     message = refusal(tiny, lambda city: city[layer].pop(0))
     assert "is used but not defined; download the map file again" in message
 

@@ -10,7 +10,7 @@ from nuscenes.map_expansion.map_api import NuScenesMap
 from nuscenes.prediction import PredictHelper
 
 from forecast.datasets.nuscenes import NuScenesSource
-from forecast.datasets.windows import WindowSpec, origins
+from forecast.datasets.windows import WindowSpec, prediction_times
 from forecast.geometry import wrap_angle
 from forecast.scene import AgentKind, Polygons
 
@@ -63,7 +63,7 @@ def test_constant_velocity_on_mini_val(source, scenes, horizon_s, counts, all_m,
     for name in source.splits()["mini_val"]:
         scene = scenes[name]
         spec = WindowSpec.of_protocol(source.protocol, source.dt_s, 2.0, horizon_s)
-        agent, at = np.nonzero(origins(scene, spec).scored)
+        agent, at = np.nonzero(prediction_times(scene, spec).scored)
         position = scene.tracks.positions_m.astype(float)
         ahead = np.arange(1, spec.horizon_steps + 1)
         now, before = position[agent, at], position[agent, at - 1]
@@ -170,7 +170,7 @@ def test_areas_and_dividers_are_those_of_the_devkit(mapped):
     assert length == pytest.approx(expected, rel=1e-4)
 
 
-def test_reading_everything_takes_a_moment(nuscenes_root):
+def test_reading_everything_is_quick(nuscenes_root):
     start = time.process_time()
     source = NuScenesSource(nuscenes_root, VERSION)
     for name in source.scene_names():

@@ -76,7 +76,7 @@ def test_a_missing_keyframe_is_a_gap(tiny):
     assert scene.timestamps_us[2] - scene.timestamps_us[0] == 1_000_000
 
 
-def test_the_past_knows_nothing_of_the_future(tiny):
+def test_future_frames_do_not_change_past_steps(tiny):
     before = source_of(tiny).read("scene-0061")[0]
 
     def change(rows):
@@ -146,7 +146,7 @@ def test_a_version_that_is_not_there_lists_those_that_are(tiny):
         NuScenesSource(tiny.root / "nowhere", VERSION)
 
 
-def test_a_scene_that_is_not_there_is_refused(tiny):
+def test_an_unknown_scene_is_refused(tiny):
     with pytest.raises(
         ForecastError, match=r"scene 'scene-9' is not in .*; it holds 2 scenes, such"
     ):

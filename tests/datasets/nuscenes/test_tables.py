@@ -127,7 +127,7 @@ def test_two_lidar_key_frames_of_a_sample_are_refused(tiny):
         ("sample_annotation", "visibility_token", "visibility"),
     ],
 )
-def test_a_token_that_leads_nowhere_is_refused(tiny, table, column, target):
+def test_an_undefined_token_is_refused(tiny, table, column, target):
     path = tiny.edit(table, lambda rows: rows[0].update({column: "lost"}))
     expected = f"{path}: {column} 'lost' is not in {target}.json; the tables do not belong together"
     assert expected in refusal(tiny)
@@ -181,7 +181,7 @@ def test_a_position_that_is_not_finite_is_refused(tiny, table, value):
 
 @pytest.mark.parametrize("table", ["sample_annotation", "ego_pose"])
 @pytest.mark.parametrize("rotation", [[0, 0, 0, 0], [1, 0, 0, 1], [0.99, 0, 0, 0]])
-def test_a_rotation_that_is_none_is_refused(tiny, table, rotation):
+def test_a_quaternion_that_is_no_rotation_is_refused(tiny, table, rotation):
     path = tiny.edit(table, lambda rows: rows[0].update(rotation=rotation))
     norm = np.linalg.norm(rotation)
     assert f"rotation has norm {norm:.4g}; a unit quaternion (w, x, y, z)" in refusal(tiny)

@@ -67,7 +67,7 @@ def test_a_missing_keyframe_leaves_a_gap():
     assert list(grid.frame_ids) == ["s0", "s1", "", "", "s2", "s3"]
 
 
-def test_drift_never_adds_up_to_a_gap():
+def test_slow_drift_makes_no_gap():
     drifting = np.arange(1000) * 549_000  # half a minute late in the end
     assert list(time_grid(keyframes_at(drifting), 0).steps) == list(range(1000))
 
@@ -122,7 +122,7 @@ def test_no_ego_pose_means_not_valid(tiny):
     )  # around (1002, 500)
 
 
-def test_positions_at_map_scale_keep_their_millimetres(tiny):
+def test_positions_at_map_scale_keep_millimetre_precision(tiny):
     def shift(rows):
         for row in rows:
             row["translation"][0] += 4_000_000.003

@@ -1,0 +1,1 @@
+"""Recordings of pedestrians without vehicles and maps: ETH/UCY, and Stanford from TrajNet."""

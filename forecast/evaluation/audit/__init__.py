@@ -1,0 +1,1 @@
+"""Tests which guarantees a predictor gives, such as no input from the future."""

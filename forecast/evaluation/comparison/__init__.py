@@ -1,0 +1,1 @@
+"""Compares two saved evaluations of the same windows: may predictor B replace predictor A?"""

@@ -1,0 +1,261 @@
+"""Pairs the rows of two evaluations of the same windows and compares them metric by metric.
+
+Metrics that should be low are compared directly. Metrics with a target (coverage its level,
+collisions the ground truth's rate) are compared by their distance from the target.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.errors import ForecastError
+from forecast.evaluation.output.saved import SavedEvaluation
+from forecast.evaluation.scoring.ground_truth import GROUND_TRUTH, GROUND_TRUTH_METRICS
+from forecast.evaluation.scoring.rows import WEIGHTED, matters_to_planner
+from forecast.evaluation.scoring.slices import SLICINGS, UNKNOWN
+from forecast.evaluation.scoring.stability import DEFINITIONS as FLICKER
+from forecast.evaluation.scoring.statistics import MIN_ROWS, Estimate, distance_change, scene_means
+from forecast.models.metrics.registry import METRICS
+
+LOST, WORSE, OPEN, BETTER = "lost", "worse", "undecided", "better"
+NEW, STATED = "new", "stated"
+
+VERDICTS = (LOST, WORSE, OPEN, BETTER, NEW, STATED)
+"""In the order of tables: metrics that B lacks come first, metrics without better or worse last."""
+
+WHOLE = ("all", "movers")
+"""The subsets in which all metrics are compared; every other subset is a slice."""
+
+LESS, NEITHER = "less", ""
+"""Aims of metrics without a target: lower is better, or neither direction is."""
+
+SLICE = "slice."
+_LEAST = 0.01
+"""Relative changes are divided by A's value, or by this if A's value is smaller."""
+
+_SLICED = (
+    *("top1_fde_m", "min_fde_", "miss_rate_final_2m", "energy_score_m", "conflict_missed"),
+    *("coverage_90", "tube_coverage_90", "collision_rate_", "on_road_share"),
+)
+"""Prefixes of the metrics that are compared in slices."""
+
+Columns = Mapping[str, NDArray[Any]]
+
+_KEY = ("scene_id", "agent_id", "at_us")
+_SAME = ("fingerprint", "protocol", "history_s", "horizon_s", "samples")
+
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Indices of A's rows and of the matching rows of B, both ``[P]``."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a metric differs from A to B.
+
+    Attributes:
+        where: ``all``, ``movers``, or a slice.
+        metric: The metric.
+        aim: What good is: `LESS`, the target level, ``recorded`` (the ground truth), or `NEITHER`.
+        before: A's mean over the paired rows, or over its own rows where B has none.
+        after: B's mean, likewise.
+        counts: Number of values of A and of B.
+        difference: B minus A, paired; for metrics with a target, how much farther B is from it.
+        sampled: Whether it is a mean of rows, so that it has an interval.
+    """
+
+    where: str
+    metric: str
+    aim: str
+    before: float
+    after: float
+    counts: tuple[int, int]
+    difference: Estimate
+    sampled: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """`WORSE` or `BETTER` if the interval excludes 0, else `OPEN`; or why neither applies."""
+        found, (before, after) = self.difference, self.counts
+        if not before or not after:
+            return NEW if after else LOST
+        if not self.sampled or self.aim == NEITHER:
+            return STATED
+        if math.isnan(found.low) or found.low <= 0 <= found.high:
+            return OPEN
+        return WORSE if found.value > 0 else BETTER
+
+    @property
+    def share(self) -> float:
+        """The difference as a share of A's value."""
+        return self.difference.value / max(abs(self.before), _LEAST)
+
+
+def paired(old: SavedEvaluation, new: SavedEvaluation) -> Pairs:
+    """Matches the rows of A and B of the same pedestrian at the same time.
+
+    Raises:
+        ForecastError: The two were not scored on the same windows.
+    """
+    for name in _SAME:
+        if old.setting[name] != new.setting[name]:
+            raise ForecastError(
+                f"{new.path}: {name} is {new.setting[name]}, that of {old.path} is "
+                f"{old.setting[name]}; evaluate both on the same windows"
+            )
+    keys = [
+        {key: row for row, key in enumerate(zip(*(each.columns[k] for k in _KEY), strict=True))}
+        for each in (old, new)
+    ]
+    if keys[0].keys() != keys[1].keys():
+        strange = next(iter(keys[0].keys() ^ keys[1].keys()))
+        raise ForecastError(
+            f"{new.path}: scored on other windows than {old.path}: only one has {strange[0]}, "
+            f"{strange[1]} at {strange[2]} us; evaluate both on the same split"
+        )
+    order = list(keys[0])
+    first, second = (np.array([each[key] for key in order], np.int64) for each in keys)
+    return first, second
+
+
+def compare(old: SavedEvaluation, new: SavedEvaluation, pairs: Pairs) -> list[Change]:
+    """Every change, by verdict as in `VERDICTS`, slices last, the largest regression first.
+
+    All metrics are compared for all rows and for movers. In every slice with enough rows, those of
+    `_SLICED` are compared that both evaluations have and that can get a verdict.
+    """
+    before = {name: column[pairs[0]] for name, column in old.columns.items()}
+    after = {name: column[pairs[1]] for name, column in new.columns.items()}
+    names = metrics(before) | metrics(after)
+    everyone = np.ones(len(pairs[0]), bool)
+    changes = _changes("all", everyone, names, before, after)
+    changes += _changes("movers", before["mover"].astype(bool), names, before, after)
+    judged = {one.metric for one in changes if one.verdict not in (LOST, NEW, STATED)}
+    sliced = {n: aim for n, aim in names.items() if n in judged and n.startswith(_SLICED)}
+    for where, inside in _slices(before).items():
+        if inside.sum() >= MIN_ROWS:
+            changes += _changes(where, inside, sliced, before, after)
+    changes += [*_weighted(before, after), *_without_rows(old, new)]
+    return sorted(changes, key=_rank)
+
+
+def _rank(one: Change) -> tuple[int, bool, float]:
+    share = 0.0 if math.isnan(one.share) else one.share
+    return VERDICTS.index(one.verdict), one.where not in WHOLE, -share
+
+
+def small_slices(old: SavedEvaluation) -> dict[str, int]:
+    """Slices with too few rows to compare, and their number of rows."""
+    counts = {where: int(inside.sum()) for where, inside in _slices(old.columns).items()}
+    return {where: count for where, count in counts.items() if count < MIN_ROWS}
+
+
+def metrics(columns: Columns) -> dict[str, str]:
+    """The metrics among the columns of rows, with their aim; see `Change.aim`."""
+    numbers = [name for name, column in columns.items() if column.dtype.kind == "f"]
+    return {name: _aim(name) for name in numbers if _is_metric(name)}
+
+
+def _is_metric(name: str) -> bool:
+    return name in METRICS or name in FLICKER or name.startswith("selected_")
+
+
+def _aim(name: str) -> str:
+    if name in GROUND_TRUTH_METRICS:
+        return GROUND_TRUTH
+    target = METRICS[name].target if name in METRICS else None
+    if target is not None:
+        return f"{target:g}"
+    return NEITHER if name.startswith("tube_area") else LESS
+
+
+def _slices(columns: Columns) -> dict[str, NDArray[np.bool_]]:
+    """The rows of each slice that occurs."""
+    return {
+        f"{name}: {label}": columns[SLICE + name] == label
+        for name in SLICINGS
+        for label in np.unique(columns[SLICE + name]).tolist()
+        if label != UNKNOWN
+    }
+
+
+def _changes(
+    where: str,
+    inside: NDArray[np.bool_],
+    names: Mapping[str, str],
+    before: Columns,
+    after: Columns,
+) -> list[Change]:
+    """Changes of the metrics that A or B has in a subset."""
+    nothing = np.full(len(inside), np.nan)
+    values = {n: (before.get(n, nothing)[inside], after.get(n, nothing)[inside]) for n in names}
+    scenes = before["scene_id"][inside]
+    less = scene_means({name: two - one for name, (one, two) in values.items()}, scenes)
+    changes = []
+    for name, (one, two) in values.items():
+        target = _target(name, names[name], before, after, inside)
+        found = less[name]
+        if target is not None:
+            found = distance_change(one - target, two - target, scenes)
+        counts = int((~np.isnan(one)).sum()), int((~np.isnan(two)).sum())
+        if any(counts):
+            aim = NEITHER if names[name] == GROUND_TRUTH and target is None else names[name]
+            changes.append(Change(where, name, aim, *_means(one, two), counts, found))
+    return changes
+
+
+def _target(
+    name: str, aim: str, before: Columns, after: Columns, inside: NDArray[np.bool_]
+) -> NDArray[Any] | None:
+    """The target of each row's value on average; None without target or where it is unknown.
+
+    Evaluations of older versions do not hold the ground truth's values.
+    """
+    if aim == GROUND_TRUTH:
+        known = before.get(f"{GROUND_TRUTH}.{name}", after.get(f"{GROUND_TRUTH}.{name}"))
+        return None if known is None else known[inside]
+    return None if aim in (LESS, NEITHER) else np.full(int(inside.sum()), float(aim))
+
+
+def _means(one: NDArray[Any], two: NDArray[Any]) -> tuple[float, float]:
+    """Means over the rows that both have; if there are none, each over its own."""
+    known = ~np.isnan(one), ~np.isnan(two)
+    both = known[0] & known[1]
+    kept = (both, both) if both.any() else known
+    first, second = (
+        float(values[which].mean()) if which.any() else math.nan
+        for values, which in zip((one, two), kept, strict=True)
+    )
+    return first, second
+
+
+def _weighted(before: Columns, after: Columns) -> Iterable[Change]:
+    """`WEIGHTED`, if enough pedestrians matter to the planner."""
+    weight = before["planner_weight"]
+    inside = matters_to_planner(weight)
+    count = int(inside.sum())
+    if count < MIN_ROWS:
+        return
+    columns = {"a": before["top1_fde_m"], "b": after["top1_fde_m"]}
+    columns["less"] = columns["b"] - columns["a"]
+    found = scene_means(columns, before["scene_id"], inside, weight)
+    means = found["a"].value, found["b"].value
+    yield Change("all", WEIGHTED, LESS, *means, (count, count), found["less"])
+
+
+def _without_rows(old: SavedEvaluation, new: SavedEvaluation) -> Iterable[Change]:
+    """Numbers that are no means of rows; they have no interval."""
+    for name in {**old.summary, **new.summary}:
+        one, two = (each.summary.get(name, math.nan) for each in (old, new))
+        counts = int(not math.isnan(one)), int(not math.isnan(two))
+        if any(counts):
+            aim = METRICS[name.removesuffix("_final")].target if "coverage" in name else None
+            gap = two - one if aim is None else abs(two - aim) - abs(one - aim)
+            found = Estimate(gap, math.nan, math.nan, min(counts), 0)
+            words = LESS if aim is None else f"{aim:g}"
+            yield Change("all", name, words, one, two, counts, found, sampled=False)

@@ -1,0 +1,71 @@
+"""The table that an evaluation prints at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from forecast.evaluation.output.numbers import UNDEFINED, number
+from forecast.evaluation.result import EvaluationResult, Mean
+from forecast.evaluation.run.provenance import not_scored, train_test_leakage
+from forecast.evaluation.verdict.verdict import verdict_of
+
+_NAME_WIDTH = 19
+
+
+def table(result: EvaluationResult) -> str:
+    """The scores of the predictor and the baselines, at most 120 columns wide."""
+    setting, k = result.setting, result.setting.samples
+    lines = [
+        f"{setting.protocol_label} · {setting.split} · {setting.horizon_s:g} s ahead from "
+        f"{setting.history_s:g} s · {k} samples, seed {setting.seed} · metres unless said otherwise"
+    ]
+    movers = result.rows.movers
+    for title, subset in (("all", None), ("movers", movers)):
+        count = len(movers) if subset is None else int(movers.sum())
+        lines += ["", *_header(f"{title} ({count})", k)]
+        for name, scores in result.table.items():
+            mark = "▸ " if name == result.predictor else "  "
+            lines.append(_line(mark + name, scores.means(subset), k))
+    dropped = ", ".join(f"{count} {reason}" for reason, count in result.dropped.items())
+    lines += ["", f"not scored: {dropped}" if dropped else "not scored: nobody"]
+    lines += [f"left out: {name}: {reason}" for name, reason in result.left_out.items()]
+    lines.append(f"verdict: {verdict_of(result).sentence}")
+    lines += [
+        f"red flag: {flag}" for flag in (train_test_leakage(result), not_scored(result)) if flag
+    ]
+    return "\n".join(lines)
+
+
+def _header(title: str, k: int) -> list[str]:
+    pairs = ("top-1", "mean", "5 raw", "10 raw", "20 raw", f"{k} of {10 * k}")
+    units = ("ADE/FDE",) * 2 + ("minADE/FDE",) * 4
+    tail = ("miss", "NLL", "energy", "cover"), ("> 2 m", "nats", "score", "90 %")
+    first = _cells(title, pairs, tail[0])
+    return [first, _cells("", units, tail[1])]
+
+
+def _line(name: str, means: dict[str, Mean], k: int) -> str:
+    def value(key: str) -> str:
+        return number(means[key].value) if key in means else UNDEFINED
+
+    def pair(first: str, second: str) -> str:
+        values = [value(first), value(second)]
+        return values[0] if values == [UNDEFINED] * 2 else "/".join(values)
+
+    pairs = [
+        pair("top1_ade_m", "top1_fde_m"),
+        pair("mean_ade_m", "mean_fde_m"),
+        *(pair(f"min_ade_{best}_m", f"min_fde_{best}_m") for best in (5, 10, 20)),
+        pair(f"selected_min_ade_{k}_m", f"selected_min_fde_{k}_m"),
+    ]
+    tail = ("miss_rate_final_2m", "kde_nll_nats", "energy_score_m", "coverage_90")
+    return _cells(name, pairs, [value(key) for key in tail])
+
+
+def _cells(name: str, pairs: Sequence[str], tail: Sequence[str]) -> str:
+    short = name if len(name) <= _NAME_WIDTH else name[: _NAME_WIDTH - 1] + "…"
+    return (
+        f"{short:<{_NAME_WIDTH}}"
+        + "".join(f"{pair:>12}" for pair in pairs)
+        + "".join(f"{value:>7}" for value in tail)
+    ).rstrip()

@@ -1,0 +1,1 @@
+"""Files of predictions: the format, a predictor that reads one, and the writer."""

@@ -1,0 +1,1 @@
+"""Runs an evaluation: opens the predictors, scores all scenes or a shard, merges the scores."""

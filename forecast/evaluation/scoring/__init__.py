@@ -1,0 +1,1 @@
+"""What each predicted pedestrian scored, in which situation, and means of it with intervals."""

@@ -1,0 +1,52 @@
+"""Which baseline each main metric of the predictor is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from forecast.evaluation.result import EvaluationResult
+
+
+@dataclass(frozen=True)
+class BaselineMatch:
+    """A metric of the predictor and the metric of a baseline to compare it with.
+
+    Attributes:
+        title: What is compared.
+        metric: The predictor's metric.
+        baseline: The baseline's name.
+        baseline_metric: The baseline's metric; another one where the baseline needs no selection.
+    """
+
+    title: str
+    metric: str
+    baseline: str
+    baseline_metric: str
+
+
+def matches(samples: int) -> tuple[BaselineMatch, ...]:
+    """The comparisons with baselines, the most important first.
+
+    Args:
+        samples: Number of futures that the predictors are asked for.
+    """
+    k, kmeans = samples, f"kmeans_{samples}"
+    return (
+        BaselineMatch("Single best guess", "top1_fde_m", "constant_velocity", "top1_fde_m"),
+        BaselineMatch(f"Best of {k} raw samples", f"min_fde_{k}_m", kmeans, f"min_fde_{k}_m"),
+        BaselineMatch(f"Best of {k} selected", f"selected_min_fde_{k}_m", kmeans, f"min_fde_{k}_m"),
+        BaselineMatch("Spread (energy score)", "energy_score_m", "kalman", "energy_score_m"),
+    )
+
+
+def possible(result: EvaluationResult, wanted: Iterable[BaselineMatch]) -> list[BaselineMatch]:
+    """The comparisons whose baseline and metrics exist, without the predictor itself."""
+    return [
+        match
+        for match in wanted
+        if match.baseline in result.baselines
+        and match.baseline != result.predictor
+        and match.metric in result.values
+        and match.baseline_metric in result.values
+    ]

@@ -1,0 +1,17 @@
+"""The simulated city ("the town"): a dataset in nuScenes format that anyone can generate and share.
+
+Rooms:
+
+* `map`: what does not move. Lanes, districts and their four layouts, surfaces, traffic lights.
+* `population`: who is in a scene. Vehicles, pedestrians, and the routes that pedestrians walk.
+* `dynamics`: how they move. Pedestrian motion with social forces, and vehicle motion.
+* `export`: what is written. The ego's recording, visibility, sensors, tables, the map expansion,
+  and the dataset as a whole.
+
+`simulate` advances a scene by one step. `realism` compares the city with recorded traffic.
+`random_numbers`, `routes`, `boxes` and `pairs` are helpers of all rooms.
+"""
+
+from forecast.simulator.export.dataset import VERSION, write_town
+
+__all__ = ["VERSION", "write_town"]

@@ -1,0 +1,1 @@
+"""How pedestrians and vehicles move from one step to the next."""

@@ -1,0 +1,1 @@
+"""Writes simulated scenes as a dataset in nuScenes format."""

@@ -1,0 +1,1 @@
+"""What does not move: lanes, streets, surfaces, buildings and traffic lights."""

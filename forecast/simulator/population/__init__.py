@@ -1,0 +1,1 @@
+"""Who is in a scene: vehicles, pedestrians, their routes and habits."""

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+from forecast import ForecastError
+from forecast.datasets.windows import WindowSpec, prediction_times
+from forecast.evaluation.run import predictors
+from forecast.evaluation.run.predictors import build, build_baselines, training_examples
+from forecast.inference import Forecaster, Training
+from forecast.models.baselines import ConstantVelocity, Kalman
+from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
+
+SPEC = WindowSpec(history_steps=5, horizon_steps=4)
+
+
+class TestTrainingExamples:
+    def test_are_the_scored_windows_of_the_train_split(self, store):
+        known = training_examples(store, "val", SPEC)
+        count = sum(
+            int(prediction_times(store[name], SPEC).scored.sum()) for name in store.splits["train"]
+        )
+        assert known.positions_m.shape == (count, 9, 2)
+        assert known.valid[:, 3:].all()
+        assert (known.history_steps, known.dt_s) == (5, 0.5)
+
+    def test_are_none_where_everything_is_scored(self, store):
+        assert training_examples(store, "all", SPEC) is None
+
+    def test_are_evenly_picked_where_there_are_many(self, store, monkeypatch):
+        every = training_examples(store, "val", SPEC)
+        monkeypatch.setattr(predictors, "_MOST_EXAMPLES", 20)
+        few = training_examples(store, "val", SPEC)
+        assert 10 <= len(few.valid) <= 20
+        step = -(-len(every.valid) // 20)
+        np.testing.assert_array_equal(few.positions_m, every.positions_m[::step])
+
+
+class TestBuild:
+    def test_a_baseline_by_its_name(self, store):
+        known = training_examples(store, "val", SPEC)
+        fitted = Kalman.fit(known.positions_m, known.valid, known.dt_s)
+        assert build("kalman", store, "val", SPEC, 20, 0) == fitted
+        assert build("kalman", store, "all", SPEC, 20, 0) == Kalman()
+
+    def test_ones_own_by_module_and_name(self, store):
+        name = "forecast.models.baselines:ConstantVelocity"
+        assert build(name, store, "val", SPEC, 20, 0) == ConstantVelocity()
+
+    def test_weights_by_their_file(self, store, tmp_path):
+        config = ForecasterConfig()
+        training = Training(config, history_steps=5, horizon_steps=4, dts_s=[0.5])
+        path = tmp_path / "walker.safetensors"
+        Forecaster(PedestrianForecaster(config), training, "walker").save(path)
+        assert build(str(path), store, "val", SPEC, 20, 0).name == "walker"
+
+    def test_refuses_an_unknown_name(self, store):
+        with pytest.raises(ForecastError) as error:
+            build("social_force", store, "val", SPEC, 20, 0)
+        assert str(error.value) == (
+            "predictor 'social_force' is unknown; a file of weights or predictions, module:name or "
+            "one of town, stationary, constant_velocity, kalman, kmeans is needed"
+        )
+
+    def test_what_cannot_be_made_is_one_line(self, store):
+        with pytest.raises(ForecastError, match="'json:loads' cannot be made: TypeError: loads"):
+            build("json:loads", store, "val", SPEC, 20, 0)
+
+    @pytest.mark.parametrize("name", ["runs/last", "last.ckpt", "theirs.parquet"])
+    def test_a_file_that_is_not_there_is_called_that(self, store, name):
+        with pytest.raises(ForecastError, match=f"{name}: no such file; give weights"):
+            build(name, store, "val", SPEC, 20, 0)
+
+    def test_refuses_an_unreadable_file_in_one_line(self, store, tmp_path):
+        path = tmp_path / "broken.ckpt"
+        path.write_bytes(b"not weights")
+        with pytest.raises(ForecastError, match=r"broken\.ckpt: not a checkpoint"):
+            build(str(path), store, "val", SPEC, 20, 0)
+
+
+class TestBaselines:
+    def test_are_all_there_with_few_and_with_many_futures(self, store):
+        baselines, left_out = build_baselines(training_examples(store, "val", SPEC), 8, 0)
+        names = ["stationary", "constant_velocity", "kalman", "kmeans_5", "kmeans_8"]
+        assert list(baselines) == names
+        assert [baseline.name for baseline in baselines.values()] == names
+        assert baselines["kalman"] != Kalman()
+        assert left_out == {}
+
+    def test_kmeans_is_left_out_with_its_reason_where_nothing_may_be_learned(self):
+        baselines, left_out = build_baselines(None, 5, 0)
+        assert list(baselines) == ["stationary", "constant_velocity", "kalman"]
+        assert list(left_out) == ["kmeans_5"]
+        assert "no tracks to fit it on" in left_out["kmeans_5"]

@@ -1,0 +1,140 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from forecast import ForecastError
+from forecast.evaluation.run.merging import definitions
+from forecast.evaluation.verdict.acceptance import (
+    EXAMPLE,
+    FAIL,
+    PASS,
+    TOO_FEW,
+    Acceptance,
+    Criterion,
+    judge,
+    read_acceptance,
+)
+
+METRICS = definitions(20)
+HEAD = "minimum_rows: 10\nminimum_scenes: 5\ncriteria:\n"
+GOOD = "  - {id: a, condition: any, metric: top1_fde_m, at_most: 1}\n"
+
+
+def read(tmp_path: Path, text: str) -> Acceptance:
+    file = tmp_path / "ours.yaml"
+    file.write_text(text)
+    return read_acceptance(file, METRICS)
+
+
+def test_the_packaged_example_is_in_order():
+    example = read_acceptance(EXAMPLE, METRICS)
+    assert len(example.criteria) > 10
+    assert {tag for each in example.criteria for tag in each.euro_ncap} == {
+        *("CPFA", "CPNA", "CPNCO", "CPLA", "CPTA")
+    }
+
+
+def test_reads_what_is_written(tmp_path):
+    text = HEAD + GOOD + "  - {id: b, condition: c, metric: coverage_90, at_least: 0.8, "
+    text += "where: {light: night}, euro_ncap: [CPFA]}\n"
+    read_in = read(tmp_path, text)
+    assert (read_in.minimum_rows, read_in.minimum_scenes) == (10, 5)
+    assert [each.demand for each in read_in.criteria] == [
+        "top1_fde_m at most 1",
+        "coverage_90 at least 0.8",
+    ]
+    assert read_in.criteria[1].where == {"light": "night"}
+
+
+@pytest.mark.parametrize(
+    ("criterion", "message"),
+    [
+        ("metric: ade, at_most: 1", "criterion 'a': metric 'ade' is unknown"),
+        ("metric: top1_fde_m", "exactly one of at_most and at_least is needed"),
+        ("metric: top1_fde_m, at_most: 1, at_least: 0", "exactly one of at_most and at_least"),
+        ("metric: top1_fde_m, at_most: 1, where: {moon: full}", "slicing 'moon' is unknown"),
+        (
+            "metric: top1_fde_m, at_most: 1, where: {light: dusk}",
+            "light has no label 'dusk'; one of night, day is needed",
+        ),
+        ("metric: top1_fde_m, at_most: 1, euro_ncap: [AEB]", "euro_ncap 'AEB' is unknown"),
+        ("metric: top1_fde_m, at_most: .nan", "the limit is nan; a finite number is needed"),
+        ("metric: top1_fde_m, at_most: much", "Expected `float | null`, got `str`"),
+        ("metric: top1_fde_m, atmost: 1", "unknown field `atmost`"),
+    ],
+)
+def test_says_what_is_wrong(tmp_path, criterion, message):
+    with pytest.raises(ForecastError) as error:
+        read(tmp_path, HEAD + f"  - {{id: a, condition: any, {criterion}}}\n")
+    assert message in str(error.value)
+    assert str(error.value).startswith(f"{tmp_path}/ours.yaml: ")
+    assert "\n" not in str(error.value)
+
+
+def test_says_which_file_it_was(tmp_path):
+    one, two = (read(tmp_path, HEAD + GOOD + end) for end in ("", "# another\n"))
+    assert len(one.sha256) == 64
+    assert one.sha256 != two.sha256
+
+
+def test_minima_are_counts(tmp_path):
+    with pytest.raises(ForecastError, match="minimum_rows is -3; 0 or more"):
+        read(tmp_path, "minimum_rows: -3\nminimum_scenes: 1\ncriteria: []\n")
+
+
+def test_an_id_names_one_criterion(tmp_path):
+    with pytest.raises(ForecastError, match="criterion 'a': the id is there twice"):
+        read(tmp_path, HEAD + GOOD + GOOD)
+
+
+@pytest.mark.parametrize("text", ["criteria: [", "", "minimum_rows: 3\n"])
+def test_a_broken_file_is_one_line(tmp_path, text):
+    with pytest.raises(ForecastError) as error:
+        read(tmp_path, text)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    with pytest.raises(ForecastError, match=r"no\.yaml: No such file"):
+        read_acceptance(tmp_path / "no.yaml", METRICS)
+
+
+class TestJudge:
+    """20 scenes of 10 rows; scene means spread by 0.1 around 1."""
+
+    scenes = np.repeat(np.arange(20), 10).astype(str)
+    values = 1 + 0.1 * np.random.default_rng(0).standard_normal(20).repeat(10)
+    light = np.where(np.arange(200) < 100, "night", "day")
+
+    def verdict(self, minimum_rows=10, minimum_scenes=5, where=None, **limit) -> str:
+        criterion = Criterion("a", "any", "x", where=where or {}, **limit)
+        acceptance = Acceptance([criterion], minimum_rows, minimum_scenes)
+        (outcome,) = judge(acceptance, self.scenes, {"light": self.light}, {"x": self.values})
+        assert outcome.criterion is criterion
+        return outcome.verdict
+
+    @pytest.mark.parametrize(
+        ("limit", "verdict"),
+        [
+            ({"at_most": 1.2}, PASS),
+            ({"at_most": 0.9}, FAIL),
+            ({"at_least": 0.8}, PASS),
+            ({"at_least": 1.1}, FAIL),
+        ],
+    )
+    def test_clear_cases(self, limit, verdict):
+        assert self.verdict(**limit) == verdict
+
+    def test_an_interval_across_the_limit_decides_nothing(self):
+        mean = self.values.mean()
+        assert self.verdict(at_most=mean + 1e-3) == TOO_FEW
+        assert self.verdict(at_least=mean - 1e-3) == TOO_FEW
+
+    def test_too_few_rows_or_scenes_decide_nothing(self):
+        assert self.verdict(at_most=9, minimum_rows=201) == TOO_FEW
+        assert self.verdict(at_most=9, minimum_scenes=21) == TOO_FEW
+        night = {"light": "night"}
+        assert self.verdict(at_most=9, minimum_scenes=10, where=night) == PASS
+        assert self.verdict(at_most=9, minimum_scenes=11, where=night) == TOO_FEW
+        assert self.verdict(at_most=9, where={"light": "dusk"}) == TOO_FEW
