@@ -251,8 +251,8 @@ def _decompositions() -> Any:
 
     By default, each product and each tanh is a call of a library, and its result is written to
     memory. Products with few columns (edge features by their weights) become sums within the loop
-    over edges. The bias of a layer is added in the loop that uses the layer's result. tanh becomes a
-    ratio of polynomials.
+    over edges. The bias of a layer is added in the loop that uses the layer's result. tanh becomes
+    a ratio of polynomials.
     """
     table, aten = torch.export.default_decompositions(), torch.ops.aten
     table[aten.mm.default] = _small_product
