@@ -23,7 +23,7 @@ from forecast.scene import AgentKind, Prediction
 
 
 def observed(cut: Window) -> ObservedTracks:
-    """The observed part of a window."""
+    """The history of the agents of a window, up to its current step."""
     history = cut.history_steps
     positions = cut.positions_m[:, :history].astype(np.float64)
     return ObservedTracks(positions, cut.valid[:, :history], cut.kinds, cut.dt_s)

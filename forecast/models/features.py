@@ -198,7 +198,18 @@ def distance_cutoff(distance: Tensor, radius: Tensor) -> Tensor:
 def pose_features(
     x: Tensor, y: Tensor, distance: Tensor, direction_x: Tensor, direction_y: Tensor
 ) -> list[Tensor]:
-    """`POSE_FEATURES`, from the offset to the source, its length and the source's direction."""
+    """`POSE_FEATURES` of a source in the frame of the target.
+
+    Args:
+        x: Offset of the source, along ``[E]``, in metres.
+        y: Offset of the source, across ``[E]``.
+        distance: Length of the offset ``[E]``.
+        direction_x: Direction of the source, along ``[E]``; a unit vector with ``direction_y``.
+        direction_y: Direction of the source, across ``[E]``.
+
+    Returns:
+        The features, ``[E]`` each.
+    """
     scale = 1 / (1 + distance)
     return [x * scale, y * scale, torch.log1p(distance), direction_x, direction_y]
 

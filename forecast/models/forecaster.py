@@ -100,7 +100,17 @@ class PedestrianForecaster(nn.Module):
     def futures(
         self, context: SceneContext, state: State, noise: Noise, plan: Plan | None = None
     ) -> Tensor:
-        """Imagines joint futures from an observed state; see `forward`."""
+        """Imagines joint futures from an observed state.
+
+        Args:
+            context: Constants of the scene.
+            state: State after the history, in both chiralities.
+            noise: As in `forward`.
+            plan: As in `forward`.
+
+        Returns:
+            As `forward`.
+        """
         futures = imagine(self.world, context, state, noise, plan).position
         return torch.cat([futures[:2].mean(0, keepdim=True), futures[2:]])
 
@@ -137,7 +147,12 @@ class PedestrianForecaster(nn.Module):
 
     @torch.no_grad()
     def near_traffic(self, context: SceneContext, state: State) -> Tensor:
-        """Agents with a moving vehicle in range now ``[N]``, in the first copy of the scene."""
+        """Agents with a moving vehicle in range now ``[N]``, in the first copy of the scene.
+
+        Args:
+            context: Constants of the scene.
+            state: State after the history.
+        """
         table = self.world.table(context.agents, state, state.seen)
         moves = context.agents.drives & state.seen[0]
         moves &= state.motion.velocity[0].norm(dim=-1) > _MOVES_MPS

@@ -46,7 +46,12 @@ def norm(vector: Tensor) -> Tensor:
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the last axis of the entries where ``mask`` is true; 0 where there is none."""
+    """Mean over the last axis of the entries with a true mask; 0 without such entries.
+
+    Args:
+        values: ``[..., T]``.
+        mask: Broadcasts against ``values``.
+    """
     return (values * mask).sum(-1) / mask.sum(-1).clamp(min=1)
 
 

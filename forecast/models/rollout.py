@@ -120,7 +120,13 @@ def no_replayed(width: int, slots: int, device: torch.device) -> Replayed:
 
 
 def surroundings(world: WorldModel, context: SceneContext, state: State) -> Surroundings:
-    """The surroundings of all agents of S copies of a scene, from their present positions."""
+    """The surroundings of all agents of S copies of a scene, from their present positions.
+
+    Args:
+        world: The world model.
+        context: The scene's constants.
+        state: The state of the S copies.
+    """
     table = world.table(context.agents, state, state.seen)
     config, here = world.config, table.x.device
     others = no_replayed(config.messages, len(config.slots), here)

@@ -144,6 +144,10 @@ class WorldModel(nn.Module):
     def encode(self, agents: Agents, state: State) -> tuple[Tensor, Tensor]:
         """Encodes each agent's own motion.
 
+        Args:
+            agents: Constants of the N agents.
+            state: Their state in S copies.
+
         Returns:
             The encoding, and the hidden state plus the encoding, ``[S * N, D]`` each. The latter is
             the agent's embedding in messages.
@@ -153,7 +157,12 @@ class WorldModel(nn.Module):
         return encoded, state.hidden.flatten(0, 1) + encoded
 
     def inject(self, state: State, intent: Tensor) -> State:
-        """Adds a latent intent ``[S, N, I]`` to the hidden states of S copies."""
+        """Adds a function of hidden state and latent intent to the hidden states of S copies.
+
+        Args:
+            state: The state when imagining begins.
+            intent: Latent intents ``[S, N, I]``.
+        """
         change: Tensor = self.intent_encoder(torch.cat([state.hidden, intent], -1))
         return state._replace(hidden=state.hidden + change)
 
