@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from forecast.models.dynamics import length, to_local
+from forecast.models.neighbors import lookahead_m
 from forecast.models.types import TRAITS, Agents, State
 
 STILL_MPS = 0.1
@@ -96,15 +97,14 @@ class AgentTable(NamedTuple):
             lookahead_s: A vehicle's edges are extended by the distance it drives in this time.
         """
         motion, shape = state.motion, state.seen.shape
-        speed = motion.velocity.norm(dim=-1)
         columns = (
             *motion.position.unbind(-1),
             *motion.facing.unbind(-1),
             state.mirror,
             *motion.velocity.unbind(-1),
-            speed * (lookahead_s * agents.drives),
+            lookahead_m(agents, motion, lookahead_s),
             agents.body_radius_m.expand(shape),
-            visible.to(speed.dtype),
+            visible.to(motion.position.dtype),
         )
         return cls(*(column.flatten() for column in columns))
 

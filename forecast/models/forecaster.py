@@ -153,11 +153,11 @@ class PedestrianForecaster(nn.Module):
             context: Constants of the scene.
             state: State after the history.
         """
-        table = self.world.table(context.agents, state, state.seen)
         moves = context.agents.drives & state.seen[0]
         moves &= state.motion.velocity[0].norm(dim=-1) > _MOVES_MPS
         near = torch.zeros_like(moves)
-        for source, target, _ in context.edges(table, len(state.seen)).agents:
+        edges = context.edges(state.motion, self.config.graph.vehicle_ahead_s)
+        for source, target, _ in edges.agents:
             first = target < len(moves)  # rows of the first copy come first
             near[target[first][moves[source[first]]]] = True
         return near

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from forecast.models.machine_code import Floats, Indices, compiled
+from forecast.models.types import Agents, Motion
 
 Lists = tuple[Any, Any, Any, Any]
 """`Candidates` or a `Layout` as arrays."""
@@ -66,6 +67,36 @@ class Places(NamedTuple):
     x: Tensor
     y: Tensor
     lookahead_m: Tensor
+
+    @classmethod
+    def of(cls, agents: Agents, motion: Motion, lookahead_s: float) -> Places:
+        """Places of agents in S copies, one copy after the other (M = S * N).
+
+        Args:
+            agents: Constants of the N agents.
+            motion: Their motion in S copies.
+            lookahead_s: A vehicle's edges are extended by the distance it drives in this time.
+        """
+        x, y = motion.position.unbind(-1)
+        return cls(x.flatten(), y.flatten(), lookahead_m(agents, motion, lookahead_s).flatten())
+
+    def without_lookahead(self) -> Places:
+        """The same places, for pairs with a range that does not depend on speed."""
+        return self._replace(lookahead_m=torch.zeros_like(self.x))
+
+
+def lookahead_m(agents: Agents, motion: Motion, lookahead_s: float) -> Tensor:
+    """Extension of the ranges of agents' edges by their speed; 0 for agents that do not drive.
+
+    Args:
+        agents: Constants of the N agents.
+        motion: Their motion in S copies.
+        lookahead_s: A vehicle's edges are extended by the distance it drives in this time.
+
+    Returns:
+        ``[S, N]`` in metres.
+    """
+    return motion.velocity.norm(dim=-1) * (lookahead_s * agents.drives)
 
 
 class Layout(NamedTuple):

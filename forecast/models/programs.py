@@ -249,19 +249,15 @@ def captured(program: Program, *, with_weights: bool) -> torch.export.ExportedPr
 def _decompositions() -> Any:
     """Decompositions of matrix products that let the compiler fuse them with other operators.
 
-    By default, each product and each tanh is a call of a library, and its result is written to
-    memory. Products with few columns (edge features by their weights) become sums within the loop
-    over edges. The bias of a layer is added in the loop that uses the layer's result. tanh becomes
-    a ratio of polynomials.
+    By default, each product is a call of a library, and its result is written to memory. Products
+    with few columns (edge features by their weights) become sums within the loop over edges. The
+    bias of a layer is added in the loop that uses the layer's result.
     """
     table, aten = torch.export.default_decompositions(), torch.ops.aten
     table[aten.mm.default] = _small_product
     # Written as ``torch.mm(a, b) + bias``, the compiler's own pattern would turn it into one call
     # again, with a copy of the bias for every row. Subtracting the negative avoids that pattern.
     table[aten.addmm.default] = lambda bias, a, b: torch.mm(a, b) - (-bias)
-    table[aten.tanh.default] = _tanh
-    table[aten.sigmoid.default] = lambda x: 0.5 + 0.5 * _tanh(0.5 * x)
-    table[aten.silu.default] = lambda x: x * (0.5 + 0.5 * _tanh(0.5 * x))
     return table
 
 
@@ -272,27 +268,3 @@ def _small_product(a: Tensor, b: Tensor) -> Tensor:
         return NotImplemented
     terms = [a[:, k, None] * b[k] for k in range(inner)]
     return sum(terms[1:], terms[0])
-
-
-_TANH_IS_ONE = 7.90531110763549805
-_ODD = (-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11)
-_ODD = (*_ODD, 5.12229709037114e-08, 1.48572235717979e-05, 6.37261928875436e-04)
-_ODD = (*_ODD, 4.89352455891786e-03)
-_EVEN = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
-
-
-def _tanh(x: Tensor) -> Tensor:
-    """A ratio of polynomials, exact to float32's rounding; coefficients as in Eigen.
-
-    The compiler calls a library for every 16 values of tanh, which takes three times as long.
-    """
-    x = x.clamp(-_TANH_IS_ONE, _TANH_IS_ONE)
-    square = x * x
-    return x * _polynomial(_ODD, square) / _polynomial(_EVEN, square)
-
-
-def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
-    value = coefficients[0] * x + coefficients[1]
-    for coefficient in coefficients[2:]:
-        value = value * x + coefficient
-    return value

@@ -237,25 +237,25 @@ class AffectedRows:
         rows, futures = self.rows, self.futures
         agents = futures.context.agents.select(rows.agent)
         replayed, noise = futures.replayed[index], futures.noise
-        table = futures.world.table(agents, state, state.seen)
-        edges = self._edges(table, table.append(replayed.table))
+        places = Places.of(agents, state.motion, futures.world.graph.vehicle_ahead_s)
+        edges = self._edges(places, replayed.table)
         around = Surroundings(agents, futures.context.map, edges, replayed)
         intent, small = (
             values.flatten(0, 1)[rows.at][None] for values in (noise.intent, noise.steps[index])
         )
         return Moment(state, around, intent, small)
 
-    def _edges(self, own: AgentTable, sources: AgentTable) -> SceneEdges:
+    def _edges(self, own: Places, others: AgentTable) -> SceneEdges:
         """Edges to the rows, from the rows and the replayed agents and from map pieces."""
         context, rows = self.futures.context, self.rows
-        targets = Places(own.x, own.y, own.lookahead_m)
-        near = Places(sources.x, sources.y, sources.lookahead_m)
-        agents = len(context.agents.kind)
-        layout = Layout(rows.agent, rows.plan, rows.sample * agents, rows.node)
-        pieces, zero = torch.arange(context.map.poses.shape[1]), torch.zeros_like(rows.agent)
-        seen = Layout(rows.agent, zero, zero, pieces.to(zero.device)[None])
+        given = Places(others.x, others.y, others.lookahead_m)
+        sources = Places(*(torch.cat(pair) for pair in zip(own, given, strict=True)))
+        offset, zero = rows.sample * len(context.agents.kind), torch.zeros_like(rows.agent)
+        layout = Layout(rows.agent, rows.plan, offset, rows.node)
+        pieces = torch.arange(context.map.poses.shape[1], device=zero.device)
+        seen = Layout(rows.agent, zero, zero, pieces[None])
         return SceneEdges(
-            tuple(edges_in_range(slot, layout, near, targets) for slot in context.candidates),
+            tuple(edges_in_range(slot, layout, sources, own) for slot in context.candidates),
             edges_in_range(context.map_candidates, seen, *map_places(context.map.poses, own)),
         )
 

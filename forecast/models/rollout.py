@@ -71,33 +71,33 @@ class SceneContext(NamedTuple):
         near = torch.full_like(map_pairs[0], world.graph.map_radius_m, dtype=radius.dtype)
         return cls(agents, tuple(slots), pieces, Candidates.of(map_pairs, near, count))
 
-    def edges(self, table: AgentTable, copies: int) -> SceneEdges:
-        """The edges of S copies of the scene, with agents at the positions of a table.
+    def edges(self, motion: Motion, lookahead_s: float) -> SceneEdges:
+        """The edges of S copies of the scene.
 
         Args:
-            table: The agents of all copies, ``S * N`` rows.
-            copies: S.
+            motion: Motions of the agents ``[S, N, ...]``.
+            lookahead_s: A vehicle's edges are extended by the distance it drives in this time.
         """
-        agents, pieces = len(self.agents.kind), self.map.poses
-        places = Places(table.x, table.y, table.lookahead_m)
-        here = table.x.device
-        own = Layout.of_copies(copies, agents, agents, shared=False, device=here)
-        seen = Layout.of_copies(copies, agents, pieces.shape[1], shared=True, device=here)
+        copies, agents = motion.yaw_rate.shape
+        places, device = Places.of(self.agents, motion, lookahead_s), motion.position.device
+        own = Layout.of_copies(copies, agents, agents, shared=False, device=device)
+        poses = self.map.poses
+        seen = Layout.of_copies(copies, agents, poses.shape[1], shared=True, device=device)
         return SceneEdges(
             tuple(edges_in_range(slot, own, places, places) for slot in self.candidates),
-            edges_in_range(self.map_candidates, seen, *map_places(pieces, table)),
+            edges_in_range(self.map_candidates, seen, *map_places(poses, places)),
         )
 
 
-def map_places(poses: Tensor, table: AgentTable) -> tuple[Places, Places]:
+def map_places(poses: Tensor, agents: Places) -> tuple[Places, Places]:
     """Places of map pieces and of agents; speed does not extend the range to the map.
 
     Args:
         poses: Poses of M map pieces ``[4, M]`` (`EncodedMap.poses`).
-        table: The agents.
+        agents: Places of the agents.
     """
-    zero = torch.zeros_like
-    return Places(poses[0], poses[1], zero(poses[0])), Places(table.x, table.y, zero(table.x))
+    pieces = Places(poses[0], poses[1], torch.zeros_like(poses[0]))
+    return pieces, agents.without_lookahead()
 
 
 @lru_cache(maxsize=64)
@@ -127,10 +127,10 @@ def surroundings(world: WorldModel, context: SceneContext, state: State) -> Surr
         context: The scene's constants.
         state: The state of the S copies.
     """
-    table = world.table(context.agents, state, state.seen)
-    config, here = world.config, table.x.device
+    config, here = world.config, state.hidden.device
     others = no_replayed(config.messages, len(config.slots), here)
-    return Surroundings(context.agents, context.map, context.edges(table, len(state.seen)), others)
+    edges = context.edges(state.motion, world.graph.vehicle_ahead_s)
+    return Surroundings(context.agents, context.map, edges, others)
 
 
 def observe(
