@@ -1,7 +1,8 @@
 """SE(2) frames, angles and polylines.
 
 A pose is ``(x_m, y_m, heading_rad)``; frames are x forward, y left, angles counter-clockwise.
-Functions take numpy arrays or torch tensors alike and return the kind they were given.
+Functions with arguments of type `Array` take numpy arrays or torch tensors, and return the same
+type. The others take numpy arrays.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def _namespace(array: Any) -> Any:
 
 
 def wrap_angle(angle_rad: Array) -> Array:
-    """Wraps angles into ``[-pi, pi)``."""
+    """Wraps angles ``[...]`` in radians into ``[-pi, pi)``."""
     return (angle_rad + np.pi) % (2 * np.pi) - np.pi
 
 
@@ -33,6 +34,9 @@ def rotate(xy: Array, angle_rad: Array) -> Array:
     Args:
         xy: Vectors ``[..., 2]``.
         angle_rad: Angles that broadcast against ``xy[..., 0]``.
+
+    Returns:
+        Vectors ``[..., 2]``.
     """
     xp = _namespace(xy)
     cos, sin = xp.cos(angle_rad), xp.sin(angle_rad)
@@ -47,6 +51,9 @@ def to_frame(xy: Array, origin_m: Array, heading_rad: Array) -> Array:
         xy: Points ``[..., 2]`` in metres.
         origin_m: Frame origins that broadcast against ``xy``.
         heading_rad: Frame headings that broadcast against ``xy[..., 0]``.
+
+    Returns:
+        Points ``[..., 2]`` in metres.
     """
     return rotate(xy - origin_m, -heading_rad)
 
@@ -57,8 +64,8 @@ def from_frame(xy: Array, origin_m: Array, heading_rad: Array) -> Array:
 
 
 def distances(a_m: NDArray[Any], b_m: NDArray[Any]) -> NDArray[Any]:
-    """How far each point ``[N, 2]`` is from each of others ``[M, 2]``: ``[N, M]``."""
-    # Coordinate by coordinate: a third of the time of a norm over [N, M, 2], and the same bits.
+    """Distances ``[N, M]`` between points ``[N, 2]`` and other points ``[M, 2]``, in metres."""
+    # A norm over [N, M, 2] gives the same bits in three times the time.
     x, y = (a_m[:, None, axis] - b_m[:, axis] for axis in (0, 1))
     return np.sqrt(x * x + y * y)
 
@@ -66,12 +73,12 @@ def distances(a_m: NDArray[Any], b_m: NDArray[Any]) -> NDArray[Any]:
 def backward_velocity(
     positions_m: NDArray[Any], valid: NDArray[np.bool_], dt_s: float
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Velocity from the previous step to this one; never looks ahead.
+    """Velocity from the previous step to this one; no later step is used.
 
     Args:
         positions_m: Positions ``[..., T, 2]``.
         valid: Which positions exist ``[..., T]``.
-        dt_s: Step length.
+        dt_s: Step length in seconds.
 
     Returns:
         Velocities in m/s ``[..., T, 2]``, 0 where unknown, and where they are known ``[..., T]``.
@@ -89,13 +96,14 @@ def motion_headings(
     min_step_m: float = 0.05,
     observed: int = 0,
 ) -> NDArray[np.float32]:
-    """Headings for sources that record none: the direction of the last real movement so far.
+    """Headings for sources that record none: the direction of the latest movement so far.
 
     Args:
         positions_m: Positions ``[A, T, 2]``.
         valid: Which positions exist ``[A, T]``.
-        min_step_m: A shorter step keeps the heading before it.
-        observed: An agent that first moves within so many steps has that heading before it, too.
+        min_step_m: A shorter step is no movement and keeps the previous heading.
+        observed: Number of history steps. An agent that first moves within them has the heading of
+            that movement before it, too.
 
     Returns:
         Headings ``[A, T]`` in radians; 0 before any known movement.
@@ -113,12 +121,12 @@ def motion_headings(
 def step_headings(
     positions_m: NDArray[Any], start_rad: NDArray[Any], min_step_m: float = 0.05
 ) -> NDArray[np.float32]:
-    """Headings during the steps of paths: the direction of the step, or of the last real one.
+    """Headings during the steps of paths: the direction of the latest movement.
 
     Args:
         positions_m: Paths ``[..., T + 1, 2]``.
-        start_rad: Headings before the first real step ``[...]``; may broadcast.
-        min_step_m: A shorter step is not real.
+        start_rad: Headings before the first movement, which broadcast against ``[...]``.
+        min_step_m: A shorter step is no movement.
 
     Returns:
         Headings ``[..., T]`` in radians.

@@ -1,8 +1,8 @@
-"""The same work on many scenes: in this process, in others beside it, or on a Ray cluster.
+"""Applies a function to many scenes: in this process, in several processes, or on a Ray cluster.
 
-Everything over scenes that is not training goes through `Workers.map`. Results come in the order of
-the scenes and do not depend on where they were made. What fails in one scene stays with that scene;
-a worker that dies is replaced, and its scene tried again by another.
+All work over scenes except training goes through `Workers.map`. Results come in the order of the
+scenes and do not depend on the process that computed them. A failure in one scene does not affect
+the others. A worker that dies is replaced, and another worker tries its scene again.
 """
 
 from __future__ import annotations
@@ -28,16 +28,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 TRIES = 3
-"""How often a scene is tried whose worker dies."""
+"""How often a scene is tried if its worker dies."""
 
 _NAMED = 5
+"""Number of failed scenes that a message names."""
 _AHEAD = 4
-"""Scenes per worker that may be done before the one whose turn it is: they wait in memory."""
+"""Limit of scenes per worker that may be started after the next one to yield. Their results wait in
+memory."""
 
 
 @dataclass(frozen=True)
 class Done(Generic[Item, Result]):
-    """A scene that was worked on.
+    """A scene with a result.
 
     Attributes:
         item: The scene.
@@ -50,11 +52,11 @@ class Done(Generic[Item, Result]):
 
 @dataclass(frozen=True)
 class Failed(Generic[Item]):
-    """A scene that could not be worked on.
+    """A scene without a result.
 
     Attributes:
         item: The scene.
-        why: One line.
+        why: The reason, one line.
     """
 
     item: Item
@@ -62,18 +64,18 @@ class Failed(Generic[Item]):
 
 
 Outcome = Done[Item, Result] | Failed[Item]
-"""What became of a scene."""
+"""The outcome of a scene."""
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Where work on scenes is done.
+    """The processes that work on scenes.
 
     Attributes:
-        count: Processes; None: one, or with Ray as many as its cluster has cores. A single one
-            without Ray is this process itself.
-        ray: Address of a Ray cluster, ``local`` for one that is started here and ended with the
-            work, or "" to do without. On a cluster every machine must see the same files.
+        count: Number of processes. None means one, or with Ray the number of the cluster's cores. A
+            single process without Ray is this process itself.
+        ray: Address of a Ray cluster; ``local`` starts one on this machine and ends it with the
+            work; "" uses none. On a cluster every machine must see the same files.
     """
 
     count: int | None = None
@@ -94,14 +96,14 @@ class Workers:
         """Applies a function to every scene.
 
         Args:
-            function: What is done; sent to each worker once.
-            items: The scenes, each different.
-            forked: Whether local workers may be forks of this process, which share what it holds
-                in memory; not once torch has started threads.
-            prepare: What each further process does first.
+            function: The function; sent to each worker once.
+            items: The scenes, all different.
+            forked: Whether local workers may be forks of this process, which share its memory. Must
+                be false once torch has started threads.
+            prepare: Called first in each further process.
 
         Yields:
-            What became of each scene, once each, in their order.
+            The outcome of each scene, in order.
 
         Raises:
             ForecastError: Ray is not installed, or there is no cluster at the address.
@@ -117,10 +119,13 @@ class Workers:
             )
 
     def each(self, jobs: Sequence[Callable[[], Result]]) -> list[Result]:
-        """What a few jobs return, on this machine: their number is no reason to ask a cluster.
+        """Results of a few jobs, in order. They run on this machine even if a cluster is given.
+
+        Args:
+            jobs: Functions without arguments.
 
         Raises:
-            ForecastError: A job raised it or failed; the first in order.
+            ForecastError: A job failed; the error of the first in order.
         """
         found = []
         for outcome in Workers(self.count).map(_call, jobs, forked=True):
@@ -148,7 +153,7 @@ def _attempt(function: Callable[[Item], Result], item: Item) -> Outcome[Item, Re
         return Done(item, function(item))
     except ForecastError as error:
         return Failed(item, error)
-    except Exception as error:  # whatever it is, the other scenes are none the worse
+    except Exception as error:  # any error of one scene must leave the others unaffected
         place = traceback.extract_tb(error.__traceback__)[-1]
         words = " ".join(f"{type(error).__name__}: {error}".split())
         return Failed(item, ForecastError(f"{words} ({Path(place.filename).name}:{place.lineno})"))
@@ -159,16 +164,20 @@ def _call(job: Callable[[], Result]) -> Result:
 
 
 def named(failed: Mapping[str, str]) -> str:
-    """The scenes that failed with their reasons, in words; the first few of many."""
-    said = [f"{scene} ({why})" for scene, why in failed.items()][:_NAMED]
-    return ", ".join(said) + (", …" if len(failed) > _NAMED else "")
+    """The first few failed scenes with their reasons, as text.
+
+    Args:
+        failed: Reasons by scene.
+    """
+    first = [f"{scene} ({why})" for scene, why in failed.items()][:_NAMED]
+    return ", ".join(first) + (", …" if len(failed) > _NAMED else "")
 
 
 class _Worker(Protocol[Item, Result]):
-    """One process that does one scene at a time."""
+    """One process that works on one scene at a time."""
 
     def submit(self, item: Item) -> Future[Outcome[Item, Result]]:
-        """Begins a scene; the future fails if the process dies."""
+        """Starts a scene; the future fails if the process dies."""
         ...
 
     def close(self) -> None:
@@ -177,52 +186,57 @@ class _Worker(Protocol[Item, Result]):
 
 
 def _in_order(
-    hire: Callable[[], _Worker[Item, Result]], count: int, items: Sequence[Item]
+    start: Callable[[], _Worker[Item, Result]], count: int, items: Sequence[Item]
 ) -> Iterator[Outcome[Item, Result]]:
-    """Keeps so many workers busy, and gives what they have done in the order of the items."""
+    """Keeps a number of workers busy, and yields their outcomes in the order of the items."""
     waiting = deque(range(len(items)))
     idle: list[_Worker[Item, Result]] = []
     busy: dict[Future[Outcome[Item, Result]], tuple[_Worker[Item, Result], int]] = {}
     done: dict[int, Outcome[Item, Result]] = {}
-    deaths: Counter[int] = Counter()
-    given = 0
+    tries: Counter[int] = Counter()
+    yielded = 0
     try:
-        while given < len(items):
-            while waiting and len(busy) < count and waiting[0] < given + _AHEAD * count:
+        while yielded < len(items):
+            # The limit keeps one slow scene from filling the memory with results after it.
+            while waiting and len(busy) < count and waiting[0] < yielded + _AHEAD * count:
                 place = waiting.popleft()
-                worker = idle.pop() if idle else hire()
+                worker = idle.pop() if idle else start()
                 busy[worker.submit(items[place])] = worker, place
             for future in wait(busy, return_when=FIRST_COMPLETED).done:
                 worker, place = busy.pop(future)
-                death = future.exception()
-                if death is None:
+                error = future.exception()
+                if error is None:
                     idle.append(worker)
                     done[place] = future.result()
                     continue
-                worker.close()
-                deaths[place] += 1
-                if deaths[place] < TRIES:
+                worker.close()  # its process died
+                tries[place] += 1
+                if tries[place] < TRIES:
                     waiting.appendleft(place)
                 else:
-                    done[place] = Failed(items[place], _killed(death))
-            while given in done:
-                yield done.pop(given)
-                given += 1
+                    done[place] = Failed(items[place], _killed(error))
+            while yielded in done:
+                yield done.pop(yielded)
+                yielded += 1
     finally:
         for worker in [*idle, *(worker for worker, _ in busy.values())]:
             worker.close()
 
 
-def _killed(death: BaseException) -> ForecastError:
-    words = " ".join(str(death).split())[:120]
+def _killed(error: BaseException) -> ForecastError:
+    words = " ".join(str(error).split())[:120]
     return ForecastError(
-        f"its worker was killed {TRIES} times, perhaps for want of memory ({words}); use fewer "
+        f"its worker was killed {TRIES} times, perhaps because memory ran out ({words}); use fewer "
         "workers"
     )
 
 
 class _Process:
-    """A process of this machine; its executor has room for no other, so who died is known."""
+    """A process of this machine.
+
+    Each process has an executor of its own. An executor of several processes fails as a whole when
+    one of them dies, and it does not report which one.
+    """
 
     def __init__(
         self, method: str, function: Callable[[Any], Any], prepare: Callable[[], None] | None
@@ -238,7 +252,7 @@ class _Process:
 
 
 _function: Callable[[Any], Any]
-"""What a process of this machine does; set by `_begin`."""
+"""The function of a worker process on this machine; set by `_begin`."""
 
 
 def _begin(function: Callable[[Any], Any], prepare: Callable[[], None] | None) -> None:
@@ -251,7 +265,7 @@ def _begin(function: Callable[[Any], Any], prepare: Callable[[], None] | None) -
 
 
 def _end_with_parent() -> None:
-    """Waits until the process that wants the results is gone: one that is killed ends no worker."""
+    """Waits for the end of the parent process: a parent that is killed cannot end its workers."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -281,7 +295,7 @@ class _Actor:
 
 
 class _Remote:
-    """What lives in a process of a Ray cluster."""
+    """The object in a process of a Ray cluster that does the work."""
 
     def __init__(self, function: Callable[[Any], Any], prepare: Callable[[], None] | None) -> None:
         if prepare is not None:
@@ -294,7 +308,7 @@ class _Remote:
 
 @contextmanager
 def _cluster(address: str, count: int | None) -> Iterator[int]:
-    """Connects to a Ray cluster, or starts one here, for a while; gives its number of cores."""
+    """A connection to a Ray cluster, or to one that is started here; gives its number of cores."""
     try:
         import ray
     except ImportError as error:

@@ -1,1 +1,1 @@
-"""Predictions in the formats of other software; one file each, without importing that software."""
+"""Predictions in the formats of other software: one module each, which does not require it."""

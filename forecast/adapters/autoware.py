@@ -1,7 +1,7 @@
 """Autoware: a dict with the fields of ``autoware_perception_msgs/msg/PredictedObjects``.
 
-``rosidl_runtime_py.set_message_fields(PredictedObjects(), predicted_objects(...))`` makes it a
-message. ROS is not imported here.
+``rosidl_runtime_py.set_message_fields(PredictedObjects(), predicted_objects(...))`` turns it into a
+message. This module does not import ROS.
 """
 
 from __future__ import annotations
@@ -28,17 +28,19 @@ _BOUNDING_BOX, _CYLINDER = 0, 1
 def predicted_objects(
     prediction: Prediction, scene: Scene, *, paths: int = 5, frame_id: str = "map"
 ) -> dict[str, Any]:
-    """The predicted agents but the ego, in the form that Autoware's planners read.
+    """The predicted agents except the ego, as Autoware's planners read them.
 
-    Each path starts at the present pose. Paths are marginal: which paths of different objects
-    belong to the same joint future is lost, because the message has no field for it. Heights above
-    ground are 0.
+    Each path starts at the present pose. Paths are marginal, because the message has no field that
+    connects the paths of different objects in one joint future. Heights above ground are 0.
 
     Args:
         prediction: Equally weighted samples.
-        scene: The scene it was made from; its world frame is taken to be ``frame_id``.
-        paths: Paths per object at most; their confidences sum to 1.
+        scene: The scene of the prediction. Its world frame must be ``frame_id``.
+        paths: Highest number of paths per object; their confidences sum to 1.
         frame_id: Frame of the header.
+
+    Returns:
+        The message's fields ``header`` and ``objects``.
 
     Raises:
         ForecastError: See `forecast.adapters.paths.Paths.of`.
@@ -106,7 +108,7 @@ def _uncertain(name: str, value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shape(kind: AgentKind, length_m: float, width_m: float, height_m: float) -> dict[str, Any]:
-    """Pedestrians are cylinders as in Autoware's own perception, others boxes."""
+    """A cylinder for pedestrians, as in Autoware's own perception, and a box for others."""
     if kind == AgentKind.PEDESTRIAN:
         length_m = width_m = (length_m + width_m) / 2
     return {

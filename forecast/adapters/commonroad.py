@@ -1,6 +1,6 @@
-"""CommonRoad: set-based occupancies, the region of each agent at each step including its body.
+"""CommonRoad: set-based occupancies, the area that each agent's body may occupy at each step.
 
-`occupancies` needs no other package. `set_based_predictions` converts them to CommonRoad's objects
+`occupancies` needs no other package. `set_based_predictions` converts them to objects of CommonRoad
 and needs ``commonroad-io``.
 """
 
@@ -22,19 +22,20 @@ Rings = list[NDArray[np.float64]]
 def occupancies(
     prediction: Prediction, scene: Scene, level: float = 0.95
 ) -> dict[str, list[Rings]]:
-    """Areas that the predicted agents but the ego occupy, by name and step.
+    """Occupied areas of the predicted agents except the ego, by name and step.
 
-    An area is the agent's region at that level (`Prediction.where`), widened by half the diagonal
-    of its body, so that it contains the body at any heading. The level is a probability, not the
-    guarantee of a reachable set, and it holds at the steps, not between them. Holes are filled.
+    An area is the region of the agent's centre at the level (`Prediction.where`), widened by half
+    the diagonal of its body. So it contains the body at any heading. The level is a probability,
+    not the guarantee of a reachable set. It applies at the steps, not between them. Holes are
+    filled.
 
     Args:
-        prediction: Its samples.
-        scene: The scene it was made from; gives kinds and sizes.
+        prediction: The prediction.
+        scene: The scene of the prediction, for kinds and sizes.
         level: Probability of the region of the centre.
 
     Returns:
-        For each agent T lists of outer rings; the first is one step after now.
+        For each agent T lists of outer rings; the first list is one step after now.
 
     Raises:
         ForecastError: The scene lacks an agent, or the level is out of range.
@@ -64,11 +65,16 @@ def set_based_predictions(
 ) -> dict[str, Any]:
     """The occupancies as ``commonroad.prediction.prediction.SetBasedPrediction``, by agent name.
 
-    Time steps count from 1, one ``dt_s`` of the prediction after now: the CommonRoad scenario's
-    ``dt`` must be the same.
+    Time step 1 is one ``dt_s`` of the prediction after now. The ``dt`` of the CommonRoad scenario
+    must be the same.
+
+    Args:
+        prediction: The prediction.
+        scene: The scene of the prediction, for kinds and sizes.
+        level: Probability of the region of the centre.
 
     Raises:
-        ForecastError: ``commonroad-io`` is not installed, or as `occupancies`.
+        ForecastError: ``commonroad-io`` is not installed, or as for `occupancies`.
     """
     try:
         from commonroad.prediction.prediction import SetBasedPrediction
@@ -81,7 +87,7 @@ def set_based_predictions(
 
 
 def _occupancies(areas: list[Rings]) -> Any:
-    """Areas in the form of the installed version: a dict by step since 2026, before a list."""
+    """Areas as the installed version needs them: a dict by step since 2026, a list before."""
     try:
         from commonroad.geometry.occupancy.occupancy_group import OccupancyGroup
         from commonroad.geometry.occupancy.polygon_occupancy import PolygonOccupancy

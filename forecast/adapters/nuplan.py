@@ -1,7 +1,7 @@
-"""nuPlan: any `Predictor` in the form of the devkit's ``AbstractPredictor``.
+"""nuPlan: any `Predictor` with the interface of the devkit's ``AbstractPredictor``.
 
-`NuPlanPredictor` has its methods and imports nuPlan only when it is used. `nuplan_predictor` builds
-one that is also a subclass, for planners that check the type.
+`NuPlanPredictor` has the methods of that class, and imports nuPlan only when they are called.
+`nuplan_predictor` makes one that is also a subclass, for planners that check the type.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _LATE = 0.25
 
 @dataclass(frozen=True)
 class NuPlanConfig:
-    """How nuPlan's history is read and what is predicted.
+    """Settings of history and prediction.
 
     Attributes:
         dt_s: Step length of the scene; nuPlan records at 10 or 20 Hz.
         history_s: Length of the history, at most that of nuPlan's buffer.
         horizon_s: Length of the prediction.
-        samples: Number of joint futures drawn.
-        modes: Largest number of paths per agent given to nuPlan.
-        seed: Seed of the draws.
+        samples: Number of joint futures.
+        modes: Highest number of paths per agent for nuPlan.
+        seed: Seed of the noise.
     """
 
     dt_s: float = 0.5
@@ -61,7 +61,10 @@ class NuPlanPredictor:
         predictor: The predictor.
         config: Default `NuPlanConfig`.
         lane_map: Lanes around ``origin_m``; nuPlan's own map is not read.
-        origin_m: World position of the scenes' frame; default: the ego's.
+        origin_m: World position ``[2]`` of the scenes' frame; default: the ego's.
+
+    Raises:
+        ForecastError: There is a ``lane_map`` but no ``origin_m``.
     """
 
     requires_scenario = False
@@ -79,7 +82,7 @@ class NuPlanPredictor:
         self._lane_map, self._origin_m = lane_map, origin_m
 
     def name(self) -> str:
-        """The predictor's own name, where it has one."""
+        """The predictor's ``name``, or else the name of its class."""
         return str(getattr(self._predictor, "name", type(self._predictor).__name__))
 
     def initialize(self, initialization: Any) -> None:
@@ -92,7 +95,7 @@ class NuPlanPredictor:
         return DetectionsTracks
 
     def compute_predicted_trajectories(self, current_input: Any) -> Any:
-        """The newest detections, with the paths of predicted agents as their ``predictions``.
+        """The latest detections, with the paths of predicted agents as their ``predictions``.
 
         Args:
             current_input: nuPlan's ``PredictorInput``.
@@ -122,7 +125,11 @@ class NuPlanPredictor:
 
 
 def nuplan_predictor(*args: Any, **kwargs: Any) -> Any:
-    """A `NuPlanPredictor`, with its arguments, that is an ``AbstractPredictor`` too.
+    """A `NuPlanPredictor` that is also an ``AbstractPredictor``.
+
+    Args:
+        *args: Arguments of `NuPlanPredictor`.
+        **kwargs: Arguments of `NuPlanPredictor`.
 
     Raises:
         ForecastError: The nuPlan devkit is not installed.
@@ -146,11 +153,11 @@ def read_scene(
     """The scene of a nuPlan history, on a grid of ``dt_s`` that ends now.
 
     Args:
-        ego_states: nuPlan's ``EgoState`` of each recorded frame, the newest last.
+        ego_states: nuPlan's ``EgoState`` of each recorded frame, the latest last.
         observations: Its ``DetectionsTracks`` at the same times.
-        config: Step and length.
+        config: Step length and length of the history.
         lane_map: Lanes around ``origin_m``.
-        origin_m: World position of the frame; default: the ego's.
+        origin_m: World position ``[2]`` of the scene's frame; default: the ego's.
 
     Raises:
         ForecastError: There is no frame, or an object has no track token.
@@ -191,7 +198,7 @@ def read_scene(
 
 
 def _steps(times_us: NDArray[np.int64], config: NuPlanConfig) -> list[int | None]:
-    """The recorded frame of each step, None if none is near; the last step is now."""
+    """Index of the recorded frame of each step, None if no frame is near; the last step is now."""
     reach_s = min(config.history_s, (times_us[-1] - times_us[0]) / 1e6 + _LATE * config.dt_s)
     back_s = np.arange(int(reach_s / config.dt_s + 1e-6), -1, -1) * config.dt_s
     away_s = np.abs((times_us[-1] - times_us) / 1e6 - back_s[:, None])

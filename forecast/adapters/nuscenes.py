@@ -1,4 +1,4 @@
-"""nuScenes: the prediction challenge's JSON, a list of the devkit's serialised predictions."""
+"""nuScenes: the JSON file of the prediction challenge, a list of the devkit's predictions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from forecast.errors import require
 from forecast.scene import Prediction, Scene
 
 MOST_MODES = 25
-"""Limit of the devkit."""
+"""Highest number of modes that the devkit accepts."""
 
 _STEPS, _DT_S = 12, 0.5
 
@@ -20,16 +20,16 @@ _STEPS, _DT_S = 12, 0.5
 def challenge_records(
     prediction: Prediction, scene: Scene, sample_token: str, *, modes: int = 10
 ) -> list[dict[str, Any]]:
-    """One record per predicted agent but the ego, in the form of the challenge's evaluation.
+    """One record per predicted agent except the ego, as the challenge's evaluation reads them.
 
     Args:
         prediction: Equally weighted samples over 6 s at 2 Hz.
-        scene: The scene it was made from.
-        sample_token: The keyframe (`Scene.frame_ids`).
-        modes: Clustered trajectories per agent at most; at most 25.
+        scene: The scene of the prediction.
+        sample_token: Token of the keyframe (`Scene.frame_ids`).
+        modes: Highest number of clustered trajectories per agent; at most 25.
 
     Raises:
-        ForecastError: Horizon or modes do not fit the challenge, or as
+        ForecastError: Horizon or modes do not fit the challenge, or as for
             `forecast.adapters.paths.Paths.of`.
     """
     require(1 <= modes <= MOST_MODES, "modes", modes, f"1 to {MOST_MODES}")
@@ -51,5 +51,10 @@ def _record(found: Paths, agent: int, sample_token: str) -> dict[str, Any]:
 
 
 def write_challenge(path: str | Path, records: Iterable[dict[str, Any]]) -> None:
-    """Writes the records of all keyframes as the file to submit."""
+    """Writes the file to submit.
+
+    Args:
+        path: The file.
+        records: The records of all keyframes.
+    """
     Path(path).write_text(json.dumps(list(records)), encoding="utf-8")

@@ -16,16 +16,16 @@ from forecast.scene import AgentKind, Prediction, Scene
 
 @dataclass(frozen=True, eq=False)
 class Paths:
-    """Marginal paths of the predicted agents but the ego, in world coordinates.
+    """Marginal paths of the predicted agents except the ego, in world coordinates.
 
     Attributes:
         agent_ids: Names ``[A]``.
         kinds: `AgentKind` values ``[A]``.
         sizes_m: Length, width, height ``[A, 3]``.
-        poses: ``[k, A, T + 1, 3]`` (x_m, y_m, heading_rad); the first is the present one.
-        velocity_mps: Present velocity ``[A, 2]``, of the last observed step; 0 if there is none.
+        poses: x in m, y in m, heading in rad ``[k, A, T + 1, 3]``; the first is the present pose.
+        velocity_mps: Velocity of the last observed step ``[A, 2]``; 0 if there is none.
         weights: Probability of each path ``[k, A]``, from the most to the least probable.
-        at_us: Time of the first pose.
+        at_us: Time of the first pose in microseconds.
         dt_s: Step length.
     """
 
@@ -46,11 +46,11 @@ class Paths:
 
     @classmethod
     def of(cls, prediction: Prediction, scene: Scene, count: int) -> Paths:
-        """Clusters each agent's samples to ``count`` paths (`forecast.models.selection`).
+        """Clusters each agent's samples into ``count`` paths (`forecast.models.selection`).
 
         Args:
-            prediction: Equally weighted samples, made in the scene.
-            scene: The scene it was made from.
+            prediction: Equally weighted samples.
+            scene: The scene of the prediction.
             count: Number of paths per agent, at most the number of samples.
 
         Raises:

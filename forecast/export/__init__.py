@@ -1,4 +1,4 @@
-"""The model without Python's model code: programs for AOTInductor and for ONNX Runtime."""
+"""Exports the network as programs for AOTInductor and for ONNX Runtime, and runs them."""
 
 from forecast.export.folder import read, run
 from forecast.export.formats import FORMATS

@@ -1,7 +1,8 @@
-"""An exported model is a folder: the programs, the weights, and what each program takes.
+"""Writes and reads an exported model: a folder of programs, weights and a description.
 
-``interface.json`` names, for whoever calls the programs from another language, their inputs and
-outputs in order, with shapes and types.
+The programs are ``map``, ``place``, ``update``, ``inject`` and ``act``
+(`forecast.models.programs`). ``interface.json`` lists their inputs and outputs in order, with
+names, shapes and types, for callers in other languages.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ _WEIGHTS, _INTERFACE = "weights.safetensors", "interface.json"
 
 
 def run(*, weights: str | Path, out: Path, form: str) -> None:
-    """Writes the programs of a model.
+    """Writes the programs of a model; the command ``forecast export``.
 
     Args:
-        weights: A weights file, or a name of `PACKAGED`.
-        out: The folder; created.
+        weights: A weights file, or a name of `forecast.inference.PACKAGED`.
+        out: The folder; it is created.
         form: A key of `FORMATS`.
 
     Raises:
-        ForecastError: The weights cannot be read, or what the format needs is not installed.
+        ForecastError: The weights cannot be read, or a requirement of the format is not installed.
     """
     model, training, _ = read_model(weights)
     model = model.eval().requires_grad_(False)
@@ -65,10 +66,16 @@ class _Interface(msgspec.Struct):
 
 
 def read(folder: Path) -> tuple[ExportedModel, Training, str]:
-    """The network of an exported folder, what it was trained on, and its name.
+    """Reads an exported folder.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The network, its training data and settings, and its name.
 
     Raises:
-        ForecastError: It is no such folder, or was made for another version of torch.
+        ForecastError: The folder has another content, or was made for another version of torch.
     """
     interface = _read_interface(folder)
     made, here = interface.torch, torch.__version__

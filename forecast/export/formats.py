@@ -1,4 +1,4 @@
-"""The forms a program is written in, and how each is run."""
+"""The file formats of programs: how each is written, read and run."""
 
 from __future__ import annotations
 
@@ -17,23 +17,44 @@ from forecast.models.compile import Library, extract_library, has_compiler, writ
 from forecast.models.programs import Program
 
 Run = Callable[[list[Tensor]], list[Tensor]]
-"""A program that was read again: tensors in, tensors out."""
+"""A program read from a file: takes and returns tensors."""
 
 
 class Format(Protocol):
-    """A way to write programs and to read them."""
+    """A file format of programs.
+
+    Attributes:
+        suffix: Suffix of the files.
+    """
 
     suffix: str
 
     def write(self, program: Program, path: Path) -> None:
-        """Writes a program; raises `ForecastError`."""
+        """Writes a program.
+
+        Args:
+            program: The program.
+            path: The file.
+
+        Raises:
+            ForecastError: A requirement of the format is not installed.
+        """
 
     def read(self, path: Path, inputs: list[str], outputs: int) -> Run:
-        """Reads a program by its inputs' names and number of outputs; raises `ForecastError`."""
+        """Reads a program.
+
+        Args:
+            path: The file.
+            inputs: Names of the program's inputs, in order.
+            outputs: Number of its outputs.
+
+        Raises:
+            ForecastError: A requirement of the format is not installed.
+        """
 
 
 class AotInductor:
-    """Machine code, compiled for the processor at hand; runs in Python and in C++ with libtorch."""
+    """Machine code for the processor of this machine; runs in Python, and in C++ with libtorch."""
 
     suffix = ".pt2"
 
@@ -50,7 +71,7 @@ class AotInductor:
 
 
 class Onnx:
-    """The open exchange format; runs wherever ONNX Runtime does."""
+    """The open exchange format; runs on every platform of ONNX Runtime."""
 
     suffix = ".onnx"
 
@@ -61,7 +82,7 @@ class Onnx:
         letters = tuple(array.letters() for array in program.arrays())
         interface = program.interface()
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of axes that have one letter
+            warnings.simplefilter("ignore")  # torch warns about axes that share a name
             written: Any = torch.onnx.export(
                 program.flat().eval(),
                 examples,
@@ -79,7 +100,7 @@ class Onnx:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        used = {value.name for value in session.get_inputs()}  # ONNX drops inputs without effect
+        used = {value.name for value in session.get_inputs()}  # export drops unused inputs
 
         def run(values: list[Tensor]) -> list[Tensor]:
             named = zip(inputs, values, strict=True)
@@ -90,7 +111,7 @@ class Onnx:
 
 
 FORMATS: dict[str, Format] = {"aoti": AotInductor(), "onnx": Onnx()}
-"""By their names on the command line."""
+"""Formats by their names on the command line."""
 
 
 def _package(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""A forecaster whose network runs as exported programs; all else is as it was."""
+"""A forecaster that runs exported programs instead of the network's own functions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from forecast.models.programs import Program, programs
 
 
 class ExportedModel(PedestrianForecaster):
-    """A network that imagines with exported programs; on a processor and without gradients.
+    """A network that runs exported programs, on a processor and without gradients.
 
-    The loop, the search for neighbours and the controls are those of the package; the programs take
-    the place of the verbs they were made of.
+    The programs replace the functions from which they were made. The rollout loop, the search for
+    neighbours and the controls are those of the package. So is `forecast.models.world_model.place`,
+    which costs little; its program serves callers in other languages.
 
     Args:
-        model: The network they were made of.
+        model: The network from which the programs were made.
         runs: The programs by name.
     """
 
@@ -33,7 +34,7 @@ class ExportedModel(PedestrianForecaster):
 
 
 class _Verb:
-    """A program called as the verb it was made of."""
+    """A program with the signature of the function from which it was made."""
 
     def __init__(self, program: Program, run: Run) -> None:
         self.run, self.result = run, pytree.tree_structure(program.outputs)

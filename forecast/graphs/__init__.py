@@ -1,4 +1,4 @@
-"""Windows as torch-geometric graphs, and the data module that batches them."""
+"""Windows as torch-geometric graphs: candidates, map pieces, augmentation and the data module."""
 
 from forecast.graphs.config import GraphConfig
 from forecast.graphs.hetero import window_graph

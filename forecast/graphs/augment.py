@@ -1,4 +1,4 @@
-"""Random changes of a training window that leave it plausible."""
+"""Augmentation: random changes of a training window that keep it plausible."""
 
 from __future__ import annotations
 
@@ -16,36 +16,42 @@ from forecast.graphs.pieces import MapKind
 from forecast.scene import AgentKind
 
 _SOON_S = 3.0
+"""Agents count as near a pedestrian if they can be near it within this time."""
 _BRAKING_S = (0.5, 3.0)
+"""Range of the time that a pedestrian needs to slow down."""
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How training windows are varied. The model itself does not see position, rotation or hand.
+    """How training windows are varied.
+
+    Position, rotation and mirror image are not varied, because the model does not depend on them.
+    ``drop_map``, ``drop_pieces`` and ``shift_map_m`` prevent the model from memorising scenes: with
+    few scenes, the map alone identifies a scene and what happened there.
 
     Attributes:
-        scale: Distances and speeds grow by up to this share, or shrink as much the other way: 1
-            doubles or halves them at most.
-        reverse: Probability to play a window of pedestrians alone backwards.
-        slow_down: Probability that a pedestrian slows down or stops on its way; played backwards,
-            it sets out.
-        wander: Standard deviation of what a pedestrian's direction (in rad) and the logarithm of
-            its pace change by in a second, at most; each has a level of its own below.
-        noise_m: Standard deviation of the noise of observed positions, at most; each window has a
-            level of its own below. What follows stays as recorded.
+        scale: Distances and speeds are multiplied by a random factor between ``1 / (1 + scale)``
+            and ``1 + scale``.
+        reverse: Probability that a window of pedestrians only is played backwards.
+        slow_down: Probability that a pedestrian slows down or stops on its way. Played backwards,
+            it speeds up or starts.
+        wander: Upper limit of the random changes of a pedestrian's direction (in rad) and of the
+            logarithm of its pace, as a standard deviation after one second. Each pedestrian has a
+            random level below the limit.
+        noise_m: Upper limit of the standard deviation of the noise of observed positions. Each
+            window has a random level below the limit. Future positions get no noise.
         short_history: Probability that an agent's first observed steps are hidden.
-        drop_agents: Probability that an agent is left out, for windows of several.
-        drop_map: Probability that a window has no map; and of the others, that one of its kinds
-            of pieces is missing.
-        drop_pieces: Share of the pieces that are left out beside.
-        shift_map_m: Standard deviation of a shift of the map against the agents. Together these
-            keep a model of few scenes from telling by the map where it is and what happened there.
-        as_recorded: Probability that a window's people go as they were recorded: scale, slow_down,
-            wander and noise_m then do nothing to it.
-        most_agents: Of a window with more agents, so many are kept: those nearest to a pedestrian
-            drawn at random. Crowds move alike; a few of each teach as much as all. None: all.
-        far_m: Agents farther than this from every pedestrian, by the way they go in 3 s, are left
-            out; they teach little.
+        drop_agents: Probability that an agent is left out. If no agent would be left, all stay.
+        drop_map: Probability that a window has no map. In the other windows, it is the probability
+            that a kind of map piece is missing.
+        drop_pieces: Share of the remaining pieces that are left out.
+        shift_map_m: Standard deviation of a shift of the map relative to the agents.
+        as_recorded: Probability that scale, slow_down, wander and noise_m do not change a window.
+        most_agents: Number of agents to keep in a window with more agents: those nearest to a
+            random pedestrian. People in a crowd move alike, so a few of each crowd are enough.
+            None keeps all.
+        far_m: Agents farther than this from every pedestrian, after subtracting the distance that
+            they go in 3 s, are left out, because they hardly influence pedestrians.
     """
 
     scale: float = 0.15
@@ -82,14 +88,20 @@ class AugmentConfig:
         require(most is None or most >= 1, "augment.most_agents", most, "1 or more, or none")
 
     def drawn(self, rng: np.random.Generator) -> AugmentConfig:
-        """The changes of one window: all, or those that leave the way people go as recorded."""
+        """The configuration for one window; see ``as_recorded``."""
         if self.as_recorded == 0 or rng.random() >= self.as_recorded:
             return self
         return replace(self, scale=0.0, slow_down=0.0, wander=0.0, noise_m=0.0)
 
 
 def augment_window(window: Window, config: AugmentConfig, rng: np.random.Generator) -> Window:
-    """Changes how people go and which way time runs; leaves out agents and steps; by ``rng``."""
+    """Varies motion and the direction of time, and leaves out agents and steps.
+
+    Args:
+        window: A training window.
+        config: The changes.
+        rng: Source of the random numbers.
+    """
     if config.most_agents is not None and len(window.kinds) > config.most_agents:
         window = window.select(_nearest(window, config.most_agents, rng))
     window = _slow_down(window, config.slow_down, rng)
@@ -103,9 +115,14 @@ def augment_window(window: Window, config: AugmentConfig, rng: np.random.Generat
 
 
 def augment_graph(graph: HeteroData, config: AugmentConfig, rng: np.random.Generator) -> None:
-    """Scales a graph, adds noise and varies its map in place, drawn from ``rng``.
+    """Scales a graph, adds noise and varies its map, in place.
 
     Distances and speeds are scaled; agents keep their size.
+
+    Args:
+        graph: The graph of a training window.
+        config: The changes.
+        rng: Source of the random numbers.
     """
     stretch = (1 + config.scale) ** rng.uniform(-1, 1)
     agent = graph["agent"]
@@ -119,7 +136,7 @@ def augment_graph(graph: HeteroData, config: AugmentConfig, rng: np.random.Gener
 
 
 def _drop_pieces(graph: HeteroData, config: AugmentConfig, rng: np.random.Generator) -> None:
-    """Hides map pieces from the agents."""
+    """Removes the candidate edges from some map pieces to agents; the pieces stay as nodes."""
     kinds = np.where(
         rng.random() < config.drop_map, True, rng.random(len(MapKind)) < config.drop_map
     )
@@ -130,18 +147,18 @@ def _drop_pieces(graph: HeteroData, config: AugmentConfig, rng: np.random.Genera
 
 
 def _nearest(window: Window, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """So many agents about a pedestrian drawn at random, itself among them, in their order."""
+    """Indices of the agents nearest to a random pedestrian, itself included, in ascending order."""
     now = window.positions_m[:, window.history_steps - 1]
-    about = rng.choice(np.flatnonzero(window.kinds == AgentKind.PEDESTRIAN))
-    apart = np.linalg.norm(now - now[about], axis=-1)
+    centre = rng.choice(np.flatnonzero(window.kinds == AgentKind.PEDESTRIAN))
+    apart = np.linalg.norm(now - now[centre], axis=-1)
     return np.sort(np.argsort(apart, kind="stable")[:count])
 
 
 def _slow_down(window: Window, share: float, rng: np.random.Generator) -> Window:
-    """Lets some of the pedestrians seen throughout go their way more slowly from some step on.
+    """Slows some of the pedestrians down that are observed at every step.
 
-    Their pace falls evenly within `_BRAKING_S` to a share of what it was; stopping is as likely as
-    any other share.
+    They stay on their path. From a random step on, the pace falls linearly within a random time in
+    `_BRAKING_S` to a uniformly random share of the recorded pace.
     """
     agents, steps = window.valid.shape
     chosen = window.valid.all(axis=1) & (window.kinds == AgentKind.PEDESTRIAN)
@@ -149,6 +166,7 @@ def _slow_down(window: Window, share: float, rng: np.random.Generator) -> Window
     begin, pace = rng.uniform(0, steps - 2, (agents, 1)), rng.uniform(0, 1, (agents, 1))
     done = (np.arange(steps - 1) - begin) * window.dt_s / rng.uniform(*_BRAKING_S, (agents, 1))
     paces = (1 - (1 - pace) * done.clip(0, 1))[chosen]
+    # The time warp: at step t the pedestrian is where it was recorded at step when[t].
     when = np.insert(paces.cumsum(axis=1), 0, 0, axis=1)
     before = when.astype(np.int64).clip(0, steps - 2)
     rest = (when - before)[..., None].astype(np.float32)
@@ -161,10 +179,10 @@ def _slow_down(window: Window, share: float, rng: np.random.Generator) -> Window
 
 
 def _wander(window: Window, most: float, rng: np.random.Generator) -> Window:
-    """Lets the pedestrians seen throughout change direction and pace at random all the way.
+    """Changes direction and pace of the pedestrians observed at every step, as a random walk.
 
-    How much differs from one to the next, so what is seen of it tells what is to come. All stay
-    where they are at the current step.
+    The size of the changes differs between pedestrians, so a model can estimate it from the
+    history. Positions at the current step do not change.
     """
     agents, steps = window.valid.shape
     now = window.history_steps - 1
@@ -183,10 +201,14 @@ def _wander(window: Window, most: float, rng: np.random.Generator) -> Window:
 
 
 def reverse(window: Window) -> Window:
-    """Plays a window backwards; windows with others than pedestrians stay as they are.
+    """Plays a window backwards.
 
-    So do those in which nobody would be left. What was ``history_steps`` before the end becomes the
-    current step; agents not seen then leave.
+    The step that was ``history_steps`` before the end becomes the current step. Agents not observed
+    then are left out. Vehicles do not drive backwards, so a window with agents other than
+    pedestrians is returned as it is. So is a window without any agent at the new current step.
+
+    Args:
+        window: A training window.
     """
     seen = window.valid[:, ::-1][:, window.history_steps - 1]
     if (window.kinds != AgentKind.PEDESTRIAN).any() or not seen.any():
@@ -205,7 +227,7 @@ def reverse(window: Window) -> Window:
 
 
 def _near_people(window: Window, far_m: float) -> NDArray[np.bool_]:
-    """Agents that are or soon can be within ``far_m`` of a pedestrian ``[A]``."""
+    """Agents within ``far_m`` of a pedestrian, now or after `_SOON_S` at their speed ``[A]``."""
     history = window.history_steps
     past, valid = window.positions_m[:, :history], window.valid[:, :history]
     velocity, _ = geometry.backward_velocity(past, valid, window.dt_s)

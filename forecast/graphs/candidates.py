@@ -1,8 +1,8 @@
 """The search for neighbour candidates: pairs that can come into range within some time.
 
-One search serves graphs of windows, streams, interactive worlds and plans. The model keeps, at
-every observed or imagined step, the candidates that are in range at that step
-(`forecast.models.neighbors`), so the graph follows the imagined positions without a new search.
+Graphs of windows, streams, interactive worlds and plans use this search. At every observed or
+imagined step, the model selects the candidates in range at that step (`forecast.models.neighbors`).
+So the graph follows the imagined positions without a new search.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from forecast.graphs.pieces import MapPieces
 from forecast.scene import AgentKind
 
 _SLACK_M = 1e-3
-"""Candidates may be this much too far apart: the model looks at their distances again."""
+"""Added to ranges against rounding. Pairs too far apart do no harm: the model checks distances
+again."""
 
 
 class Reach(NamedTuple):
@@ -26,7 +27,7 @@ class Reach(NamedTuple):
 
     Attributes:
         speed_mps: Highest speed ``[A]``.
-        distance_m: How far each may get from where it is ``[A]``.
+        distance_m: Largest distance from the present position ``[A]``.
     """
 
     speed_mps: NDArray[np.float32]
@@ -42,16 +43,16 @@ def reach(
     config: GraphConfig,
     ego_plan: NDArray[np.float32] | None = None,
 ) -> Reach:
-    """How fast agents may become, and how far they may get, in some steps.
+    """Bounds of the speeds and displacements of agents over some steps.
 
     Args:
-        positions_m: History ``[A, H, 2]``.
-        valid: Where it is known ``[A, H]``.
+        positions_m: History ``[A, H, 2]``; the last step is the current one.
+        valid: Steps with a known position ``[A, H]``.
         kinds: `AgentKind` values ``[A]``.
         dt_s: Step length.
         steps: Steps ahead.
         config: How much faster than now agents may go.
-        ego_plan: Poses ``[..., T, 3]`` the ego may take.
+        ego_plan: Poses ``[..., T, 3]`` that the ego may follow; they raise the bounds of the ego.
     """
     slack = np.where(kinds >= AgentKind.VEHICLE, config.vehicle_slack_mps, config.slack_mps)
     speed = _speed_since_last_seen(positions_m, valid, dt_s) + slack
@@ -67,7 +68,8 @@ def reach(
 def _speed_since_last_seen(
     positions_m: NDArray[Any], valid: NDArray[np.bool_], dt_s: float
 ) -> NDArray[Any]:
-    """Mean speed from the last seen step to the current one ``[A]``; 0 where there is none."""
+    """Mean speed from the previous observed step to the current one ``[A]``; 0 if there is none."""
+    # Steps back to the latest valid step before the current one.
     gone = 1 + valid[:, -2::-1].argmax(axis=1) if valid.shape[1] > 1 else np.ones(len(valid), int)
     before = (np.arange(len(valid)), valid.shape[1] - 1 - gone)
     way = np.linalg.norm(positions_m[:, -1] - positions_m[before], axis=-1)
@@ -75,7 +77,7 @@ def _speed_since_last_seen(
 
 
 def _along(paths: NDArray[np.float32], start: NDArray[Any], dt_s: float) -> tuple[float, float]:
-    """Highest speed on paths ``[..., T, 2]`` from a start ``[2]``, and how far away they lead."""
+    """Highest speed on paths ``[..., T, 2]`` from a start ``[2]``, and largest distance from it."""
     away = paths - start
     steps = np.diff(np.concatenate([np.zeros_like(away[..., :1, :]), away], axis=-2), axis=-2)
     fastest, farthest = (float(np.linalg.norm(each, axis=-1).max()) for each in (steps, away))
@@ -92,13 +94,13 @@ def agent_candidates(
 
     Args:
         kinds: `AgentKind` values ``[A]``.
-        positions_m: Where the agents are ``[A, 2]``.
-        within: How they may move.
+        positions_m: Positions of the agents ``[A, 2]``.
+        within: Bounds of their motion.
         config: Ranges.
 
     Returns:
-        Pairs (source, target) ``[2, C]``, sorted by target, and their ranges in m if vehicles
-        stand ``[C]``. A pair is kept by the range it has at the highest speeds.
+        Pairs (source, target) ``[2, C]``, sorted by target, and their ranges in m for vehicles at
+        rest ``[C]``. The search itself uses the ranges at the highest speeds.
     """
     if len(kinds) < 2:
         return np.zeros((2, 0), np.int64), np.zeros(0, np.float32)
@@ -128,8 +130,8 @@ def map_candidates(
 
     Args:
         pieces: The map.
-        positions_m: Where the agents are ``[A, 2]``.
-        within: How they may move.
+        positions_m: Positions of the agents ``[A, 2]``.
+        within: Bounds of their motion.
         config: Ranges.
     """
     if pieces.tree is None or not len(positions_m) or not config.map_radius_m:

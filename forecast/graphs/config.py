@@ -12,13 +12,13 @@ class GraphConfig:
     """Ranges of the graph.
 
     Attributes:
-        agent_radius_m: Range of interaction between pedestrians and cyclists.
-        vehicle_radius_m: Range of interaction where a vehicle or the ego takes part, standing.
-        vehicle_ahead_s: The range grows by the way that the faster vehicle goes in this time.
-        map_radius_m: Range within which an agent sees map pieces; 0 for a model without a map.
+        agent_radius_m: Range of messages between pedestrians and cyclists.
+        vehicle_radius_m: Range of messages from or to a vehicle or the ego, at rest.
+        vehicle_ahead_s: That range grows by the distance the faster vehicle drives in this time.
+        map_radius_m: Range of messages from map pieces; 0 for a model without a map.
         piece_m: Lines of the map are cut into pieces of about this length.
         piece_points: Points per map piece P.
-        slack_mps: How much faster than now people may go on average, for the reach of candidates.
+        slack_mps: How much faster than now people may go on average, in the search for candidates.
         vehicle_slack_mps: The same for vehicles.
     """
 

@@ -31,7 +31,7 @@ from forecast.graphs.hetero import window_graph
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """Scenes to learn from or to score.
+    """Scenes for training or for scoring.
 
     Attributes:
         store: Path of a store that ``forecast prepare`` wrote.
@@ -52,7 +52,7 @@ class WindowDataset(Dataset[HeteroData]):
     """The windows of a split as graphs, with at least one scored pedestrian each.
 
     Args:
-        source: Where the scenes are.
+        source: Store and split of the scenes.
         spec: Lengths and scoring rule.
         graph: Ranges of the graph.
     """
@@ -80,12 +80,18 @@ class WindowDataset(Dataset[HeteroData]):
         return _seeded(window_graph(self.window(item), self.graph), window_seed(0, name, at))
 
     def window(self, item: int) -> Window:
-        """A window as it is, not varied."""
+        """A window without augmentation."""
         name, at = self.index[item]
         return window(self.store[name], at, self.spec, self.scored[name][:, at])
 
     def varied(self, item: int, config: AugmentConfig, seed: int) -> HeteroData:
-        """A window changed at random, by the seed alone."""
+        """The graph of an augmented window.
+
+        Args:
+            item: Index of the window.
+            config: The changes.
+            seed: Seed of the changes and of the noise.
+        """
         rng = np.random.default_rng(seed)
         config = config.drawn(rng)
         graph = window_graph(augment_window(self.window(item), config, rng), self.graph)
@@ -94,13 +100,18 @@ class WindowDataset(Dataset[HeteroData]):
 
 
 def _seeded(graph: HeteroData, seed: int) -> HeteroData:
-    """A graph that carries the seed of the noise it is imagined with, ``seed [1]``."""
+    """Adds the seed of the noise of the window's futures to its graph, ``seed [1]``."""
     graph.seed = torch.tensor([seed])
     return graph
 
 
 class TrainingWindows(Dataset[HeteroData]):
-    """The windows of several sources, varied; indexed by (window, seed)."""
+    """The augmented windows of several sources; indexed by (window, seed).
+
+    Args:
+        sources: The windows of each source.
+        augment: How they are varied.
+    """
 
     def __init__(self, sources: Sequence[WindowDataset], augment: AugmentConfig) -> None:
         self.sources, self.augment = sources, augment
@@ -118,11 +129,11 @@ class TrainingWindows(Dataset[HeteroData]):
 
 @dataclass(frozen=True)
 class Place:
-    """Which of several processes that train together this one is.
+    """The rank of this process among those that train together.
 
     Attributes:
-        rank: From 0 on.
-        processes: Their number.
+        rank: Counted from 0.
+        processes: Number of processes.
     """
 
     rank: int = 0
@@ -130,17 +141,17 @@ class Place:
 
 
 class Draws(Sampler[tuple[int, int]]):
-    """Draws (window, seed) with replacement; a function of the run's seed and the epoch alone.
+    """Draws (window, seed) with replacement; depends on the run's seed and the epoch only.
 
-    Processes take turns, so that their batches of one step together are the batch that a single
-    process would have.
+    Processes take draws in turn. So their batches of one step, together, are the batch of a single
+    process.
 
     Args:
         weights: Relative frequency of each window.
-        count: Draws per epoch of all processes together; what does not divide is left out.
+        count: Draws per epoch of all processes together, rounded down to equal shares.
         seed: Seed of the run.
-        epoch: Gives the number of the epoch that starts.
-        place: This process.
+        epoch: Returns the number of the epoch that starts.
+        place: Rank of this process.
     """
 
     def __init__(
@@ -166,7 +177,15 @@ class Draws(Sampler[tuple[int, int]]):
 
 
 class Share(Sampler[int]):
-    """A process's share of windows that are scored once each, never padded to equal shares."""
+    """A process's share of the windows to score.
+
+    Each window is scored once. Shares are not padded to equal sizes, because padding would score
+    windows twice.
+
+    Args:
+        count: Number of windows.
+        place: Rank of this process.
+    """
 
     def __init__(self, count: int, place: Place) -> None:
         self.mine = range(place.rank, count, place.processes)
@@ -182,8 +201,8 @@ class ForecastDataModule(pl.LightningDataModule):
     """Training, validation and test windows of prepared stores.
 
     Args:
-        train: Sources to learn from.
-        val: Source scored while training; never learnt from, never used to choose weights.
+        train: Sources of training windows.
+        val: Source of validation windows. Weights are neither trained nor selected with it.
         graph: Ranges of the graph (taken from the model's configuration by the command line).
         augment: How training windows are varied.
         history_steps: Observed steps, the current one included.
@@ -218,7 +237,7 @@ class ForecastDataModule(pl.LightningDataModule):
         self.val_spec = _scoring(val, history_steps, horizon_steps)
         self.batch_size, self.num_workers = batch_size, num_workers
         self.windows_per_epoch = windows_per_epoch
-        for source in [*self.train, self.val]:  # a missing one is said before anything is written
+        for source in [*self.train, self.val]:  # fails before a run writes any file
             SceneStore.open(source.store).scenes_of(source.split)
 
     def setup(self, stage: str) -> None:
@@ -230,7 +249,7 @@ class ForecastDataModule(pl.LightningDataModule):
         self.val_set = WindowDataset(self.val, self.val_spec, self.graph)
 
     def learnt_from(self) -> dict[str, dict[str, Any]]:
-        """Fingerprint and scenes of what is learnt from, by the store's path."""
+        """Fingerprints and scene names of the training sources, by the store's path."""
         sources: dict[str, dict[str, Any]] = {}
         for source in self.train:
             store = SceneStore.open(source.store)
@@ -241,11 +260,11 @@ class ForecastDataModule(pl.LightningDataModule):
         return sources
 
     def dts_s(self) -> list[float]:
-        """Step lengths of what is learnt from."""
+        """Step lengths of the training sources, in ascending order."""
         return sorted({SceneStore.open(source.store).dt_s for source in self.train})
 
     def train_dataloader(self) -> DataLoader:
-        """Windows drawn by the sources' weights."""
+        """Batches of windows drawn by the sources' weights."""
         weights = [
             np.full(len(windows), source.weight / len(windows))
             for source, windows in zip(self.train, self.train_set.sources, strict=True)
@@ -262,13 +281,13 @@ class ForecastDataModule(pl.LightningDataModule):
         return self._loader(self.train_set, draws, drop_last=True)
 
     def val_dataloader(self) -> DataLoader:
-        """All scored windows, in order; of several processes each has its share."""
+        """Batches of all scored windows, in order, divided among processes."""
         place, count = self._place(), len(self.val_set)
         require(count >= place.processes, "validation windows", count, "one for each process")
         return self._loader(self.val_set, Share(count, place))
 
     def test_dataloader(self) -> DataLoader:
-        """The validation windows: what ``forecast test`` scores."""
+        """The validation windows, which ``forecast test`` scores."""
         return self.val_dataloader()
 
     def _place(self) -> Place:
@@ -292,6 +311,6 @@ class ForecastDataModule(pl.LightningDataModule):
 
 
 def _scoring(source: SourceConfig, history_steps: int, horizon_steps: int) -> WindowSpec:
-    """Windows scored by the rule of the store's protocol."""
+    """The window specification of a store's protocol."""
     protocol = SceneStore.open(source.store).protocol
     return WindowSpec(history_steps, horizon_steps, min_history_steps(protocol, history_steps))

@@ -19,10 +19,10 @@ def window_graph(
     """Builds the graph of a window.
 
     Args:
-        window: What was seen, and what then happened.
+        window: History and future of the agents of a scene.
         config: Ranges.
-        ego_plan: Poses ``[T, 3]`` the ego will take, or of several plans ``[..., T, 3]``; widens
-            what it can reach.
+        ego_plan: Poses ``[T, 3]`` that the ego will follow, or those of several plans
+            ``[..., T, 3]``. They add candidates along the plans.
 
     Returns:
         The graph, as follows.
@@ -30,9 +30,9 @@ def window_graph(
     Nodes ``agent``: ``position [A, H, 2]``, ``heading [A, H]``, ``valid [A, H]``, ``kind [A]``,
     ``size [A, 3]``, ``dt [A]``; and as targets ``future [A, T, 2]``, ``future_heading [A, T]``,
     ``future_valid [A, T]``, ``scored [A]``. Nodes ``map``: ``points [M, P, 2]``, ``kind [M]``
-    (`MapKind`). Edges ``agent near agent`` with ``radius [E]`` and ``map near agent`` (candidates),
-    ``map next map`` (pieces that follow each other). Candidates are sorted by their second agent.
-    Only ``future*`` and ``scored`` depend on what follows the current step.
+    (`MapKind`). Edges: ``agent near agent`` with ``radius [E]`` (candidates), ``map near agent``
+    (candidates), and ``map next map`` (the second piece starts where the first ends). Candidates
+    are sorted by target. Only ``future*`` and ``scored`` depend on the future.
     """
     history = window.history_steps
     data = HeteroData()

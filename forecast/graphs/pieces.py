@@ -32,7 +32,7 @@ class MapPieces:
     Attributes:
         points_m: ``[M, P, 2]``; lanes in driving direction, edges with their area on the left.
         kinds: `MapKind` values ``[M]``.
-        follows: Pairs ``[2, E]``: the second goes on where the first ends.
+        follows: Pairs of pieces ``[2, E]``; the second starts where the first ends.
     """
 
     points_m: NDArray[np.float32]
@@ -41,17 +41,17 @@ class MapPieces:
 
     @cached_property
     def middles_m(self) -> NDArray[np.float32]:
-        """Where the pieces are ``[M, 2]``."""
+        """Mean of the points of each piece ``[M, 2]``."""
         return self.points_m.mean(axis=1)
 
     @cached_property
     def tree(self) -> cKDTree | None:
-        """The pieces by their middle points, for a search; None without pieces."""
+        """Search tree over `middles_m`; None without pieces."""
         return cKDTree(self.middles_m) if len(self.points_m) else None
 
     @classmethod
     def none(cls, points: int) -> MapPieces:
-        """No pieces of that many points."""
+        """A map without pieces; a piece would have that many points."""
         nothing = np.zeros(0, np.int64)
         return cls(np.zeros((0, points, 2), np.float32), nothing, nothing.reshape(2, 0))
 
@@ -64,7 +64,7 @@ class MapPieces:
 
 @lru_cache(maxsize=2048)
 def cut_map(lane_map: LaneMap, piece_m: float, points: int) -> MapPieces:
-    """Cuts all lines of a map into pieces of about equal length; kept for the maps used last.
+    """Cuts all lines of a map into pieces of about equal length; cached for recent maps.
 
     Args:
         lane_map: A map.
@@ -83,7 +83,7 @@ def cut_map(lane_map: LaneMap, piece_m: float, points: int) -> MapPieces:
         first.append(start)
         last.append(start + count - 1)
         links += [(start + i, start + i + 1) for i in range(count - 1)]
-        if kind != MapKind.LANE and count > 1:
+        if kind != MapKind.LANE and count > 1:  # the edge of an area is closed
             links.append((start + count - 1, start))
     links += [(last[a], first[b]) for a, b in lane_map.successors]
     if not pieces:
@@ -93,7 +93,7 @@ def cut_map(lane_map: LaneMap, piece_m: float, points: int) -> MapPieces:
 
 
 def _lines(lane_map: LaneMap) -> Iterator[tuple[MapKind, NDArray[np.float32]]]:
-    """Every line with its kind, the lanes first and in the map's order."""
+    """Every line with its kind; lanes come first, in the map's order, so `successors` apply."""
     for line in lane_map.centerlines:
         yield MapKind.LANE, line
     areas = {

@@ -1,4 +1,4 @@
-"""Trained weights at work: predict, stream, imagine, rank plans."""
+"""Trained weights as a `Predictor`; streams, interactive worlds, ranking of plans, calibration."""
 
 from forecast.inference.forecaster import Forecaster, load
 from forecast.inference.stream import Frame, Stream

@@ -58,21 +58,21 @@ def calibrated(
     """The same model with tubes and OOD detector fitted on a split.
 
     Every pedestrian observed at a step counts, with every known step of the horizon. Pedestrians
-    who leave the view early or have just appeared are included, because planners ask about them.
+    that leave the view early or have just appeared are included, because planners ask about them.
 
     Args:
         forecaster: A trained model; an earlier calibration is replaced.
-        store: Where the scenes are.
+        store: The store of the scenes.
         split: A split of the store, ``all``, or a file of scene names.
         samples: Number of futures that the tubes are computed from.
         seed: Seed of the samples.
 
     Raises:
-        ForecastError: The model was trained on a scene of the split, or not with the store's step
-            length, or there are too few windows.
+        ForecastError: The model was trained on a scene of the split, or with another step length
+            than the store's, or there are too few windows.
     """
     names = store.scenes_of(split)
-    _refuse_learnt(forecaster, store, split, names)
+    _check_not_trained_on(forecaster, store, split, names)
     training = forecaster.training
     forecaster.check_step(f"{store.path}", store.dt_s)
     spec = WindowSpec(
@@ -97,26 +97,28 @@ def calibrated(
     return Forecaster(forecaster.model, fitted, forecaster.name)
 
 
-def _refuse_learnt(forecaster: Forecaster, store: SceneStore, split: str, names: list[str]) -> None:
-    learnt = [
+def _check_not_trained_on(
+    forecaster: Forecaster, store: SceneStore, split: str, names: list[str]
+) -> None:
+    trained = [
         name
         for source in forecaster.training.learnt_from.values()
         if source.fingerprint == store.fingerprint
         for name in source.scenes
     ]
-    known = store.leaked_scenes(names, learnt)
+    known = store.leaked_scenes(names, trained)
     if known:
         shown = ", ".join(known[:_NAMES_SHOWN]) + (", …" if len(known) > _NAMES_SHOWN else "")
         raise ForecastError(
-            f"{store.path}: split '{split}': the model learnt from {len(known)} of its "
-            f"{len(names)} scenes ({shown}); calibrate on scenes it has not seen"
+            f"{store.path}: split '{split}': the model was trained on {len(known)} of its "
+            f"{len(names)} scenes ({shown}); calibrate on other scenes"
         )
 
 
 def _windows(
     forecaster: Forecaster, store: SceneStore, name: str, spec: WindowSpec, samples: int, seed: int
 ) -> Iterator[tuple[CalibrationScores, NDArray[np.float64]]]:
-    """CalibrationScores and features of the scored pedestrians of each window of one scene."""
+    """Calibration scores and OOD features of the scored pedestrians, for each window of a scene."""
     scene = store[name]
     found = prediction_times(scene, spec)
     for at in found.steps.tolist():
@@ -135,21 +137,21 @@ def _windows(
 
 
 def summary(forecaster: Forecaster) -> str:
-    """A few lines about a calibration; "" for weights without one."""
+    """Summary of a calibration in a few lines; "" for weights without one."""
     tubes, ood = forecaster.training.calibration, forecaster.training.ood
     if tubes is None or ood is None:
         return ""
     pooled = [name for name, radii in tubes.groups.items() if radii.pooled]
     across = zip(tubes.levels, tubes.across_scenes, tubes.made_at, strict=False)
     measured = ", ".join(
-        f"{level:.0%} tubes hold {share:.1%}, so fitted at {made_at:.1%}"
+        f"{level:.0%} tubes contain {share:.1%}, so fitted at {made_at:.1%}"
         for level, share, made_at in across
     )
     return "\n".join(
         [
             f"calibrated on {ood.windows} windows of a pedestrian in {tubes.scenes} scenes, "
             f"up to {tubes.times_s[-1]:g} s",
-            f"in scenes left out: {measured or 'too few scenes to tell, so fitted as stated'}",
+            f"in left-out scenes: {measured or 'too few to measure, so fitted at their own level'}",
             f"too few windows of their own, so pooled: {', '.join(pooled) or 'no group'}",
             f"constant velocity above an OOD score of {ood.threshold:.2f}, "
             f"the {ood.quantile:.1%} quantile",

@@ -1,4 +1,4 @@
-"""Contexts of scenes that move on without a horizon: streams and interactive worlds."""
+"""Contexts of scenes without a fixed horizon: streams and interactive worlds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from forecast.scene import LaneMap
 
 
 class ContextSource:
-    """A map, encoded once and whole, and contexts of agents on it.
+    """Encodes a whole map once, and makes contexts of agents on it.
 
     Args:
         model: The network.
@@ -47,14 +47,14 @@ class ContextSource:
         positions_m: NDArray[np.float32],
         within: Reach,
     ) -> SceneContext:
-        """A context that holds until agents leave their reach; linear in their number.
+        """A context that is valid until an agent leaves the bounds of its motion.
 
         Args:
             kinds: `AgentKind` values ``[A]``.
             sizes_m: Length, width, height ``[A, 3]``.
             dt_s: Step length.
-            positions_m: ``[A, 2]``.
-            within: How they may move.
+            positions_m: Present positions ``[A, 2]``.
+            within: Bounds of the agents' motion.
         """
         pairs, radius = agent_candidates(kinds, positions_m, within, self._config)
         seen = map_candidates(self._pieces, positions_m, within, self._config)

@@ -13,16 +13,16 @@ from forecast.models.types import Motion
 
 
 class AgentControl(Protocol):
-    """Moves one agent in S copies of a world, instead of what is imagined for it."""
+    """Replaces the imagined motion of one agent in S copies of a world."""
 
     def moved(self, before: Motion, imagined: Motion, step: int, dt_s: Tensor) -> Motion:
-        """Where the agent is after a step; shapes ``[S, ...]``.
+        """The agent's motion after a step; shapes ``[S, ...]``.
 
         Args:
             before: Its motion before the step.
             imagined: Its imagined motion.
             step: Index of the step since the world began.
-            dt_s: Step length.
+            dt_s: Step length, a scalar.
         """
         ...
 
@@ -72,7 +72,7 @@ class GoTo:
 
     Attributes:
         goal_m: The place ``[2]``.
-        speed_mps: How fast; None: as fast as imagined, so that it still waits for others.
+        speed_mps: Speed. None takes the imagined speed, so the agent still waits for others.
     """
 
     goal_m: Tensor

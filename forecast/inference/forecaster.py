@@ -1,6 +1,6 @@
 """`Forecaster`: trained weights as a `Predictor`.
 
-Needs neither Lightning nor a dataset: a planner hands in a `Scene` of its own.
+It needs neither Lightning nor a dataset: a planner passes its own `Scene`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from forecast.planning import ClearanceConfig, CostConfig, EgoState, Ranking
 from forecast.scene import LaneMap, Prediction, Scene
 
 _STEP_TOLERANCE = 0.25
-"""A scene's step may differ from one the model was trained with by this share."""
+"""A scene's step may differ by this share from a step that the model was trained with."""
 HORIZON_S = 6.0
-"""How far to predict where nobody says."""
+"""Default horizon."""
 
 
 class Forecaster:
@@ -40,8 +40,8 @@ class Forecaster:
 
     Args:
         model: The network with its weights.
-        training: What it was trained on.
-        name: How tables call it.
+        training: Training data and settings of the weights.
+        name: Name in tables.
     """
 
     def __init__(self, model: PedestrianForecaster, training: Training, name: str) -> None:
@@ -59,16 +59,24 @@ class Forecaster:
     ) -> Prediction:
         """Imagines joint futures; see `Predictor.predict`.
 
-        Sample noise belongs to agents by name (`forecast.models.noise`): with the same seed,
+        Random numbers depend on the names of agents (`forecast.models.noise`). With the same seed,
         predictions that differ in one agent or in the ego's plan share their random numbers.
 
-        Calibrated weights add tubes, whatever the number of samples, and put constant velocity in
-        place of people whose past is unfamiliar (`Prediction.fallback`).
+        Calibrated weights add tubes, for any number of samples. Pedestrians with an
+        out-of-distribution history get constant velocity (`Prediction.fallback`).
+
+        Args:
+            scene: The scene; steps after ``at`` are not used.
+            at: Index of the current step.
+            horizon_s: Length of the prediction.
+            samples: Number of joint futures K.
+            seed: Seed of the noise.
+            ego_plan: Poses ``[T, 3]`` of the ego in the scene's frame, or None.
 
         Raises:
-            ForecastError: ``samples`` or ``horizon_s`` is too small, ``horizon_s`` beyond what the
-                tubes are calibrated for, ``ego_plan`` too short, or the scene's step length not
-                one the model knows.
+            ForecastError: ``samples`` or ``horizon_s`` is too small, ``horizon_s`` is beyond the
+                last calibrated time, ``ego_plan`` is too short, or the model was not trained with
+                the scene's step length.
         """
         options: dict[str, Any] = {"horizon_s": horizon_s, "seed": seed, "ego_plan": ego_plan}
         return next(self.predict_incremental(scene, at, samples=[samples], **options))
@@ -83,7 +91,22 @@ class Forecaster:
         seed: int = 0,
         ego_plan: NDArray[Any] | None = None,
     ) -> Iterator[Prediction]:
-        """`predict` for rising numbers of samples; see `IncrementalPredictor`."""
+        """`predict` for several numbers of samples; see `IncrementalPredictor`.
+
+        Args:
+            scene: As in `predict`.
+            at: As in `predict`.
+            horizon_s: As in `predict`.
+            samples: Numbers of samples, none smaller than the one before.
+            seed: As in `predict`.
+            ego_plan: As in `predict`.
+
+        Yields:
+            A prediction for each number; it repeats the samples of the one before.
+
+        Raises:
+            ForecastError: As in `predict`.
+        """
         steps = round(horizon_s / scene.dt_s) if math.isfinite(horizon_s) else 0
         if min(samples) < 1 or steps < 1:
             raise ForecastError(
@@ -94,24 +117,24 @@ class Forecaster:
         calibration, ood_model = self.training.calibration, self.training.ood
         least = calibration.samples if calibration else 0
         drawn = [max(count, least) for count in samples]
-        rising = incremental_predictions(
+        predictions = incremental_predictions(
             self.model, cut, scene.origin_m, samples=drawn, seed=seed, ego_plan=ego_plan
         )
-        for count, prediction in zip(samples, rising, strict=True):
+        for count, prediction in zip(samples, predictions, strict=True):
             yield with_fallback(prediction, observed(cut), count, calibration, ood_model)
 
     def imagine(self, scene: Scene, at: int, *, samples: int = 64, seed: int = 0) -> World:
-        """Copies of the world at a step, to move on and to meddle with.
+        """An interactive world that starts at a step of a scene.
 
         Args:
-            scene: The world so far.
+            scene: The scene; steps after ``at`` are not used.
             at: Index of the current step.
             samples: Number of joint futures K.
             seed: Seed of the noise.
 
         Raises:
-            ForecastError: ``samples`` is too small, or the scene's step length not one the model
-                knows.
+            ForecastError: ``samples`` is too small, or the model was not trained with the scene's
+                step length.
         """
         steps = round(HORIZON_S / scene.dt_s)
         return World(self.model, self.window(scene, at, steps), scene.origin_m, samples, seed)
@@ -124,17 +147,18 @@ class Forecaster:
         origin_m: ArrayLike = (0.0, 0.0),
         forget_s: float | None = None,
     ) -> Stream:
-        """Takes in frame after frame of live traffic, and predicts at any time.
+        """A stream that filters frames of live traffic and predicts after any frame.
 
         Args:
             lane_map: The map relative to ``origin_m``.
             dt_s: Time between frames.
-            origin_m: World position ``[2]`` of the frames' positions.
-            forget_s: Who was not seen for so long is forgotten; default: the length of the history
-                the model was trained with.
+            origin_m: World position ``[2]`` of the frames' origin.
+            forget_s: Agents not observed for this time are dropped. Default: the length of the
+                history that the model was trained with.
 
         Raises:
-            ForecastError: The step length is not one the model knows.
+            ForecastError: The model was not trained with this step length, or ``forget_s`` is too
+                small.
         """
         self.check_step("stream", dt_s)
         forget_s = self.training.history_steps * dt_s if forget_s is None else forget_s
@@ -154,27 +178,28 @@ class Forecaster:
         cost: CostConfig | None = None,
         limits: ClearanceConfig | None = None,
     ) -> Ranking:
-        """Ranks plans of the ego by what they cost, people's reactions included.
+        """Ranks plans of the ego by cost, with people's reactions to the best of them.
 
-        All plans meet the futures of `predict` without an ego plan: the same for all, the ego
-        driving on as the model imagines it. The cheapest ``react`` of them are then imagined
-        again, each with people who see that plan unfold, and come first in the ranking. All plans
-        meet the same random numbers, so what is left between two plans is their own doing.
+        First, all plans are compared with the same futures: those of `predict` without an ego plan,
+        in which the ego drives as the model imagines. Then the ``react`` cheapest plans are
+        compared with futures in which people react to that plan. These plans come first in the
+        ranking. All futures share their random numbers, so plans differ by their own effects only.
 
         Args:
-            scene: The world so far.
+            scene: The scene; steps after ``at`` are not used.
             at: Index of the current step.
             plans: Poses ``[P, T, 3]`` of the ego's centre in the scene's frame, every ``dt_s``.
             samples: Number of joint futures K.
             seed: Seed of the noise.
-            react: How many plans people react to; 0: none, P or more: all of them.
+            react: Number of plans with reactions; 0 for none, P or more for all.
             ego: The ego now; default: the scene's agent of kind EGO.
-            cost: Prices; default `CostConfig`.
-            limits: Limits of what is measured; default `ClearanceConfig`.
+            cost: Weights of the cost; default `CostConfig`.
+            limits: Limits of the measured distances and times; default `ClearanceConfig`.
 
         Raises:
-            ForecastError: Plans are no finite ``[P, T, 3]``, ``samples`` or ``react`` is too
-                small, there is no ego, or the scene's step length is not one the model knows.
+            ForecastError: ``plans`` is not finite of shape ``[P, T, 3]``, ``samples`` or ``react``
+                is too small, there is no ego, or the model was not trained with the scene's step
+                length.
         """
         poses = np.asarray(plans, np.float64)
         good = poses.ndim == 3 and poses.shape[2] == 3 and 0 not in poses.shape
@@ -188,12 +213,16 @@ class Forecaster:
         return worlds.rank(ego, min(react, len(poses)), cost, limits)
 
     def window(self, scene: Scene, at: int, steps: int) -> Window:
-        """What the model sees at a step of a scene, nobody scored; raises `ForecastError`.
+        """The model's input at a step of a scene; no agent is marked as scored.
 
         Args:
-            scene: The world so far.
+            scene: The scene; steps after ``at`` are not used.
             at: Index of the current step.
             steps: Steps to imagine.
+
+        Raises:
+            ForecastError: The model was not trained with the scene's step length, or the scene has
+                no such step.
         """
         self.check_step(scene.id, scene.dt_s)
         spec = WindowSpec(self.training.history_steps, steps, min_history_steps=1)
@@ -201,21 +230,24 @@ class Forecaster:
         return window(scene.between(0, at + 1), at, spec, scored=nobody)
 
     def check_step(self, item: str, dt_s: float) -> None:
-        """Refuses a step length that was not learnt; raises `ForecastError`.
+        """Checks that the model was trained with a step length.
 
         Args:
-            item: What has that step, such as the name of a scene.
+            item: Item with that step length, such as the name of a scene; for the message.
             dt_s: Step length.
+
+        Raises:
+            ForecastError: The model was trained with other step lengths only.
         """
         known = self.training.dts_s
         if not any(abs(dt_s / known_s - 1) <= _STEP_TOLERANCE for known_s in known):
             raise ForecastError(
-                f"{item}: its step is {dt_s} s, the model learnt steps of "
+                f"{item}: its step is {dt_s} s, the model was trained with steps of "
                 f"{', '.join(map(str, known))} s; resample the scene"
             )
 
     def provenance(self) -> dict[str, Any]:
-        """What the model is and learnt from, as plain values, with a hash of its weights."""
+        """Configuration and training data as plain values, with a hash of the weights."""
         digest = hashlib.sha256()
         for name, value in sorted(self.model.state_dict().items()):
             digest.update(name.encode() + value.cpu().numpy().tobytes())
@@ -229,17 +261,21 @@ class Forecaster:
 def load(path: str | Path, device: str | torch.device = "cpu") -> Forecaster:
     """Loads trained weights.
 
+    On a processor, the network is compiled when weights of its configuration are first loaded on a
+    machine. This takes about a minute and needs a C++ compiler; see `forecast.models.compile`.
+
     Args:
-        path: A name of `PACKAGED`, a ``.safetensors`` file of `Forecaster.save`, or a ``.ckpt``
-            of ``forecast fit``; loading one never runs code from the file. Or a folder of
-            ``forecast export``, whose programs then do the work.
-        device: Where to imagine; the programs of a folder run on the processor.
+        path: A name of `PACKAGED`, a ``.safetensors`` file of `Forecaster.save`, or a ``.ckpt`` of
+            ``forecast fit``; code in these files is never run. Or a folder of ``forecast export``,
+            with programs that are then run instead of the network. AOTInductor programs are machine
+            code, so load such a folder only from a source that you trust.
+        device: Device of the network. The programs of a folder run on the processor only.
 
     Raises:
         ForecastError: The file is missing, unreadable, or not of this package.
     """
     if str(path) not in PACKAGED and Path(path).is_dir():
-        from forecast import export  # its compilers are needed for this alone
+        from forecast import export  # imported here, because other weights do not need it
 
         require(str(device) == "cpu", f"{path}: device", device, "cpu")
         return Forecaster(*export.read(Path(path)))

@@ -20,7 +20,7 @@ from forecast.scene import AgentKind
 
 
 class PlanWorlds:
-    """One observed window and the futures in it under each plan.
+    """One observed window, and its futures under each plan.
 
     Args:
         model: The network.
@@ -28,8 +28,9 @@ class PlanWorlds:
         plans: Poses ``[P, T, 3]`` in the window's frame.
         samples: Number of joint futures K.
         seed: Seed of the noise.
-        ood_model: Fitted OOD detector; OOD pedestrians keep their velocity, as in `predict`.
-        reactions: Which agents are imagined again for each plan.
+        ood_model: Fitted OOD detector or None; OOD pedestrians keep their velocity, as in
+            `Forecaster.predict`.
+        reactions: Selects the agents that are imagined again for each plan.
 
     Raises:
         ForecastError: The window has no agent of kind EGO.
@@ -59,7 +60,7 @@ class PlanWorlds:
         self._weights = np.full(samples, 1 / samples)
         with torch.inference_mode():
             scene = model.world, encoded.context, encoded.state
-            self._people = ReactiveRollout(*scene, noise, reactions)
+            self._rollout = ReactiveRollout(*scene, noise, reactions)
 
     def rank(
         self,
@@ -72,9 +73,9 @@ class PlanWorlds:
 
         Args:
             ego: The ego now.
-            react: How many plans people react to, at most P.
-            cost: Prices.
-            limits: Limits of what is measured.
+            react: Number of plans with reactions, at most P.
+            cost: Weights of the cost.
+            limits: Limits of the measured distances and times.
         """
         dt_s, everything = self.encoded.cut.dt_s, np.arange(len(self.plans))
         if react == len(self.plans):
@@ -93,21 +94,25 @@ class PlanWorlds:
         return ranked(self.plans, met, self._weights, reacts, ego, dt_s, cost)
 
     def open_loop(self) -> Futures:
-        """Futures in which the ego drives as imagined, the same for all plans."""
-        return self._futures(_numpy(self._people.positions))
+        """Futures ``[K, A, T, 2]`` in which the ego drives as imagined, the same for all plans."""
+        return self._futures(_numpy(self._rollout.positions))
 
     def reacting(self, chosen: NDArray[np.int64]) -> Futures:
-        """Futures ``[P', K, A, T, 2]`` of people who react to a plan, for some of the plans.
+        """Futures ``[P', K, A, T, 2]`` in which people react to a plan, for some of the plans.
 
-        Only people near the plan are imagined again (`forecast.models.reactive`); the others are
-        the same for every plan.
+        Only people near the plan are imagined again (`forecast.models.reactive`). The others have
+        the same futures for every plan.
+
+        Args:
+            chosen: Indices of P' plans.
         """
         plans = torch.from_numpy(self.plans[chosen].astype(np.float32))
         with torch.inference_mode():
-            return self._futures(_numpy(self._people.to(plans.to(self._people.positions.device))))
+            device = self._rollout.positions.device
+            return self._futures(_numpy(self._rollout.to(plans.to(device))))
 
     def _futures(self, positions_m: NDArray[np.float32]) -> Futures:
-        """Everybody's futures ``[..., K, A, T, 2]`` as those of all but the ego."""
+        """Futures of all agents except the ego, from those of all agents ``[..., K, A, T, 2]``."""
         cut, others = self.encoded.cut, ~self._is_ego
         if self._ood is not None:
             positions_m = at_constant_velocity(positions_m, observed(cut), self._ood)

@@ -1,4 +1,4 @@
-"""`Stream`: live traffic, frame after frame."""
+"""`Stream`: filters live traffic frame by frame, and predicts after any frame."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from forecast.scene import AgentKind, LaneMap, Prediction
 from forecast.scene.agents import TYPICAL_SIZE_M
 from forecast.scene.flicker import flicker
 
-_OFF_BEAT = 0.25
+_TIME_TOLERANCE = 0.25
 """A frame may come early or late by this share of a step."""
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """What is seen at one time, in plain arrays.
+    """The agents observed at one time, as plain arrays.
 
     Attributes:
         at_us: Time in microseconds.
         agent_ids: Unique names ``[A]``; the same agent has the same name in every frame.
-        kinds: `AgentKind` values ``[A]``; who is STATIC is left out of account.
+        kinds: `AgentKind` values ``[A]``; agents of kind STATIC are ignored.
         positions_m: Centres ``[A, 2]`` in the stream's frame.
         headings_rad: Headings ``[A]``.
         sizes_m: Length, width, height ``[A, 3]``; default: typical for the kind.
@@ -50,7 +50,7 @@ class Frame:
     sizes_m: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        """Takes lists too; checks shapes, finiteness and names; raises `ForecastError`."""
+        """Converts lists to arrays; checks shapes, values and names; raises `ForecastError`."""
         agents, kinds = len(self.agent_ids), np.asarray(self.kinds, np.int64)
         known = bool(np.isin(kinds, list(AgentKind)).all())
         require(known, "frame: kinds", kinds.tolist(), "values of AgentKind")
@@ -74,7 +74,7 @@ class Frame:
             if not finite.all():
                 raise ForecastError(
                     f"frame: {name} of agent '{self.agent_ids[~finite][0]}' is not finite; "
-                    "leave out who is not seen"
+                    "leave out agents that are not observed"
                 )
         names, counts = np.unique(self.agent_ids, return_counts=True)
         twice = names[counts > 1][:1].tolist()
@@ -83,15 +83,18 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class _Roster:
-    """Everybody remembered, N of them, in the order of the state.
+    """The N agents that a stream tracks, as arrays in the order of the recurrent state.
+
+    The network needs the recurrent state alone. The positions of the last H steps serve the search
+    for neighbours, the OOD score and the tubes.
 
     Attributes:
         names: ``[N]``.
-        kinds: ``[N]``.
-        sizes_m: ``[N, 3]``.
-        positions_m: Last H positions ``[N, H, 2]``.
-        valid: When they were seen ``[N, H]``.
-        unseen: Steps since each was last seen ``[N]``.
+        kinds: `AgentKind` values ``[N]``.
+        sizes_m: Length, width, height ``[N, 3]``.
+        positions_m: Positions at the last H steps ``[N, H, 2]``.
+        valid: Steps at which each was observed ``[N, H]``.
+        unseen: Steps since each was last observed ``[N]``.
     """
 
     names: NDArray[np.str_]
@@ -102,7 +105,7 @@ class _Roster:
     unseen: NDArray[np.int64]
 
     @classmethod
-    def nobody(cls, steps: int) -> _Roster:
+    def empty(cls, steps: int) -> _Roster:
         return cls(
             np.zeros(0, np.str_),
             np.zeros(0, np.int8),
@@ -115,19 +118,24 @@ class _Roster:
     def select(self, agents: NDArray[Any]) -> _Roster:
         return _Roster(*(values[agents] for values in vars(self).values()))
 
-    def later(self, steps: int) -> _Roster:
-        """The same with nobody seen for some steps."""
+    def advanced(self, steps: int) -> _Roster:
+        """The same agents some steps later, not observed at any of these steps."""
+        # A gap may be longer than the history; then no step of it is kept.
         kept = max(self.valid.shape[1] - steps, 0)
         positions, valid = np.zeros_like(self.positions_m), np.zeros_like(self.valid)
         positions[:, :kept] = self.positions_m[:, self.valid.shape[1] - kept :]
         valid[:, :kept] = self.valid[:, self.valid.shape[1] - kept :]
         return replace(self, positions_m=positions, valid=valid, unseen=self.unseen + steps)
 
-    def met(self, frame: Frame) -> tuple[_Roster, NDArray[np.int64]]:
-        """With those of a frame seen now, new ones last; and the frame's places ``[A]``."""
-        place = {name: row for row, name in enumerate(self.names.tolist())}
-        rows = [place.setdefault(name, len(place)) for name in frame.agent_ids.tolist()]
-        at, more = np.array(rows, np.int64), len(place) - len(self.names)
+    def with_frame(self, frame: Frame) -> tuple[_Roster, NDArray[np.int64]]:
+        """The roster after a frame at the last step, and the rows of the frame's agents ``[A]``.
+
+        New agents get rows at the end. So the rows of known agents, and of the recurrent state, do
+        not move.
+        """
+        row_of = {name: row for row, name in enumerate(self.names.tolist())}
+        rows = [row_of.setdefault(name, len(row_of)) for name in frame.agent_ids.tolist()]
+        at, more = np.array(rows, np.int64), len(row_of) - len(self.names)
         new = at >= len(self.names)
         steps = self.valid.shape[1]
         positions = np.concatenate([self.positions_m, np.zeros((more, steps, 2))])
@@ -142,19 +150,22 @@ class _Roster:
 
 
 class Stream:
-    """Filters frames as they come; a frame's cost is linear in its agents, however long it ran.
+    """Filters frames one after the other; the cost of a frame does not grow with their number.
 
-    Everybody who was seen within ``forget_s`` is remembered, so memory does not grow. After as many
-    frames as the model's history has, predictions are those of `Forecaster.predict` on that
-    history; after more frames the stream remembers more than a window holds.
+    Agents not observed for ``forget_s`` are dropped, so memory does not grow. After as many frames
+    as the model's history has steps, predictions equal those of `Forecaster.predict` on that
+    history. After more frames, the recurrent state covers more frames than a window.
 
     Args:
         model: The network.
-        training: What it was trained on.
+        training: Training data and settings of the weights.
         lane_map: The map or None.
         dt_s: Time between frames.
-        origin_m: World position of the frames' positions.
-        forget_s: Who was not seen for so long is forgotten.
+        origin_m: World position ``[2]`` of the frames' origin.
+        forget_s: Agents not observed for this time are dropped.
+
+    Raises:
+        ForecastError: ``forget_s`` is shorter than a step.
     """
 
     def __init__(
@@ -170,8 +181,8 @@ class Stream:
         self.dt_s, self.origin_m = dt_s, origin_m
         self._model, self._training = model, training
         self._contexts = ContextSource(model, lane_map)
-        self._patience = round(forget_s / dt_s)
-        self._roster = _Roster.nobody(training.history_steps)
+        self._forget_steps = round(forget_s / dt_s)
+        self._roster = _Roster.empty(training.history_steps)
         self._at_us: int | None = None
         with torch.inference_mode():
             nothing = np.zeros((0, 2), np.float32)
@@ -181,17 +192,17 @@ class Stream:
 
     @property
     def agent_ids(self) -> list[str]:
-        """Names of those remembered ``[N]``."""
+        """Names of the tracked agents ``[N]``."""
         return list(self._roster.names.tolist())
 
     def observe(self, frame: Frame) -> None:
-        """Takes in a frame.
+        """Filters a frame.
 
         Args:
-            frame: Of a time one or more steps after the last one.
+            frame: A frame, one or more steps after the last one.
 
         Raises:
-            ForecastError: It comes too early, or between two steps.
+            ForecastError: The frame comes too early, or between two steps.
         """
         moving = frame.kinds != AgentKind.STATIC
         if not moving.all():
@@ -200,9 +211,9 @@ class Stream:
         steps = self._steps_until(frame.at_us)
         self._forget(steps)
         before = len(self._roster.names)
-        self._roster, at = self._roster.met(frame)
+        self._roster, at = self._roster.with_frame(frame)
         with torch.inference_mode():
-            self._take_in(frame, at, before, steps)
+            self._filter(frame, at, before, steps)
         self._at_us = frame.at_us
 
     def predict(
@@ -213,16 +224,23 @@ class Stream:
         seed: int = 0,
         ego_plan: NDArray[Any] | None = None,
     ) -> Prediction:
-        """Imagines joint futures of those seen in the last frame; see `Forecaster.predict`.
+        """Imagines joint futures of the agents in the last frame.
+
+        Args:
+            horizon_s: As in `Forecaster.predict`.
+            samples: As in `Forecaster.predict`.
+            seed: As in `Forecaster.predict`.
+            ego_plan: Poses ``[T, 3]`` of the ego in the stream's frame, or None.
 
         Raises:
-            ForecastError: Nothing was observed yet, or an argument is wrong.
+            ForecastError: No frame was observed yet, or an argument is wrong.
         """
         if self._at_us is None:
-            raise ForecastError("the stream has seen no frame; observe() one first")
+            raise ForecastError("the stream has observed no frame; call observe() first")
         steps = round(horizon_s / self.dt_s) if np.isfinite(horizon_s) else 0
         require(samples >= 1, "samples", samples, "at least 1")
         require(steps >= 1, "horizon_s", horizon_s, f"at least one step of {self.dt_s} s")
+        # Tracked agents outside the last frame are kept for their return, but not predicted.
         present = self._roster.unseen == 0
         seen = self._roster.select(present)
         poses = checked_plan(ego_plan, seen.kinds, steps)
@@ -245,7 +263,13 @@ class Stream:
         return prediction
 
     def flicker(self) -> dict[str, float]:
-        """How far apart the last two predictions are, in metres for each agent; see `flicker`."""
+        """Distance between the last two predictions, in metres, by agent name.
+
+        See the function `flicker`.
+
+        Raises:
+            ForecastError: There were fewer than two predictions, or they have no time in common.
+        """
         require(len(self._predictions) == 2, "predictions", len(self._predictions), "at least 2")
         return flicker(*self._predictions)
 
@@ -254,29 +278,38 @@ class Stream:
         if self._at_us is None:
             return 1
         steps = (at_us - self._at_us) / (self.dt_s * 1e6)
-        on_beat = round(steps) >= 1 and abs(steps - round(steps)) <= _OFF_BEAT
+        on_time = round(steps) >= 1 and abs(steps - round(steps)) <= _TIME_TOLERANCE
         since = f"{steps:.2f} steps after the last frame"
-        require(on_beat, "frame: at_us", since, f"frames every {self.dt_s} s")
+        require(on_time, "frame: at_us", since, f"frames every {self.dt_s} s")
         return round(steps)
 
     def _forget(self, steps: int) -> None:
-        """Moves on by some steps and drops who was not seen for too long before them."""
-        later = self._roster.later(steps)
-        kept = later.unseen <= self._patience
+        """Advances the roster by some steps, and drops agents not observed for too long."""
+        later = self._roster.advanced(steps)
+        kept = later.unseen <= self._forget_steps
         self._roster = later if kept.all() else later.select(kept)
         if not kept.all():
             self._state = self._state.select(self._tensor(kept))
 
-    def _take_in(self, frame: Frame, at: NDArray[np.int64], remembered: int, steps: int) -> None:
-        """Filters a frame whose agents are at some places of the roster."""
+    def _filter(self, frame: Frame, at: NDArray[np.int64], known: int, steps: int) -> None:
+        """Updates the recurrent state by a frame.
+
+        Args:
+            frame: The frame; the roster contains it already.
+            at: Rows of its agents ``[A]``.
+            known: Number of agents before the frame; later rows are new.
+            steps: Steps since the last frame.
+        """
         world, roster = self._model.world, self._roster
         position = np.zeros((len(roster.names), 2), np.float32)
         heading = np.zeros(len(roster.names), np.float32)
-        position[:remembered] = self._state.motion.position[0].cpu().numpy()
+        # Tracked agents outside the frame stay where they were last observed.
+        position[:known] = self._state.motion.position[0].cpu().numpy()
         position[at], heading[at] = frame.positions_m, frame.headings_rad
         context = self._context(roster, position, steps=0)
-        new = self._tensor(np.arange(len(roster.names)) >= remembered)
+        new = self._tensor(np.arange(len(roster.names)) >= known)
         state = self._state.append(world.initial(context.agents).select(new))
+        # `place` counts one step for a frame; steps without a frame are added here.
         missed_s = (steps - 1) * self.dt_s
         state = state._replace(unseen_s=state.unseen_s + missed_s * ~new)
         seen = (position, heading, roster.valid[:, -1])
@@ -284,16 +317,22 @@ class Stream:
 
     def _context(
         self,
-        who: _Roster,
+        agents: _Roster,
         positions_m: NDArray[np.float32],
         steps: int,
         poses: NDArray[np.float32] | None = None,
     ) -> SceneContext:
-        """The context of agents that move on for some steps from the places given ``[A, 2]``."""
-        within = reach(
-            who.positions_m, who.valid, who.kinds, self.dt_s, steps, self._model.config.graph, poses
-        )
-        return self._contexts.context(who.kinds, who.sizes_m, self.dt_s, positions_m, within)
+        """The context of agents over some steps.
+
+        Args:
+            agents: The agents.
+            positions_m: Their present positions ``[N, 2]``.
+            steps: Steps ahead.
+            poses: Plan of the ego ``[T, 3]`` or None.
+        """
+        history = agents.positions_m, agents.valid, agents.kinds
+        within = reach(*history, self.dt_s, steps, self._model.config.graph, poses)
+        return self._contexts.context(agents.kinds, agents.sizes_m, self.dt_s, positions_m, within)
 
     def _tensor(self, values: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._contexts.device)

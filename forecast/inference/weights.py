@@ -1,4 +1,4 @@
-"""Weights files: what is in them, and how they are read and written."""
+"""Weights files: their content, and functions that read and write them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from forecast.models.calibration.ood import OODModel
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 
 PACKAGED = {"town": Path(__file__).parents[1] / "weights" / "town.safetensors"}
-"""Weights that come with the package: ``town`` has learnt from the simulated city alone."""
+"""Weights that come with the package, by name. ``town`` was trained on the simulated city only."""
 
 _LIGHTNING_PREFIX = "forecaster."
 
 
 @dataclass(frozen=True)
 class Source:
-    """A store that a model learnt from.
+    """Scenes of a store that a model was trained or calibrated on.
 
     Attributes:
-        fingerprint: Of the store's source.
+        fingerprint: Fingerprint of the store's source.
         scenes: Names of the scenes.
     """
 
@@ -39,18 +39,18 @@ class Source:
 
 @dataclass(frozen=True)
 class Training:
-    """What a model was trained on; carried with the weights.
+    """Training data and settings of a model; stored with the weights.
 
     Attributes:
         config: The model's configuration.
-        history_steps: Observed steps it was trained with, the current one included.
-        horizon_steps: Imagined steps it was trained with.
-        dts_s: Step lengths it was trained with.
-        learnt_from: The stores it learnt from, by path.
+        history_steps: Observed steps in training, the current one included.
+        horizon_steps: Imagined steps in training.
+        dts_s: Step lengths in training.
+        learnt_from: The training scenes, by path of the store.
         version: Version of this package that trained it.
-        calibrated_on: The stores its tubes were fitted on, by path.
-        calibration: Its tubes, once fitted.
-        ood: Its OOD detector, once fitted.
+        calibrated_on: The scenes on which the tubes were fitted, by path of the store.
+        calibration: Fitted tubes or None.
+        ood: Fitted OOD detector or None.
     """
 
     config: ForecasterConfig
@@ -65,7 +65,17 @@ class Training:
 
 
 def read_model(path: str | Path) -> tuple[PedestrianForecaster, Training, str]:
-    """The network of a weights file, what it was trained on, and its name; see `load`."""
+    """Reads a weights file.
+
+    Args:
+        path: A name of `PACKAGED`, a ``.safetensors`` file or a ``.ckpt``.
+
+    Returns:
+        The network, its training data and settings, and its name.
+
+    Raises:
+        ForecastError: The file is missing, unreadable, or not of this package.
+    """
     path = PACKAGED.get(str(path), Path(path))
     described, weights = read_weights(path)
     training = _training(path, described)
@@ -81,19 +91,32 @@ def read_model(path: str | Path) -> tuple[PedestrianForecaster, Training, str]:
 
 
 def save_model(path: str | Path, model: PedestrianForecaster, training: Training) -> None:
-    """Writes weights and configuration as one safetensors file."""
+    """Writes weights and configuration as one safetensors file.
+
+    Args:
+        path: The file.
+        model: The network.
+        training: Training data and settings of the weights.
+    """
     metadata = {"forecast": json.dumps(asdict(training))}
     Path(path).write_bytes(safetensors.torch.save(model.state_dict(), metadata))
 
 
 def _name(path: Path) -> str:
-    """A checkpoint is called after its run, another file after itself."""
+    """The name of the run for a checkpoint, the name of the file for other weights."""
     path = path.resolve()
     return path.parent.parent.name if path.parent.name == "checkpoints" else path.stem
 
 
 def read_weights(path: Path) -> tuple[Any, dict[str, torch.Tensor]]:
-    """What a weights file says of itself, and its tensors; raises `ForecastError`."""
+    """The metadata of a weights file and its tensors by name.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ForecastError: The file is missing, unreadable, or not of this package.
+    """
     if not path.is_file():
         names = ", ".join(PACKAGED)
         raise ForecastError(
@@ -130,7 +153,7 @@ def _read_safetensors(path: Path) -> tuple[Any, dict[str, torch.Tensor]]:
 
 
 def _training(path: Path, described: Any) -> Training:
-    """Builds `Training` from plain values and refuses what it does not know."""
+    """Builds `Training` from plain values; raises `ForecastError` for unknown or changed keys."""
     try:
         training = msgspec.convert(described, Training)
     except msgspec.ValidationError as error:

@@ -23,7 +23,7 @@ from forecast.scene import AgentKind, Prediction
 
 
 def observed(cut: Window) -> ObservedTracks:
-    """The observed part of a window."""
+    """The history of the agents of a window, up to its current step."""
     history = cut.history_steps
     positions = cut.positions_m[:, :history].astype(np.float64)
     return ObservedTracks(positions, cut.valid[:, :history], cut.kinds, cut.dt_s)
@@ -31,7 +31,7 @@ def observed(cut: Window) -> ObservedTracks:
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """An observed window, from which futures can be imagined as often as wanted.
+    """An observed window; futures can be imagined from it repeatedly.
 
     Attributes:
         cut: The window.
@@ -47,12 +47,12 @@ class Encoded:
 def encode(
     model: PedestrianForecaster, cut: Window, poses: NDArray[np.float32] | None = None
 ) -> Encoded:
-    """Lets the network observe a window.
+    """Filters the history of a window with the network.
 
     Args:
         model: The network.
-        cut: The window; what follows its current step is not used.
-        poses: Plans ``[..., T, 3]`` that the ego may follow; they widen what it can reach.
+        cut: The window; its future is not used.
+        poses: Plans ``[..., T, 3]`` that the ego may follow. They add candidates along the plans.
     """
     graph = window_graph(cut, model.config.graph, poses).to(next(model.parameters()).device)
     with torch.inference_mode():
@@ -73,11 +73,14 @@ def predict_window(
 
     Args:
         model: The network, in any mode and on any device.
-        cut: The window; what follows its current step is not used.
-        origin_m: World position of the window's frame.
+        cut: The window; its future is not used.
+        origin_m: World position ``[2]`` of the window's frame.
         samples: Number of joint futures K.
         seed: Seed of the noise.
-        ego_plan: Poses ``[T, 3]`` of the ego in the window's frame.
+        ego_plan: Poses ``[T, 3]`` of the ego in the window's frame, or None.
+
+    Raises:
+        ForecastError: ``ego_plan`` is too short or not finite, or there is no ego.
     """
     options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan}
     return next(incremental_predictions(model, cut, origin_m, samples=[samples], **options))
@@ -92,9 +95,21 @@ def incremental_predictions(
     seed: int,
     ego_plan: NDArray[Any] | None = None,
 ) -> Iterator[Prediction]:
-    """`predict_window` for numbers of samples that do not fall; each keeps the samples before.
+    """`predict_window` for several numbers of samples; only additional samples are imagined.
 
-    Only what a number has more than the one before is imagined.
+    Args:
+        model: As in `predict_window`.
+        cut: As in `predict_window`.
+        origin_m: As in `predict_window`.
+        samples: Numbers of samples, none smaller than the one before.
+        seed: As in `predict_window`.
+        ego_plan: As in `predict_window`.
+
+    Yields:
+        A prediction for each number; it repeats the samples of the one before.
+
+    Raises:
+        ForecastError: As in `predict_window`.
     """
     names, steps = cut.agent_ids.tolist(), cut.future_m.shape[1]
     poses = checked_plan(ego_plan, cut.kinds, steps)
@@ -114,7 +129,7 @@ def incremental_predictions(
 def _imagined(
     model: PedestrianForecaster, encoded: Encoded, noise: Noise, first: int, plan: Plan | None
 ) -> NDArray[np.float32]:
-    """Positions ``[S, A, T, 2]`` of the futures from ``first`` on, a few at a time."""
+    """Positions ``[S, A, T, 2]`` of the futures from index ``first`` on, imagined in parts."""
     context, state = encoded.context, encoded.state
     device, agents = context.agents.dt.device, max(1, len(context.agents.kind))
     size = part_size((len(noise.mirror) - first) * agents, device)
@@ -133,7 +148,15 @@ def predicted(
     dt_s: float,
     origin_m: NDArray[np.float64],
 ) -> Prediction:
-    """The prediction of a mode and K equally likely samples ``[1 + K, A, T, 2]``."""
+    """A prediction from a mode and K equally likely samples.
+
+    Args:
+        futures: The mode, then the samples ``[1 + K, A, T, 2]`` in metres.
+        agent_ids: Names of the agents ``[A]``.
+        at_us: Time of the prediction in microseconds.
+        dt_s: Step length.
+        origin_m: World position ``[2]`` of the futures' frame.
+    """
     samples = len(futures) - 1
     return Prediction(
         positions_m=futures[1:],
@@ -150,12 +173,18 @@ def predicted(
 def checked_plan(
     ego_plan: NDArray[Any] | None, kinds: NDArray[np.int8], steps: int
 ) -> NDArray[np.float32] | None:
-    """The first steps of a plan of the ego; raises `ForecastError`.
+    """Checks a plan of the ego.
 
     Args:
         ego_plan: Poses ``[T, 3]`` or None.
-        kinds: `AgentKind` values of those present ``[A]``.
+        kinds: `AgentKind` values of the agents ``[A]``.
         steps: Steps needed.
+
+    Returns:
+        The first poses ``[steps, 3]``, or None without a plan.
+
+    Raises:
+        ForecastError: The plan is too short or not finite, or there is no ego.
     """
     if ego_plan is None:
         return None
@@ -171,7 +200,15 @@ def checked_plan(
 
 
 def plan_of(poses: NDArray[np.float32] | None, kind: torch.Tensor) -> Plan | None:
-    """Poses ``[T, 3]`` that the ego among agents of some kinds ``[A]`` follows."""
+    """A `Plan` of the ego.
+
+    Args:
+        poses: Poses ``[T, 3]`` or None.
+        kind: `AgentKind` values of the agents ``[A]``.
+
+    Returns:
+        The plan, or None without poses.
+    """
     if poses is None:
         return None
     return Plan(torch.from_numpy(poses).to(kind.device)[:, None, None], kind == AgentKind.EGO)

@@ -1,4 +1,4 @@
-"""`World`: imagined futures that move on step by step, and can be meddled with."""
+"""`World`: an interactive world that imagines futures step by step under commands."""
 
 from __future__ import annotations
 
@@ -25,24 +25,31 @@ from forecast.scene import AgentKind, Prediction
 from forecast.scene.agents import TYPICAL_SIZE_M
 
 _STEPS_BETWEEN_SEARCHES = 3.0
-"""Neighbours are looked for again once somebody has gone farther than in so many steps."""
+"""A search for candidates covers the motion of agents over this many steps."""
 
 
 class World:
-    """Copies of one world, imagined on from what was seen, each by its own random numbers.
+    """K joint futures of a scene, imagined step by step, with commands to agents in between.
 
-    Left alone, its futures are bit for bit those of `Forecaster.predict` with the same samples and
-    seed, but for people with an unfamiliar past, whom `predict` gives constant velocity. Random
-    numbers belong to agents by name and to steps: two forks differ by what was done to them.
+    Without commands, the futures equal those of `Forecaster.predict` with the same samples and
+    seed, bit for bit. The only exception is pedestrians with an out-of-distribution history, which
+    get constant velocity in `predict`. Random numbers depend on names of agents and on steps, so
+    two forks differ only by the effects of their commands.
 
-    What is changed takes effect on the bodies at once; the others see it from the next step on.
+    Changes of an agent take effect at once. Other agents react to them from the next step on.
+
+    The world also has the two futures of the mode, in both chiralities. They come before the K
+    samples in all internal arrays.
 
     Args:
         model: The network.
-        cut: What was seen.
-        origin_m: World position of the window's frame.
+        cut: The observed window.
+        origin_m: World position ``[2]`` of the window's frame.
         samples: Number of joint futures K.
         seed: Seed of the noise.
+
+    Raises:
+        ForecastError: ``samples`` is too small.
     """
 
     def __init__(
@@ -57,7 +64,7 @@ class World:
         self.dt_s, self.origin_m, self.at_us = cut.dt_s, origin_m, cut.at_us
         self._names: list[str] = cut.agent_ids.tolist()
         self._kinds, self._sizes = cut.kinds, cut.sizes_m
-        self._since = np.zeros(len(self._names), np.int64)
+        self._since = np.zeros(len(self._names), np.int64)  # step at which each agent was added
         self._model, self._steps = model, 0
         self._contexts = ContextSource(model, cut.lane_map)
         self._noise = KeyedNoise(model.config.world_model, samples, seed)
@@ -68,7 +75,9 @@ class World:
             self._intent = self._noise.intent(self._names).to(device)
             state = encoded.state.with_mirror(self._noise.mirror().to(device))
             self._state: State = model.world.inject(state, self._intent)
-        # The neighbours of `predict`, good for everybody up to its horizon if nobody meddles.
+        # The last search: its context, and for each agent the centre and the radius of the disc,
+        # and the speed, for which the context is valid. The first search is that of `predict`, so
+        # that the futures are equal. It is valid up to the horizon of `predict` without commands.
         everywhere = torch.full((len(self._names),), torch.inf, device=device)
         self._horizon = cut.future_m.shape[1]
         self._searched: tuple[SceneContext, Tensor, Tensor, Tensor] | None
@@ -81,32 +90,32 @@ class World:
 
     @property
     def time_s(self) -> float:
-        """Imagined time since the world began."""
+        """Imagined time since the world began in seconds."""
         return self._steps * self.dt_s
 
     @property
     def positions_m(self) -> NDArray[np.float32]:
-        """Where everybody is now ``[K, A, 2]``, relative to ``origin_m``."""
+        """Present positions ``[K, A, 2]``, relative to ``origin_m``."""
         return _numpy(self._state.motion.position[2:])
 
     @property
     def velocities_mps(self) -> NDArray[np.float32]:
-        """Velocities over the last step ``[K, A, 2]``."""
+        """Velocities over the last step in m/s ``[K, A, 2]``."""
         return _numpy(self._state.motion.velocity[2:])
 
     @property
     def headings_rad(self) -> NDArray[np.float32]:
-        """Which way everybody faces ``[K, A]``."""
+        """Present headings in radians ``[K, A]``."""
         x, y = self._state.motion.facing[2:].unbind(-1)
         return _numpy(torch.atan2(y, x))
 
     def prediction(self) -> Prediction:
-        """The futures imagined so far, of those who are in the world now.
+        """The futures imagined so far, of the agents in the world now.
 
-        Who was added on the way is marked as not valid.
+        Agents added after the first step are marked as not valid.
 
         Raises:
-            ForecastError: The world has not moved on yet.
+            ForecastError: No step was imagined yet.
         """
         require(self._steps > 0, "steps imagined so far", self._steps, "at least 1: call step()")
         path = torch.stack(self._path, 2)
@@ -122,14 +131,25 @@ class World:
         )
 
     def fork(self) -> World:
-        """An independent copy that shares its random numbers; costs next to nothing."""
+        """An independent copy with the same random numbers; the cost is negligible."""
+        # Tensors and arrays are replaced, never changed in place, so the copies may share them.
         other = copy.copy(self)
         other._names, other._path = list(self._names), list(self._path)
         other._controls, other._since = dict(self._controls), self._since.copy()
         return other
 
     def step(self, steps: int = 1) -> World:
-        """Moves on by some steps; returns the world itself."""
+        """Imagines some steps.
+
+        Args:
+            steps: Number of steps.
+
+        Returns:
+            The world itself.
+
+        Raises:
+            ForecastError: ``steps`` is below 1.
+        """
         require(steps >= 1, "steps", steps, "at least 1")
         with torch.inference_mode():
             for _ in range(steps):
@@ -137,49 +157,66 @@ class World:
         return self
 
     def follow(self, poses: ArrayLike, agent: str | None = None) -> None:
-        """Tells an agent to take poses from the next step on; then it goes on by itself.
+        """Lets an agent follow poses, from the next step on. Then it moves as imagined again.
 
         Args:
-            poses: x, y, heading ``[T, 3]``, one per step, relative to ``origin_m``.
-            agent: Who; default: the ego.
+            poses: x in m, y in m, heading in rad ``[T, 3]``, one per step, relative to
+                ``origin_m``.
+            agent: Name of the agent; default: the ego.
+
+        Raises:
+            ForecastError: The poses are not finite of shape ``[T, 3]``, or there is no such agent.
         """
         given = np.asarray(poses, np.float32)
         good = given.ndim == 2 and given.shape[1] == 3 and len(given) > 0
         require(good, "shape of poses", list(given.shape), "[T, 3]")
-        self._give(agent, Follow(self._tensor(_finite("poses", given)), self._steps))
+        self._set_control(agent, Follow(self._tensor(_finite("poses", given)), self._steps))
 
     def act(
         self, acceleration_mps2: float, yaw_rate_radps: float = 0.0, agent: str | None = None
     ) -> None:
-        """Tells a vehicle to drive with an acceleration and a yaw rate until told otherwise.
+        """Lets a vehicle drive with an acceleration and a yaw rate until the next command.
 
         Args:
-            acceleration_mps2: Along the heading; a braking vehicle stops and stays.
-            yaw_rate_radps: Counter-clockwise.
-            agent: Who; default: the ego.
+            acceleration_mps2: Acceleration along the heading; a braking vehicle stops and stays.
+            yaw_rate_radps: Yaw rate, counter-clockwise.
+            agent: Name of the vehicle; default: the ego.
+
+        Raises:
+            ForecastError: A value is not finite, or there is no such vehicle.
         """
         _finite("action", np.array([acceleration_mps2, yaw_rate_radps]))
         kind = AgentKind(int(self._kinds[self._index(agent)]))
         require(kind >= AgentKind.VEHICLE, "kind of the agent", kind.name, "one that drives")
-        self._give(agent, Act(acceleration_mps2, yaw_rate_radps))
+        self._set_control(agent, Act(acceleration_mps2, yaw_rate_radps))
 
     def go_to(self, agent: str, goal_m: ArrayLike, speed_mps: float | None = None) -> None:
-        """Tells somebody on foot or on a cycle to make straight for a place and stay there.
+        """Lets a pedestrian or cyclist go straight to a place and stay there.
 
         Args:
-            agent: Who.
-            goal_m: The place ``[2]``.
-            speed_mps: How fast; default: as fast as is imagined, so it still waits for others.
+            agent: Name of the agent.
+            goal_m: The place ``[2]``, relative to ``origin_m``.
+            speed_mps: Speed; default: the imagined speed, so the agent still waits for others.
+
+        Raises:
+            ForecastError: A value is out of range, or there is no such agent on foot or cycle.
         """
         kind = AgentKind(int(self._kinds[self._index(agent)]))
         good = kind < AgentKind.VEHICLE
-        require(good, "kind of the agent", kind.name, "a walker or cyclist; give a car a plan")
+        require(good, "kind of the agent", kind.name, "a pedestrian or cyclist; give a car a plan")
         if speed_mps is not None:
             require(0 <= speed_mps < np.inf, "speed_mps", speed_mps, "a speed of at least 0")
-        self._give(agent, GoTo(self._tensor(_point("goal_m", goal_m)), speed_mps))
+        self._set_control(agent, GoTo(self._tensor(_point("goal_m", goal_m)), speed_mps))
 
     def release(self, agent: str | None = None) -> None:
-        """Lets an agent, default the ego, go on by itself again."""
+        """Ends the command of an agent, so that it moves as imagined again.
+
+        Args:
+            agent: Name of the agent; default: the ego.
+
+        Raises:
+            ForecastError: There is no such agent.
+        """
         self._controls.pop(self._names[self._index(agent)], None)
 
     def change(
@@ -190,13 +227,17 @@ class World:
         heading_rad: float | None = None,
         speed_mps: float | None = None,
     ) -> None:
-        """Changes where an agent is or how it moves, in all samples.
+        """Changes position, heading or speed of an agent in all samples.
 
         Args:
-            agent: Who.
-            position_m: Where it is put ``[2]``, keeping its velocity.
-            heading_rad: Which way it faces and moves.
-            speed_mps: How fast it moves, the way it moves or, standing, faces.
+            agent: Name of the agent.
+            position_m: New position ``[2]``; the velocity does not change.
+            heading_rad: New heading and direction of motion.
+            speed_mps: New speed in the direction of motion, or along the heading of an agent at
+                rest.
+
+        Raises:
+            ForecastError: A value is not finite or out of range, or there is no such agent.
         """
         index, motion = self._index(agent), self._state.motion
         position, velocity, facing = (
@@ -229,12 +270,15 @@ class World:
         """Puts a new agent into all samples.
 
         Args:
-            agent: Its name, which is new.
-            kind: What it is.
-            position_m: Its centre ``[2]``.
-            heading_rad: Which way it faces and moves.
-            speed_mps: How fast it moves.
+            agent: Name of the new agent; not in use yet.
+            kind: Its kind, except STATIC.
+            position_m: Its centre ``[2]``, relative to ``origin_m``.
+            heading_rad: Its heading and direction of motion.
+            speed_mps: Its speed.
             size_m: Length, width, height; default: typical for the kind.
+
+        Raises:
+            ForecastError: The name is in use, or a value is out of range.
         """
         require(agent not in self._names, "agent", f"'{agent}'", "a name that is not in use")
         require(kind != AgentKind.STATIC, "kind", "STATIC", "one that moves; or put_obstacle")
@@ -251,19 +295,29 @@ class World:
     def put_obstacle(
         self, name: str, position_m: ArrayLike, size_m: Sequence[float], heading_rad: float = 0.0
     ) -> None:
-        """Puts something into the way that stays; people take it for a parked vehicle.
+        """Adds a static obstacle to all samples; for other agents it is a parked vehicle.
 
         Args:
-            name: Its name, which is new.
-            position_m: Its centre ``[2]``.
+            name: Name of the obstacle; not in use yet.
+            position_m: Its centre ``[2]``, relative to ``origin_m``.
             size_m: Length, width, height.
             heading_rad: Direction of its length.
+
+        Raises:
+            ForecastError: The name is in use, or a value is out of range.
         """
         self.add(name, AgentKind.VEHICLE, position_m, heading_rad=heading_rad, size_m=size_m)
         self._controls[name] = Stay()
 
     def remove(self, agent: str) -> None:
-        """Takes an agent out of all samples."""
+        """Removes an agent from all samples.
+
+        Args:
+            agent: Name of the agent.
+
+        Raises:
+            ForecastError: There is no such agent.
+        """
         index = self._index(agent)
         kept = np.arange(len(self._names)) != index
         self._controls.pop(self._names.pop(index), None)
@@ -275,7 +329,7 @@ class World:
         self._searched = None
 
     def _step(self) -> None:
-        if self._steps == self._horizon:
+        if self._steps == self._horizon:  # the candidates of `predict` end here
             self._searched = None
         world = self._model.world
         noise = self._noise.steps(self._names, self._steps, 1)[0].to(self._intent.device)
@@ -286,7 +340,7 @@ class World:
         self._steps += 1
 
     def _control(self, step: int, before: Motion, imagined: Motion) -> Motion:
-        """The imagined motions ``[S, N, ...]`` with those of the controlled agents instead."""
+        """The imagined motions ``[S, N, ...]``, with those of controlled agents replaced."""
         for name, control in self._controls.items():
             index = self._names.index(name)
             own, free = (Motion(*(v[:, index] for v in each)) for each in (before, imagined))
@@ -297,15 +351,19 @@ class World:
         return imagined
 
     def _join(self, position: Tensor, facing: Tensor, speed_mps: float) -> None:
-        """Gives the agent named last a body in all samples; it observes its surroundings at once.
+        """Adds a state for the last name, with the messages of its present surroundings.
+
+        The new agent has no history. One update gives it a hidden state, as after an observation.
+        Hidden states of the other agents do not change.
 
         Args:
             position: ``[2]``.
             facing: Unit vector ``[2]``.
-            speed_mps: How fast it moves.
+            speed_mps: Its speed.
         """
         world = self._model.world
         with torch.inference_mode():
+            # Its path before now is not known; `prediction` marks the agent as not valid.
             here = position.expand(len(self._state.seen), 1, 2)
             self._path = [torch.cat([positions, here], 1) for positions in self._path]
             self._state = self._state.append(self._new(position, speed_mps * facing, facing))
@@ -320,7 +378,7 @@ class World:
             self._state = self._state._replace(hidden=hidden)
 
     def _new(self, position: Tensor, velocity: Tensor, facing: Tensor) -> State:
-        """The state of one more agent, the same in all copies, before it has observed anything."""
+        """The state of a new agent, equal in all copies, with hidden state 0."""
         mirror = self._noise.mirror().to(position.device)[:, None]
         none, yes = torch.zeros_like(mirror), torch.ones_like(mirror, dtype=torch.bool)
         here, moves, faces = (v.expand(len(mirror), 1, 2) for v in (position, velocity, facing))
@@ -329,7 +387,12 @@ class World:
         return State(hidden, motion, motion.velocity, yes, yes, none, mirror)
 
     def _context(self) -> SceneContext:
-        """The context for now; made anew when an agent has left its reach or got faster."""
+        """The context of the present positions.
+
+        A search is valid while every agent, in every copy, stays within its disc and below its
+        speed limit. Otherwise a new search is made. All copies share one search: its discs cover
+        the positions of an agent in all copies, and its motion over the next few steps.
+        """
         position, speed = self._state.motion.position, self._state.motion.velocity.norm(dim=-1)
         if self._searched is not None:
             context, centre, reach, pace = self._searched
@@ -338,7 +401,7 @@ class World:
                 return context
         centre = (position.amin(0) + position.amax(0)) / 2
         spread = (position - centre).norm(dim=-1).amax(0)
-        pace = speed.amax(0) + 1.0
+        pace = speed.amax(0) + 1.0  # m/s; agents may speed up until the next search
         reach = spread + pace * self.dt_s * _STEPS_BETWEEN_SEARCHES
         within = Reach(_numpy(pace), _numpy(reach))
         agents = self._kinds, self._sizes, self.dt_s, _numpy(centre)
@@ -346,12 +409,12 @@ class World:
         self._searched = (context, centre, reach, pace)
         return context
 
-    def _give(self, agent: str | None, control: AgentControl) -> None:
+    def _set_control(self, agent: str | None, control: AgentControl) -> None:
         self._controls[self._names[self._index(agent)]] = control
-        self._searched = None
+        self._searched = None  # a command may exceed the bounds of the last search
 
     def _index(self, agent: str | None) -> int:
-        """Place of an agent, of the ego if None; raises `ForecastError`."""
+        """Index of an agent, or of the ego for None; raises `ForecastError`."""
         if agent is None:
             egos = np.flatnonzero(self._kinds == AgentKind.EGO)
             require(len(egos) == 1, "number of egos in the world", len(egos), "exactly 1")

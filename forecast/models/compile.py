@@ -1,10 +1,10 @@
-"""Makes the network fast by compiling it; the definition knows nothing of this module.
+"""Compiles the network; the definition of the network does not import this module.
 
-Prediction on a processor runs `WorldModel.update` and `WorldModel.act` as machine code of
-AOTInductor. It is compiled once for each configuration, version and machine, when weights are
-loaded, and kept in a cache folder. Training runs the same two functions through `torch.compile`.
-Without a C++ compiler, on a GPU, or with the environment variable FORECAST_COMPILE=off, the
-definition itself runs.
+Prediction on a processor runs `WorldModel.update` and `WorldModel.act` as AOTInductor machine code.
+It is compiled when weights are loaded, once for each configuration, version and machine. This takes
+about a minute. The libraries are kept in ``$XDG_CACHE_HOME/forecast`` or ``~/.cache/forecast``.
+Long training runs put the same two functions through `torch.compile`. The definition itself runs
+without a C++ compiler, on a GPU, and with the environment variable FORECAST_COMPILE=off.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from forecast.models.world_model import WorldModel
 SETTING = "FORECAST_COMPILE"
 """Environment variable that switches compiling off."""
 OPTIONS = {"cpp.threads": 1, "assert_indirect_indexing": False}
-"""A program uses one thread: threads run programs side by side (`forecast.models.threads`), and
-sums over edges keep their order and need no atomic operations. The search for neighbours gives
-indices that need no further check."""
+"""Options of the compiler. A program uses one thread, because several threads run programs at the
+same time (`forecast.models.threads`). Sums over edges then keep their order and need no atomic
+operations. Indices are not checked, because the search for neighbours gives valid ones."""
 
 _RUNNING_AT_ONCE = 64
 """Threads that may run a program at the same time; more wait."""
 
 
 def has_compiler() -> bool:
-    """Whether a C++ compiler is at hand."""
+    """Whether torch finds a C++ compiler."""
     try:
         get_cpp_compiler()
     except InvalidCxxCompiler:
@@ -55,21 +55,22 @@ def has_compiler() -> bool:
 
 
 def wanted() -> bool:
-    """Whether to compile: there is a compiler and nobody has switched compiling off."""
+    """Whether to compile: there is a C++ compiler, and `SETTING` does not switch compiling off."""
     return os.environ.get(SETTING, "").lower() not in {"off", "0", "no"} and has_compiler()
 
 
 def accelerate(world: WorldModel, *, training: bool = False) -> None:
     """Replaces a world model's `update` and `act` by compiled programs.
 
-    In another type than float32, or under autocast, the definition runs as before. The first time
-    on a machine this takes about a minute.
+    The programs run where no gradients are needed. With gradients or under autocast the definition
+    runs, or its `torch.compile` version. If compiling fails, one line on stderr gives the reason,
+    and the definition runs everywhere. The first call on a machine takes about a minute.
 
     Args:
-        world: The world model; it stays as it is unless it is on a processor and compiling is
-            `wanted`.
-        training: Whether steps with gradients are compiled too, by `torch.compile` at the first
-            step. Otherwise the definition computes these.
+        world: The world model, in float32. It does not change if it is not on a processor or if
+            compiling is not `wanted`. It must stay on the processor and in float32 afterwards.
+        training: Whether `torch.compile` also compiles the functions with gradients, at the first
+            training step.
     """
     if not wanted() or next(world.parameters()).device.type != "cpu":
         return
@@ -88,7 +89,7 @@ def accelerate(world: WorldModel, *, training: bool = False) -> None:
 
 
 class _Verb:
-    """A verb of the network that runs as a compiled program where nobody needs gradients."""
+    """A verb of the network that runs as a compiled program where no gradients are needed."""
 
     def __init__(self, plain: Callable[..., Any], program: Program, run: Library) -> None:
         self.plain, self.run, self.weights = plain, run, program.weights()
@@ -106,7 +107,10 @@ class _Verb:
         return next(self.verb.__self__.parameters()).data_ptr() != self.weights[0].data_ptr()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copied or pickled world model has the definition again: programs stay in a process."""
+        """A copied or pickled world model has the definition again.
+
+        A loaded library belongs to one process, and the weights of a copy are other tensors.
+        """
         return getattr, (self.verb.__self__, self.verb.__name__)
 
 
@@ -121,7 +125,7 @@ def _machine_code(world: WorldModel, programs: dict[str, Program]) -> dict[str, 
             for name, program in programs.items():
                 package = Path(work) / f"{name}.pt2"
                 write_package(program, package, with_weights=True)
-                # Whole or absent: other processes may look for it meanwhile.
+                # A rename is atomic, so another process sees the whole file or none.
                 extract_library(package, Path(work)).replace(paths[name])
     return paths
 
@@ -136,10 +140,10 @@ def write_package(program: Program, path: Path, *, with_weights: bool) -> None:
     Args:
         program: The program.
         path: Where the package is written.
-        with_weights: Whether the program takes its weights as inputs, or contains them.
+        with_weights: Whether the program takes the weights as inputs; otherwise it contains them.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch about itself
+        warnings.simplefilter("ignore")  # torch warns about its own internals
         graph = captured(program, with_weights=with_weights)
         torch._inductor.aoti_compile_and_package(
             graph, package_path=str(path), inductor_configs=dict(OPTIONS)
@@ -147,7 +151,15 @@ def write_package(program: Program, path: Path, *, with_weights: bool) -> None:
 
 
 def extract_library(package: Path, folder: Path) -> Path:
-    """Takes the shared library out of a package of `write_package` into a folder."""
+    """Extracts the shared library from a package that `write_package` wrote.
+
+    Args:
+        package: The package.
+        folder: Where the library is written.
+
+    Returns:
+        Path of the library.
+    """
     with zipfile.ZipFile(package) as file:
         (library,) = (name for name in file.namelist() if name.endswith(".so"))
         path = folder / f"{package.stem}.so"
@@ -156,8 +168,12 @@ def extract_library(package: Path, folder: Path) -> Path:
 
 
 def _folder(world: WorldModel) -> Path:
-    """Where the programs of a configuration are kept, for this version and machine."""
+    """Cache folder of the programs of a configuration, for this version and machine.
+
+    The weights are inputs of the programs, so all weights of a configuration share the programs.
+    """
     digest = hashlib.sha256()
+    # Any change of the definition, however small, gives another folder.
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     where = [torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability()]
@@ -170,12 +186,16 @@ def _folder(world: WorldModel) -> Path:
 class Library:
     """A compiled program that releases the interpreter's lock while it runs.
 
-    torch's own loader holds the lock, so that threads would run one after the other. So the C
-    interface of the library (``torch/csrc/inductor/aoti_runtime/interface.h``) is called directly.
+    torch's own loader holds the lock, so threads would run one after the other. Therefore the C
+    interface of the library (``torch/csrc/inductor/aoti_runtime/interface.h``) is called through
+    ctypes, which releases the lock.
 
     Args:
         path: The shared library.
-        outputs: Number of tensors it returns.
+        outputs: Number of tensors that the program returns.
+
+    Raises:
+        ForecastError: The library cannot create a model.
     """
 
     def __init__(self, path: Path, outputs: int) -> None:
@@ -187,7 +207,20 @@ class Library:
         self._run, self._path = self._library.AOTInductorModelContainerRun, path
 
     def __call__(self, inputs: list[Tensor]) -> list[Tensor]:
-        """Runs the program on contiguous copies of its inputs."""
+        """Runs the program.
+
+        Args:
+            inputs: Tensors in the order of the program, on the processor.
+
+        Returns:
+            The program's results.
+
+        Raises:
+            ForecastError: The program reports an error.
+        """
+        # A tensor crosses the C interface as a handle: a pointer to a heap-allocated at::Tensor.
+        # The program takes over the input handles and deletes them; it returns handles that the
+        # caller owns. torch wraps handles in capsules, ctypes needs the plain pointers.
         given = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors(
             [value.contiguous() for value in inputs]
         )
@@ -201,6 +234,7 @@ class Library:
         )
 
 
+# Result and argument types must be set: by default ctypes truncates pointers to C int.
 _pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
 _capsule = ctypes.pythonapi.PyCapsule_New

@@ -1,10 +1,10 @@
-"""How agents move in one step: people freely, vehicles as a unicycle; collision avoidance.
+"""How agents move in one step, and collision avoidance.
 
-A unicycle drives along its heading and turns only while it drives; it is the bicycle model with the
-yaw rate, instead of the steering angle, as the control.
+People move freely. Vehicles move as a unicycle: it drives along its heading and turns only while it
+drives. It is the bicycle model with the yaw rate, instead of the steering angle, as the control.
 
 An agent's frame has a chirality: its y axis points to the left (mirror = 1) or to the right (-1).
-In a frame with mirror = -1 the agent perceives the mirror image of the scene.
+A frame with mirror = -1 expresses the mirror image of the scene.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch.utils._pytree import tree_map
 from forecast.models.types import Motion
 
 BODY_GAP_M = 0.25
-"""Collision avoidance keeps the centres of two people this far apart; recorded people hardly ever
-come nearer."""
+"""Collision avoidance keeps the centres of two people this far apart. Recorded people are rarely
+nearer."""
 TURN_WEIGHT = 4.0
 """Weight of one metre walked against the old facing, see `turn_towards`."""
 NO_DIRECTION = 1e-3
@@ -27,9 +27,9 @@ NO_DIRECTION = 1e-3
 TINY = 1e-6
 """Keeps divisions and square roots finite."""
 EARLIEST_SHARE = 0.3
-"""Agents that meet earlier in a step than this share of it avoid as if they met at this share."""
+"""Lower limit of the share of a step until the closest approach, so that speeds stay bounded."""
 AVOIDANCE_ROUNDS = 2
-"""Avoiding one agent may lead towards another, so all agents avoid twice a step."""
+"""Rounds of collision avoidance in a step: avoiding one agent may lead towards another."""
 
 
 def length(x: Tensor, y: Tensor) -> Tensor:
@@ -76,14 +76,17 @@ def angle_between(facing: Tensor, other: Tensor) -> Tensor:
 
 
 def turn_towards(facing: Tensor, step_m: Tensor) -> Tensor:
-    """Turns frames towards the direction of the last step, the more the longer the step.
+    """Turns frames towards the direction of the last step; a longer step turns them farther.
 
-    Smooth, causal and SE(2)-equivariant: an agent that stands keeps its frame whatever its noise,
-    one that walks faces its direction of motion.
+    The result is smooth, causal and SE(2)-equivariant. A standing agent keeps its frame in spite of
+    position noise, and a walking agent faces its direction of motion.
 
     Args:
         facing: Unit vectors ``[..., 2]``.
         step_m: Displacements ``[..., 2]``.
+
+    Returns:
+        Unit vectors ``[..., 2]``; the old ones where the direction is undefined.
     """
     turned = torch.add(facing, step_m, alpha=TURN_WEIGHT)
     norm = turned.norm(dim=-1, keepdim=True)
@@ -153,25 +156,25 @@ def avoid_collisions(
     walking: Tensor,
     rows: int,
 ) -> Tensor:
-    """Velocities with which people pass one another instead of walking through each other.
+    """Collision avoidance between pedestrians within one step.
 
-    If two people would come nearer than `BODY_GAP_M` within the step (or nearer than they are, if
-    that is less), each moves aside by half of what is missing, to the side on which they would pass
-    anyway. A pair that keeps its distance contributes nothing, so any superset of the pairs that
-    may meet gives the same result.
+    If the centres of two people would come nearer than `BODY_GAP_M` within the step (or nearer than
+    they are now, if that is less), each moves aside by half of the missing distance. They pass on
+    the side on which they would pass without avoidance. A pair that keeps its distance contributes
+    nothing, so any superset of the pairs that may meet gives the same result.
 
     Args:
         position: ``[M, 2]``.
         velocity: Intended velocities ``[M, 2]``.
         dt_s: Step length of each edge ``[E]``.
-        source: Who is avoided ``[E]``.
-        target: Who avoids ``[E]``; a pair of targets is listed in both directions.
-        walking: Edges between two pedestrians ``[E]``.
-        rows: Number of rows N that are targets, the first ones. The others are replayed: one moves
-            aside for each target as if it were a target, but not for the next target.
+        source: Row of the agent to avoid ``[E]``.
+        target: Row of the avoiding agent ``[E]``; a pair of targets is listed in both directions.
+        walking: Edges between two pedestrians ``[E]``; other edges have no effect.
+        rows: Number of targets N, the first rows. The other rows are replayed agents: each of them
+            moves aside for a target as a target would, and independently for every target.
 
     Returns:
-        New velocities of all M rows; those of rows that are no targets are unchanged.
+        New velocities ``[M, 2]`` in m/s; those of rows that are no targets are unchanged.
     """
     x, y = (position.index_select(0, target) - position.index_select(0, source)).unbind(-1)
     gap = length(x, y).clamp(max=BODY_GAP_M)
@@ -185,7 +188,8 @@ def avoid_collisions(
         share = (-approach / way2).clamp(0, 1)  # of the step until the closest approach
         near_x, near_y = torch.addcmul(x, share, step_x), torch.addcmul(y, share, step_y)
         missing = (gap - length(near_x, near_y)).clamp(min=0)
-        # The tiny sideways part decides for a side if the two meet head on.
+        # If the two meet head on, the offset at the closest approach has no direction. The small
+        # sideways part then selects a side.
         aside = near_x - TINY * step_y, near_y + TINY * step_x
         speed = 0.5 * missing / (share.clamp(min=EARLIEST_SHARE) * dt_s)
         away = torch.stack(aside, -1) * (walking * speed / length(*aside))[:, None]
@@ -205,7 +209,14 @@ def choose(use_first: Tensor, first: Motion, second: Motion) -> Motion:
 
 
 def moved_to(motion: Motion, position: Tensor, facing: Tensor, elapsed_s: Tensor) -> Motion:
-    """The motion of agents that are at a new pose ``elapsed_s [...]`` after ``motion``."""
+    """The motion of agents that are at a new pose ``elapsed_s [...]`` seconds after ``motion``.
+
+    Args:
+        motion: The motion before.
+        position: New positions ``[..., 2]`` in metres.
+        facing: New facings, unit vectors ``[..., 2]``.
+        elapsed_s: Time between the two ``[...]``.
+    """
     return Motion(
         position,
         (position - motion.position) / elapsed_s[..., None],
@@ -215,6 +226,12 @@ def moved_to(motion: Motion, position: Tensor, facing: Tensor, elapsed_s: Tensor
 
 
 def follow(before: Motion, pose: Tensor, dt_s: Tensor) -> Motion:
-    """The motion of agents that step to given poses x, y, heading ``[..., 3]``."""
+    """The motion of agents that step to given poses.
+
+    Args:
+        before: The motion before.
+        pose: x in m, y in m, heading in rad ``[..., 3]``.
+        dt_s: Step length that broadcasts against ``yaw_rate``.
+    """
     facing = torch.stack([pose[..., 2].cos(), pose[..., 2].sin()], -1).expand_as(before.facing)
     return moved_to(before, pose[..., :2].expand_as(facing), facing, dt_s)

@@ -1,14 +1,16 @@
 """Features of agents and edges, and the weight of an edge by distance.
 
-All features are expressed in the frame of the agent (or map piece) that receives a message, so the
-network does not change when the scene is moved or turned (as in HiVT, Zhou et al. 2022, and QCNet,
-Zhou et al. 2023). A frame with mirror = -1 expresses the mirror image of the scene.
+All features are expressed in the frame of the agent (or map piece) that receives a message. So the
+output of the network does not depend on the position and rotation of the scene (as in HiVT, Zhou et
+al. 2022, and QCNet, Zhou et al. 2023). A frame with mirror = -1 expresses the mirror image of the
+scene.
 
 Agents are connected by relations (`RELATIONS`). To add a feature to a relation's edges, add its
-name, and its value in the function that `RELATIONS` gives for it: widths follow from the names.
+name to the relation's feature names, and its value to the relation's function. The widths of layers
+follow from the names.
 
-Features of edges are computed one by one, as contiguous vectors ``[E]``: on tensors ``[E, 2]`` the
-same operations take several times as long.
+Features of edges are computed one by one, as contiguous vectors ``[E]``. The same operations on
+tensors ``[E, 2]`` take several times as long.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ from forecast.models.neighbors import lookahead_m
 from forecast.models.types import TRAITS, Agents, State
 
 STILL_MPS = 0.1
-"""Two agents with a lower relative speed hardly approach each other."""
+"""Added to the relative speed, so that the time to the closest approach stays finite."""
 LONGEST_WAIT_S = 8.0
-"""Closest approaches are looked for up to this time ahead."""
+"""Highest time to the closest approach."""
 
 EGO_FEATURES = (
     "velocity along, m/s",
@@ -57,7 +59,7 @@ MAP_EDGE_FEATURES = POSE_FEATURES
 
 
 class AgentTable(NamedTuple):
-    """What is known of agents by whoever receives their messages; a row of ten numbers each.
+    """The ten numbers of each agent that edge features are computed from; M rows.
 
     Attributes:
         x: Position in metres ``[M]``.
@@ -67,9 +69,10 @@ class AgentTable(NamedTuple):
         mirror: Chirality of the agent's frame ``[M]``.
         velocity_x: In m/s ``[M]``.
         velocity_y: ``[M]``.
-        lookahead_m: By how much the ranges of the agent's edges grow with its speed ``[M]``.
+        lookahead_m: How much the agent's speed extends the ranges of its edges ``[M]``; 0 for
+            agents that are not vehicles.
         body_radius_m: ``[M]``.
-        visible: 1 if the agent was seen, 0 otherwise ``[M]``.
+        visible: 1 if the agent sends messages, 0 otherwise ``[M]``.
     """
 
     x: Tensor
@@ -91,7 +94,7 @@ class AgentTable(NamedTuple):
             agents: Constants of the N agents.
             state: Their state in S copies.
             visible: Which of them send messages ``[S, N]``.
-            lookahead_s: Time that a vehicle looks, and is seen, ahead.
+            lookahead_s: A vehicle's edges are extended by the distance it drives in this time.
         """
         motion, shape = state.motion, state.seen.shape
         columns = (
@@ -150,7 +153,7 @@ def agent_edges(own: AgentTable, other: AgentTable, radius: Tensor) -> tuple[Ten
     Args:
         own: The targets' rows ``[E]``.
         other: The sources' rows ``[E]``.
-        radius: Interaction range in m, as far as neither end extends it ``[E]``.
+        radius: Interaction range in m, without the lookahead of the ends ``[E]``.
 
     Returns:
         Features ``[E, AGENT_EDGE_FEATURES]`` and weights in ``[0, 1]`` ``[E]``.
@@ -188,14 +191,25 @@ def map_edges(own: AgentTable, poses: Tensor, radius: Tensor) -> tuple[Tensor, T
 
 
 def distance_cutoff(distance: Tensor, radius: Tensor) -> Tensor:
-    """Weight of an edge: 1 at distance 0, falling smoothly to 0 at the radius, 0 beyond."""
+    """Weight of an edge ``[E]``: 1 at distance 0, falling smoothly to 0 at the radius, 0 beyond."""
     return (1 - (distance / radius).square()).clamp(min=0).square()
 
 
 def pose_features(
     x: Tensor, y: Tensor, distance: Tensor, direction_x: Tensor, direction_y: Tensor
 ) -> list[Tensor]:
-    """`POSE_FEATURES`, from the offset to the source, its length and the source's direction."""
+    """`POSE_FEATURES` of a source in the frame of the target.
+
+    Args:
+        x: Offset of the source, along ``[E]``, in metres.
+        y: Offset of the source, across ``[E]``.
+        distance: Length of the offset ``[E]``.
+        direction_x: Direction of the source, along ``[E]``; a unit vector with ``direction_y``.
+        direction_y: Direction of the source, across ``[E]``.
+
+    Returns:
+        The features, ``[E]`` each.
+    """
     scale = 1 / (1 + distance)
     return [x * scale, y * scale, torch.log1p(distance), direction_x, direction_y]
 
@@ -214,24 +228,27 @@ def encounter_features(
         bodies_m: Sum of both bodies' radii ``[E]``.
 
     Returns:
-        The last three `AGENT_EDGE_FEATURES`; gaps are between the bodies' surfaces, from -1 m on.
+        The last three `AGENT_EDGE_FEATURES`, ``[E]`` each. Gaps are between the bodies' surfaces;
+        gaps below -1 m count as -1 m.
     """
+    # |offset + velocity * t| is smallest at t = -(offset . velocity) / |velocity|^2.
     approach = torch.addcmul(x * velocity_x, y, velocity_y)
     speed2 = torch.addcmul(velocity_x * velocity_x, velocity_y, velocity_y)
-    wait = (approach / -(speed2 + STILL_MPS**2)).clamp(0.0, LONGEST_WAIT_S)
-    nearest = length(x + velocity_x * wait, y + velocity_y * wait)
+    time = (approach / -(speed2 + STILL_MPS**2)).clamp(0.0, LONGEST_WAIT_S)
+    nearest = length(x + velocity_x * time, y + velocity_y * time)
     now, then = ((bodies_m - gap).clamp(max=1).exp() for gap in (distance, nearest))
-    return [now, then, 1 / (1 + wait)]
+    return [now, then, 1 / (1 + time)]
 
 
 class Relation(NamedTuple):
     """A kind of edge between agents.
 
     Attributes:
-        source_drives: Whether sources are vehicles (or the ego), or not; None: either.
-        target_drives: Whether targets are.
+        source_drives: Whether sources are vehicles (the ego included); None: both kinds.
+        target_drives: Whether targets are vehicles (the ego included).
         features: Names of the edge features.
-        edges: Features and weights of edges, from the targets' rows, the sources' rows and ranges.
+        edges: Computes features and weights of edges from the targets' rows, the sources' rows and
+            the ranges, as `agent_edges` does.
     """
 
     source_drives: bool | None
@@ -254,4 +271,4 @@ RELATIONS = {
     "vehicle_any": Relation(None, True, AGENT_EDGE_FEATURES, agent_edges),
 }
 """Relations by name, the target first: messages to people from people, to people from vehicles, to
-vehicles from anybody. Cyclists count as people."""
+vehicles from all agents. Cyclists count as people."""

@@ -1,4 +1,4 @@
-"""The forecaster: graph in, joint futures out."""
+"""The forecaster: encodes a graph, observes it, imagines joint futures, computes the loss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOVES_MPS = 1.0
 
 @dataclass(frozen=True)
 class ForecasterConfig:
-    """Everything the weights depend on.
+    """Configuration of the network; weights fit one configuration only.
 
     Attributes:
         graph: Ranges of the graph.
@@ -60,7 +60,13 @@ class PedestrianForecaster(nn.Module):
         )
 
     def encode(self, points: Tensor, kind: Tensor, follows: Tensor) -> EncodedMap:
-        """Encodes map pieces; arguments as of `MapEncoder.forward`."""
+        """Encodes map pieces, and projects them as sources of messages.
+
+        Args:
+            points: ``[M, P, 2]`` in metres.
+            kind: `forecast.graphs.MapKind` values ``[M]``.
+            follows: Pairs of pieces ``[2, E]``; the second starts where the first ends.
+        """
         embedding, middle, direction = self.map(points, kind, follows)
         projected = self.world.messages.map.source(embedding)
         return EncodedMap(projected, torch.cat([middle, direction], -1).t().contiguous())
@@ -79,13 +85,14 @@ class PedestrianForecaster(nn.Module):
         """Imagines joint futures of a graph (or batch).
 
         Args:
-            graph: What was observed.
+            graph: A graph with its history.
             noise: Noise of the mode in both chiralities and of K samples
                 (`forecast.models.noise`).
             plan: Poses that some agents follow.
 
         Returns:
-            The mode, the mean of both chiralities, and the samples ``[1 + K, N, T, 2]``.
+            Positions ``[1 + K, N, T, 2]`` in metres: the mode, then the samples. The mode is the
+            mean of the noiseless futures in both chiralities.
         """
         context = self.context(graph)
         return self.futures(context, self.observe(context, graph), noise, plan)
@@ -93,7 +100,17 @@ class PedestrianForecaster(nn.Module):
     def futures(
         self, context: SceneContext, state: State, noise: Noise, plan: Plan | None = None
     ) -> Tensor:
-        """Imagines joint futures after what was observed; see `forward`."""
+        """Imagines joint futures from an observed state.
+
+        Args:
+            context: Constants of the scene.
+            state: State after the history, in both chiralities.
+            noise: As in `forward`.
+            plan: As in `forward`.
+
+        Returns:
+            As `forward`.
+        """
         futures = imagine(self.world, context, state, noise, plan).position
         return torch.cat([futures[:2].mean(0, keepdim=True), futures[2:]])
 
@@ -111,12 +128,12 @@ class PedestrianForecaster(nn.Module):
             graph: A graph (or batch) with its targets.
             noise: Noise of the mode in both chiralities and of S samples (`window_noise`).
             config: Weights of the terms.
-            counted: Agents and steps that count ``[N, T]``; agents that follow a plan do not.
+            counted: Agents and steps that count ``[N, T]``. Agents that follow a plan do not count.
             plan: Poses that some agents follow.
 
         Returns:
-            The loss and its parts (`losses.rollout_loss`), and the mode and samples
-            ``[1 + S, N, T, 2]``.
+            The loss and its parts (`forecast.models.losses.rollout_loss`), and the positions
+            ``[1 + S, N, T, 2]`` of mode and samples.
         """
         agent, context = graph["agent"], self.context(graph)
         state = self.observe(context, graph)
@@ -130,7 +147,12 @@ class PedestrianForecaster(nn.Module):
 
     @torch.no_grad()
     def near_traffic(self, context: SceneContext, state: State) -> Tensor:
-        """Agents that have a moving vehicle in range now ``[N]``; in the first copy."""
+        """Agents with a moving vehicle in range now ``[N]``, in the first copy of the scene.
+
+        Args:
+            context: Constants of the scene.
+            state: State after the history.
+        """
         moves = context.agents.drives & state.seen[0]
         moves &= state.motion.velocity[0].norm(dim=-1) > _MOVES_MPS
         near = torch.zeros_like(moves)

@@ -1,6 +1,6 @@
 """Losses on imagined futures.
 
-All work on displacement errors in metres; agents and steps without truth are masked out.
+All are computed from displacement errors in metres. Agents and steps without truth are masked out.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ class LossConfig:
     """Weights of the terms of the training loss.
 
     Attributes:
-        best_of: Weight of the best sample's error beside the energy score; it makes the samples'
-            regions too narrow.
+        best_of: Weight of the best sample's error beside the energy score. Above 0 it makes the
+            regions of the samples too narrow.
         mode: Weight of the most probable future's error.
         vehicles: Weight of an agent that is not a pedestrian.
-        traffic: Weight of a pedestrian who has a moving vehicle in range now; others have 1.
+        traffic: Weight of a pedestrian with a moving vehicle in range now; other pedestrians have
+            weight 1.
     """
 
     best_of: float = 0.0
@@ -40,24 +41,30 @@ class LossConfig:
 
 
 def norm(vector: Tensor) -> Tensor:
-    """Euclidean norm over the last axis, differentiable at zero."""
+    """Euclidean norm over the last axis, ``[..., D] -> [...]``, differentiable at zero."""
     return (vector.square().sum(-1) + _EPSILON_M**2).sqrt()
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the last axis of the entries where ``mask`` is true; 0 where there is none."""
+    """Mean over the last axis of the entries with a true mask; 0 without such entries.
+
+    Args:
+        values: ``[..., T]``.
+        mask: Broadcasts against ``values``.
+    """
     return (values * mask).sum(-1) / mask.sum(-1).clamp(min=1)
 
 
 def energy_score(samples: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """Energy score of each agent's trajectory: strictly proper, so it trains place and spread.
+    """Energy score of each agent's trajectory, a strictly proper score of location and spread.
 
     ``E|X - y| - 1/2 E|X - X'|`` (Gneiting and Raftery 2007), estimated without bias from the
-    samples, for the position at every step and for the whole trajectory, averaged.
+    samples. It is the mean of two scores: that of the position at each step, averaged over steps,
+    and that of the whole trajectory.
 
     Args:
-        samples: ``[S, N, T, 2]`` with S >= 2.
-        truth: ``[N, T, 2]``.
+        samples: ``[S, N, T, 2]`` in metres, with S >= 2.
+        truth: ``[N, T, 2]`` in metres.
         mask: Steps with a truth ``[N, T]``.
 
     Returns:
@@ -76,12 +83,15 @@ def _trajectory_norm(difference: Tensor, mask: Tensor) -> Tensor:
 
 
 def displacement_loss(future: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """Mean over all known steps plus error at the last known one ``[..., N]``.
+    """Mean error over all known steps, plus the error at the last known step.
 
     Args:
-        future: ``[..., N, T, 2]``.
-        truth: ``[N, T, 2]``.
-        mask: ``[N, T]``.
+        future: ``[..., N, T, 2]`` in metres.
+        truth: ``[N, T, 2]`` in metres.
+        mask: Steps with a truth ``[N, T]``.
+
+    Returns:
+        ``[..., N]`` in metres.
     """
     distance = norm(future - truth)
     later = mask.flip(-1).cumsum(-1).flip(-1)  # known steps from here on
@@ -100,7 +110,7 @@ def rollout_loss(
     """The training loss and its parts.
 
     Args:
-        samples: Imagined futures ``[S, N, T, 2]``.
+        samples: Imagined futures ``[S, N, T, 2]`` in metres.
         mode: The most probable future ``[N, T, 2]``.
         truth: ``[N, T, 2]``.
         mask: Steps with a truth ``[N, T]``.
@@ -108,8 +118,8 @@ def rollout_loss(
         config: Weights of the terms.
 
     Returns:
-        Scalars ``loss``, ``energy_score``, ``best_of``, ``mode``: means over the agents by their
-        weights; and ``weight``, the sum of these.
+        Scalars ``loss``, ``energy_score``, ``best_of``, ``mode``: weighted means over the agents;
+        and ``weight``, the sum of the weights.
     """
     share = weight * mask.any(-1)
     total = share.sum()

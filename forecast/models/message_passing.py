@@ -29,11 +29,11 @@ def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 class EdgeMessages(MessagePassing):
-    """Weighted mean of messages from sources to targets.
+    """Weighted mean of messages from sources to targets, followed by a linear layer.
 
-    A message is a SiLU of the source projection, the target projection and the projected edge
-    features. The denominator of the mean is 1 + the sum of weights: an agent without neighbours
-    gets 0, and the mean changes continuously as neighbours enter and leave the range.
+    A message is the SiLU of the sum of source projection, target projection and projected edge
+    features. The denominator of the mean is 1 + the sum of weights. So the mean of an agent without
+    neighbours is 0, and the mean changes continuously as neighbours enter and leave the range.
 
     Args:
         source: Width of the sources' embeddings.
@@ -55,14 +55,15 @@ class EdgeMessages(MessagePassing):
         """Passes messages.
 
         Args:
-            projected: Source projections, the ``source`` layer's results ``[M, D]``.
+            projected: Source projections, that is, outputs of the ``source`` layer ``[M, D]``.
+                They are given, because several steps and plans share them.
             target: Embeddings of the targets ``[N, Dt]``.
             edges: From sources to targets, E of them.
             features: Edge features ``[E, De]``.
             weight: Weight of each edge ``[E]``.
 
         Returns:
-            ``[N, D]``.
+            Aggregated messages ``[N, D]``.
         """
         own = self.target(target)
         mean: Tensor = self.propagate(
@@ -89,7 +90,7 @@ class EdgeMessages(MessagePassing):
 
 
 class MapEncoder(nn.Module):
-    """Map pieces to embeddings, with messages along the traffic flow and along the edges of areas.
+    """Embeds map pieces; one round of messages along lanes and along the edges of areas.
 
     Args:
         points: Points per map piece P.
@@ -107,13 +108,13 @@ class MapEncoder(nn.Module):
         """Encodes map pieces.
 
         Args:
-            points: ``[M, P, 2]``; the inside of an area is on the left of its edges.
+            points: ``[M, P, 2]`` in metres; the inside of an area is on the left of its edges.
             kind: `MapKind` values ``[M]``.
-            follows: Pieces (from, to) ``[2, E]`` of which the second goes on where the first ends.
+            follows: Pairs of pieces ``[2, E]``; the second starts where the first ends.
 
         Returns:
-            Embeddings ``[2, M, D]``, as the pieces are and mirrored; middle points ``[M, 2]``; and
-            directions ``[M, 2]``: of traffic flow, or towards an area's inside.
+            Embeddings of the map and of its mirror image ``[2, M, D]``; middle points ``[M, 2]``;
+            and unit vectors ``[M, 2]``: the direction of traffic, or towards an area's inside.
         """
         along = points[:, -1] - points[:, 0]
         along = along / along.norm(dim=-1, keepdim=True).clamp(min=1e-3)
@@ -139,7 +140,7 @@ class MapEncoder(nn.Module):
         axes = direction[:, None].unbind(-1)
         offsets = (points - middle[:, None]).unbind(-1)
         local = torch.stack(to_local(offsets, axes, sides[:, None]), -1)
-        if mirror < 0:  # mirrored, the inside of an area would be on the right of its edges
+        if mirror < 0:  # keeps the inside of an area on the left of its edges
             local = torch.where((kind == MapKind.LANE)[:, None, None], local, local.flip(1))
         kinds = nn.functional.one_hot(kind, len(MapKind)).to(local.dtype)
         embedding: Tensor = self.points(torch.cat([local.flatten(1) / _MAP_SCALE_M, kinds], -1))
@@ -172,9 +173,9 @@ class SceneEdges(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """Agents that send messages but receive none: their motion is given.
+    """Agents with a given motion, which send messages but receive none.
 
-    They are the sources after the N receiving agents.
+    Their rows come after those of the N receiving agents.
 
     Attributes:
         table: Their poses and velocities, M' rows.
@@ -215,7 +216,8 @@ class SceneMessages(nn.Module):
             for relation in self.relations
         )
         self.map = EdgeMessages(map_width, hidden, len(MAP_EDGE_FEATURES), width)
-        self.map.requires_grad_(graph.map_radius_m > 0)  # without a map there is nothing to learn
+        # Without a map these parameters are never used, so they must not be trained.
+        self.map.requires_grad_(graph.map_radius_m > 0)
 
     def project(self, hidden: Tensor) -> tuple[Tensor, ...]:
         """Source projections of agents for each slot, from hidden states ``[M, D]``."""
@@ -236,11 +238,11 @@ class SceneMessages(nn.Module):
             table: Agents in S copies, N rows altogether.
             hidden: Their hidden states ``[N, H]``.
             pieces: The encoded map.
-            edges: Who receives messages from whom.
+            edges: Sources and targets of messages.
             replayed: Further agents that send messages.
 
         Returns:
-            For each slot, and last from the map: ``[N, (slots + 1) * D]``.
+            Aggregated messages of each slot, then those from the map ``[N, (slots + 1) * D]``.
         """
         others, received = table.append(replayed.table), []
         slots: Any = zip(self.agents, self.relations, edges.agents, replayed.projected, strict=True)

@@ -1,7 +1,7 @@
 """Which agents and map pieces are within interaction range: the edges of the graph at one step.
 
-This is the only module of the network whose result sizes depend on data. All else is a function of
-tensors with given sizes, which can be compiled.
+This is the only module of the network with result sizes that depend on data. The rest are functions
+of tensors with given sizes, so they can be compiled.
 
 Neighbours are searched in two stages. *Candidates* are found once, on the processor, when a scene
 is prepared (`forecast.graphs.candidates`): pairs that can come into range before the horizon ends.
@@ -26,13 +26,13 @@ Lists = tuple[Any, Any, Any, Any]
 
 
 class Candidates(NamedTuple):
-    """Possible sources of G targets, one run after the other.
+    """Possible sources of G targets, as one list sorted by target (compressed sparse rows).
 
     Attributes:
-        starts: Where each target's run begins ``[G]``.
-        lengths: Length of the run ``[G]``.
+        starts: Index of each target's first source ``[G]``.
+        lengths: Number of each target's sources ``[G]``.
         source: Sources ``[C]``.
-        radius: Interaction range of each pair in m, as far as its ends do not extend it ``[C]``.
+        radius: Interaction range of each pair in m, without the lookahead of its ends ``[C]``.
     """
 
     starts: Tensor
@@ -60,8 +60,8 @@ class Places(NamedTuple):
     Attributes:
         x: ``[M]`` in metres.
         y: ``[M]``.
-        lookahead_m: By how much a node extends the range of its pairs ``[M]``; of the two ends of
-            a pair the larger one counts.
+        lookahead_m: How much a node extends the range of its pairs ``[M]``. The larger value of
+            the two ends of a pair counts.
     """
 
     x: Tensor
@@ -70,36 +70,48 @@ class Places(NamedTuple):
 
     @classmethod
     def of(cls, agents: Agents, motion: Motion, lookahead_s: float) -> Places:
-        """Agents in S copies, one copy after the other (M = S * N).
+        """Places of agents in S copies, one copy after the other (M = S * N).
 
         Args:
             agents: Constants of the N agents.
             motion: Their motion in S copies.
-            lookahead_s: Time that a vehicle looks, and is seen, ahead.
+            lookahead_s: A vehicle's edges are extended by the distance it drives in this time.
         """
         x, y = motion.position.unbind(-1)
         return cls(x.flatten(), y.flatten(), lookahead_m(agents, motion, lookahead_s).flatten())
 
     def without_lookahead(self) -> Places:
-        """The same places for pairs whose range does not depend on speed."""
+        """The same places, for pairs with a range that does not depend on speed."""
         return self._replace(lookahead_m=torch.zeros_like(self.x))
 
 
 def lookahead_m(agents: Agents, motion: Motion, lookahead_s: float) -> Tensor:
-    """By how much the ranges of agents' edges grow with their speed ``[S, N]``: vehicles' alone."""
+    """Extension of the ranges of agents' edges by their speed; 0 for agents that do not drive.
+
+    Args:
+        agents: Constants of the N agents.
+        motion: Their motion in S copies.
+        lookahead_s: A vehicle's edges are extended by the distance it drives in this time.
+
+    Returns:
+        ``[S, N]`` in metres.
+    """
     return motion.velocity.norm(dim=-1) * (lookahead_s * agents.drives)
 
 
 class Layout(NamedTuple):
-    """Which rows are searched for, and which source rows stand for a target's candidates.
+    """The rows that receive edges, and the source rows that their candidates refer to.
 
-    Candidate ``c`` of row ``r`` is source row ``node[line[r], offset[r] + source[c]]``.
+    Candidates are listed once per agent of a scene, but a rollout has many copies of it. Candidate
+    ``c`` of row ``r`` is source row ``node[line[r], offset[r] + source[c]]``. For copies of a whole
+    scene, ``offset`` selects the copy. In reactive rollouts, each plan has its own line of
+    ``node``, because each plan has other agents that are imagined again instead of replayed.
 
     Attributes:
         target: Which of the G targets each row is ``[R]``.
-        line: ``[R]``.
-        offset: ``[R]``.
-        node: ``[L, X]``.
+        line: Line of ``node`` of each row ``[R]``.
+        offset: Where the row's sources start in that line ``[R]``.
+        node: Source rows ``[L, X]``.
     """
 
     target: Tensor
@@ -112,7 +124,7 @@ class Layout(NamedTuple):
     def of_copies(
         copies: int, targets: int, sources: int, *, shared: bool, device: torch.device
     ) -> Layout:
-        """S copies of G targets; kept for the sizes used last.
+        """The layout of S copies of G targets; cached for recent sizes.
 
         Args:
             copies: S.
@@ -134,7 +146,7 @@ class Edges(NamedTuple):
     Attributes:
         source: Row of the source ``[E]``.
         target: Row of the target ``[E]``, ascending.
-        radius: Interaction range in m, as far as the ends do not extend it ``[E]``.
+        radius: Interaction range in m, without the lookahead of the ends ``[E]``.
     """
 
     source: Tensor
@@ -146,11 +158,16 @@ class Edges(NamedTuple):
 def edges_in_range(candidates: Candidates, layout: Layout, source: Places, target: Places) -> Edges:
     """The candidates that are within range now.
 
+    On a processor a Numba loop does the search; on other devices tensor operations do.
+
     Args:
         candidates: Possible sources by target.
-        layout: Which rows the targets and their candidates are.
+        layout: The rows of the targets and of their candidates.
         source: Where the sources are ``[M]``.
         target: Where the targets are ``[R]``.
+
+    Returns:
+        Edges from rows of ``source`` to rows of ``target``, sorted by target.
     """
     if target.x.is_cpu:
         places = (_array(torch.stack([*place]).float()) for place in (source, target))
@@ -166,9 +183,11 @@ def _array(values: Tensor) -> Any:
 def _in_range_by_tensors(
     candidates: Candidates, layout: Layout, source: Places, target: Places
 ) -> Edges:
-    """As `edges_in_range`, on any device."""
+    """As `edges_in_range`, on any device: lists all candidates of all rows, then selects."""
     count = candidates.lengths[layout.target]
     row = torch.arange(len(count), device=count.device).repeat_interleave(count)
+    # Pairs of row r have indices starts[target[r]] + 0, 1, 2, …; subtracting the number of pairs in
+    # earlier rows turns one running count into these indices.
     start = candidates.starts[layout.target] - (count.cumsum(0) - count)
     pair = torch.arange(len(row), device=row.device) + start[row]
     node = layout.node[layout.line[row], layout.offset[row] + candidates.source[pair]]
@@ -186,7 +205,7 @@ def _in_range(
     """`edges_in_range` as a loop; places are ``[3, M]`` and ``[3, R]``."""
     begin, count, other, radius = candidates
     of, line, offset, node = layout
-    most = 0
+    most = 0  # all candidates of all rows: an upper bound, so that arrays are allocated once
     for r in range(len(of)):
         most += count[of[r]]
     sources, targets = np.empty(most, np.int64), np.empty(most, np.int64)

@@ -1,8 +1,12 @@
-"""Random numbers that belong to an agent or a window, not to its place in a list.
+"""Counter-based random numbers of imagined futures.
 
-Each agent's numbers depend on the seed and its name alone. Leaving another agent out, or listing
-the agents in another order, leaves them as they are, so a difference between two forecasts is the
-effect of what was changed (common random numbers).
+Prediction uses `keyed_noise`. An agent's numbers are a hash of the seed, its name, the sample and
+the step (counter-based random numbers, as in Salmon et al. 2011). They do not depend on the other
+agents, on the order of agents, or on the number of samples. So two predictions that differ in one
+thing share their random numbers, and their difference is the effect of that thing (common random
+numbers).
+
+Training uses `window_noise`, in which all numbers depend on the seed of a window.
 """
 
 from __future__ import annotations
@@ -22,19 +26,23 @@ from forecast.models.types import Noise
 from forecast.models.world_model import WorldModelConfig
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""Increment of the counter in SplitMix64: 2**64 divided by the golden ratio."""
 _OF_ALL_SAMPLES = 2**40
-"""Keys of samples are counted from 0; those that serve all samples from here."""
+"""First counter of the keys that serve all samples of an agent. Keys of samples count from 0, so
+the
+two ranges do not meet."""
 _WORLD = np.uint64(2**40)
-"""Stands for the whole scene, beside the names (below 2**32) that stand for agents."""
+"""Key of the whole scene. Keys of agents are 32-bit hashes of names, so none is equal to it."""
 
 
 @dataclass(frozen=True)
 class KeyedNoise:
-    """Noise of the mode (no noise, in both chiralities) and of S samples.
+    """Noise of the mode and of S samples.
 
+    The mode has zero noise and is imagined in both chiralities: two futures before the S samples.
     An agent's intents are spread evenly over the samples (`forecast.models.sobol`), and so are the
-    chiralities: few samples are then as good as more independent ones. All else is drawn
-    independently. More samples, steps or agents do not change the numbers of the others.
+    chiralities. So few samples represent the distribution as well as more independent ones. Step
+    noise is drawn independently. More samples, steps or agents do not change the other numbers.
 
     Attributes:
         config: Sizes.
@@ -47,15 +55,20 @@ class KeyedNoise:
     seed: int
 
     def mirror(self) -> Tensor:
-        """Chirality of each future, the mode's two in front ``[2 + S]``."""
+        """Chirality of each future, those of the mode first ``[2 + S]``."""
         world = _mix(_mix(np.array([_WORLD])) ^ np.uint64(self.seed % 2**64))
         first = (_count_on(world, -(-self.samples // 2))[0] >> np.uint64(63)).astype(np.float32)
-        drawn = np.outer(2 * first - 1, [1, -1]).ravel()[: self.samples]  # one of each in a pair
+        # Samples 2 i and 2 i + 1 have opposite chiralities; the order in a pair is random.
+        drawn = np.outer(2 * first - 1, [1, -1]).ravel()[: self.samples]
         return torch.from_numpy(np.concatenate([[1, -1], drawn]).astype(np.float32))
 
     def intent(self, agent_ids: Iterable[str]) -> Tensor:
-        """Numbers of the intent ``[2 + S, N, I]``."""
-        pairs = -(-self.config.intent // 2)
+        """Latent intents ``[2 + S, N, I]``.
+
+        Args:
+            agent_ids: Names of the N agents.
+        """
+        pairs = -(-self.config.intent // 2)  # the Sobol sequences have two dimensions each
         own = _count_on(self._agents(agent_ids), pairs, before=_OF_ALL_SAMPLES)
         keys = _count_on(own, 3) >> np.uint64(32)
         spread = scrambled_pairs(keys, self.samples)  # [N, pairs, S, 2]
@@ -63,7 +76,7 @@ class KeyedNoise:
         return _with_mode(ndtri(numbers[..., : self.config.intent]).astype(np.float32), axis=0)
 
     def steps(self, agent_ids: Iterable[str], first: int, count: int) -> Tensor:
-        """Numbers of some steps ``[count, 2 + S, N, J]``.
+        """Noise of some steps ``[count, 2 + S, N, J]``.
 
         Args:
             agent_ids: Names of the agents.
@@ -107,15 +120,15 @@ def keyed_noise(
 def window_noise(
     config: WorldModelConfig, seeds: Iterable[int], agents: Iterable[int], samples: int, steps: int
 ) -> Noise:
-    """The noise of windows side by side in a batch; each window's depends on its seed alone.
+    """The noise of a batch of windows; the noise of a window depends on its seed only.
 
-    The other windows of the batch and the process that works on it change nothing. All draws are
-    independent, since the energy score of the loss is unbiased for independent draws alone.
+    It does not depend on the other windows of the batch or on the process. All draws are
+    independent, because the energy score of the loss is unbiased for independent draws only.
 
     Args:
         config: Sizes.
-        seeds: A seed of each window ``[B]``.
-        agents: The number of agents of each ``[B]``, N together.
+        seeds: Seed of each window ``[B]``.
+        agents: Number of agents of each window ``[B]``, N in all.
         samples: Number of samples S.
         steps: T.
 
@@ -133,7 +146,7 @@ def window_noise(
 def _of_window(
     config: WorldModelConfig, seed: int, agents: int, samples: int, steps: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Intent, step noise and chirality of the mode (no noise, in both) and the samples."""
+    """Intents, step noise and chiralities of the mode (zero noise, in both) and of the samples."""
     generator = torch.Generator().manual_seed(seed)
     intent = torch.randn(2 + samples, agents, config.intent, generator=generator)
     small = torch.randn(steps, 2 + samples, agents, config.noise, generator=generator)
@@ -144,24 +157,33 @@ def _of_window(
 
 
 def _with_mode(values: NDArray[np.float32], axis: int) -> Tensor:
-    """Puts two all-zero entries in front."""
+    """Adds two entries of zeros before the others: the mode in both chiralities."""
     zero = np.zeros_like(np.take(values, [0, 0], axis=axis))
     return torch.from_numpy(np.concatenate([zero, values], axis=axis))
 
 
 def _count_on(keys: NDArray[np.uint64], count: int, before: int = 0) -> NDArray[np.uint64]:
-    """``count`` further keys of each, after those ``before`` ``[..., count]``."""
+    """Keys number ``before + 1`` to ``before + count`` of the sequence of each key.
+
+    Args:
+        keys: ``[...]``.
+        count: Number of keys to derive from each.
+        before: Number of keys to skip.
+
+    Returns:
+        ``[..., count]``.
+    """
     order = np.arange(before + 1, before + count + 1, dtype=np.uint64)
     return _mix(keys[..., None] + order * _GOLDEN)
 
 
 def _normal(keys: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """A standard normal number per key."""
+    """A standard normal number per key: the inverse distribution function of its upper 53 bits."""
     return ndtri(((keys >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014)."""
+    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014), a bijection of 64-bit numbers."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))

@@ -1,4 +1,4 @@
-"""`ObservedTracks`: the observed past of the agents of a scene, as arrays."""
+"""`ObservedTracks`: the observed history of the agents of a scene, as arrays."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ObservedTracks:
     """The tracks of the agents present now, up to now.
 
     Attributes:
-        positions_m: ``[A, H, 2]``, the last step is the current one.
+        positions_m: ``[A, H, 2]``; the last step is the current one.
         valid: ``[A, H]``; values at other steps are undefined.
         kinds: `AgentKind` values ``[A]``.
         dt_s: Step length.
@@ -43,7 +43,7 @@ class ObservedTracks:
         return self.kinds == AgentKind.PEDESTRIAN
 
     def select(self, agents: NDArray[np.bool_]) -> ObservedTracks:
-        """Some of the agents, by mask."""
+        """Some of the agents, by mask ``[A]``."""
         return ObservedTracks(
             self.positions_m[agents], self.valid[agents], self.kinds[agents], self.dt_s
         )

@@ -1,8 +1,9 @@
-"""The network's verbs as programs: functions of flat lists of tensors, all varying sizes open.
+"""The network's verbs as programs: functions of flat lists of tensors of any size.
 
-A step is a program, a horizon a loop over it (`forecast.models.rollout`): of any number of steps,
-and a plan is revealed step by step. The search for neighbours stands outside, since the number of
-edges depends on data. Pairs out of range may be among the edges: their weight is 0.
+One step is a pair of programs, and the rollout loop (`forecast.models.rollout`) calls them for any
+number of steps. So a plan can be revealed step by step. The search for neighbours is outside of the
+programs, because the number of edges depends on data. Edges may include pairs out of range: their
+weight is 0.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ AXES = {
     "L": "pairs of map pieces of which the second goes on where the first ends",
     "R": "replayed agents, whose motion is given; usually none",
 }
-"""What varies from call to call; every other axis has one size for good."""
+"""Axes with a size that varies from call to call. Every other axis has a fixed size."""
 
 _SMALL_PRODUCT = 12
+"""Matrix products over at most this many columns are written as sums; see `_small_product`."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Array:
     """Shape and type of a tensor.
 
     Attributes:
-        axes: Its sizes; those that vary by their letter in `AXES`.
+        axes: Sizes of the axes; an axis that varies is given by its letter in `AXES`.
         dtype: Type of its numbers.
     """
 
@@ -52,21 +54,22 @@ class Array:
     dtype: torch.dtype = torch.float32
 
     def example(self) -> Tensor:
-        """Zeros of this form; no two letters have the same size."""
+        """Zeros of this shape and type."""
+        # Export would take axes of equal size for the same axis, so every letter has another size.
         sizes = {letter: 5 + place for place, letter in enumerate(AXES)}
         shape = [sizes[axis] if isinstance(axis, str) else axis for axis in self.axes]
         return torch.zeros(shape, dtype=self.dtype)
 
     def varying(self) -> dict[int, Any]:
-        """Axes that vary, by their place, as `torch.export` takes them."""
+        """Axes that vary, by their index, as `torch.export` takes them."""
         return dict.fromkeys(self.letters(), torch.export.Dim.DYNAMIC)
 
     def letters(self) -> dict[int, str]:
-        """Letters of the axes that vary, by their place."""
+        """Letters of the axes that vary, by their index."""
         return {at: axis for at, axis in enumerate(self.axes) if isinstance(axis, str)}
 
     def described(self, name: str) -> dict[str, Any]:
-        """As plain values."""
+        """Name, shape and type as values that JSON can hold."""
         dtype = str(self.dtype).removeprefix("torch.")
         return {"name": name, "shape": list(self.axes), "dtype": dtype}
 
@@ -89,10 +92,10 @@ class Program:
     """A verb of the network.
 
     Attributes:
-        module: Whose weights it needs.
-        verb: What it computes, from its arguments in order.
-        inputs: Its arguments by name, in order; named tuples of `Array`.
-        outputs: Its result.
+        module: The module that holds the weights.
+        verb: The function that it computes.
+        inputs: Arguments by name, in order; trees of `Array`.
+        outputs: The result; a tree of `Array`.
     """
 
     module: nn.Module
@@ -101,12 +104,12 @@ class Program:
     outputs: Any
 
     def arrays(self) -> list[Array]:
-        """Its inputs in the order of the flat list."""
+        """The inputs in the order of the flat list."""
         return pytree.tree_leaves(tuple(self.inputs.values()))
 
     @property
     def returns(self) -> int:
-        """Number of tensors it returns."""
+        """Number of tensors in the result."""
         return len(pytree.tree_leaves(self.outputs))
 
     def interface(self) -> dict[str, list[dict[str, Any]]]:
@@ -156,7 +159,7 @@ class _WithWeights(nn.Module):
 
 
 def step_programs(world: WorldModel) -> dict[str, Program]:
-    """The two programs of a step: ``update`` and ``act``."""
+    """The two programs of a step, by name: ``update`` and ``act``."""
     config = world.config
     state, visible = _state(config.hidden), _flags("S", "N")
     given = {"around": _surroundings(world), "state": state}
@@ -168,7 +171,11 @@ def step_programs(world: WorldModel) -> dict[str, Program]:
 
 
 def programs(model: PedestrianForecaster) -> dict[str, Program]:
-    """All programs of a network, in the order they are called."""
+    """All programs of a network, by name, in the order in which they are called.
+
+    ``map`` encodes the map. ``place`` and ``update`` observe a frame. ``inject`` adds the latent
+    intents when a rollout begins. ``act``, then ``update`` and ``act`` in turn, imagine the steps.
+    """
     world, sizes, points = model.world, model.config.world_model, model.config.graph.piece_points
     pieces = {"points": _floats("M", points, 2), "kind": _indices("M"), "follows": _indices(2, "L")}
     state, seen = _state(sizes.hidden), Observation(_floats("N", 2), _floats("N"), _flags("N"))
@@ -220,7 +227,7 @@ def captured(program: Program, *, with_weights: bool) -> torch.export.ExportedPr
 
     Args:
         program: A program.
-        with_weights: Whether it takes its weights as inputs, or contains them.
+        with_weights: Whether the graph takes the weights as inputs; otherwise it contains them.
     """
     arrays = program.arrays()
     inputs: tuple[Any, ...] = tuple(array.example() for array in arrays)
@@ -231,6 +238,8 @@ def captured(program: Program, *, with_weights: bool) -> torch.export.ExportedPr
         inputs, varying = (weights, *inputs), ([None] * len(weights), varying)
     else:
         varying = (varying,)
+    # By default, export adds guards against sizes 0 and 1. A scene without edges, or with a single
+    # agent, has such sizes.
     any_size = export_config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
     with torch.no_grad(), any_size:
         found = torch.export.export(module.eval(), inputs, dynamic_shapes=varying, strict=False)
@@ -238,19 +247,22 @@ def captured(program: Program, *, with_weights: bool) -> torch.export.ExportedPr
 
 
 def _decompositions() -> Any:
-    """How operators are taken apart, so that the compiler can fuse what it otherwise calls.
+    """Decompositions of matrix products that let the compiler fuse them with other operators.
 
-    Products with few columns (edge features by their weights) become sums within the loop over
-    edges, and the bias of a layer is added where its result is used.
+    By default, each product is a call of a library, and its result is written to memory. Products
+    with few columns (edge features by their weights) become sums within the loop over edges. The
+    bias of a layer is added in the loop that uses the layer's result.
     """
     table, aten = torch.export.default_decompositions(), torch.ops.aten
     table[aten.mm.default] = _small_product
-    # As a sum, the compiler would make it a call with a copy of the bias for every row again.
+    # Written as ``torch.mm(a, b) + bias``, the compiler's own pattern would turn it into one call
+    # again, with a copy of the bias for every row. Subtracting the negative avoids that pattern.
     table[aten.addmm.default] = lambda bias, a, b: torch.mm(a, b) - (-bias)
     return table
 
 
 def _small_product(a: Tensor, b: Tensor) -> Tensor:
+    """``a [E, D] @ b [D, F]`` as a sum of D outer products; D is fixed and small."""
     inner = a.shape[1]
     if not isinstance(inner, int) or inner > _SMALL_PRODUCT:
         return NotImplemented

@@ -1,10 +1,10 @@
-"""Reactive rollouts: what plans of the ego change in open-loop futures.
+"""Reactive rollouts: how plans of the ego change the open-loop futures.
 
 All plans share one rollout, in which the ego drives as imagined: the open-loop futures. A plan
-hardly changes what people do who stay far from it, so they are replayed. The others, the affected
-rows (a few agents of each plan and sample), are imagined again: they receive messages from the ego
-on its plan, from each other and from the replayed agents. An agent that the ego has passed
-continues as in the open-loop futures, from where it then is.
+hardly changes the motion of people far from it, so they are replayed. The others are the affected
+rows: a few agents of each plan and sample. They are imagined again, and receive messages from the
+ego on its plan, from each other and from the replayed agents. After the ego has passed, an agent
+continues with the displacements of its open-loop future, from the position it then has.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ from forecast.scene import AgentKind
 
 @dataclass(frozen=True)
 class ReactionConfig:
-    """Which agents are imagined again for a plan, and for how long.
+    """Selects the agents that are imagined again for a plan, and for how long.
 
-    With everything infinite, the futures are those of the world model to rounding. The defaults
-    leave out agents that stay farther away, second-order effects (replayed agents do not react to
-    reacting ones), and what people do after the ego has passed.
+    With both values infinite, the futures are those of `forecast.models.rollout.imagine` up to
+    rounding. The defaults leave out agents that stay farther away, reactions after the ego has
+    passed, and second-order effects: replayed agents do not react to reacting ones.
 
     Attributes:
-        reach_m: An agent is affected if, at some step of the open-loop futures, it comes this near
-            to the ego's centre, plus half the distance that the ego drives in that step.
-        after_s: For how long it is imagined after the last such step.
+        reach_m: An agent is affected if, at some step of the open-loop futures, its distance from
+            the ego's centre is less than this plus half the distance that the ego drives in that
+            step.
+        after_s: Time for which an agent is imagined after the last such step.
     """
 
     reach_m: float = 4.0
@@ -46,14 +47,14 @@ class ReactionConfig:
 
 
 class ReactiveRollout:
-    """Open-loop futures, and what plans of the ego change in them.
+    """Open-loop futures, and their changes by plans of the ego.
 
     Args:
         world: The world model.
         context: The scene's constants.
         state: State after the last observation, in both chiralities.
         noise: Random numbers of K futures of T steps.
-        config: Which agents are imagined again.
+        config: Selects the agents that are imagined again; default `ReactionConfig`.
     """
 
     def __init__(
@@ -80,7 +81,15 @@ class ReactiveRollout:
         return int((self.context.agents.kind == AgentKind.EGO).nonzero())
 
     def affected(self, plans: Tensor) -> Tensor:
-        """Until which step plans ``[P, T, 3]`` affect agents; 0: not at all ``[P, K, N]``."""
+        """The step until which each plan affects each agent.
+
+        Args:
+            plans: Poses ``[P, T, 3]`` of the ego.
+
+        Returns:
+            Number of steps to imagine again ``[P, K, N]``; 0 for agents that are not affected. The
+            ego is imagined as long as the last affected agent of its plan and sample.
+        """
         start = self.states[0].motion.position[0, self.ego].expand(len(plans), 1, 2)
         way = torch.cat([start, plans[..., :2]], 1).diff(dim=1).norm(dim=-1)
         limit = (self.config.reach_m + way / 2).square()  # [P, T]
@@ -96,40 +105,55 @@ class ReactiveRollout:
         return until
 
     def to(self, plans: Tensor) -> Tensor:
-        """Futures ``[P, K, N, T, 2]`` of people who react to plans ``[P, T, 3]``.
+        """Futures in which people react to plans.
 
-        They have the same noise as the open-loop futures; the ego follows its plan.
+        The noise is that of the open-loop futures. The ego follows its plan.
+
+        Args:
+            plans: Poses ``[P, T, 3]`` of the ego.
+
+        Returns:
+            Positions ``[P, K, N, T, 2]`` in metres.
         """
         until = self.affected(plans)
         futures = self.positions.expand(len(plans), -1, -1, -1, -1).clone()
         count = (until > 0).flatten(1).sum(1)
+        # Plans are grouped so that each part has about as many affected rows as a thread can
+        # process efficiently. A plan stays whole, because its rows send messages to each other.
         rows = part_size(int(count.sum()), until.device)
         part = (count.cumsum(0) - count).div(rows, rounding_mode="floor")
         sizes = torch.unique_consecutive(part, return_counts=True)[1].tolist()
         parts = zip(torch.split(plans, sizes), torch.split(until, sizes), strict=True)
-        _ = self.replayed  # once, before all threads need it
+        _ = self.replayed  # computed here, so that threads do not compute it at the same time
         futures[until > 0] += torch.cat(side_by_side(lambda part: self._shifts(*part), parts))
         futures[:, :, self.ego] = plans[:, None, :, :2]
         return futures
 
     def _shifts(self, plans: Tensor, until: Tensor) -> Tensor:
-        """How far some plans move the affected rows ``[R, T, 2]``."""
+        """Displacements of the affected rows from the open-loop futures ``[R, T, 2]``."""
         rows, open_loop = AffectedRows(self, plans, until), self.positions.flatten(0, 1)
         shifts = open_loop.new_zeros(len(rows.rows.at), *open_loop.shape[1:])
         begun = self.states[0].rows(rows.rows.at)
         for step, state in enumerate(rollout(self.world, rows, begun, [rows.follow])):
             left = rows.rows
             moved = state.motion.position[0] - open_loop[left.at, step]
+            # The shift also holds for later steps, unless a later iteration overwrites it. So a
+            # dropped row keeps its last shift.
             shifts[left.row, step:] = moved[:, None]
         return shifts
 
     @cached_property
     def replayed(self) -> list[Replayed]:
-        """All agents of the open-loop futures as senders of messages, at each step."""
+        """All agents of the open-loop futures as sources of messages, for each step.
+
+        A replayed agent sends the message of its open-loop state, and avoids collisions with its
+        open-loop intended velocity. Both are computed for all steps at once.
+        """
         before, after, steps = self.states[:-1], self.states[1:], len(self.noise.steps)
         agents, now = self.context.agents, concatenate(before)  # [T * K, N, ...]
         _, hidden = self.world.encode(agents, now)
         table = self.world.table(agents, now, now.seen)
+        # The action of a step uses the hidden state after its update, which the next state holds.
         acting = now._replace(hidden=torch.cat([state.hidden for state in after]))
         intent, noise = self.noise.intent.repeat(steps, 1, 1), self.noise.steps.flatten(0, 1)
         _, velocity = self.world.intend(agents, acting, intent, noise)
@@ -151,16 +175,18 @@ class ReactiveRollout:
 class _Rows(NamedTuple):
     """Agents of some plans and samples that are imagined again.
 
-    The sources of messages are these R rows, then all agents as replayed ``[K * N]``.
+    The sources of messages are these R rows, followed by all agents as replayed ``[K * N]``. So an
+    agent that is imagined again has two sources. ``node`` selects one of them by plan: the imagined
+    row for plans that affect the agent, the replayed row for the other plans.
 
     Attributes:
-        row: Place among all that were there at first ``[R]``.
-        plan: ``[R]``.
-        sample: ``[R]``.
-        agent: ``[R]``.
-        at: Sample and agent ``k * N + a`` ``[R]``.
-        until: Step after which the row is dropped ``[R]``.
-        node: Source that stands for each sample and agent ``[P, K * N]``.
+        row: Index among the rows before any was dropped ``[R]``.
+        plan: Index of the plan ``[R]``.
+        sample: Index of the sample k ``[R]``.
+        agent: Index of the agent a ``[R]``.
+        at: Index of sample and agent ``k * N + a`` ``[R]``.
+        until: Step from which on the row is dropped ``[R]``.
+        node: Source row of each sample and agent, for each plan ``[P, K * N]``.
     """
 
     row: Tensor
@@ -184,19 +210,19 @@ class _Rows(NamedTuple):
         """Some of the rows, by mask ``[R]``."""
         *values, nodes = self
         row, plan, sample, agent, at, until = (value[kept] for value in values)
-        everybody = torch.arange(nodes.shape[1], device=row.device) + len(row)
-        node = everybody.repeat(len(nodes), 1)
+        replayed = torch.arange(nodes.shape[1], device=row.device) + len(row)
+        node = replayed.repeat(len(nodes), 1)
         node[plan, at] = torch.arange(len(row), device=row.device)
         return _Rows(row, plan, sample, agent, at, until, node)
 
 
 class AffectedRows:
-    """The scenery of some plans: their affected rows, one copy (S = 1) of R agents.
+    """A scenery of the affected rows of some plans, as one copy (S = 1) of R agents.
 
     Args:
         futures: The open-loop futures.
         plans: Poses ``[P, T, 3]``.
-        until: Until which step each plan affects each agent ``[P, K, N]``.
+        until: Step until which each plan affects each agent ``[P, K, N]``.
     """
 
     def __init__(self, futures: ReactiveRollout, plans: Tensor, until: Tensor) -> None:
@@ -220,7 +246,7 @@ class AffectedRows:
         return Moment(state, around, intent, small)
 
     def _edges(self, own: Places, others: AgentTable) -> SceneEdges:
-        """From the rows and the replayed agents, and from map pieces, to the rows."""
+        """Edges to the rows, from the rows and the replayed agents and from map pieces."""
         context, rows = self.futures.context, self.rows
         given = Places(others.x, others.y, others.lookahead_m)
         sources = Places(*(torch.cat(pair) for pair in zip(own, given, strict=True)))
@@ -234,7 +260,7 @@ class AffectedRows:
         )
 
     def follow(self, index: int, before: Motion, imagined: Motion) -> Motion:
-        """Control: rows of the ego follow their plan."""
+        """A `forecast.models.rollout.Control`: rows of the ego follow their plan."""
         ego = (self.rows.agent == self.futures.ego)[None]
         dt = self.futures.context.agents.dt[self.rows.agent]
         planned = dynamics.follow(before, self.plans[self.rows.plan, index][None], dt)

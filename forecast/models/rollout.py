@@ -1,9 +1,10 @@
-"""The loop that imagines: one step after the other, with a hook for controls.
+"""The rollout loop: imagines one step after the other, with a hook for controls.
 
-`advance` is the only step and `rollout` the only loop over it. What differs between its users is
-where the surroundings come from (`Scenery`) and which agents are controlled (`Control`): the ego by
-a plan, an agent of an interactive world by an order, the rows of a reactive rollout by their plans.
-Exported and compiled programs replace `Network.update` and `Network.act`, not the loop.
+`advance` is the only step and `rollout` the only loop over it. Users of the loop differ in the
+source of the surroundings (`Scenery`) and in the controlled agents (`Control`). A plan controls the
+ego, a command controls an agent of an interactive world, and plans control the ego rows of a
+reactive rollout. Exported and compiled programs replace `WorldModel.update` and `WorldModel.act`,
+not the loop.
 """
 
 from __future__ import annotations
@@ -23,17 +24,18 @@ from forecast.models.types import Agents, EncodedMap, Motion, Noise, Observation
 from forecast.models.world_model import Surroundings, WorldModel, place
 
 Control = Callable[[int, Motion, Motion], Motion]
-"""Changes motions after a step: from the step's index, the motions before and the imagined ones."""
+"""Changes motions after a step. Arguments: the index of the step, the motions before it, and the
+imagined motions after it. Returns the motions to use, of the same shapes ``[S, N, ...]``."""
 
 
 class SceneContext(NamedTuple):
-    """What stays the same while a scene moves on.
+    """The constants of a scene over all steps.
 
     Attributes:
         agents: Constants of N agents.
-        candidates: For each slot of relations, which agents may come into range of which.
+        candidates: For each slot of relations, the pairs of agents that may come into range.
         map: The encoded map.
-        map_candidates: Which map pieces may come into range of which agent.
+        map_candidates: The pairs of map piece and agent that may come into range.
     """
 
     agents: Agents
@@ -56,7 +58,7 @@ class SceneContext(NamedTuple):
             world: The world model.
             agents: Constants of N agents.
             pairs: Candidate pairs of agents (source, target) ``[2, C]``, sorted by target, and
-                their ranges in m, vehicles standing ``[C]``.
+                their ranges in m for vehicles at rest ``[C]``.
             pieces: The encoded map.
             map_pairs: Candidate pairs (piece, agent) ``[2, C']``, sorted by agent.
         """
@@ -70,7 +72,12 @@ class SceneContext(NamedTuple):
         return cls(agents, tuple(slots), pieces, Candidates.of(map_pairs, near, count))
 
     def edges(self, motion: Motion, lookahead_s: float) -> SceneEdges:
-        """The edges of S copies of the scene, whose agents move as given ``[S, N, ...]``."""
+        """The edges of S copies of the scene.
+
+        Args:
+            motion: Motions of the agents ``[S, N, ...]``.
+            lookahead_s: A vehicle's edges are extended by the distance it drives in this time.
+        """
         copies, agents = motion.yaw_rate.shape
         places, device = Places.of(self.agents, motion, lookahead_s), motion.position.device
         own = Layout.of_copies(copies, agents, agents, shared=False, device=device)
@@ -83,15 +90,26 @@ class SceneContext(NamedTuple):
 
 
 def map_places(poses: Tensor, agents: Places) -> tuple[Places, Places]:
-    """Where map pieces ``[4, M]`` and agents are; speed does not extend the range to the map."""
+    """Places of map pieces and of agents; speed does not extend the range to the map.
+
+    Args:
+        poses: Poses of M map pieces ``[4, M]`` (`EncodedMap.poses`).
+        agents: Places of the agents.
+    """
     pieces = Places(poses[0], poses[1], torch.zeros_like(poses[0]))
     return pieces, agents.without_lookahead()
 
 
 @lru_cache(maxsize=64)
-def nobody(width: int, slots: int, device: torch.device) -> Replayed:
-    """No replayed agents, where messages have some width and relations some number of slots."""
-    with torch.inference_mode(False):  # kept values serve with and without gradients
+def no_replayed(width: int, slots: int, device: torch.device) -> Replayed:
+    """`Replayed` with 0 rows.
+
+    Args:
+        width: Width of messages.
+        slots: Number of slots of relations.
+        device: Device of the tensors.
+    """
+    with torch.inference_mode(False):  # cached tensors must also work where gradients are needed
         none = torch.zeros(0, device=device)
         return Replayed(
             AgentTable(*(none for _ in AgentTable._fields)),
@@ -102,9 +120,15 @@ def nobody(width: int, slots: int, device: torch.device) -> Replayed:
 
 
 def surroundings(world: WorldModel, context: SceneContext, state: State) -> Surroundings:
-    """The surroundings of all agents of S copies of a scene as they are now."""
+    """The surroundings of all agents of S copies of a scene, from their present positions.
+
+    Args:
+        world: The world model.
+        context: The scene's constants.
+        state: The state of the S copies.
+    """
     config, here = world.config, state.hidden.device
-    others = nobody(config.messages, len(config.slots), here)
+    others = no_replayed(config.messages, len(config.slots), here)
     edges = context.edges(state.motion, world.graph.vehicle_ahead_s)
     return Surroundings(context.agents, context.map, edges, others)
 
@@ -112,13 +136,16 @@ def surroundings(world: WorldModel, context: SceneContext, state: State) -> Surr
 def observe(
     world: WorldModel, context: SceneContext, state: State, observation: Observation
 ) -> State:
-    """Filters one new frame; O(agents), however many frames came before.
+    """Filters one new frame; the cost does not depend on the number of earlier frames.
 
     Args:
         world: The world model.
         context: The scene's constants.
         state: The state before.
         observation: The new frame.
+
+    Returns:
+        The state after the frame. Hidden states of agents not observed do not change.
     """
     placed, valid = (
         place(context.agents, state, observation),
@@ -129,13 +156,13 @@ def observe(
 
 
 class Moment(NamedTuple):
-    """What a step of a rollout takes.
+    """The inputs of one step of a rollout.
 
     Attributes:
-        state: The state, perhaps of fewer rows than after the step before.
+        state: The state. A reactive rollout may have dropped rows since the step before.
         around: The surroundings.
         intent: Latent intents ``[S, N, I]``.
-        noise: Stochastic input of the step ``[S, N, J]``.
+        noise: Noise of the step ``[S, N, J]``.
     """
 
     state: State
@@ -145,17 +172,26 @@ class Moment(NamedTuple):
 
 
 class Scenery(Protocol):
-    """Where a rollout takes place."""
+    """Provides the inputs of a rollout's steps.
+
+    Attributes:
+        steps: Number of steps T.
+    """
 
     steps: int
 
     def at(self, index: int, state: State) -> Moment:
-        """What a step takes, from its index and the state after the step before."""
+        """The inputs of a step.
+
+        Args:
+            index: Index of the step.
+            state: State after the step before.
+        """
         ...
 
 
 class WholeScene:
-    """All agents of a scene, each of them imagined.
+    """A scenery in which all agents of a scene are imagined.
 
     Args:
         world: The world model.
@@ -178,10 +214,13 @@ def advance(world: WorldModel, moment: Moment, index: int, controls: Iterable[Co
 
     Args:
         world: The world model.
-        moment: What the step takes.
-        index: Index of the step since the rollout began. The first step acts on the hidden state
-            that observing left; later ones update it first.
+        moment: The inputs of the step.
+        index: Index of the step since the rollout began. `observe` has already updated the hidden
+            states for step 0; later steps update them first.
         controls: Applied to the imagined motions in order.
+
+    Returns:
+        The state after the step.
     """
     state, around, intent, noise = moment
     if index > 0:
@@ -195,13 +234,16 @@ def advance(world: WorldModel, moment: Moment, index: int, controls: Iterable[Co
 def rollout(
     world: WorldModel, scenery: Scenery, state: State, controls: Iterable[Control] = ()
 ) -> Iterator[State]:
-    """The states after each of T steps.
+    """Imagines T steps.
 
     Args:
         world: The world model.
-        scenery: Where the rollout takes place.
+        scenery: Provides the inputs of the steps.
         state: The state before the first step, with the latent intents injected.
         controls: Applied to the imagined motions in order.
+
+    Yields:
+        The state after each step.
     """
     for index in range(scenery.steps):
         state = advance(world, scenery.at(index, state), index, controls)
@@ -209,7 +251,7 @@ def rollout(
 
 
 def follow_plan(plan: Plan, dt_s: Tensor) -> Control:
-    """Lets some agents follow given poses; step t uses the poses of step t alone.
+    """A control by which some agents follow given poses; step t uses the poses of step t only.
 
     Args:
         plan: The poses.

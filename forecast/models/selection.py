@@ -1,4 +1,4 @@
-"""Chooses a few well-placed futures to stand for many samples."""
+"""Selects a few representative futures of many samples by k-means."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from torch import Tensor
 from forecast.errors import ForecastError
 
 _CANDIDATES = 128
-"""Samples among which the first centres are looked for, so that their cost stays linear in M."""
+"""Number of samples that may become first centres, so that their cost stays linear in M."""
 
 
 def cluster_centres(samples_m: Tensor, k: int, iterations: int = 10) -> tuple[Tensor, Tensor]:
     """Clusters each agent's sampled trajectories by k-means (Lloyd) over all steps at once.
 
-    Each agent is clustered on its own, so the results are marginal representatives: centre i of
-    one agent does not belong with centre i of another, and they are no joint futures. They also
-    distort the distribution: score the samples beside them.
+    Each agent is clustered on its own, so the results are marginal representatives. Centre i of one
+    agent does not belong to centre i of another, so the centres are no joint futures. They also
+    distort the distribution, so scores of the raw samples should stand beside theirs.
 
-    The first centres are chosen without chance, as in greedy k-means++ (Arthur and Vassilvitskii,
-    SODA 2007): each is the one of the first 128 samples (or k, if more) that most lowers the
-    squared distance of all samples to their nearest centre.
+    The first centres are chosen deterministically, as in greedy k-means++ (Arthur and
+    Vassilvitskii, SODA 2007). Each is the one of the first 128 samples (or k, if more) that most
+    lowers the summed squared distance of all samples to their nearest centre.
 
     Args:
-        samples_m: Equally likely trajectories ``[M, N, T, 2]``.
+        samples_m: Equally likely trajectories ``[M, N, T, 2]`` in metres.
         k: Number of representatives, 1 to M.
         iterations: Lloyd steps.
 
     Returns:
-        Centres ``[k, N, T, 2]``, for each agent from the most to the least probable, and the
-        share of the samples in their clusters ``[k, N]``. A cluster left empty keeps its last
-        centre and has weight 0 (fewer than k different samples).
+        Centres ``[k, N, T, 2]`` in metres, for each agent from the most to the least probable, and
+        the share of the samples in their clusters ``[k, N]``. An empty cluster keeps its last
+        centre and has weight 0; it occurs with fewer than k different samples.
 
     Raises:
         ForecastError: k is not between 1 and M.
@@ -52,7 +52,10 @@ def cluster_centres(samples_m: Tensor, k: int, iterations: int = 10) -> tuple[Te
 
 
 def _squared_distance(points: Tensor, centres: Tensor) -> Tensor:
-    """``[N, M, D], [N, k, D] -> [N, M, k]``; points are centred, so the expansion is accurate."""
+    """``[N, M, D], [N, k, D] -> [N, M, k]``, by ``|p - c|^2 = |p|^2 + |c|^2 - 2 p.c``.
+
+    The mean of the points is near 0, so the differences lose little precision.
+    """
     cross = points @ centres.transpose(1, 2)
     lengths = points.square().sum(-1)[..., None] + centres.square().sum(-1)[:, None]
     return (lengths - 2 * cross).clamp_min(0)
@@ -62,7 +65,7 @@ def _greedy_centres(points: Tensor, k: int) -> Tensor:
     """First centres ``[N, k, D]`` among the points ``[N, M, D]``."""
     candidates = points[:, : max(k, _CANDIDATES)]
     distance = _squared_distance(candidates, points)  # [N, C, M]
-    nearest = torch.full_like(distance[:, :1], torch.inf)
+    nearest = torch.full_like(distance[:, :1], torch.inf)  # to the centres so far [N, 1, M]
     picks = []
     for _ in range(k):
         chosen = torch.minimum(nearest, distance).sum(2, keepdim=True).argmin(1, keepdim=True)

@@ -1,10 +1,10 @@
-"""Evenly spread random numbers: a Sobol sequence, scrambled anew for every key.
+"""Evenly spread random numbers: a Sobol sequence, scrambled independently for every key.
 
-Twenty independent draws leave gaps and lie in heaps; twenty points of a scrambled sequence cover
-what they are drawn from, while each is still distributed as a draw of its own (Owen 1995). Values
-and order are both scrambled, so that the points of one key say nothing about another's. The hash
-that scrambles is that of Laine and Karras (2011) as improved by Burley (2020). SciPy's sequences
-are scrambled for one key at a time; here are those of all agents at once.
+Twenty independent draws leave gaps and form clusters. Twenty points of a scrambled sequence cover
+the square evenly, and each single point is still uniformly distributed (Owen 1995). Values and
+order are both scrambled, so the points of different keys are independent. The scrambling hash is
+that of Laine and Karras (2011) as improved by Burley (2020). SciPy scrambles sequences for one key
+at a time; this module does so for all agents at once.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ _HALVES = tuple(
 def scrambled_pairs(keys: Bits, count: int) -> NDArray[np.float64]:
     """The first points of a scrambled (0, 2)-sequence for each key.
 
-    Any 2^m of them that follow a multiple of 2^m lie one in each of the 2^m equal parts of the
-    square, however it is parted; more points leave the first as they are.
+    Take any 2^m points whose first index is a multiple of 2^m, and divide the square into 2^m
+    rectangles of equal size with power-of-two sides: each rectangle holds one point. Asking for
+    more points does not change the first ones.
 
     Args:
-        keys: Three independent ones for each sequence ``[..., 3]``.
+        keys: Three independent 32-bit keys for each sequence ``[..., 3]``.
         count: Number of points S.
 
     Returns:
@@ -58,7 +59,9 @@ def _sobol(index: Bits) -> tuple[Bits, Bits]:
 
 
 def _scramble(x: Bits, key: Bits) -> Bits:
-    """Flips every bit or not by the key and the bits above it (nested uniform scrambling)."""
+    """Flips every bit depending on the key and the bits above it (nested uniform scrambling)."""
+    # Adding and multiplying carry information from lower to higher bits only. Scrambling needs the
+    # opposite direction, so the bits are reversed before and after.
     x = (_reversed(x) + key) & _ALL
     for factor in _SCRAMBLERS:
         x = x ^ (x * factor & _ALL)

@@ -1,6 +1,7 @@
-"""Parts of a rollout side by side, each on a thread of its own.
+"""Runs parts of a rollout at the same time, each on its own thread.
 
-Threads that share every small operation instead gain little on networks of this size.
+torch can also divide every single operation among threads. For networks of this size that gains
+little, because the operations are small.
 """
 
 from __future__ import annotations
@@ -12,14 +13,20 @@ from typing import TypeVar
 import torch
 
 _MOST, _LEAST = 4096, 256
-"""Agents that are imagined at once: about what the caches hold, and so few that calls cost more."""
+"""Limits of the number of agents imagined at once. More do not fit into the caches; with fewer, the
+fixed cost of calls dominates."""
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
 def part_size(agents: int, device: torch.device) -> int:
-    """How many of the agents of all copies are best imagined at once, on one thread."""
+    """Number of agents to imagine at once on one thread.
+
+    Args:
+        agents: Number of agents in all copies together.
+        device: Device of the network; another device than the processor takes all at once.
+    """
     if device.type != "cpu":
         return max(1, agents)
     each = -(-agents // torch.get_num_threads())
@@ -29,12 +36,17 @@ def part_size(agents: int, device: torch.device) -> int:
 def side_by_side(job: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
     """Results of a job for each part, in order, without gradients.
 
-    A thread that meets torch for the first time meanwhile computes alone from then on.
+    A thread that first uses torch while this runs divides its operations among no other threads
+    from then on.
+
+    Args:
+        job: The function.
+        parts: Its arguments.
     """
     parts, threads = list(parts), torch.get_num_threads()
 
     def one(part: Part) -> Result:
-        with torch.inference_mode():  # which is each thread's own, as the number of threads is
+        with torch.inference_mode():  # a setting of the current thread only
             return job(part)
 
     if threads == 1 or len(parts) <= 1:
@@ -43,4 +55,4 @@ def side_by_side(job: Callable[[Part], Result], parts: Iterable[Part]) -> list[R
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             return list(pool.map(one, parts))
     finally:
-        torch.set_num_threads(threads)  # for threads that are yet to come
+        torch.set_num_threads(threads)  # the workers' calls changed the default of later threads

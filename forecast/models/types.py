@@ -1,7 +1,7 @@
 """The values that the network passes around: scene constants, state, observations, noise.
 
-All are named tuples of tensors, so that `torch.utils._pytree.tree_map` selects, stacks and moves
-them without naming their fields, and compiled and exported programs take them as they are.
+All are named tuples of tensors. `torch.utils._pytree.tree_map` selects, stacks and moves them
+without naming their fields, and compiled and exported programs take them as inputs.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ class Motion(NamedTuple):
 
 
 class State(NamedTuple):
-    """What the model knows of N agents in S copies of a scene.
+    """The recurrent state of N agents in S copies of a scene.
 
     Attributes:
         hidden: Recurrent state ``[S, N, D]``.
         motion: Kinematic state, shapes ``[S, N, ...]``.
         velocity_before: Velocity one step earlier ``[S, N, 2]``.
         seen: Whether the agent was ever observed ``[S, N]``.
-        steady: Whether its velocity is known ``[S, N]``.
-        unseen_s: Time since the last observation ``[S, N]``.
+        steady: Whether its velocity is known, that is, observed at two steps ``[S, N]``.
+        unseen_s: Time since the last observation in seconds ``[S, N]``.
         mirror: Chirality of the agent's frame: its y axis points left (1) or right (-1)
             ``[S, N]``. A copy with -1 is processed as its mirror image.
     """
@@ -63,13 +63,14 @@ class State(NamedTuple):
     mirror: Tensor
 
     def with_mirror(self, mirror: Tensor) -> State:
-        """Copies of a state observed in both chiralities (S = 2), one for each given chirality.
+        """S' copies of a state observed in both chiralities (S = 2), each of a given chirality.
 
         Args:
             mirror: 1 or -1 ``[S']``, or for each agent ``[S', N]``.
         """
         agents = self.seen.shape[1]
         by_agent = (mirror if mirror.ndim == 2 else mirror[:, None]).expand(-1, agents).contiguous()
+        # Row 0 of the observed state has chirality 1, row 1 has -1 (`WorldModel.initial`).
         copy, agent = (by_agent < 0).long(), torch.arange(agents, device=mirror.device)
         return tree_map(lambda value: value[copy, agent], self)._replace(mirror=by_agent)
 
@@ -100,9 +101,10 @@ class EncodedMap(NamedTuple):
     """Encoded map pieces; constant over all steps.
 
     Attributes:
-        projected: Source projections of M pieces, as the pieces are and mirrored ``[2, M, D]``.
-        poses: Middle points, and unit vectors of traffic flow, or towards the inside of an area:
-            four numbers each ``[4, M]``.
+        projected: Source projections of M pieces, of the map and of its mirror image
+            ``[2, M, D]``.
+        poses: x and y of each middle point in metres, then x and y of a unit vector ``[4, M]``. The
+            vector is the direction of traffic on a lane, and points to the inside of an area.
     """
 
     projected: Tensor
@@ -163,13 +165,13 @@ class Observation(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """The random numbers of imagined futures.
+    """The random numbers of S imagined futures of T steps.
 
     Attributes:
-        intent: Standard normal ``[S, N, I]``.
-        steps: Standard normal ``[T, S, N, J]``.
-        mirror: Chirality of each future: 1 or -1, equally likely ``[S]``; of several scenes side
-            by side ``[S, N]``, the same for all agents of one scene.
+        intent: Standard normal, one draw per agent and future ``[S, N, I]``.
+        steps: Standard normal, one draw per agent, future and step ``[T, S, N, J]``.
+        mirror: Chirality of each future: 1 or -1, equally likely ``[S]``. For a batch of scenes it
+            is ``[S, N]``, with one value for all agents of a scene.
     """
 
     intent: Tensor
@@ -181,7 +183,7 @@ class Noise(NamedTuple):
         return Noise(*(value.to(device) for value in self))
 
     def without_mode(self) -> Noise:
-        """Noise of the samples alone, without the mode's two futures in front."""
+        """Noise of the samples alone, without the two futures of the mode at the start."""
         return self.part(slice(2, None))
 
     def part(self, futures: slice) -> Noise:

@@ -1,13 +1,13 @@
-"""The world model: filters what is observed, imagines what follows.
+"""The world model: one step of filtering observations and of imagining futures.
 
-A recurrent state per agent (deterministic), a stochastic intent drawn once per agent and imagined
-future, and small stochastic input at every step. The verbs are those of recurrent state-space
-models (Hafner et al. 2019, 2023): `initial`, `observe`, `imagine`, and a loss on what was imagined
-(`PedestrianForecaster.loss`). The graph follows the imagined positions at every step.
+Each agent has a deterministic recurrent state. A latent intent is drawn once per agent and imagined
+future, and step noise is drawn at every step. The verbs are those of recurrent state-space models
+(Hafner et al. 2019, 2023): `initial`, `observe`, `imagine`, and a loss on imagined futures.
+`observe` and `imagine` are in `forecast.models.rollout`, the loss is `PedestrianForecaster.loss`.
 
-A step consists of two pure functions of tensors, `WorldModel.update` and `WorldModel.act`. They are
-what is compiled (`forecast.models.compile`) and exported (`forecast.export`). The search for
-neighbours stands before them, because the number of edges depends on data.
+A step consists of two pure functions of tensors, `WorldModel.update` and `WorldModel.act`. Both are
+compiled (`forecast.models.compile`) and exported (`forecast.export`). The search for neighbours
+comes before them, because the number of edges depends on data.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class WorldModelConfig:
         hidden: Recurrent state per agent D.
         messages: Width of the messages between agents and from the map.
         map: Width of a map piece's embedding.
-        intent: Dimensions of the intent drawn once per agent and future.
-        noise: Dimensions of the noise drawn at every step.
-        slots: The relations between agents (`forecast.models.features.RELATIONS`) by slot. A slot
-            has edge parameters and a mean of its own; relations in the same slot share both.
+        intent: Dimensions of the latent intent drawn once per agent and future I.
+        noise: Dimensions of the noise drawn at every step J.
+        slots: The relations between agents (`forecast.models.features.RELATIONS`) by slot. Each
+            slot has its own edge parameters and its own mean. Relations in one slot share both.
     """
 
     hidden: int = 64
@@ -67,14 +67,13 @@ class WorldModelConfig:
 
 
 class Surroundings(NamedTuple):
-    """What `WorldModel.update` and `WorldModel.act` take besides the state.
+    """The inputs of `WorldModel.update` and `WorldModel.act` besides the state.
 
     Attributes:
         agents: Constants of the N agents.
         map: The encoded map.
-        edges: Who receives messages from whom at this step; agents of S copies are rows
-            ``s * N + n``.
-        replayed: Further agents that send messages; their rows come after those.
+        edges: Sources and targets of messages at this step. Agent n of copy s is row ``s * N + n``.
+        replayed: Further agents that send messages; their rows come after these.
     """
 
     agents: Agents
@@ -84,7 +83,7 @@ class Surroundings(NamedTuple):
 
 
 class WorldModel(nn.Module):
-    """Moves agents on, step by step, each in its own frame.
+    """Updates the states of agents and moves them by one step, each in its own frame.
 
     Args:
         config: Sizes.
@@ -106,7 +105,7 @@ class WorldModel(nn.Module):
             nn.init.zeros_(last.bias)  # type: ignore[arg-type]
 
     def initial(self, agents: Agents) -> State:
-        """The state before any observation, in both chiralities (S = 2)."""
+        """The state of N agents before any observation, in both chiralities (S = 2)."""
         zeros, count = agents.dt.new_zeros, len(agents.dt)
         never = torch.zeros(2, count, dtype=torch.bool, device=agents.dt.device)
         facing, sides = agents.dt.new_tensor([1.0, 0.0]), agents.dt.new_tensor([[1.0], [-1.0]])
@@ -122,16 +121,19 @@ class WorldModel(nn.Module):
         )
 
     def table(self, agents: Agents, state: State, visible: Tensor) -> AgentTable:
-        """What agents know of each other; see `AgentTable.of`."""
+        """The columns that edge features are computed from; see `AgentTable.of`."""
         return AgentTable.of(agents, state, visible, self.graph.vehicle_ahead_s)
 
     def update(self, around: Surroundings, state: State, visible: Tensor) -> Tensor:
-        """The next hidden states ``[S, N, D]`` from each agent's motion and its surroundings.
+        """The GRU update from each agent's own motion and the messages that it receives.
 
         Args:
             around: The surroundings.
-            state: Poses and velocities now, hidden states of before.
+            state: Poses and velocities now, and hidden states of the step before.
             visible: Which agents send messages ``[S, N]``.
+
+        Returns:
+            The next hidden states ``[S, N, D]``.
         """
         encoded, hidden = self.encode(around.agents, state)
         table = self.table(around.agents, state, visible)
@@ -140,27 +142,45 @@ class WorldModel(nn.Module):
         return after.view_as(state.hidden)
 
     def encode(self, agents: Agents, state: State) -> tuple[Tensor, Tensor]:
-        """Each agent's own motion encoded, and with it its hidden state, ``[S * N, D]`` each."""
+        """Encodes each agent's own motion.
+
+        Args:
+            agents: Constants of the N agents.
+            state: Their state in S copies.
+
+        Returns:
+            The encoding, and the hidden state plus the encoding, ``[S * N, D]`` each. The latter is
+            the agent's embedding in messages.
+        """
         own: Tensor = self.ego_encoder(ego_features(agents, state, state.velocity_before))
         encoded = own.flatten(0, 1)
         return encoded, state.hidden.flatten(0, 1) + encoded
 
     def inject(self, state: State, intent: Tensor) -> State:
-        """Adds a latent intent ``[S, N, I]`` to the hidden states of S copies."""
+        """Adds a function of hidden state and latent intent to the hidden states of S copies.
+
+        Args:
+            state: The state when imagining begins.
+            intent: Latent intents ``[S, N, I]``.
+        """
         change: Tensor = self.intent_encoder(torch.cat([state.hidden, intent], -1))
         return state._replace(hidden=state.hidden + change)
 
     def act(self, around: Surroundings, state: State, intent: Tensor, noise: Tensor) -> Motion:
-        """Where every agent is one step later.
+        """The motion of every agent one step later.
 
-        People avoid those within interaction range. Farther apart, two of them would have to
-        approach each other at about 10 m/s to meet within the step.
+        Collision avoidance uses the edges between people, so it covers people within interaction
+        range. Farther apart, two people would have to approach each other at about 10 m/s to meet
+        within the step.
 
         Args:
             around: The surroundings.
             state: The updated state.
             intent: The latent intent ``[S, N, I]``.
-            noise: Stochastic input of this step ``[S, N, J]``.
+            noise: Noise of this step ``[S, N, J]``.
+
+        Returns:
+            The new motions ``[S, N, ...]``.
         """
         agents, replayed = around.agents, around.replayed
         change, intended = self.intend(agents, state, intent, noise)
@@ -178,11 +198,18 @@ class WorldModel(nn.Module):
     def intend(
         self, agents: Agents, state: State, intent: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The action head: changes of motion, and the velocities they lead to.
+        """The action head: changes of motion, and the velocities that result from them.
+
+        Args:
+            agents: Constants of the N agents.
+            state: The updated state.
+            intent: The latent intent ``[S, N, I]``.
+            noise: Noise of this step ``[S, N, J]``.
 
         Returns:
-            Changes ``[S, N, 2]``: along the facing in m/s, and across in m/s (a vehicle's: yaw rate
-            in rad/s); and intended velocities ``[S, N, 2]`` in m/s in the world's frame.
+            Changes ``[S, N, 2]``: along the facing in m/s, and across it in m/s. A vehicle's second
+            change is that of its yaw rate in rad/s. And intended velocities ``[S, N, 2]`` in m/s in
+            the world's frame; those of vehicles are not used.
         """
         action: Tensor = self.action_head(torch.cat([state.hidden, intent, noise], -1))
         change = action * agents.dt[:, None]
@@ -193,26 +220,30 @@ class WorldModel(nn.Module):
 def place(agents: Agents, state: State, observation: Observation) -> State:
     """Puts observed agents where they are observed.
 
-    An agent observed for the first time starts at rest with its recorded heading; one that returns
-    after a gap gets its mean velocity over the gap. The state of an agent that is not observed
-    stays.
+    An agent observed for the first time starts at rest with its recorded heading. An agent that
+    returns after a gap gets its mean velocity over the gap. The motion of an agent that is not
+    observed does not change.
 
     Args:
         agents: Constants of the agents.
         state: The state before.
         observation: The new frame.
+
+    Returns:
+        The state with the motions of this frame and the hidden states of before.
     """
     motion, elapsed = state.motion, state.unseen_s + agents.dt
     heading, position = observation.heading, observation.position.expand_as(motion.position)
     recorded = torch.stack([heading.cos(), heading.sin()], -1).expand_as(motion.facing)
-    # A person's frame is smoothed over its movement so far, a vehicle's is its heading.
+    # Recorded headings of people are noisy, so a person's frame follows its smoothed movement. The
+    # frame of a vehicle is its recorded heading.
     smoothed = dynamics.turn_towards(motion.facing, position - motion.position)
     facing = torch.where(agents.drives[:, None], recorded, smoothed)
     again = dynamics.moved_to(motion, position, facing, elapsed)
     first = Motion(position, torch.zeros_like(position), recorded, torch.zeros_like(elapsed))
     valid = observation.valid.expand_as(state.seen)
     moved = dynamics.choose(valid, dynamics.choose(state.seen, again, first), motion)
-    # Without a velocity before this one, no change of velocity is known.
+    # An agent without an earlier known velocity gets a change of velocity of 0.
     before = torch.where(state.steady[..., None], motion.velocity, moved.velocity)
     return state._replace(
         motion=moved,

@@ -26,11 +26,11 @@ from forecast.models.types import Noise, Plan
 from forecast.scene import AgentKind
 
 WORTH_COMPILING_STEPS = 1000
-"""Shorter runs take less time than compiling: a compiled step takes about half of the time."""
+"""Runs with fewer steps are not compiled: a compiled step takes about half of the time, and a short
+run saves less than compiling takes."""
 
 CHECKPOINT_KEY = "forecast"
-"""Where a checkpoint keeps what `forecast.inference` needs besides the weights."""
-
+"""Key of a checkpoint under which `forecast.inference` finds configuration and training data."""
 
 _METRICS = (
     "top1_ade_m",
@@ -41,7 +41,8 @@ _METRICS = (
     "energy_score_m",
     "kde_nll_nats",
 )
-"""What validation shows; none of these needs to know which agents share a scene."""
+"""Metrics logged in validation. A batch mixes scenes, so metrics of joint futures are not among
+them."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class OptimizerConfig:
     Attributes:
         lr: Highest learning rate.
         weight_decay: Decoupled weight decay.
-        warmup: Share of the training spent rising to ``lr``.
+        warmup: Share of the training in which the rate rises to ``lr``.
     """
 
     lr: float = 2e-3
@@ -74,10 +75,14 @@ class ForecastModule(pl.LightningModule):
         optimizer: Optimiser and schedule.
         samples: Imagined futures per window while training.
         val_samples: Imagined futures per window while validating.
-        plan_share: Probability that a training batch is told true paths: as likely the ego's alone,
-            as its plan, or those of all vehicles. What people do because of a vehicle can only be
-            learnt beside what that vehicle did.
-        start_from: Weights to start from (a name or file, see `forecast.load`); None: anew.
+        plan_share: Probability that vehicles of a training batch follow their recorded paths. Half
+            of the time these are all vehicles, otherwise the egos only. People reacted to the
+            recorded paths, so the model can learn reactions only with vehicles on them.
+        start_from: Weights to start from (a name or file, see `forecast.load`). None starts from
+            random weights.
+
+    Raises:
+        ForecastError: ``samples`` is too small, or ``start_from`` has another configuration.
     """
 
     def __init__(
@@ -100,7 +105,7 @@ class ForecastModule(pl.LightningModule):
         self.test_metrics = collection(_METRICS, prefix="test/")
 
     def _start(self, name: str) -> dict[str, Any]:
-        """Takes over weights of the same configuration; returns what they were learnt from."""
+        """Loads weights of the same configuration; returns the data they were trained on."""
         model, training, _ = read_model(name)
         different = _differences(asdict(training.config), asdict(self.config))
         if different:
@@ -113,15 +118,16 @@ class ForecastModule(pl.LightningModule):
         return {f"{name}: {store}": source for store, source in learnt_from.items()}
 
     def on_fit_start(self) -> None:
-        """Remembers the seed of this run, and compiles the network if the run is long."""
+        """Stores the seed of this run, and compiles the network if the run is long."""
         self._seed = torch.initial_seed()
         if self.trainer.estimated_stepping_batches >= WORTH_COMPILING_STEPS:
             accelerate(self.forecaster.world, training=True)
 
     def on_train_batch_start(self, batch: HeteroData, batch_index: int) -> None:
-        """Seeds every step by itself, so that a resumed run goes on as the unbroken one.
+        """Seeds every step separately, so that a resumed run equals an uninterrupted one.
 
-        The same in all processes: what is drawn here is of the step; noise belongs to windows.
+        All processes use the same seed here, because these draws concern the whole step. The noise
+        of futures has the seeds of the windows.
         """
         place = [self._seed, self.current_epoch, batch_index]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
@@ -152,12 +158,13 @@ class ForecastModule(pl.LightningModule):
         return parts["loss"]
 
     def _known_paths(self, batch: HeteroData) -> Plan | None:
-        """True paths that agents follow: none, the egos', or those of all vehicles."""
+        """Recorded paths that agents follow: none, those of the egos, or those of all vehicles."""
         draw = float(torch.rand(()))
         if draw >= self.plan_share:
             return None
-        whose = AgentKind.EGO if draw < self.plan_share / 2 else AgentKind.VEHICLE
-        return _true_paths(batch, batch["agent"].kind >= whose)
+        # Kinds are ordered, and EGO comes after VEHICLE.
+        least = AgentKind.EGO if draw < self.plan_share / 2 else AgentKind.VEHICLE
+        return _true_paths(batch, batch["agent"].kind >= least)
 
     def _noise(self, batch: HeteroData, samples: int) -> Noise:
         agent, size = batch["agent"], self.config.world_model
@@ -166,9 +173,10 @@ class ForecastModule(pl.LightningModule):
         return noise.to(agent.position.device)
 
     def _share(self, weight: Tensor) -> Tensor:
-        """What turns this process's mean into its part of the mean over all processes' agents.
+        """Factor that turns this process's mean into its part of the mean over all processes.
 
-        Gradients are averaged over processes, whose batches do not weigh the same.
+        Lightning averages gradients over processes with equal weights, but the summed weights of
+        their agents differ.
         """
         weights: Any = self.all_gather(weight)
         share: Tensor = weight * weights.numel() / weights.sum().clamp(min=1e-6)
@@ -183,7 +191,7 @@ class ForecastModule(pl.LightningModule):
         futures: Tensor,
     ) -> None:
         losses = {f"{stage}/{name}": value.detach() for name, value in parts.items()}
-        # A float: Lightning rounds whole numbers down when it brings those of processes together.
+        # A float, because Lightning rounds integers down when it combines those of processes.
         size: Any = float(batch.num_graphs if stage == "train" else weight)
         self.log_dict(losses, batch_size=size, on_epoch=True, on_step=False, sync_dist=True)
         if stage != "train":
@@ -201,7 +209,7 @@ class ForecastModule(pl.LightningModule):
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=config.lr,
-            total_steps=max(steps, math.ceil(2 / config.warmup)),  # fewer leave no way up
+            total_steps=max(steps, math.ceil(2 / config.warmup)),  # fewer have no warm-up step
             pct_start=config.warmup,
         )
         return {
@@ -210,7 +218,7 @@ class ForecastModule(pl.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the configuration and what was learnt from, as plain values."""
+        """Adds configuration and training data to a checkpoint, as plain values."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         checkpoint[CHECKPOINT_KEY] = {
             "config": asdict(self.config),
@@ -233,26 +241,26 @@ class ForecastModule(pl.LightningModule):
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
-    """Every value in which two nested configurations differ, as text."""
-    said: list[str] = []
+    """The values in which two nested configurations differ, as text."""
+    different: list[str] = []
     for key in {**wanted, **found}:
         one, other = found.get(key), wanted.get(key)
         if isinstance(one, dict) and isinstance(other, dict):
-            said += _differences(one, other, f"{prefix}{key}.")
+            different += _differences(one, other, f"{prefix}{key}.")
         elif one != other:
-            said.append(f"{prefix}{key} {one} instead of {other}")
-    return said
+            different.append(f"{prefix}{key} {one} instead of {other}")
+    return different
 
 
 def _true_paths(batch: HeteroData, agents: Tensor) -> Plan:
-    """The paths that some agents ``[N]`` truly took, of those whose whole future is known."""
+    """The recorded paths of some agents ``[N]``, without those with an incomplete future."""
     agent = batch["agent"]
     poses = torch.cat([agent.future, agent.future_heading[..., None]], -1)  # [N, T, 3]
     return Plan(poses.transpose(0, 1)[:, None], agents & agent.future_valid.all(-1))
 
 
 def _scored(batch: HeteroData, futures: Tensor) -> Scored:
-    """The mode and samples ``[1 + K, N, T, 2]`` of a batch's scored pedestrians as a bundle."""
+    """Mode and samples ``[1 + K, N, T, 2]`` of a batch's scored pedestrians, for the metrics."""
     agent, count = batch["agent"], len(futures) - 1
     return Scored(
         samples_m=futures[1:],

@@ -1,1 +1,1 @@
-"""Parts of scripts/benchmark: each measures one thing and gives it as a Markdown table."""
+"""Parts of scripts/benchmark: each module measures one thing and makes a Markdown table of it."""

@@ -1,4 +1,4 @@
-"""How cost grows with agents, lanes, samples, horizon and scenes."""
+"""Growth of cost with agents, lanes, samples, horizon and scenes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FITTED = 3
 
 
 def measure(repeats: int) -> dict[str, dict[int, float]]:
-    """Processor time in ms by size, for each sort of growth."""
+    """Processor time in ms by size, for each kind of growth."""
     forecaster = forecast.load("town")
     crowds = {count: crowd(count) for count in AGENTS}
     crowded = {count: squeezed(crowds[count]) for count in CROWDED}
@@ -77,7 +77,7 @@ def squeezed(scene: Scene) -> Scene:
 
 
 def lanes(count: int) -> LaneMap:
-    """Short lanes, evenly along and beside each other over a street of 400 m."""
+    """Short lanes, evenly distributed along and across a street of 400 m."""
     along = int(STREET_M / LANE_M)
     places = np.arange(count)
     start = np.stack([places % along * LANE_M, places // along * 0.5 - 6.0], -1)
@@ -86,7 +86,7 @@ def lanes(count: int) -> LaneMap:
 
 
 def exponent(times: Mapping[int, float]) -> float:
-    """Slope of log time over log size among the largest sizes: 1 is linear."""
+    """Slope of log time over log size at the largest sizes; 1 is linear growth."""
     sizes = sorted(times)[-_FITTED:]
     return float(np.polyfit(np.log(sizes), np.log([times[size] for size in sizes]), 1)[0])
 

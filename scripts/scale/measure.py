@@ -1,4 +1,4 @@
-"""What work costs: time on the clock, time of processors, memory."""
+"""Measures elapsed time, processor time and memory of work."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _LOOK_EVERY_S = 0.2
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command took.
+    """The cost of a command.
 
     Attributes:
-        clock_s: Time on the clock; other programs on the machine inflate it.
-        processor_s: Time of all processors, its workers' included.
-        peak_bytes: Peak memory. Of a command with workers: of all its processes together, a page
-            they share counted once.
+        clock_s: Elapsed time; other programs on the machine increase it.
+        processor_s: Processor time, that of workers included.
+        peak_bytes: Peak memory. For a command with workers it is that of all its processes; pages
+            that they share count once.
     """
 
     clock_s: float
@@ -57,7 +57,7 @@ def cost_of(*words: str) -> Cost:
 
 
 def _memory_with_workers(process: int) -> int:
-    """Memory of a process and its workers; 0 of one that has none: `os.wait4` knows better."""
+    """Memory of a process and its workers; 0 without workers, as `os.wait4` measures that case."""
     try:
         workers = Path(f"/proc/{process}/task/{process}/children").read_text().split()
         return sum(share_of(int(each)) for each in [process, *workers]) if workers else 0
@@ -66,7 +66,7 @@ def _memory_with_workers(process: int) -> int:
 
 
 def share_of(process: int) -> int:
-    """Memory of a process in bytes; of a page that n processes map, an n-th part."""
+    """Memory of a process in bytes; a page that n processes map counts as an n-th part."""
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 

@@ -1,4 +1,4 @@
-"""What much more driving would cost, computed from what was measured."""
+"""The cost of much more driving, extrapolated from the measured costs."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from scale.training import Training
 HOURS = (1_000, 1_000_000)
 CORES_PER_MACHINE, GPUS_PER_MACHINE, DAY_H = 64, 8, 24
 GPU_FLOPS, GPU_SHARE, LAUNCH_S, GPU_BATCH = 67e12, 0.1, 5e-6, 512
-"""An H200 in single precision by its data sheet, the share of it that small matrices are taken to
-reach, how long it takes to start an operator, and windows per batch."""
+"""Single precision of an H200 by its data sheet, the assumed share of it for small matrices, the
+time to start an operator, and windows per batch."""
 _MACHINES = (f" of {CORES_PER_MACHINE} cores", f" of {GPUS_PER_MACHINE} GPUs")
 
 
 @dataclass(frozen=True)
 class PerHour:
-    """What an hour of driving costs.
+    """The cost of an hour of driving.
 
     Attributes:
         scenes: Scenes.
-        windows: Windows to learn from.
+        windows: Training windows.
         tables_gb: Tables as nuScenes has them.
         store_gb: A store, maps included.
         manifest_gb: Its ``store.json``.
         prepare_h: Core-hours of `prepare`.
-        index_h: Core-hours to find the windows, of every training process at its start.
+        index_h: Core-hours to find the windows, for every training process at its start.
         data_h: Core-hours of the data path in an epoch.
         step_h: Core-hours of the training steps in an epoch.
-        gpu_h: The same in hours of a GPU: extrapolated.
+        gpu_h: The same in hours of a GPU, extrapolated.
     """
 
     scenes: float
@@ -47,13 +47,13 @@ class PerHour:
 
 
 def gpu_s(training: Training) -> float:
-    """Time of a window on a GPU: of its arithmetic, or of starting its operators if longer."""
+    """Time of a window on a GPU: the larger of its arithmetic and of starting its operators."""
     arithmetic = training.flop / (GPU_SHARE * GPU_FLOPS)
     return max(arithmetic, training.operations * LAUNCH_S / GPU_BATCH)
 
 
 def per_hour(reading: Reading, storing: Storing, training: Training) -> PerHour:
-    """Brings what was measured to an hour of driving."""
+    """Scales the measured costs to an hour of driving."""
     store = reading.store
     hours = store.counts["steps"] * store.dt_s / 3600
     learnt = len(store.scenes_of("town_train"))
@@ -74,7 +74,7 @@ def per_hour(reading: Reading, storing: Storing, training: Training) -> PerHour:
 
 
 def table(reading: Reading, storing: Storing, training: Training) -> str:
-    """The Markdown table and how its GPU-hours come about."""
+    """The Markdown table and the derivation of its GPU-hours."""
     each = per_hour(reading, storing, training)
     rows = {
         "scenes of 20 s": (each.scenes, ""),

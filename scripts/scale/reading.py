@@ -1,4 +1,4 @@
-"""`forecast prepare` beside the devkit that merely opens the same dataset."""
+"""Cost of `forecast prepare`, beside that of the devkit, which only opens the same dataset."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from scale.measure import Cost, cost_of
 
 SCENES, SEED = 850, 2
 FEWER = (25, 100)
-"""Scenes of smaller cities, to see how the cost grows."""
+"""Scenes of smaller cities, to measure the growth of the cost."""
 _OPEN = "from nuscenes import NuScenes; NuScenes({version!r}, {dataroot!r}, verbose=False)"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What was measured.
+    """The measured values.
 
     Attributes:
         tables_bytes: Size of the tables.
-        costs: What each way took, by name.
+        costs: Cost of each way, by name.
         by_scenes: Processor time of `prepare` by number of scenes.
-        store: What was prepared.
+        store: The prepared store.
     """
 
     tables_bytes: int
@@ -36,7 +36,7 @@ class Reading:
 
 
 def city(work: Path, scenes: int) -> Path:
-    """A simulated city at nuScenes' full rates; made unless it is there."""
+    """A simulated city at nuScenes' full rates; it is made unless it exists."""
     dataroot = work / f"city_{scenes}"
     if not dataroot.is_dir():
         words = ["--scenes", str(scenes), "--seed", str(SEED), "--workers", "2", "--full-rate"]
@@ -45,7 +45,7 @@ def city(work: Path, scenes: int) -> Path:
 
 
 def measure(work: Path) -> Reading:
-    """Opens and prepares the city; the files' pages are in memory for everyone."""
+    """Opens and prepares the city; the files are in the page cache for all ways alike."""
     dataroot, out = city(work, SCENES), work / "store"
     tables = sorted((dataroot / VERSION).glob("*.json"))
     size = sum(len(path.read_bytes()) for path in tables)
@@ -54,9 +54,9 @@ def measure(work: Path) -> Reading:
         "`nuscenes.NuScenes(…)` opens it": cost_of("-c", _open(dataroot)),
         "`forecast prepare`, all of it": _prepare(dataroot, out),
         "the same again: nothing has changed": _prepare(dataroot, out),
-        "`forecast prepare --workers 2`": _anew(dataroot, work / "store_2", "--workers", "2"),
+        "`forecast prepare --workers 2`": _first(dataroot, work / "store_2", "--workers", "2"),
     }
-    fewer = {count: _anew(city(work, count), work / f"store_{count}") for count in FEWER}
+    fewer = {count: _first(city(work, count), work / f"store_{count}") for count in FEWER}
     by_scenes = {count: cost.processor_s for count, cost in fewer.items()}
     by_scenes[SCENES] = costs["`forecast prepare`, all of it"].processor_s
     return Reading(size, costs, by_scenes, SceneStore.open(out))
@@ -71,7 +71,7 @@ def _prepare(dataroot: Path, out: Path, *words: str) -> Cost:
     return cost_of("-m", "forecast", "prepare", *source, "--out", str(out), *words)
 
 
-def _anew(dataroot: Path, out: Path, *words: str) -> Cost:
+def _first(dataroot: Path, out: Path, *words: str) -> Cost:
     shutil.rmtree(out, ignore_errors=True)
     return _prepare(dataroot, out, *words)
 

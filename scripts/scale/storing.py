@@ -1,4 +1,4 @@
-"""What a store costs: to open, to cut windows from, on disk, and in the memory of many readers."""
+"""Cost of a store: to open it, to cut windows, on disk, and in the memory of many readers."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ READERS, READ, SPEC = 16, 60, WindowSpec(5, 12)
 
 @dataclass(frozen=True)
 class Storing:
-    """What was measured.
+    """The measured values.
 
     Attributes:
-        open_ms: To open the store.
-        read_ms: To read a scene for the first time, its check included.
-        window_ms: A window as arrays.
-        graph_ms: The same as a graph.
+        open_ms: Time to open the store.
+        read_ms: Time to read a scene for the first time, its check included.
+        window_ms: Time to cut a window as arrays.
+        graph_ms: Time to cut a window and make its graph.
         agents: Agents in the median window.
         bytes: Size of the store.
-        bytes_without_maps: The same if no scene had a map.
+        bytes_without_maps: Size of the store if no scene had a map.
         one_copy_bytes: Size of the scenes that `READERS` processes read.
-        mapped_bytes: What each of them has mapped of them.
-        share_bytes: What all of them together take for that, a shared page counted once.
+        mapped_bytes: Bytes of these scenes that each process has mapped.
+        share_bytes: Memory of all processes for these scenes; shared pages count once.
     """
 
     open_ms: float
@@ -86,7 +86,7 @@ def _bytes_without_map(store: SceneStore, name: str) -> int:
 
 
 def _shared(path: Path, names: list[str]) -> tuple[int, int, int]:
-    """Size of some scenes, what a reader maps of them, and what all readers take together."""
+    """Size of some scenes, bytes of them that a reader maps, and memory of all readers for them."""
     with _readers(path, names) as readers:
         maps = [_mapped(process, path) for process in readers]
     size = sum((path / "scenes" / f"{name}.arrow").stat().st_size for name in names)
@@ -101,7 +101,7 @@ def _readers(path: Path, names: list[str]) -> Iterator[list[int]]:
     processes = [context.Process(target=_read, args=(path, names, end)) for _, end in pipes]
     for process, (_, end) in zip(processes, pipes, strict=True):
         process.start()
-        end.close()  # so that a reader's death is noticed here
+        end.close()  # so that `recv` fails if a reader dies
     try:
         yield [pipe.recv() for pipe, _ in pipes]
     finally:
@@ -119,7 +119,7 @@ def _read(path: Path, names: list[str], end: Connection) -> None:
 
 
 def _mapped(process: int, path: Path) -> tuple[int, int]:
-    """What a process has mapped of a folder's files, and its share of that, in bytes."""
+    """Bytes of a folder's files that a process has mapped, and its share of them."""
     resident = share = 0
     inside = False
     for line in Path(f"/proc/{process}/smaps").read_text().splitlines():

@@ -1,16 +1,14 @@
-"""What training costs: the data path and the step, each by itself."""
+"""Cost of training: the data path and the step, measured separately."""
 
 from __future__ import annotations
 
 import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytorch_lightning as pl
 import torch
@@ -19,7 +17,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from forecast.graphs.augment import AugmentConfig
 from forecast.graphs.datamodule import ForecastDataModule, SourceConfig
-from forecast.models import edges, encoder, world_model
 from forecast.models.forecaster import ForecasterConfig
 from forecast.models.losses import LossConfig
 from forecast.models.noise import window_noise
@@ -33,10 +30,10 @@ DATA_BATCHES_PER_STEP = 5
 
 @dataclass(frozen=True)
 class Training:
-    """What was measured, with one thread.
+    """The measured values, with one thread.
 
     Attributes:
-        windows: Windows to learn from.
+        windows: Training windows.
         index_s: Processor time to find them, before training starts.
         agents: Agents per window, after augmentation.
         data_s: Processor time of the data path per window.
@@ -57,13 +54,13 @@ class Training:
 
 
 def measure(store: Path, steps: int) -> Training:
-    """Trains for some steps, in a process of its own whose memory is then known."""
+    """Trains for some steps, in a separate process, so that its memory can be measured."""
     with ProcessPoolExecutor(1, get_context("spawn")) as one:
         return one.submit(_measure, store, steps).result()
 
 
 class _Watch(pl.Callback):
-    """Notes the processor time of every step, and the agents in it."""
+    """Records the processor time of every step, and the agents in it."""
 
     def __init__(self) -> None:
         self.spent: list[float] = []
@@ -111,7 +108,7 @@ def _measure(store: Path, steps: int) -> Training:
 
 
 def datamodule(store: Path, steps: int) -> ForecastDataModule:
-    """The windows of the city, varied as `configs/town.yaml` does."""
+    """The windows of the city, with about the augmentation of `configs/town.yaml`."""
     source = SourceConfig(str(store), SPLIT)
     return ForecastDataModule(
         [source],
@@ -124,7 +121,7 @@ def datamodule(store: Path, steps: int) -> ForecastDataModule:
 
 
 def _data_s(data: ForecastDataModule) -> float:
-    """Processor time of the data path per window; the second time round, all maps are cut."""
+    """Processor time of the data path per window, in a second pass, when all maps are cut."""
     for _ in range(2):
         start = time.process_time()
         windows = sum(batch.num_graphs for batch in data.train_dataloader())
@@ -151,13 +148,9 @@ def fit(module: ForecastModule, data: ForecastDataModule, steps: int) -> _Watch:
 def _operations(module: ForecastModule, batch: Any) -> tuple[float, int]:
     """Floating-point operations per window and operators per step, forwards and backwards.
 
-    As on a GPU: of tensor operations alone, which the processor's machine code stands for here.
+    Short runs are not compiled, so these are the tensor operations of the definition, as on a GPU.
     """
-    with ExitStack() as stack:
-        for place in (edges, encoder, world_model):
-            stack.enter_context(patch.object(place, "has_machine_code", lambda _: False))
-        flop = stack.enter_context(FlopCounterMode(display=False))
-        operations = stack.enter_context(_Operations())
+    with FlopCounterMode(display=False) as flop, _Operations() as operations:
         agent, size = batch["agent"], module.config.world_model
         agents, horizon = agent.ptr.diff().tolist(), agent.future.shape[1]
         noise = window_noise(size, batch.seed.tolist(), agents, SAMPLES, horizon)

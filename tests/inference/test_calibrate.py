@@ -92,7 +92,7 @@ class TestCalibrated:
     def test_scenes_that_were_learnt_from_are_refused(self, plain, store, learnt):
         source = {"elsewhere": Source(store.fingerprint, learnt)}
         biased = Forecaster(plain.model, replace(plain.training, learnt_from=source), "biased")
-        with pytest.raises(ForecastError, match=r"the model learnt from [12] of its 3 scenes \("):
+        with pytest.raises(ForecastError, match=r"trained on [12] of its 3 scenes \("):
             calibrated(biased, store, "train")
 
     def test_scenes_of_the_same_name_in_another_store_may_be_used(self, plain, store, few):
@@ -102,7 +102,7 @@ class TestCalibrated:
 
     def test_a_step_the_model_does_not_know_is_refused(self, plain, store):
         other = Forecaster(plain.model, replace(plain.training, dts_s=[0.1]), "other")
-        with pytest.raises(ForecastError, match=r"store: its step is 0.5 s, the model learnt"):
+        with pytest.raises(ForecastError, match=r"store: its step is 0.5 s, the model was trained"):
             calibrated(other, store, "train")
 
     def test_the_summary_says_what_to_trust(self, fitted, plain):

@@ -118,7 +118,7 @@ def test_a_plan_reaches_people_beyond_the_egos_present_reach(forecaster: Forecas
 
 
 def test_an_unknown_step_length_is_refused(forecaster: Forecaster) -> None:
-    with pytest.raises(ForecastError, match=r"its step is 0.1 s, the model learnt"):
+    with pytest.raises(ForecastError, match=r"its step is 0.1 s, the model was trained"):
         forecaster.predict(street_scene(dt_s=0.1), 10)
 
 

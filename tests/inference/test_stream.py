@@ -148,7 +148,7 @@ def test_a_wrong_frame(change, message) -> None:
 
 
 def test_wrong_calls(forecaster) -> None:
-    with pytest.raises(ForecastError, match="has seen no frame"):
+    with pytest.raises(ForecastError, match="has observed no frame"):
         forecaster.stream().predict()
     with pytest.raises(ForecastError, match=r"its step is 0\.1 s"):
         forecaster.stream(dt_s=0.1)

@@ -58,8 +58,8 @@ def build(
     Args:
         name: A key of `BASELINES`; the name of packaged weights; a weights file; a file of
             predictions (``.parquet``, ``.json``; see
-            `forecast.evaluation.prediction_file.predictor`); or ``package.module:name`` of a
-            `Predictor` of one's own.
+            `forecast.evaluation.prediction_file.predictor`); or ``package.module:name`` of your own
+            `Predictor`.
         store: The store it is scored on; baselines are fitted on its other scenes.
         split: The scored scenes.
         spec: Window lengths.

@@ -1,1 +1,1 @@
-"""Calibrated uncertainty: conformal tubes, the OOD score, and the fallback for what is OOD."""
+"""Calibrated uncertainty: conformal tubes, the OOD score, and the fallback for OOD pedestrians."""

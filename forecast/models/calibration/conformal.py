@@ -5,15 +5,15 @@ covariance its shape, so it adapts to the window. Its scale is a quantile of the
 measured on calibration windows, per step and group of pedestrians (Mondrian conformal prediction:
 Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005).
 
-Guaranteed: if a window is exchangeable with the calibration windows of its group, each tube
-contains the truth with at least its level, whatever the model. Not guaranteed: windows of one scene
-overlap in time, place and pedestrians. So windows of a new scene are not exchangeable with them,
-and coverage there varies as if there were not many more calibration windows than scenes. Therefore
-scenes are left out in turn, and each tube is fitted at the lowest level, not below its own, that
-covered the stated share of the left-out truths. This is measured, not guaranteed; `Calibration`
-records on how many scenes.
+The guarantee: if a window is exchangeable with the calibration windows of its group, each tube
+contains the truth with at least its level, for any model. The guarantee does not extend to new
+scenes. Windows of one scene overlap in time, place and pedestrians, so windows of a new scene are
+not exchangeable with them. Coverage there varies as if there were not many more calibration windows
+than scenes. Therefore scenes are left out in turn, and each tube is fitted at the lowest level, not
+below its own, that covered the stated share of the left-out truths. This is measured, not
+guaranteed. `Calibration` records the number of scenes.
 
-The library crepes is not used: it would only contribute the quantile of a sorted array of scalar
+The library crepes is not used. It would only contribute the quantile of a sorted array of scalar
 scores, and it depends on pandas.
 """
 
@@ -36,7 +36,8 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 """Levels of the tubes."""
 
 GROUPS = ("new", "standing", "walking", "fast")
-"""Groups of pedestrians: not observed one step before, else by present speed."""
+"""Groups of pedestrians. "new" ones were not observed one step before; the others are grouped by
+present speed."""
 
 STANDING_BELOW_MPS = 0.3
 FAST_FROM_MPS = 1.8
@@ -47,9 +48,9 @@ MIN_WINDOWS = 100
 
 _SHRINKAGE = 0.1
 _FLOOR_M = 0.2
-"""Regularisation: a tenth of the covariance is replaced by a round one of the same mean variance,
-and a spread of 20 cm in every direction is added, because standing pedestrians have almost none.
-Both values minimise the area of 90 % tubes on scenes left out."""
+"""Regularisation. A tenth of the covariance is replaced by an isotropic one of the same mean
+variance. A standard deviation of 20 cm in every direction is added, because standing pedestrians
+have almost none. Both values minimise the area of 90 % tubes on left-out scenes."""
 
 _MOST_FOLDS = 20
 """Beyond this number of scenes, several are left out at a time."""
@@ -77,20 +78,21 @@ class Radii:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Fitted tubes, as plain values that a weights file stores.
+    """Fitted tubes, as plain values for a weights file.
 
     Attributes:
-        samples: Number of equally likely samples behind a tube's mean and covariance; the radii
-            are valid for this number only.
-        times_s: Calibrated times after the present ``[T]``, rising.
-        levels: Stated probabilities ``[Q]``, rising.
+        samples: Number of equally likely samples behind a tube's mean and covariance. The radii are
+            valid for this number only.
+        times_s: Calibrated times after the present ``[T]``, in ascending order.
+        levels: Stated probabilities ``[Q]``, in ascending order.
         groups: Radii in units of the samples' covariance, for each of `GROUPS`.
-        constant_velocity: Radii in metres around constant velocity, of all pedestrians. They are
-            used for out-of-distribution pedestrians, who are not exchangeable with the
-            calibration windows, so coverage is not guaranteed.
+        constant_velocity: Radii in metres around constant velocity, fitted on all pedestrians.
+            They are used for OOD pedestrians. These are not exchangeable with the calibration
+            windows, so coverage is not guaranteed.
         scenes: Number of calibration scenes.
         across_scenes: Share of the truths ``[Q]`` inside tubes fitted at `levels`, in scenes left
-            out of the fit, over all steps; empty for a single scene.
+            out of the fit, over all steps. Empty if there are too few scenes or windows to leave
+            some out.
         made_at: Levels ``[Q]`` at which the tubes were fitted instead; at least `levels`.
     """
 
@@ -127,7 +129,7 @@ class Calibration:
 
         Args:
             samples_m: Equally likely joint futures ``[K, A, T, 2]``; the first `samples` are used.
-            seen: The observed past of the agents.
+            seen: The observed history of the agents.
             ood: OOD mask ``[A]``: agents predicted at constant velocity instead; None for none.
 
         Raises:
@@ -170,10 +172,16 @@ def groups_of(seen: ObservedTracks) -> NDArray[np.int64]:
 
 
 def ellipses(samples_m: NDArray[np.float32]) -> tuple[Floats, Floats]:
-    """Centres ``[A, T, 2]`` and shapes ``[A, T, 2, 2]`` of equally likely ``[K, A, T, 2]``.
+    """Centres and shapes of the ellipses.
 
-    The centre is the mean, which exists for every predictor of samples. On scenes left out, tubes
+    The centre is the mean, because every predictor of samples has one. On left-out scenes, tubes
     around the mode were a tenth smaller at 50 % and no smaller from 80 % on.
+
+    Args:
+        samples_m: Equally likely joint futures ``[K, A, T, 2]``.
+
+    Returns:
+        Centres ``[A, T, 2]`` in m and shapes (regularised covariances) ``[A, T, 2, 2]`` in m^2.
     """
     samples = samples_m.astype(np.float64)
     centre: Floats = samples.mean(axis=0)
@@ -189,13 +197,13 @@ class CalibrationScores:
     """Distances of the truth from the prediction, in N calibration windows of one pedestrian each.
 
     Attributes:
-        distance: From the centre, in units of the shape (`ellipses`), ``[N, T]``; NaN where the
-            truth is not known.
-        constant_velocity_m: From constant velocity ``[N, T]``.
+        distance: Distance from the centre, in units of the shape (`ellipses`), ``[N, T]``; NaN
+            where the truth is not known.
+        constant_velocity_m: Distance from constant velocity in metres ``[N, T]``.
         group: Indices into `GROUPS` ``[N]``.
         scene: Names of the scenes ``[N]``.
-        ood: OOD mask ``[N]``: windows whose prediction would fall back to constant velocity; they
-            are left out of every group.
+        ood: OOD mask ``[N]``: windows in which the prediction would fall back to constant velocity.
+            They are left out of every group.
     """
 
     distance: Floats
@@ -212,7 +220,7 @@ class CalibrationScores:
 
         Args:
             samples_m: Their futures ``[K, N, T, 2]``.
-            seen: Their past.
+            seen: Their observed history.
             truth_m: True positions ``[N, T, 2]``; NaN where they are not known.
             scene: Name of the scene.
         """
@@ -246,7 +254,7 @@ def fit_tubes(scores: CalibrationScores, times_s: Iterable[float], samples: int)
     """Fits the radii.
 
     Args:
-        scores: Of all calibration windows.
+        scores: Scores of all calibration windows.
         times_s: Time of each step after the present ``[T]``.
         samples: Number of futures behind the scores.
 
@@ -268,7 +276,7 @@ def fit_tubes(scores: CalibrationScores, times_s: Iterable[float], samples: int)
 
 
 def _groups(scores: CalibrationScores, levels: Sequence[float]) -> dict[str, Radii]:
-    """Radii of every group: its own if it has enough windows at every step, else pooled ones."""
+    """Radii of every group: its own with enough windows at every step, else pooled ones."""
     distance, group = scores.distance[~scores.ood], scores.group[~scores.ood]
     pooled = _radii(distance, levels, pooled=True)
     found = {}
@@ -308,12 +316,13 @@ def _levels_across(
 def conformal_quantiles(scores: Floats, levels: Iterable[float]) -> Floats:
     """The ``ceil((n + 1) level)``-th smallest score of each column.
 
-    The next score, if exchangeable with these n, is at most this value with a probability of at
-    least the level, and of at most the level plus ``1 / (n + 1)`` if no two are equal (Vovk et al.
-    2005; Lei et al., Distribution-free predictive inference for regression, JASA 2018).
+    Let a further score be exchangeable with these n. The probability that it is at most this value
+    is at least the level; if no two scores are equal, it is also at most the level plus
+    ``1 / (n + 1)`` (Vovk et al. 2005; Lei et al., Distribution-free predictive inference for
+    regression, JASA 2018).
 
     Args:
-        scores: ``[N, T]``; NaN are left out.
+        scores: ``[N, T]``; NaN values are left out.
         levels: Between 0 and 1 ``[Q]``.
 
     Returns:

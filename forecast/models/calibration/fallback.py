@@ -22,15 +22,23 @@ def with_fallback(
 ) -> Prediction:
     """Replaces the futures of OOD pedestrians by constant velocity and adds tubes.
 
-    All samples of a replaced pedestrian are equal. Only the tube expresses their uncertainty, and
-    its coverage is not guaranteed.
+    All samples of a replaced pedestrian are equal. Their uncertainty is in the tube only, and its
+    coverage is not guaranteed.
 
     Args:
         prediction: Equally likely samples, at least as many as the tubes need.
-        seen: The past of its agents.
+        seen: The observed history of its agents.
         samples: Number of samples to return, at most the number given.
         calibration: Fitted tubes; None to add none.
         ood_model: Fitted OOD detector; None for no fallback.
+
+    Returns:
+        The prediction with its first ``samples`` samples, and with `Prediction.tubes` and
+        `Prediction.fallback` where they are fitted.
+
+    Raises:
+        ForecastError: There are too few samples for the tubes, or steps beyond the last calibrated
+            time.
     """
     ood = ood_mask(seen, ood_model)
     drawn = prediction.positions_m
@@ -49,9 +57,14 @@ def with_fallback(
 
 
 def ood_mask(seen: ObservedTracks, ood_model: OODModel | None) -> NDArray[np.bool_] | None:
-    """Which agents are pedestrians whose past is out of distribution ``[A]``.
+    """Pedestrians with a history that is out of distribution.
 
-    None if there is no fitted detector.
+    Args:
+        seen: The observed history of the agents.
+        ood_model: Fitted OOD detector or None.
+
+    Returns:
+        OOD mask ``[A]``; None without a detector.
     """
     if ood_model is None:
         return None
@@ -62,6 +75,15 @@ def ood_mask(seen: ObservedTracks, ood_model: OODModel | None) -> NDArray[np.boo
 def at_constant_velocity(
     paths_m: NDArray[np.float32], seen: ObservedTracks, replaced: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Paths ``[..., A, T, 2]`` in which some agents ``[A]`` keep their present velocity."""
+    """Paths in which some agents keep their present velocity.
+
+    Args:
+        paths_m: Predicted paths ``[..., A, T, 2]``.
+        seen: The observed history of the agents.
+        replaced: The agents that keep their velocity ``[A]``.
+
+    Returns:
+        Paths ``[..., A, T, 2]`` in metres.
+    """
     straight = seen.constant_velocity_m(paths_m.shape[-2]).astype(np.float32)
     return np.where(replaced[:, None, None], straight, paths_m)

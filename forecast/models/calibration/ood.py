@@ -1,9 +1,10 @@
-"""Out-of-distribution (OOD) detection: is a pedestrian's past like those of the calibration data?
+"""Out-of-distribution (OOD) detection: compares a pedestrian's history with the calibration data.
 
-The OOD score of a past is the Mahalanobis distance of six features from their mean on the
-calibration windows, in their covariance there. Lee et al., NeurIPS 2018, do the same with the
-activations of hidden layers; features of the observation are used here so that a high score can be
-explained. The step length is not a feature: a model refuses step lengths it was not trained with.
+The OOD score of a history is the Mahalanobis distance of six features from their mean on the
+calibration windows, with their covariance there. Lee et al., NeurIPS 2018, do the same with the
+activations of hidden layers. Features of the observation are used here, so that a high score can be
+explained. The step length is not a feature, because a model refuses step lengths it was not trained
+with.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ FEATURES = tuple(_LEAST_SPREAD)
 
 
 def features(seen: ObservedTracks) -> Floats:
-    """Features of each agent's past; unknown ones are 0.
+    """Features of each agent's history; unknown ones are 0.
 
     Returns:
-        ``[A, D]``, in the order of `FEATURES`: present speed; size of the last change of velocity
-        per second; last change of the direction of motion per second, 0 if one of the two steps is
-        too slow; highest speed in the history; ``log(1 + n)`` of the n other pedestrians within
-        5 m; time since the first observed step.
+        ``[A, D]``, in the order of `FEATURES`: present speed in m/s; size of the last change of
+        velocity in m/s^2; last change of the direction of motion in rad/s, 0 if one of the two
+        steps is too slow; highest speed in the history in m/s; ``log(1 + n)`` of the n other
+        pedestrians within 5 m; time since the first observed step in s.
     """
     velocity = seen.velocities_mps()  # [A, H - 1, 2]
     speed = np.hypot(velocity[..., 0], velocity[..., 1])
@@ -87,7 +88,7 @@ def _neighbours(seen: ObservedTracks) -> Floats:
 
 @dataclass(frozen=True)
 class OODModel:
-    """A fitted OOD detector, as plain values that a weights file stores.
+    """A fitted OOD detector, as plain values for a weights file.
 
     Attributes:
         names: The features ``[D]``.
@@ -132,7 +133,11 @@ class OODModel:
 
 
 def fit_ood(found: Floats, quantile: float = QUANTILE) -> OODModel:
-    """Fits mean, covariance and threshold to the features ``[N, D]`` of calibration windows.
+    """Fits mean, covariance and threshold to calibration windows.
+
+    Args:
+        found: Features of N windows ``[N, D]``.
+        quantile: Share of the windows at or below the threshold.
 
     Raises:
         ForecastError: There are fewer than two windows.
