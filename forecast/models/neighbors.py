@@ -11,6 +11,7 @@ At every step, *edges* are the candidates that are within range now. Pairs out o
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -18,8 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forecast.models.machine_code import Floats, Indices, compiled
+from forecast.models.machine_code import HALF, Floats, Indices, compiled
 from forecast.models.types import Agents, Motion
+
+_ROUNDING_M = np.float32(1e-2)
+"""More than float32 loses of distances of some kilometres."""
 
 Lists = tuple[Any, Any, Any, Any]
 """`Candidates` or a `Layout` as arrays."""
@@ -155,16 +159,20 @@ class Edges(NamedTuple):
 
 
 @torch.no_grad()
-def edges_in_range(candidates: Candidates, layout: Layout, source: Places, target: Places) -> Edges:
+def edges_in_range(
+    candidates: Candidates, layout: Layout, source: Places, target: Places, copies: int = 1
+) -> Edges:
     """The candidates that are within range now.
 
-    On a processor a Numba loop does the search; on other devices tensor operations do.
+    On a processor Numba loops do the search; on other devices tensor operations do.
 
     Args:
         candidates: Possible sources by target.
         layout: The rows of the targets and of their candidates.
         source: Where the sources are ``[M]``.
         target: Where the targets are ``[R]``.
+        copies: S, if the rows are S copies of all targets (`Layout.of_copies`). The search then
+            first leaves out candidates that are out of range in every copy.
 
     Returns:
         Edges from rows of ``source`` to rows of ``target``, sorted by target.
@@ -172,7 +180,8 @@ def edges_in_range(candidates: Candidates, layout: Layout, source: Places, targe
     if target.x.is_cpu:
         places = (_array(torch.stack([*place]).float()) for place in (source, target))
         lists = tuple(_array(value) for value in (*candidates, *layout))
-        return Edges(*map(torch.from_numpy, _in_range(*places, lists[:4], lists[4:])))
+        found = _in_range(*places, lists[:4], lists[4:], copies)
+        return Edges(*map(torch.from_numpy, found))
     return _in_range_by_tensors(candidates, layout, source, target)
 
 
@@ -199,12 +208,56 @@ def _in_range_by_tensors(
 
 
 @compiled
+def _in_range_of_any(
+    source: Floats, source_copies: int, target: Floats, copies: int, candidates: Lists
+) -> Lists:
+    """The candidates that may be in range in any copy: circles around all copies touch."""
+    begin, count, other, radius = candidates
+    here, there = _circles(target, copies), _circles(source, source_copies)
+    starts, lengths = np.empty_like(begin), np.empty_like(count)
+    others, ranges, found = np.empty_like(other), np.empty_like(radius), 0
+    for g in range(len(begin)):
+        starts[g] = found
+        for c in range(begin[g], begin[g] + count[g]):
+            n = other[c]
+            x, y = there[0, n] - here[0, g], there[1, n] - here[1, g]
+            limit = radius[c] + max(there[2, n], here[2, g]) + there[3, n] + here[3, g]
+            if x * x + y * y < limit * limit:
+                others[found], ranges[found] = n, radius[c]
+                found += 1
+        lengths[g] = found - starts[g]
+    return starts, lengths, others[:found].copy(), ranges[:found].copy()
+
+
+@compiled
+def _circles(places: Floats, copies: int) -> Floats:
+    """Centre, highest lookahead and radius of a circle around each node's copies ``[4, N]``."""
+    nodes = places.shape[1] // copies
+    circles = np.empty((4, nodes), np.float32)
+    for n in range(nodes):
+        left = right = places[0, n]
+        low = high = places[1, n]
+        ahead = places[2, n]
+        for row in range(n + nodes, places.shape[1], nodes):
+            left, right = min(left, places[0, row]), max(right, places[0, row])
+            low, high = min(low, places[1, row]), max(high, places[1, row])
+            ahead = max(ahead, places[2, row])
+        circles[0, n], circles[1, n] = HALF * (left + right), HALF * (low + high)
+        circles[2, n] = ahead
+        circles[3, n] = HALF * math.hypot(right - left, high - low) + _ROUNDING_M
+    return circles
+
+
+@compiled
 def _in_range(
-    source: Floats, target: Floats, candidates: Lists, layout: Lists
+    source: Floats, target: Floats, candidates: Lists, layout: Lists, copies: int
 ) -> tuple[Indices, Indices, Floats]:
     """`edges_in_range` as a loop; places are ``[3, M]`` and ``[3, R]``."""
-    begin, count, other, radius = candidates
     of, line, offset, node = layout
+    if copies > 1:
+        shared = len(offset) == 0 or offset[-1] == 0  # all copies have the same sources
+        candidates = _in_range_of_any(source, 1 if shared else copies, target, copies, candidates)
+    begin, count, other, radius = candidates
     most = 0  # all candidates of all rows: an upper bound, so that arrays are allocated once
     for r in range(len(of)):
         most += count[of[r]]

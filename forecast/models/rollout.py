@@ -84,8 +84,8 @@ class SceneContext(NamedTuple):
         poses = self.map.poses
         seen = Layout.of_copies(copies, agents, poses.shape[1], shared=True, device=device)
         return SceneEdges(
-            tuple(edges_in_range(slot, own, places, places) for slot in self.candidates),
-            edges_in_range(self.map_candidates, seen, *map_places(poses, places)),
+            tuple(edges_in_range(slot, own, places, places, copies) for slot in self.candidates),
+            edges_in_range(self.map_candidates, seen, *map_places(poses, places), copies),
         )
 
 
