@@ -17,7 +17,7 @@ from forecast.models.features import map_edges
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.message_passing import EdgeMessages, MapEncoder, Replayed, SceneEdges
 from forecast.models.neighbors import Edges
-from forecast.models.rollout import SceneContext, nobody
+from forecast.models.rollout import SceneContext, no_replayed
 from forecast.models.types import State
 from forecast.models.world_model import WorldModelConfig
 from forecast.scene import AgentKind, Scene
@@ -135,7 +135,7 @@ def received(
     world, sizes = model.world, model.config.world_model
     table = world.table(context.agents, state, state.seen if visible is None else visible)
     around = context.edges(state.motion, world.graph.vehicle_ahead_s)
-    others = nobody(sizes.messages, len(sizes.slots), CPU)
+    others = no_replayed(sizes.messages, len(sizes.slots), CPU)
     found = world.messages(table, hidden, context.map, around, others)
     return Received(found, found.split(sizes.messages, dim=1))
 

@@ -86,6 +86,7 @@ def test_edges_of_copies_are_the_pairs_in_range(
     found = edges_in_range(candidates, layout, source, target)
     assert rows(found) == expected
     assert_same_edges(found, _in_range_by_tensors(candidates, layout, source, target))
+    assert_same_edges(found, edges_in_range(candidates, layout, source, target, copies))
 
 
 @settings(max_examples=40)

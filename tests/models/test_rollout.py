@@ -17,7 +17,7 @@ from forecast.models.rollout import (
     follow_plan,
     imagine,
     map_places,
-    nobody,
+    no_replayed,
     observe,
     rollout,
     surroundings,
@@ -273,12 +273,12 @@ def test_edges_of_copies_are_within_range_of_agents_and_map(model, context, stat
 def test_nobody_is_replayed_in_a_whole_scene(model, context, state) -> None:
     around = surroundings(model.world, context, state)
     assert len(around.replayed.pedestrian) == 0
-    assert around.replayed is nobody(SMALL.messages, 1, CPU)  # kept
+    assert around.replayed is no_replayed(SMALL.messages, 1, CPU)  # kept
     assert all(len(column) == 0 for column in around.replayed.table)
 
 
 def test_kept_values_made_without_gradients_serve_with_them(model, context, state, noise) -> None:
-    nobody.cache_clear()
+    no_replayed.cache_clear()
     with torch.inference_mode():
         imagine(model.world, context, state, noise)
     imagine(model.world, context, state, noise).position.sum().backward()
