@@ -12,14 +12,15 @@ At every step, *edges* are the candidates that are within range now. Pairs out o
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from forecast.models.machine_code import HALF, Floats, Indices, compiled
+from forecast.models.machine_code import HALF, Floats, Indices, Mask, compiled
 from forecast.models.types import Agents, Motion
 
 _ROUNDING_M = np.float32(1e-2)
@@ -28,8 +29,13 @@ _ROUNDING_M = np.float32(1e-2)
 Lists = tuple[Any, Any, Any, Any]
 """`Candidates` or a `Layout` as arrays."""
 
+# Threads imagine parts of the samples side by side. Each small tensor operation would hand the
+# interpreter's lock to another thread, so the search on a processor works on arrays, and lists that
+# stay the same over a rollout are converted once.
 
-class Candidates(NamedTuple):
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
     """Possible sources of G targets, as one list sorted by target (compressed sparse rows).
 
     Attributes:
@@ -43,6 +49,11 @@ class Candidates(NamedTuple):
     lengths: Tensor
     source: Tensor
     radius: Tensor
+
+    @cached_property
+    def arrays(self) -> Lists:
+        """The four lists as arrays."""
+        return tuple(map(_array, (self.starts, self.lengths, self.source, self.radius)))
 
     @classmethod
     def of(cls, pairs: Tensor, radius: Tensor, targets: int) -> Candidates:
@@ -81,6 +92,9 @@ class Places(NamedTuple):
             motion: Their motion in S copies.
             lookahead_s: A vehicle's edges are extended by the distance it drives in this time.
         """
+        if motion.position.is_cpu and motion.position.dtype == torch.float32:
+            moving = _array(motion.position), _array(motion.velocity), _array(agents.drives)
+            return cls(*map(torch.from_numpy, _agent_places(*moving, lookahead_s)))
         x, y = motion.position.unbind(-1)
         return cls(x.flatten(), y.flatten(), lookahead_m(agents, motion, lookahead_s).flatten())
 
@@ -103,7 +117,8 @@ def lookahead_m(agents: Agents, motion: Motion, lookahead_s: float) -> Tensor:
     return motion.velocity.norm(dim=-1) * (lookahead_s * agents.drives)
 
 
-class Layout(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Layout:
     """The rows that receive edges, and the source rows that their candidates refer to.
 
     Candidates are listed once per agent of a scene, but a rollout has many copies of it. Candidate
@@ -122,6 +137,11 @@ class Layout(NamedTuple):
     line: Tensor
     offset: Tensor
     node: Tensor
+
+    @cached_property
+    def arrays(self) -> Lists:
+        """The four lists as arrays."""
+        return tuple(map(_array, (self.target, self.line, self.offset, self.node)))
 
     @staticmethod
     @lru_cache(maxsize=64)
@@ -178,15 +198,14 @@ def edges_in_range(
         Edges from rows of ``source`` to rows of ``target``, sorted by target.
     """
     if target.x.is_cpu:
-        places = (_array(torch.stack([*place]).float()) for place in (source, target))
-        lists = tuple(_array(value) for value in (*candidates, *layout))
-        found = _in_range(*places, lists[:4], lists[4:], copies)
+        places = (tuple(_array(value.float()) for value in place) for place in (source, target))
+        found = _in_range(*places, candidates.arrays, layout.arrays, copies)
         return Edges(*map(torch.from_numpy, found))
     return _in_range_by_tensors(candidates, layout, source, target)
 
 
 def _array(values: Tensor) -> Any:
-    return values.detach().contiguous().numpy()
+    return (values.detach() if values.requires_grad else values).contiguous().numpy()
 
 
 def _in_range_by_tensors(
@@ -208,8 +227,26 @@ def _in_range_by_tensors(
 
 
 @compiled
+def _agent_places(
+    position: Floats, velocity: Floats, drives: Mask, lookahead_s: float
+) -> tuple[Floats, Floats, Floats]:
+    """`Places.of` as a loop; of ``[S, N, 2]`` and ``[N]``, three times ``[S * N]``."""
+    copies, agents = position.shape[:2]
+    x, y = np.empty(copies * agents, np.float32), np.empty(copies * agents, np.float32)
+    ahead = np.zeros(copies * agents, np.float32)
+    for s in range(copies):
+        for n in range(agents):
+            row = s * agents + n
+            x[row], y[row] = position[s, n]
+            if drives[n]:
+                u, v = velocity[s, n]
+                ahead[row] = math.sqrt(u * u + v * v) * np.float32(lookahead_s)
+    return x, y, ahead
+
+
+@compiled
 def _in_range_of_any(
-    source: Floats, source_copies: int, target: Floats, copies: int, candidates: Lists
+    source: Places, source_copies: int, target: Places, copies: int, candidates: Lists
 ) -> Lists:
     """The candidates that may be in range in any copy: circles around all copies touch."""
     begin, count, other, radius = candidates
@@ -230,18 +267,18 @@ def _in_range_of_any(
 
 
 @compiled
-def _circles(places: Floats, copies: int) -> Floats:
+def _circles(places: Places, copies: int) -> Floats:
     """Centre, highest lookahead and radius of a circle around each node's copies ``[4, N]``."""
-    nodes = places.shape[1] // copies
+    nodes = len(places[0]) // copies
     circles = np.empty((4, nodes), np.float32)
     for n in range(nodes):
-        left = right = places[0, n]
-        low = high = places[1, n]
-        ahead = places[2, n]
-        for row in range(n + nodes, places.shape[1], nodes):
-            left, right = min(left, places[0, row]), max(right, places[0, row])
-            low, high = min(low, places[1, row]), max(high, places[1, row])
-            ahead = max(ahead, places[2, row])
+        left = right = places[0][n]
+        low = high = places[1][n]
+        ahead = places[2][n]
+        for row in range(n + nodes, len(places[0]), nodes):
+            left, right = min(left, places[0][row]), max(right, places[0][row])
+            low, high = min(low, places[1][row]), max(high, places[1][row])
+            ahead = max(ahead, places[2][row])
         circles[0, n], circles[1, n] = HALF * (left + right), HALF * (low + high)
         circles[2, n] = ahead
         circles[3, n] = HALF * math.hypot(right - left, high - low) + _ROUNDING_M
@@ -250,9 +287,9 @@ def _circles(places: Floats, copies: int) -> Floats:
 
 @compiled
 def _in_range(
-    source: Floats, target: Floats, candidates: Lists, layout: Lists, copies: int
+    source: Places, target: Places, candidates: Lists, layout: Lists, copies: int
 ) -> tuple[Indices, Indices, Floats]:
-    """`edges_in_range` as a loop; places are ``[3, M]`` and ``[3, R]``."""
+    """`edges_in_range` as a loop; places are three arrays each."""
     of, line, offset, node = layout
     if copies > 1:
         shared = len(offset) == 0 or offset[-1] == 0  # all copies have the same sources
@@ -264,12 +301,12 @@ def _in_range(
     sources, targets = np.empty(most, np.int64), np.empty(most, np.int64)
     ranges, found = np.empty(most, np.float32), 0
     for r in range(len(of)):
-        x, y, ahead = target[0, r], target[1, r], target[2, r]
+        x, y, ahead = target[0][r], target[1][r], target[2][r]
         first = begin[of[r]]
         for c in range(first, first + count[of[r]]):
             n = node[line[r], offset[r] + other[c]]
-            away_x, away_y = source[0, n] - x, source[1, n] - y
-            limit = radius[c] + max(source[2, n], ahead)
+            away_x, away_y = source[0][n] - x, source[1][n] - y
+            limit = radius[c] + max(source[2][n], ahead)
             if away_x * away_x + away_y * away_y < limit * limit:
                 sources[found], targets[found], ranges[found] = n, r, radius[c]
                 found += 1

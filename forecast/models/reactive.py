@@ -20,7 +20,7 @@ from forecast.models import dynamics
 from forecast.models.features import AgentTable
 from forecast.models.message_passing import Replayed, SceneEdges
 from forecast.models.neighbors import Layout, Places, edges_in_range
-from forecast.models.rollout import Moment, SceneContext, WholeScene, map_places, rollout
+from forecast.models.rollout import Moment, SceneContext, WholeScene, rollout
 from forecast.models.threads import part_size, side_by_side
 from forecast.models.types import Motion, Noise, State, concatenate
 from forecast.models.world_model import Surroundings, WorldModel
@@ -252,11 +252,11 @@ class AffectedRows:
         sources = Places(*(torch.cat(pair) for pair in zip(own, given, strict=True)))
         offset, zero = rows.sample * len(context.agents.kind), torch.zeros_like(rows.agent)
         layout = Layout(rows.agent, rows.plan, offset, rows.node)
-        pieces = torch.arange(context.map.poses.shape[1], device=zero.device)
-        seen = Layout(rows.agent, zero, zero, pieces[None])
+        pieces = torch.arange(len(context.pieces.x), device=zero.device)
+        seen, here = Layout(rows.agent, zero, zero, pieces[None]), own.without_lookahead()
         return SceneEdges(
             tuple(edges_in_range(slot, layout, sources, own) for slot in context.candidates),
-            edges_in_range(context.map_candidates, seen, *map_places(context.map.poses, own)),
+            edges_in_range(context.map_candidates, seen, context.pieces, here),
         )
 
     def follow(self, index: int, before: Motion, imagined: Motion) -> Motion:

@@ -36,12 +36,14 @@ class SceneContext(NamedTuple):
         candidates: For each slot of relations, the pairs of agents that may come into range.
         map: The encoded map.
         map_candidates: The pairs of map piece and agent that may come into range.
+        pieces: Where the map pieces are.
     """
 
     agents: Agents
     candidates: tuple[Candidates, ...]
     map: EncodedMap
     map_candidates: Candidates
+    pieces: Places
 
     @classmethod
     def of(
@@ -69,7 +71,14 @@ class SceneContext(NamedTuple):
             mask = torch.stack(of_slot).any(0)
             slots.append(Candidates.of(both[:, mask], radius[mask], count))
         near = torch.full_like(map_pairs[0], world.graph.map_radius_m, dtype=radius.dtype)
-        return cls(agents, tuple(slots), pieces, Candidates.of(map_pairs, near, count))
+        x, y, *_ = pieces.poses
+        return cls(
+            agents,
+            tuple(slots),
+            pieces,
+            Candidates.of(map_pairs, near, count),
+            Places(x, y, torch.zeros_like(x)),
+        )
 
     def edges(self, motion: Motion, lookahead_s: float) -> SceneEdges:
         """The edges of S copies of the scene.
@@ -81,23 +90,12 @@ class SceneContext(NamedTuple):
         copies, agents = motion.yaw_rate.shape
         places, device = Places.of(self.agents, motion, lookahead_s), motion.position.device
         own = Layout.of_copies(copies, agents, agents, shared=False, device=device)
-        poses = self.map.poses
-        seen = Layout.of_copies(copies, agents, poses.shape[1], shared=True, device=device)
+        seen = Layout.of_copies(copies, agents, len(self.pieces.x), shared=True, device=device)
+        here = places.without_lookahead()
         return SceneEdges(
             tuple(edges_in_range(slot, own, places, places, copies) for slot in self.candidates),
-            edges_in_range(self.map_candidates, seen, *map_places(poses, places), copies),
+            edges_in_range(self.map_candidates, seen, self.pieces, here, copies),
         )
-
-
-def map_places(poses: Tensor, agents: Places) -> tuple[Places, Places]:
-    """Places of map pieces and of agents; speed does not extend the range to the map.
-
-    Args:
-        poses: Poses of M map pieces ``[4, M]`` (`EncodedMap.poses`).
-        agents: Places of the agents.
-    """
-    pieces = Places(poses[0], poses[1], torch.zeros_like(poses[0]))
-    return pieces, agents.without_lookahead()
 
 
 @lru_cache(maxsize=64)

@@ -8,6 +8,7 @@ import torch
 from forecast.models import dynamics
 from forecast.models.features import RELATIONS
 from forecast.models.forecaster import PedestrianForecaster
+from forecast.models.neighbors import Places
 from forecast.models.rollout import (
     Control,
     Moment,
@@ -16,7 +17,6 @@ from forecast.models.rollout import (
     advance,
     follow_plan,
     imagine,
-    map_places,
     no_replayed,
     observe,
     rollout,
@@ -261,7 +261,10 @@ def test_edges_of_copies_are_within_range_of_agents_and_map(model, context, stat
     assert (apart < limit).all()
     assert edges.map.source.max() < 5
     assert edges.map.target.max() < 2 * count
-    pieces, places = map_places(context.map.poses, table)
+    lookahead_s = model.world.graph.vehicle_ahead_s
+    pieces, moving = context.pieces, Places.of(context.agents, state.motion, lookahead_s)
+    places = moving.without_lookahead()
+    assert moving.lookahead_m.max() > 0
     assert places.lookahead_m.abs().max() == pieces.lookahead_m.abs().max() == 0
     gap = torch.hypot(
         pieces.x[edges.map.source] - places.x[edges.map.target],
