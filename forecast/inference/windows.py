@@ -17,7 +17,7 @@ from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import keyed_noise
 from forecast.models.observed import ObservedTracks
 from forecast.models.rollout import SceneContext, imagine
-from forecast.models.threads import part_size, side_by_side
+from forecast.models.threads import WHOLE_SCENE, part_size, side_by_side
 from forecast.models.types import Noise, Plan, State
 from forecast.scene import AgentKind, Prediction
 
@@ -132,7 +132,7 @@ def _imagined(
     """Positions ``[S, A, T, 2]`` of the futures from index ``first`` on, imagined in parts."""
     context, state = encoded.context, encoded.state
     device, agents = context.agents.dt.device, max(1, len(context.agents.kind))
-    size = part_size((len(noise.mirror) - first) * agents, device)
+    size = part_size((len(noise.mirror) - first) * agents, device, WHOLE_SCENE)
     parts = noise.to(device).split(first, max(1, -(-size // agents)))
     with torch.inference_mode():
         futures = side_by_side(

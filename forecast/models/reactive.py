@@ -21,7 +21,7 @@ from forecast.models.features import AgentTable
 from forecast.models.message_passing import Replayed, SceneEdges
 from forecast.models.neighbors import Layout, Places, edges_in_range
 from forecast.models.rollout import Moment, SceneContext, WholeScene, rollout
-from forecast.models.threads import part_size, side_by_side
+from forecast.models.threads import AFFECTED_ROWS, part_size, side_by_side
 from forecast.models.types import Motion, Noise, State, concatenate
 from forecast.models.world_model import Surroundings, WorldModel
 from forecast.scene import AgentKind
@@ -120,7 +120,7 @@ class ReactiveRollout:
         count = (until > 0).flatten(1).sum(1)
         # Plans are grouped so that each part has about as many affected rows as a thread can
         # process efficiently. A plan stays whole, because its rows send messages to each other.
-        rows = part_size(int(count.sum()), until.device)
+        rows = part_size(int(count.sum()), until.device, AFFECTED_ROWS)
         part = (count.cumsum(0) - count).div(rows, rounding_mode="floor")
         sizes = torch.unique_consecutive(part, return_counts=True)[1].tolist()
         parts = zip(torch.split(plans, sizes), torch.split(until, sizes), strict=True)

@@ -12,25 +12,28 @@ from typing import TypeVar
 
 import torch
 
-_MOST, _LEAST = 4096, 256
-"""Limits of the number of agents imagined at once. More do not fit into the caches; with fewer, the
-fixed cost of calls dominates."""
+WHOLE_SCENE, AFFECTED_ROWS = 1536, 4096
+"""Highest numbers of agents imagined at once. More do not fit into the caches; with fewer, the fixed
+cost of calls dominates, which is higher for the affected rows of reactive rollouts."""
+_LEAST = 256
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
-def part_size(agents: int, device: torch.device) -> int:
-    """Number of agents to imagine at once on one thread.
+def part_size(agents: int, device: torch.device, most: int) -> int:
+    """Number of agents to imagine at once on one thread; all threads get the same number of parts.
 
     Args:
         agents: Number of agents in all copies together.
         device: Device of the network; another device than the processor takes all at once.
+        most: Highest number at once, `WHOLE_SCENE` or `AFFECTED_ROWS`.
     """
     if device.type != "cpu":
         return max(1, agents)
     each = -(-agents // torch.get_num_threads())
-    return min(_MOST, max(_LEAST, each))
+    rounds = max(1, -(-each // most))
+    return max(_LEAST, -(-each // rounds))
 
 
 def side_by_side(job: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:

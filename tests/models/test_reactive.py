@@ -226,7 +226,7 @@ def test_agents_that_are_imagined_again_react_to_each_other(street, monkeypatch)
 def test_the_parts_that_plans_are_split_into_change_nothing(street, rows, monkeypatch) -> None:
     plans, futures = plans_of(street), rollout_of(street)
     expected = reacting(futures, plans)
-    monkeypatch.setattr(reactive, "part_size", lambda agents, device: rows)
+    monkeypatch.setattr(reactive, "part_size", lambda agents, device, most: rows)
     torch.testing.assert_close(reacting(futures, plans), expected, atol=1e-5, rtol=0)
 
 

@@ -37,7 +37,9 @@ def test_what_one_part_raises_is_raised_and_threads_stay_as_many(threads: int) -
 
 
 def test_parts_are_shares_of_threads_within_limits(threads: int) -> None:
-    assert part_size(3000, CPU) == 3000 // threads
-    assert part_size(3, CPU) == 256
-    assert part_size(10**6, CPU) == 4096
-    assert part_size(10**6, torch.device("meta")) == 10**6
+    assert part_size(3000, CPU, most=4096) == 3000 // threads
+    assert part_size(3, CPU, most=4096) == 256
+    assert 4000 < part_size(10**6, CPU, most=4096) <= 4096
+    assert part_size(10**6, torch.device("meta"), most=4096) == 10**6
+    parts = 10**6 / part_size(10**6, CPU, most=4096)
+    assert parts == pytest.approx(threads * round(parts / threads), abs=0.1)
