@@ -12,6 +12,8 @@ from forecast.simulator.export.recording import record
 from forecast.simulator.map import layouts, traffic_lights
 from forecast.simulator.map.district import build_district
 
+pytestmark = pytest.mark.slow
+
 SCENES = 8
 
 

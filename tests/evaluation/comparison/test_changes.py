@@ -20,6 +20,8 @@ from forecast.evaluation.comparison.changes import (
 from forecast.evaluation.output.saved import read_evaluation
 from tests.evaluation.comparison.test_comparison import made
 
+pytestmark = pytest.mark.slow
+
 
 def change_of(old, new, metric, where="all"):
     (found,) = (

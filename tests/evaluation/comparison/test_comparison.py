@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from forecast.cli import main
 from forecast.evaluation.comparison.changes import (
@@ -13,6 +14,8 @@ from forecast.evaluation.comparison.comparison import Comparison, table
 from forecast.evaluation.output.saved import read_evaluation
 from forecast.evaluation.scoring.statistics import Estimate
 from forecast.evaluation.verdict.acceptance import PASS, TOO_FEW
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_regression_comes_first_and_fails(folders, capsys):
