@@ -21,6 +21,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import torch
@@ -81,37 +82,47 @@ def accelerate(world: WorldModel, *, training: bool = False) -> None:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         _say(f"could not compile the network, so it runs uncompiled, more slowly ({reason})")
         return
-    for name, program in programs.items():
-        plain = program.verb
+    for name, path in paths.items():
+        verb = _Verb(world, name, Library(path, programs[name].returns))
         if training:
-            plain = torch.compile(plain, dynamic=True, options=dict(OPTIONS))
-        setattr(world, name, _Verb(plain, program, Library(paths[name], program.returns)))
+            verb.plain = torch.compile(verb.plain, dynamic=True, options=dict(OPTIONS))
+        setattr(world, name, verb)
 
 
 class _Verb:
-    """A verb of the network that runs as a compiled program where no gradients are needed."""
+    """A verb of a world model that runs as a compiled program where no gradients are needed."""
 
-    def __init__(self, plain: Callable[..., Any], program: Program, run: Library) -> None:
-        self.plain, self.run, self.weights = plain, run, program.weights()
-        self.verb: Any = program.verb
-        self.result = pytree.tree_structure(program.outputs)
+    def __init__(self, world: WorldModel, name: str, library: Library) -> None:
+        self.world, self.name, self.library = world, name, library
+        self.plain: Callable[..., Any] = MethodType(getattr(type(world), name), world)
+        self.weights: list[Tensor] = []
 
     def __call__(self, *arguments: Any) -> Any:
         if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or self._moved():
             return self.plain(*arguments)
-        found = self.run([*self.weights, *pytree.tree_leaves(arguments)])
+        found = self.library([*self.weights, *pytree.tree_leaves(arguments)])
         return pytree.tree_unflatten(found, self.result)
 
     def _moved(self) -> bool:
-        """Whether the weights are no longer where they were when the program was loaded."""
-        return next(self.verb.__self__.parameters()).data_ptr() != self.weights[0].data_ptr()
+        """Whether the weights are of another type or device than the program was compiled for."""
+        first = next(self.world.parameters())
+        if not self.weights:  # not at once: an unpickled world model gets its weights later
+            program = step_programs(self.world)[self.name]
+            self.result = pytree.tree_structure(program.outputs)
+            self.weights = program.weights()
+        plain = first.dtype == torch.float32 and first.is_cpu
+        return not plain or first.data_ptr() != self.weights[0].data_ptr()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copied or pickled world model has the definition again.
+        """A copy, or another process on the same machine, loads the library again."""
+        return _restored, (self.world, self.name, self.library.path, self.library.outputs)
 
-        A loaded library belongs to one process, and the weights of a copy are other tensors.
-        """
-        return getattr, (self.verb.__self__, self.verb.__name__)
+
+def _restored(world: WorldModel, name: str, path: Path, outputs: int) -> Callable[..., Any]:
+    """A copied verb; the definition where the library is not at hand, as on another machine."""
+    if path.is_file():
+        return _Verb(world, name, Library(path, outputs))
+    return MethodType(getattr(type(world), name), world)
 
 
 def _machine_code(world: WorldModel, programs: dict[str, Program]) -> dict[str, Path]:
@@ -199,12 +210,12 @@ class Library:
     """
 
     def __init__(self, path: Path, outputs: int) -> None:
-        self._library, self._outputs = ctypes.CDLL(str(path)), outputs
+        self._library, self.path, self.outputs = ctypes.CDLL(str(path)), path, outputs
         self._container = ctypes.c_void_p()
         create = self._library.AOTInductorModelContainerCreateWithDevice
         size = ctypes.c_size_t(_RUNNING_AT_ONCE)
         _check(create(ctypes.byref(self._container), size, b"cpu", None), path)
-        self._run, self._path = self._library.AOTInductorModelContainerRun, path
+        self._run = self._library.AOTInductorModelContainerRun
 
     def __call__(self, inputs: list[Tensor]) -> list[Tensor]:
         """Runs the program.
@@ -225,10 +236,10 @@ class Library:
             [value.contiguous() for value in inputs]
         )
         handles = (ctypes.c_void_p * len(given))(*(_pointer(capsule, None) for capsule in given))
-        found = (ctypes.c_void_p * self._outputs)()
+        found = (ctypes.c_void_p * self.outputs)()
         sizes = ctypes.c_size_t(len(handles)), ctypes.c_size_t(len(found))
         failed = self._run(self._container, handles, sizes[0], found, sizes[1], None, None)
-        _check(failed, self._path)
+        _check(failed, self.path)
         return torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs(
             [_capsule(handle, None, None) for handle in found]
         )

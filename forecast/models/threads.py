@@ -13,8 +13,8 @@ from typing import TypeVar
 import torch
 
 WHOLE_SCENE, AFFECTED_ROWS = 1536, 4096
-"""Highest numbers of agents imagined at once. More do not fit into the caches. With fewer, the fixed
-cost of calls dominates; it is higher for the affected rows of reactive rollouts."""
+"""Highest numbers of agents imagined at once. More do not fit into the caches. With fewer, the
+fixed cost of calls dominates; it is higher for the affected rows of reactive rollouts."""
 _LEAST = 256
 
 Part = TypeVar("Part")
