@@ -37,10 +37,12 @@ from forecast.models.world_model import WorldModel
 
 SETTING = "FORECAST_COMPILE"
 """Environment variable that switches compiling off."""
-OPTIONS = {"cpp.threads": 1, "assert_indirect_indexing": False}
+OPTIONS = {"cpp.threads": 1}
 """Options of the compiler. A program uses one thread, because several threads run programs at the
 same time (`forecast.models.threads`). Sums over edges then keep their order and need no atomic
-operations. Indices are not checked, because the search for neighbours gives valid ones."""
+operations."""
+UNCHECKED = {**OPTIONS, "assert_indirect_indexing": False}
+"""Options inside the package, where indices come from the search for neighbours and are valid."""
 
 _RUNNING_AT_ONCE = 64
 """Threads that may run a program at the same time; more wait."""
@@ -85,7 +87,7 @@ def accelerate(world: WorldModel, *, training: bool = False) -> None:
     for name, path in paths.items():
         verb = _Verb(world, name, Library(path, programs[name].returns))
         if training:
-            verb.plain = torch.compile(verb.plain, dynamic=True, options=dict(OPTIONS))
+            verb.plain = torch.compile(verb.plain, dynamic=True, options=dict(UNCHECKED))
         setattr(world, name, verb)
 
 
@@ -157,7 +159,9 @@ def write_package(program: Program, path: Path, *, with_weights: bool) -> None:
         warnings.simplefilter("ignore")  # torch warns about its own internals
         graph = captured(program, with_weights=with_weights)
         torch._inductor.aoti_compile_and_package(
-            graph, package_path=str(path), inductor_configs=dict(OPTIONS)
+            graph,
+            package_path=str(path),
+            inductor_configs=dict(UNCHECKED if with_weights else OPTIONS),
         )
 
 
@@ -187,11 +191,20 @@ def _folder(world: WorldModel) -> Path:
     # Any change of the definition, however small, gives another folder.
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
-    where = [torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability()]
+    where = [torch.__version__, platform.machine(), _processor()]
     sizes = [asdict(world.config), asdict(world.graph)]
-    digest.update(json.dumps([where, sizes, OPTIONS]).encode())
+    digest.update(json.dumps([where, sizes, UNCHECKED]).encode())
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "forecast" / digest.hexdigest()[:16]
+
+
+def _processor() -> str:
+    """What the processor can do: machines that share a home folder may differ in it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return torch.backends.cpu.get_cpu_capability()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
 class Library:
