@@ -65,11 +65,12 @@ class SceneContext(NamedTuple):
             map_pairs: Candidate pairs (piece, agent) ``[2, C']``, sorted by agent.
         """
         count, (both, radius) = len(agents.kind), pairs
-        slots = []
-        for slot in world.config.slots:
-            of_slot = [RELATIONS[relation].connects(agents, *both) for relation in slot]
-            mask = torch.stack(of_slot).any(0)
-            slots.append(Candidates.of(both[:, mask], radius[mask], count))
+        slots = [Candidates.of(both, radius, count)]  # relations cover all pairs
+        if len(world.config.slots) > 1:
+            slots = [
+                Candidates.of(both[:, mask], radius[mask], count)
+                for mask in (slot_mask(agents, slot, *both) for slot in world.config.slots)
+            ]
         near = torch.full_like(map_pairs[0], world.graph.map_radius_m, dtype=radius.dtype)
         x, y, *_ = pieces.poses
         return cls(
@@ -96,6 +97,12 @@ class SceneContext(NamedTuple):
             tuple(edges_in_range(slot, own, places, places, copies) for slot in self.candidates),
             edges_in_range(self.map_candidates, seen, self.pieces, here, copies),
         )
+
+
+def slot_mask(agents: Agents, slot: list[str], source: Tensor, target: Tensor) -> Tensor:
+    """Which pairs of agents, by index ``[C]`` each, are of a slot's relations ``[C]``."""
+    of_slot = [RELATIONS[relation].connects(agents, source, target) for relation in slot]
+    return torch.stack(of_slot).any(0)
 
 
 @lru_cache(maxsize=64)
