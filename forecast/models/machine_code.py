@@ -20,9 +20,7 @@ Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-ZERO: Any = np.float32(0)
 HALF: Any = np.float32(0.5)
-ONE: Any = np.float32(1)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

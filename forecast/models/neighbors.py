@@ -62,12 +62,6 @@ class Candidates:
         count = target.bincount(minlength=targets)
         return cls(count.cumsum(0) - count, count, source, radius)
 
-    def select(self, keep: Tensor) -> Candidates:
-        """Some of the pairs, by mask ``[C]``."""
-        target = torch.arange(len(self.lengths), device=keep.device).repeat_interleave(self.lengths)
-        pairs = torch.stack([self.source, target])[:, keep]
-        return Candidates.of(pairs, self.radius[keep], len(self.lengths))
-
 
 class Places(NamedTuple):
     """Where nodes are.

@@ -149,11 +149,8 @@ def test_candidates_are_runs_by_target() -> None:
     candidates = Candidates.of(pairs, torch.arange(4.0), 4)
     assert candidates.starts.tolist() == [0, 2, 2, 4]
     assert candidates.lengths.tolist() == [2, 0, 2, 0]
-    some = candidates.select(torch.tensor([False, True, True, True]))
-    assert some.starts.tolist() == [0, 1, 1, 3]
-    assert some.lengths.tolist() == [1, 0, 2, 0]
-    assert some.source.tolist() == [0, 1, 0]
-    assert some.radius.tolist() == [1, 2, 3]
+    assert candidates.source.tolist() == [2, 0, 1, 0]
+    assert candidates.radius.tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("search", [edges_in_range, _in_range_by_tensors])
