@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from forecast.errors import ForecastError
+from forecast.errors import ForecastError, ForecastWarning
 from forecast.scene import AgentKind, LaneMap, Prediction, Predictor, Scene
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AgentKind",
     "ForecastError",
+    "ForecastWarning",
     "Forecaster",
     "LaneMap",
     "Prediction",

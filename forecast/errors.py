@@ -25,3 +25,7 @@ def require(holds: bool, item: str, value: Any, expected: str) -> None:
     """
     if not holds:
         raise ForecastError(f"{item} is {value}; {expected} is needed")
+
+
+class ForecastWarning(UserWarning):
+    """Says that an input was mended, and how. The message is one line."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from forecast.errors import ForecastError
 from forecast.scene import LaneMap, Polygons, Polylines, Scene, Tracks
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Increased whenever the columns or their meaning change."""
 
 
@@ -48,6 +48,7 @@ def encode(file: SceneFile) -> pa.Buffer:
         "origin_m": _flat_list(scene.origin_m, np.float64),
         "frame_ids": _strings(scene.frame_ids),
         "headings_recorded": pa.array([scene.headings_recorded]),
+        "interpolated": _flat_list(scene.interpolated, np.uint8),
         **_track_columns(scene.tracks),
         **_map_columns(scene.lane_map),
     }
@@ -144,7 +145,7 @@ def _strings(values: NDArray[np.str_]) -> pa.Array:
 def _scene(row: dict[str, pa.Array]) -> Scene:
     stamps, agents = _numbers(row["timestamps_us"]), _text(row["agent_ids"])
     grid = (len(agents), len(stamps))
-    visibility = row["visibility"]
+    visibility, between = row["visibility"], row["interpolated"]
     tracks = Tracks(
         agent_ids=agents,
         kinds=_numbers(row["kinds"]),
@@ -166,6 +167,7 @@ def _scene(row: dict[str, pa.Array]) -> Scene:
         origin_m=_numbers(row["origin_m"]),
         frame_ids=_text(row["frame_ids"]),
         headings_recorded=row["headings_recorded"][0].as_py(),
+        interpolated=None if between.null_count else _numbers(between).view(np.bool_),
     )
 
 

@@ -10,15 +10,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from forecast import geometry
-from forecast.errors import ForecastError
-from forecast.scene.agents import TYPICAL_SIZE_M, AgentKind, Tracks
+from forecast.errors import ForecastError, require
+from forecast.scene.agents import AgentKind, Tracks
 from forecast.scene.lanes import LaneMap
+from forecast.scene.parsing import (
+    parse_array,
+    parse_kinds,
+    parse_names,
+    parse_sizes,
+    warn_of_sizes,
+    within_reach,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-_FLOAT32_REACH_M = 10_000.0
-"""At larger coordinates the resolution of float32 is coarser than 1 mm."""
 
 
 class SceneDetails(TypedDict, total=False):
@@ -68,7 +73,10 @@ class Scene:
         frame_ids: The source's own name for each step ``[T]`` (nuScenes: sample tokens), "" for
             steps without a record.
         headings_recorded: Whether the source recorded headings. If not, they are derived from
-            the movement so far, and a window derives them again from its own steps only.
+            the movement so far, and a window derives them again from its own steps only. Those of
+            pedestrians are always derived: recorded ones are often missing or wrong.
+        interpolated: Steps between two records of the source ``[T]``, whose positions depend on the
+            later one; None for none. No prediction starts at such a step.
     """
 
     id: str
@@ -81,6 +89,7 @@ class Scene:
     origin_m: NDArray[np.float64]
     frame_ids: NDArray[np.str_]
     headings_recorded: bool = True
+    interpolated: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         """Checks the time grid and the origin; raises `ForecastError`."""
@@ -89,8 +98,9 @@ class Scene:
             raise ForecastError(f"{self.id}: the scene has no time step; at least 1 is needed")
         if not self.dt_s > 0:
             raise ForecastError(f"{self.id}: dt_s is {self.dt_s}; a positive step is needed")
-        for name in ("timestamps_us", "frame_ids"):
-            if getattr(self, name).shape != (steps,):
+        for name in ("timestamps_us", "frame_ids", "interpolated"):
+            value = getattr(self, name)
+            if value is not None and value.shape != (steps,):
                 raise ForecastError(f"{self.id}: {name} must have one entry for {steps} steps")
         if (np.diff(self.timestamps_us) <= 0).any():
             raise ForecastError(f"{self.id}: timestamps_us must increase from step to step")
@@ -101,7 +111,7 @@ class Scene:
     def from_arrays(
         cls,
         positions_m: ArrayLike,
-        kinds: Sequence[AgentKind | int] | NDArray[Any],
+        kinds: Sequence[AgentKind | int | str] | NDArray[Any],
         dt_s: float,
         *,
         valid: ArrayLike | None = None,
@@ -116,11 +126,13 @@ class Scene:
         Args:
             positions_m: World positions ``[A, T, 2]``; without ``valid``, NaN marks steps at which
                 an agent was not observed.
-            kinds: `AgentKind` of each agent ``[A]``.
+            kinds: `AgentKind` of each agent ``[A]``, or its name such as ``"pedestrian"``.
             dt_s: Step length.
             valid: Whether each agent was observed at each step ``[A, T]``.
-            headings_rad: Headings ``[A, T]``; default: direction of the last actual movement.
-            sizes_m: Length, width, height ``[A, 3]``; default: typical for the kind.
+            headings_rad: Headings ``[A, T]``, NaN where unknown; default and where unknown: the
+                direction of the last actual movement.
+            sizes_m: Length, width, height ``[A, 3]``; default: typical for the kind. So are values
+                that are not above 0 (`ForecastWarning`).
             agent_ids: Unique names ``[A]``; default ``"0", "1", …``.
             lane_map: Map relative to ``origin_m``.
             details: ``categories``, ``origin_m``, ``start_us``, ``id``, ``location`` and
@@ -135,13 +147,11 @@ class Scene:
             raise TypeError(f"Scene.from_arrays got an unexpected keyword argument '{unknown[0]}'")
         given: SceneDetails = {**_DEFAULTS, **details}
         name, origin = given["id"], np.asarray(given["origin_m"], np.float64)
-        world = np.asarray(positions_m, np.float64)
-        if world.ndim != 3 or world.shape[-1] != 2:
-            raise ForecastError(f"positions_m has shape {list(world.shape)}; [A, T, 2] is needed")
+        world = _positions(name, positions_m)
         grid = world.shape[:2]
         observed = ~np.isnan(world).any(-1) if valid is None else valid
-        seen = _given(name, "valid", observed, grid, bool)
-        local = _within_reach(name, np.where(seen[..., None], world - origin, 0.0))
+        seen = parse_array(name, "valid", observed, grid, bool)
+        local = np.where(seen[..., None], world - origin, 0.0)
         tracks = _tracks(given, local, seen, kinds, headings_rad, sizes_m, agent_ids)
         elapsed_us = np.round(np.arange(grid[1]) * dt_s * 1e6).astype(np.int64)
         return cls(
@@ -174,12 +184,27 @@ class Scene:
             tracks=self.tracks.between(start, stop),
             timestamps_us=self.timestamps_us[start:stop],
             frame_ids=self.frame_ids[start:stop],
+            interpolated=None if self.interpolated is None else self.interpolated[start:stop],
         )
 
     def present(self, at: int) -> NDArray[np.int64]:
         """Indices of the agents that can move and are observed at step ``at``."""
         tracks = self.tracks
         return np.flatnonzero(tracks.valid[:, at] & (tracks.kinds != AgentKind.STATIC))
+
+
+def _positions(scene: str, positions_m: ArrayLike) -> NDArray[np.float64]:
+    try:
+        world = np.asarray(positions_m, np.float64)
+    except (TypeError, ValueError):
+        raise ForecastError(
+            f"{scene}: positions_m are not numbers of one shape; [A, T, 2] is needed"
+        ) from None
+    if world.ndim != 3 or world.shape[-1] != 2:
+        raise ForecastError(
+            f"{scene}: positions_m has shape {list(world.shape)}; [A, T, 2] is needed"
+        )
+    return world
 
 
 def _tracks(
@@ -193,50 +218,25 @@ def _tracks(
 ) -> Tracks:
     """Checks the arguments of `Scene.from_arrays` about agents and fills in their defaults."""
     scene, agents = given["id"], len(seen)
-    names = [_kind(scene, kind) for kind in _given(scene, "kinds", kinds, (agents,), int).tolist()]
-    if headings_rad is None:
-        headings_rad = geometry.motion_headings(local_m, seen)
-    headings = _given(scene, "headings_rad", headings_rad, seen.shape, np.float32)
-    if sizes_m is None:
-        sizes_m = np.reshape([TYPICAL_SIZE_M[kind] for kind in names], (agents, 3))
+    names = parse_names(scene, range(agents) if agent_ids is None else agent_ids)
+    values = parse_kinds(scene, kinds)  # type: ignore[arg-type]
+    for what, count in (("agent_ids", len(names)), ("kinds", len(values))):
+        require(count == agents, f"{scene}: number of {what}", count, f"{agents}")
+    sizes, replaced = parse_sizes(scene, sizes_m, values)
+    warn_of_sizes(scene, names, replaced)
+    positions = within_reach(scene, local_m, names, "world positions with an origin_m")
+    headings = geometry.motion_headings(local_m, seen)
+    if headings_rad is not None:
+        recorded = parse_array(scene, "headings_rad", headings_rad, seen.shape, np.float32)
+        headings = np.where(np.isnan(recorded), headings, recorded)
     categories = given["categories"]
-    words = [kind.name.lower() for kind in names] if categories is None else categories
+    words = [AgentKind(kind).name.lower() for kind in values.tolist()]
     return Tracks(
-        agent_ids=np.asarray(range(agents) if agent_ids is None else agent_ids, np.str_),
-        kinds=np.array(names, np.int8),
-        categories=np.asarray(words, np.str_),
-        positions_m=local_m.astype(np.float32),
+        agent_ids=names,
+        kinds=values,
+        categories=np.asarray(words if categories is None else categories, np.str_),
+        positions_m=positions,
         headings_rad=np.where(seen, headings, np.float32(0)),
-        sizes_m=_given(scene, "sizes_m", sizes_m, (agents, 3), np.float32),
+        sizes_m=sizes,
         valid=seen,
     )
-
-
-def _given(
-    scene: str, name: str, value: ArrayLike, shape: tuple[int, ...], dtype: type
-) -> NDArray[Any]:
-    array: NDArray[Any] = np.asarray(value, dtype)
-    if array.shape != shape:
-        raise ForecastError(
-            f"{scene}: {name} has shape {list(array.shape)}; {list(shape)} is needed"
-        )
-    return array
-
-
-def _within_reach(scene: str, local_m: NDArray[np.float64]) -> NDArray[np.float64]:
-    farthest = np.abs(local_m).max(initial=0.0)
-    if farthest > _FLOAT32_REACH_M:
-        raise ForecastError(
-            f"{scene}: a position lies {farthest:.0f} m from origin_m; pass an origin_m within "
-            f"{_FLOAT32_REACH_M:.0f} m of the agents"
-        )
-    return local_m
-
-
-def _kind(scene: str, value: int) -> AgentKind:
-    try:
-        return AgentKind(value)
-    except ValueError:
-        raise ForecastError(
-            f"{scene}: kinds holds {value}; values of AgentKind, 0 to {max(AgentKind)}, are needed"
-        ) from None

@@ -66,7 +66,7 @@ def test_map_scale_positions_keep_their_millimetres_around_an_origin():
 
 
 def test_a_position_far_from_the_origin_is_refused():
-    with pytest.raises(ForecastError, match=r"big: a position lies 20000 m from origin_m; pass an"):
+    with pytest.raises(ForecastError, match=r"big: agent '0' lies 20000 m from origin_m; "):
         Scene.from_arrays([[[20_000, 0]]], [PERSON], 0.5, id="big")
 
 

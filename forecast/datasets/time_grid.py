@@ -1,0 +1,132 @@
+"""Lays the records of a scene on a grid of equal steps, by their timestamps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.errors import ForecastError
+from forecast.scene.resampling import Resampling
+
+_SAME_RATE = 0.1
+"""Records whose usual interval differs from the step by at most this share are on the grid."""
+
+_ON_TIME = 0.04
+"""Of faster records, one this share of a step off a grid time still stands for it."""
+
+_PLAUSIBLE_S = (1 / 200, 20.0)
+"""Intervals of sensors and annotations. Others are a matter of units."""
+
+_UNITS_S = {"nanoseconds": 1e-9, "milliseconds": 1e-3, "seconds": 1.0}
+
+
+@dataclass(frozen=True, eq=False)
+class TimeGrid:
+    """The steps of a scene, and the records that they come from.
+
+    Records at the rate of the grid keep their own times: each is the nearest whole number of steps
+    after the one before. So jitter and slow drift have no effect, and a missing record leaves a
+    gap. Faster records are resampled: positions at grid times between two records are interpolated.
+
+    Attributes:
+        step_s: Step length.
+        times_us: Times of the records ``[N]``.
+        timestamps_us: Time of each step ``[T]``.
+        record: The record at each step ``[T]``; -1 where there is none.
+        resampled: Whether steps between two records are interpolated.
+    """
+
+    step_s: float
+    times_us: NDArray[np.int64]
+    timestamps_us: NDArray[np.int64]
+    record: NDArray[np.int64]
+    resampled: bool
+
+    @classmethod
+    def of(cls, item: str, times_us: NDArray[Any], step_s: float) -> TimeGrid:
+        """The grid of a scene.
+
+        Args:
+            item: The scene; for messages.
+            times_us: Times of its records ``[N]``, ascending, at least one.
+            step_s: Step length.
+
+        Raises:
+            ForecastError: The records are too far apart, or their times are in another unit.
+        """
+        times = np.round(times_us).astype(np.int64)
+        intervals = np.diff(np.asarray(times_us, np.float64)) / 1e6
+        usual = float(np.median(intervals)) if len(intervals) else step_s
+        require_microseconds(item, usual)
+        on_grid = intervals[intervals <= (1 + _SAME_RATE) * step_s]
+        if usual > (1 + _SAME_RATE) * step_s and len(on_grid) < 0.1 * len(intervals):
+            raise ForecastError(
+                f"{item}: a record every {usual:.3g} s was measured; {step_s} s or less is needed "
+                f"({1 / step_s:g} Hz or more)"
+            )
+        if usual >= (1 - _SAME_RATE) * step_s:
+            return cls._by_strides(times, step_s)
+        return cls._by_time(times, step_s)
+
+    @classmethod
+    def _by_strides(cls, times_us: NDArray[np.int64], step_s: float) -> TimeGrid:
+        """Every record on a step of its own."""
+        strides = np.round(np.diff(times_us) / (step_s * 1e6)).astype(np.int64)
+        steps = np.append(0, np.cumsum(np.maximum(strides, 1)))
+        record = np.full(int(steps[-1]) + 1, -1)
+        record[steps] = np.arange(len(times_us))
+        between = np.interp(np.arange(len(record)), steps, times_us - times_us[0])
+        stamps = times_us[0] + np.round(between).astype(np.int64)
+        return cls(step_s, times_us, stamps, record, resampled=False)
+
+    @classmethod
+    def _by_time(cls, times_us: NDArray[np.int64], step_s: float) -> TimeGrid:
+        """Steps from record to record where one is on time, and between records elsewhere."""
+        stamps, record = [int(times_us[0])], [0]
+        while (due := stamps[-1] + step_s * 1e6) <= times_us[-1] + _ON_TIME * step_s * 1e6:
+            nearest = int(np.abs(times_us - due).argmin())
+            on_time = abs(times_us[nearest] - due) <= _ON_TIME * step_s * 1e6
+            stamps.append(int(times_us[nearest]) if on_time else round(due))
+            record.append(nearest if on_time else -1)
+        return cls(step_s, times_us, np.array(stamps), np.array(record), resampled=True)
+
+    @property
+    def interpolated(self) -> NDArray[np.bool_] | None:
+        """Steps between two records ``[T]``; None if there is none. See `Scene.interpolated`."""
+        between = self.record < 0
+        return between if self.resampled and between.any() else None
+
+    def resampling(self, valid: NDArray[np.bool_]) -> Resampling:
+        """Where the values at the steps come from.
+
+        Args:
+            valid: Records in which each agent was observed ``[A, N]``.
+        """
+        if self.resampled:
+            return Resampling.at(self.timestamps_us, self.times_us, valid, self.step_s * 1e6)
+        known = (self.record >= 0) & valid[:, self.record]
+        row = np.where(known, self.record, 0)
+        return Resampling(row, row, np.zeros(row.shape), known)
+
+
+def require_microseconds(item: str, interval_s: float) -> None:
+    """Refuses times that are in another unit than microseconds, and guesses which.
+
+    Args:
+        item: What has these times; for the message.
+        interval_s: The usual interval between two records, if they are in microseconds.
+
+    Raises:
+        ForecastError: No sensor has such an interval.
+    """
+    least, most = _PLAUSIBLE_S
+    if least <= interval_s <= most:
+        return
+    guesses = [name for name, unit in _UNITS_S.items() if least <= interval_s * 1e6 * unit <= most]
+    guess = f": {guesses[0]}?" if guesses else ""
+    raise ForecastError(
+        f"{item}: {interval_s:.6g} s between records{guess} microseconds are needed"
+    )

@@ -1,0 +1,151 @@
+"""Reads what users, trackers and tables say about agents: names, kinds, sizes, places.
+
+`Scene.from_arrays`, the frames of a stream and the readers of datasets use these functions. So they
+accept, mend and refuse the same values.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from forecast.errors import ForecastError, ForecastWarning, require
+from forecast.scene.agents import TYPICAL_SIZE_M, AgentKind
+
+FLOAT32_REACH_M = 10_000.0
+"""At larger coordinates the resolution of float32 is coarser than 1 mm."""
+
+_NAMED = 3
+"""Number of agents that a message names."""
+
+
+def parse_names(item: str, names: Iterable[Any]) -> NDArray[np.str_]:
+    """The names of agents ``[A]``.
+
+    Raises:
+        ForecastError: Two agents have the same name.
+    """
+    array = np.array([str(name) for name in names], np.str_)
+    several, counts = np.unique(array, return_counts=True)
+    twice = several[counts > 1][:1].tolist()
+    require(not twice, f"{item}: agents named twice", twice, "unique agent_ids")
+    return array
+
+
+def parse_kinds(item: str, kinds: Iterable[Any]) -> NDArray[np.int8]:
+    """The kinds of agents ``[A]`` as `AgentKind` values.
+
+    Args:
+        item: What has these agents; for messages.
+        kinds: `AgentKind` members, their values, or their names in any case.
+
+    Raises:
+        ForecastError: A kind is unknown.
+    """
+    return np.array([parse_kind(item, kind) for kind in kinds], np.int8)
+
+
+def parse_kind(item: str, kind: Any) -> AgentKind:
+    """One kind; see `parse_kinds`."""
+    if isinstance(kind, str) and kind.strip().upper() in AgentKind.__members__:
+        return AgentKind[kind.strip().upper()]
+    is_number = isinstance(kind, int | float | np.number) and not isinstance(kind, bool)
+    if is_number and kind in list(AgentKind):
+        return AgentKind(int(kind))
+    names = ", ".join(each.name.lower() for each in AgentKind)
+    raise ForecastError(
+        f"{item}: kinds holds {kind!r}; values of AgentKind, 0 to {max(AgentKind)}, or their names "
+        f"({names}) are needed"
+    )
+
+
+def parse_sizes(
+    item: str, sizes_m: ArrayLike | None, kinds: NDArray[np.int8]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The sizes of agents; unknown lengths, widths and heights become typical ones.
+
+    A value that is not above 0 or not finite is unknown: many trackers write 0 or -1.
+
+    Args:
+        item: What has these agents; for messages.
+        sizes_m: Length, width, height ``[A, 3]``, or None if all are unknown.
+        kinds: `AgentKind` values ``[A]``.
+
+    Returns:
+        Sizes ``[A, 3]``, and the agents of which a given value was replaced ``[A]``.
+
+    Raises:
+        ForecastError: The shape is wrong or a value is no number.
+    """
+    typical = np.array([TYPICAL_SIZE_M[AgentKind(kind)] for kind in kinds.tolist()], np.float32)
+    typical = typical.reshape(len(kinds), 3)
+    if sizes_m is None:
+        return typical, np.zeros(len(kinds), bool)
+    given = parse_array(item, "sizes_m", sizes_m, (len(kinds), 3), np.float32)
+    known = np.isfinite(given) & (given > 0)
+    return np.where(known, given, typical), ~known.all(axis=1)
+
+
+def warn_of_sizes(item: str, names: NDArray[np.str_], replaced: NDArray[np.bool_]) -> None:
+    """Says for which agents ``[A]`` typical sizes are used, once in a process for each text."""
+    if replaced.any():
+        named = ", ".join(names[replaced][:_NAMED].tolist())
+        more = ", …" if replaced.sum() > _NAMED else ""
+        warnings.warn(
+            f"{item}: {int(replaced.sum())} of {len(names)} agents ({named}{more}) have a size "
+            "that is not above 0; the typical size of their kind is used",
+            ForecastWarning,
+            stacklevel=4,
+        )
+
+
+def parse_array(
+    item: str, name: str, value: ArrayLike, shape: tuple[int, ...], dtype: type
+) -> NDArray[Any]:
+    """An array of a shape and type.
+
+    Raises:
+        ForecastError: The shape is another one, or a value is not of that type.
+    """
+    try:
+        array: NDArray[Any] = np.asarray(value, dtype)
+    except (TypeError, ValueError, OverflowError):
+        kind = np.dtype(dtype).name
+        raise ForecastError(
+            f"{item}: {name} are not numbers; {kind} {list(shape)} is needed"
+        ) from None
+    if array.size == 0 and 0 in shape:
+        array = array.reshape(shape)
+    if array.shape != shape:
+        raise ForecastError(
+            f"{item}: shape of {name} is {list(array.shape)}; {list(shape)} is needed"
+        )
+    return array
+
+
+def within_reach(
+    item: str, local_m: NDArray[np.float64], names: NDArray[np.str_], frame: str
+) -> NDArray[np.float32]:
+    """Positions relative to an origin as float32.
+
+    Args:
+        item: What has these positions; for messages.
+        local_m: Positions ``[A, ..., 2]`` relative to the origin.
+        names: Names of the agents ``[A]``.
+        frame: What is needed instead, for the message.
+
+    Raises:
+        ForecastError: A position is too far from the origin for float32.
+    """
+    far = np.abs(local_m).reshape(len(names), -1).max(axis=1, initial=0.0)
+    if (far > FLOAT32_REACH_M).any():
+        worst = int(far.argmax())
+        raise ForecastError(
+            f"{item}: agent '{names[worst]}' lies {far[worst]:.0f} m from origin_m; {frame}, "
+            f"within {FLOAT32_REACH_M:.0f} m of it, are needed"
+        )
+    return local_m.astype(np.float32)
