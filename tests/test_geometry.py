@@ -97,16 +97,17 @@ def test_velocity_and_heading_never_look_ahead(positions, valid, at):
 
 
 def _headings(positions, valid):
-    return geometry.motion_headings(positions, valid)
+    return geometry.motion_headings(positions, valid)[0]
 
 
 def test_motion_headings_hold_through_standing_and_gaps():
     track = [[0, 0], [0.01, 0], [0.01, 1], [0.02, 1], [5, 5], [-1, 1], [-2, 1]]
     valid = np.array([[True, True, True, True, False, True, True]])
-    headings = geometry.motion_headings(np.array([track]), valid)
-    up, left = np.pi / 2, np.pi
-    np.testing.assert_allclose(headings, [[0, 0, up, up, up, up, left]], rtol=1e-6)
+    headings, known = geometry.motion_headings(np.array([track]), valid)
+    up, left = np.arctan2(1, 0.01), np.pi
+    np.testing.assert_allclose(headings, [[0, 0, up, up, up, left, left]], rtol=1e-6)
     assert headings.dtype == np.float32
+    assert known.tolist() == [[False, False, True, True, True, True, True]]
 
 
 def test_resample_polyline_keeps_equal_distances_along_a_corner():
@@ -133,15 +134,15 @@ def test_an_agent_that_waits_faces_where_it_first_goes_if_that_was_observed() ->
     valid = np.ones((1, 4), bool)
     north = np.pi / 2
     np.testing.assert_allclose(
-        geometry.motion_headings(positions, valid), [[0, 0, north, 0]], atol=1e-6
+        geometry.motion_headings(positions, valid)[0], [[0, 0, north, 0]], atol=1e-6
     )
     np.testing.assert_allclose(
-        geometry.motion_headings(positions, valid, observed=3),
+        geometry.motion_headings(positions, valid, observed=3)[0],
         [[north, north, north, 0]],
         atol=1e-6,
     )
     np.testing.assert_allclose(
-        geometry.motion_headings(positions, valid, observed=2), [[0, 0, north, 0]], atol=1e-6
+        geometry.motion_headings(positions, valid, observed=2)[0], [[0, 0, north, 0]], atol=1e-6
     )
 
 

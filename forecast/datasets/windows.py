@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from forecast import geometry
 from forecast.errors import ForecastError
 from forecast.scene import AgentKind, LaneMap, Scene
+from forecast.scene.continuity import continuous, jumps
 
 
 @dataclass(frozen=True)
@@ -150,15 +151,22 @@ def prediction_times(scene: Scene, spec: WindowSpec) -> PredictionTimes:
         scene: Any scene.
         spec: Lengths of the windows, and what a scored pedestrian needs.
     """
-    valid = scene.tracks.valid
-    seen = valid & (scene.tracks.kinds == AgentKind.PEDESTRIAN)[:, None]
+    tracks, steps = scene.tracks, spec.horizon_steps if spec.full_future else 1
+    valid = tracks.valid
+    seen = valid & (tracks.kinds == AgentKind.PEDESTRIAN)[:, None]
     history = _all_of(valid, -spec.min_history_steps + 1, 1)
-    future = _all_of(valid, 1, 1 + (spec.horizon_steps if spec.full_future else 1))
+    future = _all_of(valid, 1, 1 + steps)
+    whole = ~jumps(tracks.positions_m, valid, scene.timestamps_us, tracks.kinds)
+    unbroken = _all_of(whole, -spec.min_history_steps + 2, 1 + steps)
+    recorded = np.ones(scene.steps, bool) if scene.interpolated is None else ~scene.interpolated
+    complete = seen & history & future
     return PredictionTimes(
-        scored=seen & history & future,
+        scored=complete & unbroken & recorded,
         dropped={
             "history_too_short": int((seen & ~history).sum()),
             "future_incomplete": int((seen & history & ~future).sum()),
+            "track_jumps": int((complete & ~unbroken).sum()),
+            "between_records": int((complete & unbroken & ~recorded).sum()),
         },
     )
 
@@ -191,7 +199,10 @@ class Window:
         kinds: `AgentKind` values ``[A]``.
         sizes_m: Length, width, height ``[A, 3]``.
         positions_m: ``[A, H + T, 2]`` in the scene's frame.
-        headings_rad: ``[A, H + T]``.
+        headings_rad: ``[A, H + T]``. Those of pedestrians follow from their movement in the window.
+            So do all where the scene has no recorded ones.
+        heading_known: Whether the heading is known at the current step ``[A]``. That of a
+            pedestrian is unknown until it moves.
         valid: ``[A, H + T]``.
         scored: Pedestrians that the protocol scores ``[A]``.
         lane_map: The scene's map or None.
@@ -207,6 +218,7 @@ class Window:
     sizes_m: NDArray[np.float32]
     positions_m: NDArray[np.float32]
     headings_rad: NDArray[np.float32]
+    heading_known: NDArray[np.bool_]
     valid: NDArray[np.bool_]
     scored: NDArray[np.bool_]
     lane_map: LaneMap | None
@@ -234,6 +246,7 @@ class Window:
             sizes_m=self.sizes_m[agents],
             positions_m=self.positions_m[agents],
             headings_rad=self.headings_rad[agents],
+            heading_known=self.heading_known[agents],
             valid=self.valid[agents],
             scored=self.scored[agents],
         )
@@ -251,22 +264,29 @@ def window(
         scored: Column ``at`` of `PredictionTimes.scored` ``[A]``; None: it is computed here.
 
     Raises:
-        ForecastError: ``at`` is not a step of the scene.
+        ForecastError: ``at`` is not a step of the scene, or lies between two records.
     """
     if not 0 <= at < scene.steps:
         raise ForecastError(f"{scene.id}: at is {at}; 0 to {scene.steps - 1} is needed")
+    if scene.interpolated is not None and scene.interpolated[at]:
+        raise ForecastError(
+            f"{scene.id}: step {at} lies between two records, so its positions depend on the later "
+            f"one; one of steps {np.flatnonzero(~scene.interpolated)[:5].tolist()}, … is needed"
+        )
     if scored is None:
         scored = prediction_times(scene, spec).scored[:, at]
     tracks, agents = scene.tracks, scene.present(at)
     steps = np.arange(at - spec.history_steps + 1, at + 1 + spec.horizon_steps)
     inside = (steps >= 0) & (steps < scene.steps)
     take = np.ix_(agents, np.clip(steps, 0, scene.steps - 1))
-    valid = tracks.valid[take] & inside
+    kinds, now = tracks.kinds[agents], spec.history_steps - 1
+    # Before and after a jump the track is that of somebody else.
+    times_us = scene.timestamps_us[take[1][0]]
+    jumped = jumps(tracks.positions_m[take], tracks.valid[take] & inside, times_us, kinds)
+    valid = continuous(tracks.valid[take] & inside, jumped, now)
     positions = _zero_unless(valid[..., None], tracks.positions_m[take])
-    headings = tracks.headings_rad[take]
-    if not scene.headings_recorded:
-        # Computed headings must follow from the steps of this window alone, not from earlier ones.
-        headings = geometry.motion_headings(positions, valid, observed=spec.history_steps)
+    recorded = tracks.headings_rad[take] if scene.headings_recorded else None
+    headings, known = _headings(recorded, kinds, positions, valid, spec.history_steps)
     return Window(
         scene_id=scene.id,
         at=at,
@@ -274,14 +294,40 @@ def window(
         dt_s=scene.dt_s,
         history_steps=spec.history_steps,
         agent_ids=tracks.agent_ids[agents],
-        kinds=tracks.kinds[agents],
+        kinds=kinds,
         sizes_m=tracks.sizes_m[agents],
         positions_m=positions,
         headings_rad=_zero_unless(valid, headings),
+        heading_known=known[:, now],
         valid=valid,
         scored=scored[agents],
         lane_map=scene.lane_map,
     )
+
+
+def _headings(
+    recorded: NDArray[np.float32] | None,
+    kinds: NDArray[np.int8],
+    positions_m: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    history_steps: int,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Headings of a window ``[A, H + T]``, and where they are known.
+
+    Derived headings follow from the steps of this window alone, not from earlier ones. Agents with
+    an unknown heading get that of the ego. The network needs some direction, and this one turns
+    with the scene.
+    """
+    moved, known = geometry.motion_headings(positions_m, valid, observed=history_steps)
+    derived = kinds == AgentKind.PEDESTRIAN
+    if recorded is None:
+        derived, recorded = np.ones(len(kinds), bool), moved
+    egos = np.flatnonzero(kinds == AgentKind.EGO)
+    ahead = np.float32(0)
+    if len(egos):
+        ahead = (moved if derived[egos[0]] else recorded)[egos[0], history_steps - 1]
+    headings = np.where(derived[:, None], np.where(known, moved, ahead), recorded)
+    return headings, known | ~derived[:, None]
 
 
 def _zero_unless(valid: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float32]:

@@ -216,11 +216,11 @@ def reverse(window: Window) -> Window:
     window = window.select(seen)
     valid = window.valid[:, ::-1]
     positions = window.positions_m[:, ::-1]
-    headings = geometry.motion_headings(positions, valid, observed=window.history_steps) * valid
+    headings, _ = geometry.motion_headings(positions, valid, observed=window.history_steps)
     return replace(
         window,
         positions_m=np.ascontiguousarray(positions),
-        headings_rad=headings,
+        headings_rad=headings * valid,
         valid=np.ascontiguousarray(valid),
         scored=valid.all(axis=1),
     )

@@ -74,7 +74,7 @@ def calibrated(
     names = store.scenes_of(split)
     _check_not_trained_on(forecaster, store, split, names)
     training = forecaster.training
-    forecaster.check_step(f"{store.path}", store.dt_s)
+    forecaster.step_s(f"{store.path}", store.dt_s)
     spec = WindowSpec(
         training.history_steps, training.horizon_steps, min_history_steps=1, full_future=False
     )

@@ -6,7 +6,6 @@ It needs neither Lightning nor a dataset: a planner passes its own `Scene`.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,13 +20,13 @@ from forecast.errors import ForecastError, require
 from forecast.inference.plans import PlanWorlds
 from forecast.inference.stream import Stream
 from forecast.inference.weights import PACKAGED, Training, read_model, save_model
-from forecast.inference.windows import incremental_predictions, observed
+from forecast.inference.windows import forecast_window, horizon_steps
 from forecast.inference.world import World
-from forecast.models.calibration.fallback import with_fallback
 from forecast.models.compile import accelerate
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.planning import ClearanceConfig, CostConfig, EgoState, Ranking
 from forecast.scene import LaneMap, Prediction, Scene
+from forecast.scene.resampling import history
 
 _STEP_TOLERANCE = 0.25
 """A scene's step may differ by this share from a step that the model was trained with."""
@@ -56,6 +55,7 @@ class Forecaster:
         samples: int = 20,
         seed: int = 0,
         ego_plan: NDArray[Any] | None = None,
+        dt_s: float | None = None,
     ) -> Prediction:
         """Imagines joint futures; see `Predictor.predict`.
 
@@ -65,6 +65,9 @@ class Forecaster:
         Calibrated weights add tubes, for any number of samples. Pedestrians with an
         out-of-distribution history get constant velocity (`Prediction.fallback`).
 
+        A scene with a finer time grid than the model's is resampled, so it may be at a planner's
+        10 Hz: the model gets the positions at its own steps back from ``at``.
+
         Args:
             scene: The scene; steps after ``at`` are not used.
             at: Index of the current step.
@@ -72,13 +75,16 @@ class Forecaster:
             samples: Number of joint futures K.
             seed: Seed of the noise.
             ego_plan: Poses ``[T, 3]`` of the ego in the scene's frame, or None.
+            dt_s: Step of the prediction; default: the model's. Positions between imagined steps
+                are interpolated.
 
         Raises:
             ForecastError: ``samples`` or ``horizon_s`` is too small, ``horizon_s`` is beyond the
-                last calibrated time, ``ego_plan`` is too short, or the model was not trained with
-                the scene's step length.
+                last calibrated time, ``ego_plan`` is too short, or the scene's step is longer than
+                the model's.
         """
         options: dict[str, Any] = {"horizon_s": horizon_s, "seed": seed, "ego_plan": ego_plan}
+        options["dt_s"] = dt_s
         return next(self.predict_incremental(scene, at, samples=[samples], **options))
 
     def predict_incremental(
@@ -90,6 +96,7 @@ class Forecaster:
         samples: Sequence[int],
         seed: int = 0,
         ego_plan: NDArray[Any] | None = None,
+        dt_s: float | None = None,
     ) -> Iterator[Prediction]:
         """`predict` for several numbers of samples; see `IncrementalPredictor`.
 
@@ -100,6 +107,7 @@ class Forecaster:
             samples: Numbers of samples, none smaller than the one before.
             seed: As in `predict`.
             ego_plan: As in `predict`.
+            dt_s: As in `predict`.
 
         Yields:
             A prediction for each number; it repeats the samples of the one before.
@@ -107,21 +115,14 @@ class Forecaster:
         Raises:
             ForecastError: As in `predict`.
         """
-        steps = round(horizon_s / scene.dt_s) if math.isfinite(horizon_s) else 0
-        if min(samples) < 1 or steps < 1:
-            raise ForecastError(
-                f"samples is {min(samples)} and horizon_s {horizon_s}; at least 1 sample and one "
-                f"step of {scene.dt_s} s are needed"
-            )
-        cut = self.window(scene, at, steps)
-        calibration, ood_model = self.training.calibration, self.training.ood
-        least = calibration.samples if calibration else 0
-        drawn = [max(count, least) for count in samples]
-        predictions = incremental_predictions(
-            self.model, cut, scene.origin_m, samples=drawn, seed=seed, ego_plan=ego_plan
+        step_s = self.step_s(scene.id, scene.dt_s)
+        dt_s = step_s if dt_s is None else dt_s
+        cut = self.window(scene, at, horizon_steps(horizon_s, step_s, dt_s))
+        options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan}
+        options |= {"horizon_s": horizon_s, "dt_s": dt_s}
+        yield from forecast_window(
+            self.model, self.training, cut, scene.origin_m, samples=samples, **options
         )
-        for count, prediction in zip(samples, predictions, strict=True):
-            yield with_fallback(prediction, observed(cut), count, calibration, ood_model)
 
     def imagine(self, scene: Scene, at: int, *, samples: int = 64, seed: int = 0) -> World:
         """An interactive world that starts at a step of a scene.
@@ -136,34 +137,33 @@ class Forecaster:
             ForecastError: ``samples`` is too small, or the model was not trained with the scene's
                 step length.
         """
-        steps = round(HORIZON_S / scene.dt_s)
+        steps = round(HORIZON_S / self.step_s(scene.id, scene.dt_s))
         return World(self.model, self.window(scene, at, steps), scene.origin_m, samples, seed)
 
     def stream(
         self,
         lane_map: LaneMap | None = None,
         *,
-        dt_s: float = 0.5,
+        dt_s: float | None = None,
         origin_m: ArrayLike = (0.0, 0.0),
         forget_s: float | None = None,
     ) -> Stream:
-        """A stream that filters frames of live traffic and predicts after any frame.
+        """A stream that takes frames of live traffic and predicts after any frame.
 
         Args:
             lane_map: The map relative to ``origin_m``.
-            dt_s: Time between frames.
+            dt_s: Step of the predictions; default: the model's. Frames may come at any rate.
             origin_m: World position ``[2]`` of the frames' origin.
             forget_s: Agents not observed for this time are dropped. Default: the length of the
                 history that the model was trained with.
 
         Raises:
-            ForecastError: The model was not trained with this step length, or ``forget_s`` is too
-                small.
+            ForecastError: ``dt_s`` is longer than the model's step, or ``forget_s`` is too small.
         """
-        self.check_step("stream", dt_s)
-        forget_s = self.training.history_steps * dt_s if forget_s is None else forget_s
-        origin = np.asarray(origin_m, np.float64)
-        return Stream(self.model, self.training, lane_map, dt_s, origin, forget_s)
+        step_s = self.training.dts_s[-1] if dt_s is None else self.step_s("stream", dt_s)
+        forget_s = self.training.history_steps * step_s if forget_s is None else forget_s
+        origin, dt_s = np.asarray(origin_m, np.float64), step_s if dt_s is None else dt_s
+        return Stream(self.model, self.training, lane_map, step_s, dt_s, origin, forget_s)
 
     def rank_plans(
         self,
@@ -209,7 +209,7 @@ class Forecaster:
         require(react >= 0, "react", react, "at least 0")
         cut = self.window(scene, at, poses.shape[1])
         ego = EgoState.of(scene, at) if ego is None else ego
-        worlds = PlanWorlds(self.model, cut, poses, samples, seed, self.training.ood)
+        worlds = PlanWorlds(self.model, cut, poses, samples, seed, self.training)
         return worlds.rank(ego, min(react, len(poses)), cost, limits)
 
     def window(self, scene: Scene, at: int, steps: int) -> Window:
@@ -221,30 +221,40 @@ class Forecaster:
             steps: Steps to imagine.
 
         Raises:
-            ForecastError: The model was not trained with the scene's step length, or the scene has
-                no such step.
+            ForecastError: The scene's step is longer than the model's, or it has no such step.
         """
-        self.check_step(scene.id, scene.dt_s)
+        step_s = self.step_s(scene.id, scene.dt_s)
+        if not 0 <= at < scene.steps:
+            raise ForecastError(f"{scene.id}: at is {at}; 0 to {scene.steps - 1} is needed")
+        past = scene.between(0, at + 1)
+        if step_s != scene.dt_s:
+            past = history(past, step_s, self.training.history_steps)
         spec = WindowSpec(self.training.history_steps, steps, min_history_steps=1)
         nobody = np.zeros(len(scene.tracks), bool)
-        return window(scene.between(0, at + 1), at, spec, scored=nobody)
+        return window(past, past.steps - 1, spec, scored=nobody)
 
-    def check_step(self, item: str, dt_s: float) -> None:
-        """Checks that the model was trained with a step length.
+    def step_s(self, item: str, dt_s: float) -> float:
+        """The step at which the model predicts data of a step length.
 
         Args:
             item: Item with that step length, such as the name of a scene; for the message.
-            dt_s: Step length.
+            dt_s: Its step length.
+
+        Returns:
+            The same, if it is near one of training; else a longer one of training.
 
         Raises:
-            ForecastError: The model was trained with other step lengths only.
+            ForecastError: The step is longer than those of training.
         """
         known = self.training.dts_s
-        if not any(abs(dt_s / known_s - 1) <= _STEP_TOLERANCE for known_s in known):
+        if any(abs(dt_s / known_s - 1) <= _STEP_TOLERANCE for known_s in known):
+            return dt_s
+        if not 0 < dt_s < max(known):
             raise ForecastError(
                 f"{item}: its step is {dt_s} s, the model was trained with steps of "
-                f"{', '.join(map(str, known))} s; resample the scene"
+                f"{', '.join(map(str, known))} s; this or a shorter step is needed"
             )
+        return max(known)
 
     def provenance(self) -> dict[str, Any]:
         """Configuration and training data as plain values, with a hash of the weights."""

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from forecast.datasets.windows import Window
 from forecast.errors import require
+from forecast.inference.weights import Training
 from forecast.inference.windows import encode, observed
-from forecast.models.calibration.fallback import at_constant_velocity, ood_mask
-from forecast.models.calibration.ood import OODModel
+from forecast.models.calibration.fallback import Fallback
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import keyed_noise
 from forecast.models.reactive import ReactionConfig, ReactiveRollout
@@ -28,7 +28,7 @@ class PlanWorlds:
         plans: Poses ``[P, T, 3]`` in the window's frame.
         samples: Number of joint futures K.
         seed: Seed of the noise.
-        ood_model: Fitted OOD detector or None; OOD pedestrians keep their velocity, as in
+        training: Training data and settings of the weights; OOD pedestrians get the fallback of
             `Forecaster.predict`.
         reactions: Selects the agents that are imagined again for each plan.
 
@@ -43,7 +43,7 @@ class PlanWorlds:
         plans: NDArray[np.float64],
         samples: int,
         seed: int,
-        ood_model: OODModel | None = None,
+        training: Training,
         reactions: ReactionConfig | None = None,
     ) -> None:
         is_ego = cut.kinds == AgentKind.EGO
@@ -56,7 +56,8 @@ class PlanWorlds:
         noise = keyed_noise(model.config.world_model, names, samples, steps, seed).without_mode()
         noise = noise.to(encoded.context.agents.dt.device)
         self._is_ego = is_ego
-        self._ood = ood_mask(observed(cut), ood_model)
+        fitted = training.calibration, training.ood
+        self._fallback = Fallback.of(observed(cut), *fitted, names, seed)
         self._weights = np.full(samples, 1 / samples)
         with torch.inference_mode():
             scene = model.world, encoded.context, encoded.state
@@ -114,8 +115,8 @@ class PlanWorlds:
     def _futures(self, positions_m: NDArray[np.float32]) -> Futures:
         """Futures of all agents except the ego, from those of all agents ``[..., K, A, T, 2]``."""
         cut, others = self.encoded.cut, ~self._is_ego
-        if self._ood is not None:
-            positions_m = at_constant_velocity(positions_m, observed(cut), self._ood)
+        if self._fallback is not None:
+            positions_m = self._fallback.samples(positions_m)
         now = cut.history_steps - 1
         return Futures(
             positions_m=positions_m[..., others, :, :],

@@ -1,32 +1,34 @@
-"""`Stream`: filters live traffic frame by frame, and predicts after any frame."""
+"""`Stream`: collects live traffic frame by frame, and predicts after any frame."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import operator
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from forecast import geometry
+from forecast.datasets.time_grid import require_microseconds
+from forecast.datasets.windows import WindowSpec, window
 from forecast.errors import ForecastError, require
-from forecast.graphs.candidates import reach
-from forecast.inference.contexts import ContextSource
 from forecast.inference.weights import Training
-from forecast.inference.windows import checked_plan, plan_of, predicted
-from forecast.models.calibration.fallback import with_fallback
+from forecast.inference.windows import forecast_window, horizon_steps
 from forecast.models.forecaster import PedestrianForecaster
-from forecast.models.noise import keyed_noise
-from forecast.models.observed import ObservedTracks
-from forecast.models.rollout import SceneContext, observe
-from forecast.models.types import Observation
-from forecast.scene import AgentKind, LaneMap, Prediction
-from forecast.scene.agents import TYPICAL_SIZE_M
+from forecast.scene import AgentKind, LaneMap, Prediction, Scene, Tracks
+from forecast.scene.continuity import continuous, jumps
 from forecast.scene.flicker import flicker
-
-_TIME_TOLERANCE = 0.25
-"""A frame may come early or late by this share of a step."""
+from forecast.scene.parsing import (
+    parse_array,
+    parse_kinds,
+    parse_names,
+    parse_sizes,
+    warn_of_sizes,
+    within_reach,
+)
+from forecast.scene.resampling import JITTER, Resampling
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,131 +38,174 @@ class Frame:
     Attributes:
         at_us: Time in microseconds.
         agent_ids: Unique names ``[A]``; the same agent has the same name in every frame.
-        kinds: `AgentKind` values ``[A]``; agents of kind STATIC are ignored.
+        kinds: `AgentKind` values or their names ``[A]``; agents of kind STATIC are ignored.
         positions_m: Centres ``[A, 2]`` in the stream's frame.
-        headings_rad: Headings ``[A]``.
-        sizes_m: Length, width, height ``[A, 3]``; default: typical for the kind.
+        headings_rad: Headings ``[A]``, NaN where unknown; default: all unknown. Those of
+            pedestrians are not used; the stream derives them from their movement.
+        sizes_m: Length, width, height ``[A, 3]``; default: typical for the kind. So are values that
+            are not above 0 (`ForecastWarning`).
+        mended: Number of agents with a typical size in place of the given one.
     """
 
     at_us: int
     agent_ids: NDArray[np.str_]
     kinds: NDArray[np.int8]
-    positions_m: NDArray[np.float32]
-    headings_rad: NDArray[np.float32]
+    positions_m: NDArray[np.float64]
+    headings_rad: NDArray[np.float32] | None = None
     sizes_m: NDArray[np.float32] | None = None
+    mended: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         """Converts lists to arrays; checks shapes, values and names; raises `ForecastError`."""
-        agents, kinds = len(self.agent_ids), np.asarray(self.kinds, np.int64)
-        known = bool(np.isin(kinds, list(AgentKind)).all())
-        require(known, "frame: kinds", kinds.tolist(), "values of AgentKind")
-        if self.sizes_m is None:
-            typical = [TYPICAL_SIZE_M[AgentKind(kind)] for kind in kinds.tolist()]
-            object.__setattr__(self, "sizes_m", typical)
-        for name, shape, dtype in (
-            ("agent_ids", (agents,), np.str_),
-            ("kinds", (agents,), np.int8),
-            ("positions_m", (agents, 2), np.float32),
-            ("headings_rad", (agents,), np.float32),
-            ("sizes_m", (agents, 3), np.float32),
+        names, kinds = parse_names("frame", self.agent_ids), parse_kinds("frame", self.kinds)
+        agents = len(names)
+        parse_array("frame", "kinds", kinds, (agents,), np.int8)
+        places = parse_array("frame", "positions_m", self.positions_m, (agents, 2), np.float64)
+        unknown = np.full(agents, np.nan)
+        given = unknown if self.headings_rad is None else self.headings_rad
+        headings = parse_array("frame", "headings_rad", given, (agents,), np.float32)
+        for what, bad in (
+            ("positions_m", ~np.isfinite(places).all(axis=1)),
+            ("headings_rad", np.isinf(headings)),
         ):
-            array = np.asarray(getattr(self, name), dtype)
-            array = array.reshape(shape) if agents == 0 else array
-            require(array.shape == shape, f"frame: shape of {name}", list(array.shape), f"{shape}")
-            object.__setattr__(self, name, array)
-        for name in ("positions_m", "headings_rad", "sizes_m"):
-            value = getattr(self, name)
-            finite = np.isfinite(value).all(axis=tuple(range(1, value.ndim)))
-            if not finite.all():
+            if bad.any():
                 raise ForecastError(
-                    f"frame: {name} of agent '{self.agent_ids[~finite][0]}' is not finite; "
+                    f"frame: {what} of agent '{names[bad][0]}' is not finite; "
                     "leave out agents that are not observed"
                 )
-        names, counts = np.unique(self.agent_ids, return_counts=True)
-        twice = names[counts > 1][:1].tolist()
-        require(not twice, "frame: agents named twice", twice, "unique agent_ids")
+        sizes, replaced = parse_sizes("frame", self.sizes_m, kinds)
+        warn_of_sizes("frame", names, replaced)
+        for name, value in (
+            ("at_us", _microseconds(self.at_us)),
+            ("agent_ids", names),
+            ("kinds", kinds),
+            ("positions_m", places),
+            ("headings_rad", headings),
+            ("sizes_m", sizes),
+            ("mended", int(replaced.sum())),
+        ):
+            object.__setattr__(self, name, value)
+
+    def moving(self) -> Frame:
+        """The frame without agents of kind STATIC."""
+        moves = self.kinds != AgentKind.STATIC
+        if moves.all():
+            return self
+        arrays = ("agent_ids", "kinds", "positions_m", "headings_rad", "sizes_m")
+        return replace(self, **{name: getattr(self, name)[moves] for name in arrays})
+
+
+def _microseconds(at_us: Any) -> int:
+    try:
+        return operator.index(at_us)
+    except TypeError:
+        whole = isinstance(at_us, float | np.floating) and float(at_us).is_integer()
+        require(whole, "frame: at_us", at_us, "a whole number of microseconds")
+        return int(at_us)
 
 
 @dataclass(frozen=True, eq=False)
-class _Roster:
-    """The N agents that a stream tracks, as arrays in the order of the recurrent state.
-
-    The network needs the recurrent state alone. The positions of the last H steps serve the search
-    for neighbours, the OOD score and the tubes.
+class _Recording:
+    """The last N frames of the A agents that a stream tracks.
 
     Attributes:
-        names: ``[N]``.
-        kinds: `AgentKind` values ``[N]``.
-        sizes_m: Length, width, height ``[N, 3]``.
-        positions_m: Positions at the last H steps ``[N, H, 2]``.
-        valid: Steps at which each was observed ``[N, H]``.
-        unseen: Steps since each was last observed ``[N]``.
+        names: ``[A]``.
+        kinds: `AgentKind` values ``[A]``, as labelled last.
+        sizes_m: Length, width, height ``[A, 3]``, as given last.
+        times_us: Times of the frames ``[N]``, ascending.
+        positions_m: ``[A, N, 2]`` in the stream's frame.
+        headings_rad: ``[A, N]``; NaN where unknown.
+        valid: Frames in which each agent was observed ``[A, N]``.
     """
 
     names: NDArray[np.str_]
     kinds: NDArray[np.int8]
     sizes_m: NDArray[np.float32]
+    times_us: NDArray[np.int64]
     positions_m: NDArray[np.float64]
+    headings_rad: NDArray[np.float32]
     valid: NDArray[np.bool_]
-    unseen: NDArray[np.int64]
 
     @classmethod
-    def empty(cls, steps: int) -> _Roster:
+    def empty(cls) -> _Recording:
         return cls(
             np.zeros(0, np.str_),
             np.zeros(0, np.int8),
             np.zeros((0, 3), np.float32),
-            np.zeros((0, steps, 2)),
-            np.zeros((0, steps), bool),
             np.zeros(0, np.int64),
+            np.zeros((0, 0, 2)),
+            np.zeros((0, 0), np.float32),
+            np.zeros((0, 0), bool),
         )
 
-    def select(self, agents: NDArray[Any]) -> _Roster:
-        return _Roster(*(values[agents] for values in vars(self).values()))
+    def select(self, agents: NDArray[np.bool_], frames: NDArray[np.bool_]) -> _Recording:
+        """Some agents and frames, by masks ``[A]`` and ``[N]``."""
+        return _Recording(
+            self.names[agents],
+            self.kinds[agents],
+            self.sizes_m[agents],
+            self.times_us[frames],
+            self.positions_m[agents][:, frames],
+            self.headings_rad[agents][:, frames],
+            self.valid[agents][:, frames],
+        )
 
-    def advanced(self, steps: int) -> _Roster:
-        """The same agents some steps later, not observed at any of these steps."""
-        # A gap may be longer than the history; then no step of it is kept.
-        kept = max(self.valid.shape[1] - steps, 0)
-        positions, valid = np.zeros_like(self.positions_m), np.zeros_like(self.valid)
-        positions[:, :kept] = self.positions_m[:, self.valid.shape[1] - kept :]
-        valid[:, :kept] = self.valid[:, self.valid.shape[1] - kept :]
-        return replace(self, positions_m=positions, valid=valid, unseen=self.unseen + steps)
-
-    def with_frame(self, frame: Frame) -> tuple[_Roster, NDArray[np.int64]]:
-        """The roster after a frame at the last step, and the rows of the frame's agents ``[A]``.
-
-        New agents get rows at the end. So the rows of known agents, and of the recurrent state, do
-        not move.
-        """
+    def with_frame(self, frame: Frame) -> _Recording:
+        """The recording and one more frame, at its place in time."""
         row_of = {name: row for row, name in enumerate(self.names.tolist())}
-        rows = [row_of.setdefault(name, len(row_of)) for name in frame.agent_ids.tolist()]
-        at, more = np.array(rows, np.int64), len(row_of) - len(self.names)
-        new = at >= len(self.names)
-        steps = self.valid.shape[1]
-        positions = np.concatenate([self.positions_m, np.zeros((more, steps, 2))])
-        valid = np.concatenate([self.valid, np.zeros((more, steps), bool)])
-        unseen = np.concatenate([self.unseen, np.zeros(more, np.int64)])
-        sizes = np.concatenate([self.sizes_m, frame.sizes_m[new]])  # type: ignore[index]
-        positions[at, -1], valid[at, -1], unseen[at] = frame.positions_m, True, 0
-        sizes[at] = frame.sizes_m
-        kinds = np.concatenate([self.kinds, frame.kinds[new]])
-        names = np.concatenate([self.names, frame.agent_ids[new]])
-        return _Roster(names, kinds, sizes, positions, valid, unseen), at
+        at = [row_of.setdefault(name, len(row_of)) for name in frame.agent_ids.tolist()]
+        rows, agents = np.array(at, np.int64), len(row_of)
+        new = rows >= len(self.names)
+        place = int(np.searchsorted(self.times_us, frame.at_us))
+        is_latest = place == len(self.times_us)
+
+        def joined(known: NDArray[Any], given: NDArray[Any]) -> NDArray[Any]:
+            values = np.concatenate([known, given[new].astype(known.dtype)])
+            # A late frame does not say what an agent is now.
+            if is_latest:
+                values[rows] = given
+            return values
+
+        def inserted(known: NDArray[Any], given: Any) -> NDArray[Any]:
+            grown = np.zeros((agents, len(self.times_us) + 1, *known.shape[2:]), known.dtype)
+            grown[: len(known), :place] = known[:, :place]
+            grown[: len(known), place + 1 :] = known[:, place:]
+            grown[rows, place] = given
+            return grown
+
+        return _Recording(
+            np.concatenate([self.names, frame.agent_ids[new]]),
+            joined(self.kinds, frame.kinds),
+            joined(self.sizes_m, frame.sizes_m),  # type: ignore[arg-type]
+            np.insert(self.times_us, place, frame.at_us),
+            inserted(self.positions_m, frame.positions_m),
+            inserted(self.headings_rad, frame.headings_rad),
+            inserted(self.valid, True),
+        )
+
+    def known_headings(self) -> NDArray[np.float32]:
+        """Headings ``[A, N]``; those of the movement so far where none is given."""
+        derived, _ = geometry.motion_headings(self.positions_m, self.valid)
+        return np.where(np.isnan(self.headings_rad), derived, self.headings_rad)
 
 
 class Stream:
-    """Filters frames one after the other; the cost of a frame does not grow with their number.
+    """Collects frames at any rate, regular or not, and predicts after any frame.
 
-    Agents not observed for ``forget_s`` are dropped, so memory does not grow. After as many frames
-    as the model's history has steps, predictions equal those of `Forecaster.predict` on that
-    history. After more frames, the recurrent state covers more frames than a window.
+    A prediction starts from the history at the model's steps back from the last frame. Positions
+    between two frames are interpolated. So it equals, bit for bit, what `Forecaster.predict` makes
+    of a scene with the frames at these times, if there are frames at these times. Frames may be
+    missed or late. A frame older than the last one is put at its place in time.
+
+    The last label of an agent counts. A jump that no agent of its kind can make is a new track
+    (`forecast.scene.continuity`).
 
     Args:
         model: The network.
         training: Training data and settings of the weights.
         lane_map: The map or None.
-        dt_s: Time between frames.
+        step_s: The model's step.
+        dt_s: Step of the predictions.
         origin_m: World position ``[2]`` of the frames' origin.
         forget_s: Agents not observed for this time are dropped.
 
@@ -173,48 +218,85 @@ class Stream:
         model: PedestrianForecaster,
         training: Training,
         lane_map: LaneMap | None,
+        step_s: float,
         dt_s: float,
         origin_m: NDArray[np.float64],
         forget_s: float,
     ) -> None:
-        require(forget_s >= dt_s, "forget_s", forget_s, f"at least one step ({dt_s} s)")
+        require(forget_s >= step_s, "forget_s", forget_s, f"at least one step ({step_s} s)")
+        require(origin_m.shape == (2,), "shape of origin_m", list(origin_m.shape), "[2]")
         self.dt_s, self.origin_m = dt_s, origin_m
-        self._model, self._training = model, training
-        self._contexts = ContextSource(model, lane_map)
-        self._forget_steps = round(forget_s / dt_s)
-        self._roster = _Roster.empty(training.history_steps)
-        self._at_us: int | None = None
-        with torch.inference_mode():
-            nothing = np.zeros((0, 2), np.float32)
-            context = self._context(self._roster, nothing, steps=0)
-            self._state = model.world.initial(context.agents)
+        self.mended: Counter[str] = Counter()
+        self._model, self._training, self._lane_map = model, training, lane_map
+        self._step_s, self._forget_us = step_s, round(forget_s * 1e6)
+        # One frame before the history may be needed to interpolate its first step.
+        self._kept_us = round((training.history_steps + JITTER) * step_s * 1e6)
+        self._recording = _Recording.empty()
         self._predictions: list[Prediction] = []
 
     @property
     def agent_ids(self) -> list[str]:
-        """Names of the tracked agents ``[N]``."""
-        return list(self._roster.names.tolist())
+        """Names of the tracked agents ``[A]``."""
+        return list(self._recording.names.tolist())
 
     def observe(self, frame: Frame) -> None:
-        """Filters a frame.
+        """Takes a frame.
 
         Args:
-            frame: A frame, one or more steps after the last one.
+            frame: A frame at another time than the earlier ones.
 
         Raises:
-            ForecastError: The frame comes too early, or between two steps.
+            ForecastError: A frame of that time was observed already, the frame is older than the
+                history, the times are in another unit, or an agent is too far from the origin.
         """
-        moving = frame.kinds != AgentKind.STATIC
-        if not moving.all():
-            arrays = ("agent_ids", "kinds", "positions_m", "headings_rad", "sizes_m")
-            frame = replace(frame, **{name: getattr(frame, name)[moving] for name in arrays})
-        steps = self._steps_until(frame.at_us)
-        self._forget(steps)
-        before = len(self._roster.names)
-        self._roster, at = self._roster.with_frame(frame)
-        with torch.inference_mode():
-            self._filter(frame, at, before, steps)
-        self._at_us = frame.at_us
+        self._check_time(frame.at_us)
+        words = "positions relative to the stream's origin_m"
+        within_reach("frame", frame.positions_m, frame.agent_ids, words)
+        self.mended["typical_size"] += frame.mended
+        recording = self._recording.with_frame(frame.moving())
+        now_us = recording.times_us[-1]
+        frames = recording.times_us >= now_us - self._kept_us
+        seen_us = np.where(recording.valid, recording.times_us, np.iinfo(np.int64).min)
+        agents = seen_us.max(axis=1, initial=0) >= now_us - min(self._forget_us, self._kept_us)
+        self._recording = recording.select(agents, frames)
+
+    def scene(self) -> Scene:
+        """The history at the model's steps, up to the last frame.
+
+        It can be given to `Forecaster.imagine` or `Forecaster.rank_plans`, with its last step.
+
+        Raises:
+            ForecastError: No frame was observed yet.
+        """
+        known = self._recording
+        if not len(known.times_us):
+            raise ForecastError("the stream has observed no frame; call observe() first")
+        steps, step_us = self._training.history_steps, self._step_s * 1e6
+        back_us = np.round(np.arange(steps - 1, -1, -1) * step_us).astype(np.int64)
+        wanted_us = known.times_us[-1] - back_us
+        jumped = jumps(known.positions_m, known.valid, known.times_us, known.kinds)
+        valid = continuous(known.valid, jumped, len(known.times_us) - 1)
+        way = Resampling.at(wanted_us, known.times_us, valid, step_us)
+        tracks = Tracks(
+            agent_ids=known.names,
+            kinds=known.kinds,
+            categories=np.array([AgentKind(kind).name.lower() for kind in known.kinds], np.str_),
+            positions_m=way.values(known.positions_m).astype(np.float32),
+            headings_rad=way.angles(known.known_headings()),
+            sizes_m=known.sizes_m,
+            valid=way.valid,
+        )
+        return Scene(
+            id="stream",
+            location="",
+            description="",
+            dt_s=self._step_s,
+            timestamps_us=wanted_us,
+            tracks=tracks,
+            lane_map=self._lane_map,
+            origin_m=self.origin_m,
+            frame_ids=np.full(steps, "", np.str_),
+        )
 
     def predict(
         self,
@@ -223,6 +305,7 @@ class Stream:
         samples: int = 20,
         seed: int = 0,
         ego_plan: NDArray[Any] | None = None,
+        dt_s: float | None = None,
     ) -> Prediction:
         """Imagines joint futures of the agents in the last frame.
 
@@ -231,34 +314,23 @@ class Stream:
             samples: As in `Forecaster.predict`.
             seed: As in `Forecaster.predict`.
             ego_plan: Poses ``[T, 3]`` of the ego in the stream's frame, or None.
+            dt_s: Step of the prediction; default: the stream's.
 
         Raises:
             ForecastError: No frame was observed yet, or an argument is wrong.
         """
-        if self._at_us is None:
-            raise ForecastError("the stream has observed no frame; call observe() first")
-        steps = round(horizon_s / self.dt_s) if np.isfinite(horizon_s) else 0
-        require(samples >= 1, "samples", samples, "at least 1")
-        require(steps >= 1, "horizon_s", horizon_s, f"at least one step of {self.dt_s} s")
-        # Tracked agents outside the last frame are kept for their return, but not predicted.
-        present = self._roster.unseen == 0
-        seen = self._roster.select(present)
-        poses = checked_plan(ego_plan, seen.kinds, steps)
-        calibration, ood_model = self._training.calibration, self._training.ood
-        drawn = max(samples, calibration.samples if calibration else 0)
-        names = seen.names.tolist()
-        noise = keyed_noise(self._model.config.world_model, names, drawn, steps, seed)
-        with torch.inference_mode():
-            state = self._state.select(self._tensor(present))
-            now = seen.positions_m[:, -1].astype(np.float32)
-            context = self._context(seen, now, steps, poses)
-            plan = plan_of(poses, context.agents.kind)
-            futures = self._model.futures(context, state, noise.to(self._contexts.device), plan)
-        prediction = predicted(
-            futures.cpu().numpy(), seen.names, self._at_us, self.dt_s, self.origin_m
+        scene, dt_s = self.scene(), self.dt_s if dt_s is None else dt_s
+        steps = horizon_steps(horizon_s, self._step_s, dt_s)
+        history = self._training.history_steps
+        spec = WindowSpec(history, steps, min_history_steps=1)
+        nobody = np.zeros(len(scene.tracks), bool)
+        cut = window(scene, history - 1, spec, scored=nobody)
+        options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan}
+        options |= {"horizon_s": horizon_s, "dt_s": dt_s}
+        made = forecast_window(
+            self._model, self._training, cut, self.origin_m, samples=[samples], **options
         )
-        past = ObservedTracks(seen.positions_m, seen.valid, seen.kinds, self.dt_s)
-        prediction = with_fallback(prediction, past, samples, calibration, ood_model)
+        prediction = next(made)
         self._predictions = [*self._predictions[-1:], prediction]
         return prediction
 
@@ -273,66 +345,16 @@ class Stream:
         require(len(self._predictions) == 2, "predictions", len(self._predictions), "at least 2")
         return flicker(*self._predictions)
 
-    def _steps_until(self, at_us: int) -> int:
-        """Steps from the last frame to a time; raises `ForecastError`."""
-        if self._at_us is None:
-            return 1
-        steps = (at_us - self._at_us) / (self.dt_s * 1e6)
-        on_time = round(steps) >= 1 and abs(steps - round(steps)) <= _TIME_TOLERANCE
-        since = f"{steps:.2f} steps after the last frame"
-        require(on_time, "frame: at_us", since, f"frames every {self.dt_s} s")
-        return round(steps)
-
-    def _forget(self, steps: int) -> None:
-        """Advances the roster by some steps, and drops agents not observed for too long."""
-        later = self._roster.advanced(steps)
-        kept = later.unseen <= self._forget_steps
-        self._roster = later if kept.all() else later.select(kept)
-        if not kept.all():
-            self._state = self._state.select(self._tensor(kept))
-
-    def _filter(self, frame: Frame, at: NDArray[np.int64], known: int, steps: int) -> None:
-        """Updates the recurrent state by a frame.
-
-        Args:
-            frame: The frame; the roster contains it already.
-            at: Rows of its agents ``[A]``.
-            known: Number of agents before the frame; later rows are new.
-            steps: Steps since the last frame.
-        """
-        world, roster = self._model.world, self._roster
-        position = np.zeros((len(roster.names), 2), np.float32)
-        heading = np.zeros(len(roster.names), np.float32)
-        # Tracked agents outside the frame stay where they were last observed.
-        position[:known] = self._state.motion.position[0].cpu().numpy()
-        position[at], heading[at] = frame.positions_m, frame.headings_rad
-        context = self._context(roster, position, steps=0)
-        new = self._tensor(np.arange(len(roster.names)) >= known)
-        state = self._state.append(world.initial(context.agents).select(new))
-        # `place` counts one step for a frame; steps without a frame are added here.
-        missed_s = (steps - 1) * self.dt_s
-        state = state._replace(unseen_s=state.unseen_s + missed_s * ~new)
-        seen = (position, heading, roster.valid[:, -1])
-        self._state = observe(world, context, state, Observation(*map(self._tensor, seen)))
-
-    def _context(
-        self,
-        agents: _Roster,
-        positions_m: NDArray[np.float32],
-        steps: int,
-        poses: NDArray[np.float32] | None = None,
-    ) -> SceneContext:
-        """The context of agents over some steps.
-
-        Args:
-            agents: The agents.
-            positions_m: Their present positions ``[N, 2]``.
-            steps: Steps ahead.
-            poses: Plan of the ego ``[T, 3]`` or None.
-        """
-        history = agents.positions_m, agents.valid, agents.kinds
-        within = reach(*history, self.dt_s, steps, self._model.config.graph, poses)
-        return self._contexts.context(agents.kinds, agents.sizes_m, self.dt_s, positions_m, within)
-
-    def _tensor(self, values: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self._contexts.device)
+    def _check_time(self, at_us: int) -> None:
+        """Checks the time of a new frame; raises `ForecastError`."""
+        known = self._recording.times_us
+        if not len(known):
+            return
+        new = at_us not in known
+        require(new, "frame: at_us", at_us, "a time of which no frame was observed yet")
+        if len(known) == 1:
+            require_microseconds("frame: at_us", abs(at_us - int(known[-1])) / 1e6)
+        late_s = (int(known[-1]) - at_us) / 1e6
+        late = f"{late_s:.2f} s before the last frame"
+        held_s = self._kept_us / 1e6
+        require(late_s <= held_s, "frame: at_us", late, f"a time at most {held_s:g} s before it")

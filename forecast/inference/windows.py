@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from forecast.datasets.windows import Window
-from forecast.errors import ForecastError
+from forecast.errors import ForecastError, require
 from forecast.graphs import window_graph
+from forecast.inference.weights import Training
+from forecast.models.calibration.fallback import Fallback, with_fallback
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import keyed_noise
 from forecast.models.observed import ObservedTracks
@@ -20,6 +23,9 @@ from forecast.models.rollout import SceneContext, imagine
 from forecast.models.threads import WHOLE_SCENE, part_size, side_by_side
 from forecast.models.types import Noise, Plan, State
 from forecast.scene import AgentKind, Prediction
+
+_ROUNDING = 1e-6
+"""Tolerance of a number of steps."""
 
 
 def observed(cut: Window) -> ObservedTracks:
@@ -58,6 +64,68 @@ def encode(
     with torch.inference_mode():
         context = model.context(graph)
         return Encoded(cut, context, model.observe(context, graph))
+
+
+def horizon_steps(horizon_s: float, step_s: float, dt_s: float) -> int:
+    """Number of steps to imagine.
+
+    Args:
+        horizon_s: Length of the prediction.
+        step_s: The model's step.
+        dt_s: Step of the prediction.
+
+    Raises:
+        ForecastError: The horizon is shorter than a step, or a step is not above 0.
+    """
+    require(0 < dt_s < np.inf, "dt_s", dt_s, "a finite step above 0")
+    asked = round(horizon_s / dt_s) if np.isfinite(horizon_s) else 0
+    require(asked >= 1, "horizon_s", horizon_s, f"at least one step of {dt_s} s")
+    return math.ceil(asked * dt_s / step_s - _ROUNDING)
+
+
+def forecast_window(
+    model: PedestrianForecaster,
+    training: Training,
+    cut: Window,
+    origin_m: NDArray[np.float64],
+    *,
+    samples: Sequence[int],
+    seed: int,
+    ego_plan: NDArray[Any] | None,
+    horizon_s: float,
+    dt_s: float,
+) -> Iterator[Prediction]:
+    """`incremental_predictions` with tubes and fallback, at any step; see `Forecaster.predict`.
+
+    Args:
+        model: The network.
+        training: Training data and settings of its weights.
+        cut: The window; its future is not used. It has `horizon_steps` future steps.
+        origin_m: World position ``[2]`` of the window's frame.
+        samples: Numbers of samples, none smaller than the one before.
+        seed: Seed of the noise.
+        ego_plan: Poses ``[T, 3]`` of the ego in the window's frame, or None.
+        horizon_s: Length of the prediction.
+        dt_s: Step of the prediction.
+
+    Yields:
+        A prediction for each number of samples.
+
+    Raises:
+        ForecastError: ``samples`` is too small, or as `incremental_predictions`.
+    """
+    require(min(samples) >= 1, "samples", min(samples), "at least 1")
+    calibration, seen = training.calibration, observed(cut)
+    least = calibration.samples if calibration else 0
+    drawn = [max(count, least) for count in samples]
+    fallback = Fallback.of(seen, calibration, training.ood, cut.agent_ids.tolist(), seed)
+    predictions = incremental_predictions(
+        model, cut, origin_m, samples=drawn, seed=seed, ego_plan=ego_plan
+    )
+    now_m = cut.positions_m[:, cut.history_steps - 1]
+    for count, prediction in zip(samples, predictions, strict=True):
+        made = with_fallback(prediction, seen, count, calibration, fallback)
+        yield made.resampled(dt_s, round(horizon_s / dt_s), now_m)
 
 
 def predict_window(

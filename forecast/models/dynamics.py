@@ -198,6 +198,13 @@ def avoid_collisions(
     return velocity
 
 
+def limit_speed(velocity: Tensor, fastest_mps: Tensor) -> Tensor:
+    """Shortens velocities ``[..., 2]`` that are faster than a limit ``[...]``."""
+    speed = length(*velocity.unbind(-1))
+    share = fastest_mps / torch.maximum(speed, fastest_mps)
+    return velocity * share[..., None]
+
+
 def choose(use_first: Tensor, first: Motion, second: Motion) -> Motion:
     """Takes ``first`` where ``use_first [...]`` is true and ``second`` elsewhere."""
 

@@ -69,11 +69,9 @@ class KeyedNoise:
             agent_ids: Names of the N agents.
         """
         pairs = -(-self.config.intent // 2)  # the Sobol sequences have two dimensions each
-        own = _count_on(self._agents(agent_ids), pairs, before=_OF_ALL_SAMPLES)
-        keys = _count_on(own, 3) >> np.uint64(32)
-        spread = scrambled_pairs(keys, self.samples)  # [N, pairs, S, 2]
-        numbers = np.moveaxis(spread, 2, 0).reshape(self.samples, len(keys), 2 * pairs)
-        return _with_mode(ndtri(numbers[..., : self.config.intent]).astype(np.float32), axis=0)
+        spread = even_pairs(agent_ids, self.samples, self.seed, pairs)
+        numbers = ndtri(spread.reshape(*spread.shape[:2], 2 * pairs)[..., : self.config.intent])
+        return _with_mode(numbers.astype(np.float32), axis=0)
 
     def steps(self, agent_ids: Iterable[str], first: int, count: int) -> Tensor:
         """Noise of some steps ``[count, 2 + S, N, J]``.
@@ -90,12 +88,32 @@ class KeyedNoise:
 
     def _keys(self, agent_ids: Iterable[str]) -> NDArray[np.uint64]:
         """A key for each agent and sample ``[N, S]``."""
-        return _count_on(self._agents(agent_ids), self.samples)
+        return _count_on(_agent_keys(agent_ids, self.seed), self.samples)
 
-    def _agents(self, agent_ids: Iterable[str]) -> NDArray[np.uint64]:
-        """A key for each agent ``[N]``."""
-        names = np.array([zlib.crc32(name.encode()) for name in agent_ids], np.uint64)
-        return _mix(_mix(names) ^ np.uint64(self.seed % 2**64))
+
+def _agent_keys(agent_ids: Iterable[str], seed: int) -> NDArray[np.uint64]:
+    """A key for each agent ``[N]``."""
+    names = np.array([zlib.crc32(name.encode()) for name in agent_ids], np.uint64)
+    return _mix(_mix(names) ^ np.uint64(seed % 2**64))
+
+
+def even_pairs(
+    agent_ids: Iterable[str], samples: int, seed: int, pairs: int = 1
+) -> NDArray[np.float64]:
+    """Pairs of uniform numbers of each agent, spread evenly over the samples.
+
+    Args:
+        agent_ids: Names of the N agents.
+        samples: Number of samples S; more do not change the first ones.
+        seed: Any integer.
+        pairs: Number of independent pairs P.
+
+    Returns:
+        Numbers in (0, 1), ``[S, N, P, 2]``.
+    """
+    own = _count_on(_agent_keys(agent_ids, seed), pairs, before=_OF_ALL_SAMPLES)
+    keys = _count_on(own, 3) >> np.uint64(32)
+    return np.moveaxis(scrambled_pairs(keys, samples), 2, 0)
 
 
 def keyed_noise(

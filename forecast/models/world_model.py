@@ -24,6 +24,11 @@ from forecast.models import dynamics
 from forecast.models.features import EGO_FEATURES, RELATIONS, AgentTable, ego_features
 from forecast.models.message_passing import Replayed, SceneEdges, SceneMessages, mlp
 from forecast.models.types import TRAITS, Agents, EncodedMap, Motion, Observation, State
+from forecast.scene import AgentKind
+from forecast.scene.agents import FASTEST_MPS
+
+FASTEST_WALK_MPS = FASTEST_MPS[AgentKind.PEDESTRIAN]
+FASTEST_CYCLE_MPS = FASTEST_MPS[AgentKind.CYCLIST]
 
 
 def shared_slot() -> list[list[str]]:
@@ -192,7 +197,8 @@ class WorldModel(nn.Module):
         walking = walks[source] & walks[target]
         rows, edges = dt.shape[0], (dt[target], source, target, walking)
         velocity = dynamics.avoid_collisions(position, velocity, *edges, rows)
-        free = velocity[:rows].view_as(intended)
+        fastest = torch.where(agents.pedestrian, FASTEST_WALK_MPS, FASTEST_CYCLE_MPS)
+        free = dynamics.limit_speed(velocity[:rows].view_as(intended), fastest)
         return dynamics.step(state.motion, change, free, agents.drives, agents.dt, state.mirror)
 
     def intend(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.errors import require
+from forecast.scene.between_steps import between_steps
 from forecast.scene.prediction import Prediction
 
 
@@ -48,9 +49,11 @@ def flicker(earlier: Prediction, later: Prediction) -> dict[str, float]:
     """
     same = abs(earlier.dt_s - later.dt_s) < 1e-9
     require(same, "dt_s of the later prediction", later.dt_s, f"{earlier.dt_s}")
-    passed = round((later.at_us - earlier.at_us) / (earlier.dt_s * 1e6))
-    common = min(earlier.steps - passed, later.steps)
-    require(passed >= 0 and common > 0, "steps in common", common, "at least 1")
+    passed = (later.at_us - earlier.at_us) / (earlier.dt_s * 1e6)
+    # The times of the later prediction, which may lie between the steps of the earlier one.
+    at = passed + np.arange(1, later.steps + 1)
+    at = at[at <= earlier.steps + 1e-6]
+    require(passed >= 0 and len(at) > 0, "steps in common", len(at), "at least 1")
     rows = [
         {name: row for row, name in enumerate(p.agent_ids.tolist()) if p.valid[row]}
         for p in (earlier, later)
@@ -60,4 +63,5 @@ def flicker(earlier: Prediction, later: Prediction) -> dict[str, float]:
         p.most_probable()[[row[name] for name in names]] + p.origin_m
         for p, row in zip((earlier, later), rows, strict=True)
     )
-    return dict(zip(names, path_flicker_m(before_m, after_m, passed).tolist(), strict=True))
+    same_times_m = between_steps(before_m, before_m[:, 0], at, axis=1)
+    return dict(zip(names, path_flicker_m(same_times_m, after_m, 0).tolist(), strict=True))

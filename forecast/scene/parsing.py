@@ -58,8 +58,8 @@ def parse_kind(item: str, kind: Any) -> AgentKind:
         return AgentKind(int(kind))
     names = ", ".join(each.name.lower() for each in AgentKind)
     raise ForecastError(
-        f"{item}: kinds holds {kind!r}; values of AgentKind, 0 to {max(AgentKind)}, or their names "
-        f"({names}) are needed"
+        f"{item}: kinds holds {kind!r}; values of AgentKind, 0 to {max(AgentKind)}, are needed, or "
+        f"their names: {names}"
     )
 
 
@@ -122,7 +122,7 @@ def parse_array(
         array = array.reshape(shape)
     if array.shape != shape:
         raise ForecastError(
-            f"{item}: shape of {name} is {list(array.shape)}; {list(shape)} is needed"
+            f"{item}: {name} has shape {list(array.shape)}; {list(shape)} is needed"
         )
     return array
 
@@ -141,7 +141,8 @@ def within_reach(
     Raises:
         ForecastError: A position is too far from the origin for float32.
     """
-    far = np.abs(local_m).reshape(len(names), -1).max(axis=1, initial=0.0)
+    axes = tuple(range(1, local_m.ndim))
+    far = np.abs(local_m).max(axis=axes, initial=0.0)
     if (far > FLOAT32_REACH_M).any():
         worst = int(far.argmax())
         raise ForecastError(

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from forecast import geometry
 from forecast.errors import ForecastError, require
+from forecast.scene.between_steps import between_steps
 from forecast.scene.grid import Grid, occupancy
 from forecast.scene.representatives import representatives
 from forecast.scene.scene import Scene
@@ -139,6 +140,34 @@ class Prediction:
         """
         chosen, weights = representatives(self._paths_m(), self.weights, k)
         return replace(self, positions_m=self.positions_m[chosen], weights=weights)
+
+    def resampled(self, dt_s: float, steps: int, now_m: NDArray[Any]) -> Prediction:
+        """The prediction at other times, interpolated between its steps.
+
+        Between two steps, regions are interpolated too. Their level is exact at the steps only.
+
+        Args:
+            dt_s: The new step length.
+            steps: The new number of steps.
+            now_m: Positions of the agents at ``at_us`` ``[A, 2]``, relative to ``origin_m``.
+
+        Raises:
+            ForecastError: The last new time is after the last step.
+        """
+        if abs(dt_s - self.dt_s) < _TIME_TOLERANCE_S and steps == self.steps:
+            return self
+        at = dt_s * np.arange(1, steps + 1) / self.dt_s  # in steps of this prediction
+        until = f"at most {self.dt_s * self.steps:g} s"
+        require(at[-1] <= self.steps + _TIME_TOLERANCE_S, "the last time", dt_s * steps, until)
+        spread, mode = self.spread_m, self.mode_m
+        return replace(
+            self,
+            dt_s=dt_s,
+            positions_m=between_steps(self.positions_m, now_m, at, axis=2),
+            mode_m=None if mode is None else between_steps(mode, now_m, at, axis=1),
+            spread_m=None if spread is None else between_steps(spread, 0.0, at, axis=1),
+            tubes=None if self.tubes is None else self.tubes.resampled(at, now_m),
+        )
 
     def mean(self) -> NDArray[np.float64]:
         """The weighted mean of the samples ``[A, T, 2]``."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.geometry import wrap_angle
+from forecast.scene.continuity import continuous, jumps
 from forecast.scene.scene import Scene
 
 JITTER = 0.25
@@ -114,34 +115,33 @@ def _neighbours(valid: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np
     return before, after
 
 
-def history(scene: Scene, at: int, dt_s: float, steps: int) -> Scene:
-    """The history of a scene up to a step, on another time grid.
+def history(past: Scene, dt_s: float, steps: int) -> Scene:
+    """The last steps of a scene on a coarser time grid, which ends at its last step.
 
     Args:
-        scene: A scene with a finer or equal time grid; steps after ``at`` are not used.
-        at: Index of the step that becomes the last one.
+        past: The scene.
         dt_s: The new step length.
         steps: Number of steps of the result; those before the scene's first are not valid.
 
     Returns:
-        The scene at ``at`` and at the times ``dt_s``, ``2 dt_s``, … before it.
+        The scene at its last time and at the times ``dt_s``, ``2 dt_s``, … before it.
     """
-    past = scene.between(0, at + 1)
     back_us = np.round(np.arange(steps - 1, -1, -1) * dt_s * 1e6).astype(np.int64)
-    wanted_us = past.timestamps_us[-1] - back_us
-    tracks = past.tracks
-    way = Resampling.at(wanted_us, past.timestamps_us, tracks.valid, dt_s * 1e6)
-    moved = replace(
-        tracks,
-        positions_m=way.values(tracks.positions_m),
-        headings_rad=way.angles(tracks.headings_rad),
-        valid=way.valid,
-        visibility=None,
-    )
+    wanted_us, tracks = past.timestamps_us[-1] - back_us, past.tracks
+    jumped = jumps(tracks.positions_m, tracks.valid, past.timestamps_us, tracks.kinds)
+    valid = continuous(tracks.valid, jumped, past.steps - 1)
+    way = Resampling.at(wanted_us, past.timestamps_us, valid, dt_s * 1e6)
     return replace(
         past,
         dt_s=dt_s,
         timestamps_us=wanted_us,
-        tracks=moved,
+        tracks=replace(
+            tracks,
+            positions_m=way.values(tracks.positions_m),
+            headings_rad=way.angles(tracks.headings_rad),
+            valid=way.valid,
+            visibility=None,
+        ),
         frame_ids=np.full(steps, "", np.str_),
+        interpolated=None,
     )

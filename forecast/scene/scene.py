@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from forecast import geometry
-from forecast.errors import ForecastError, require
+from forecast.errors import ForecastError
 from forecast.scene.agents import AgentKind, Tracks
 from forecast.scene.lanes import LaneMap
 from forecast.scene.parsing import (
@@ -220,12 +220,12 @@ def _tracks(
     scene, agents = given["id"], len(seen)
     names = parse_names(scene, range(agents) if agent_ids is None else agent_ids)
     values = parse_kinds(scene, kinds)  # type: ignore[arg-type]
-    for what, count in (("agent_ids", len(names)), ("kinds", len(values))):
-        require(count == agents, f"{scene}: number of {what}", count, f"{agents}")
+    for what, array in (("agent_ids", names), ("kinds", values)):
+        parse_array(scene, what, array, (agents,), array.dtype.type)
     sizes, replaced = parse_sizes(scene, sizes_m, values)
     warn_of_sizes(scene, names, replaced)
     positions = within_reach(scene, local_m, names, "world positions with an origin_m")
-    headings = geometry.motion_headings(local_m, seen)
+    headings, _ = geometry.motion_headings(local_m, seen)
     if headings_rad is not None:
         recorded = parse_array(scene, "headings_rad", headings_rad, seen.shape, np.float32)
         headings = np.where(np.isnan(recorded), headings, recorded)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.errors import ForecastError, require
+from forecast.scene.between_steps import between_steps
 
 _FEWEST_CORNERS = 3
 
@@ -119,6 +120,21 @@ class Tubes:
             self.scale[agents],
             self.levels,
             self.valid[agents],
+        )
+
+    def resampled(self, at: NDArray[np.float64], now_m: NDArray[Any]) -> Tubes:
+        """The tubes between steps, interpolated; their level is exact at the steps only.
+
+        Args:
+            at: Times in steps ``[T']``, up to the number of steps T.
+            now_m: Positions of the agents at step 0 ``[A, 2]``, where the tubes are points.
+        """
+        return Tubes(
+            between_steps(self.centre_m, now_m, at, axis=1),
+            between_steps(self.shape_m2, 0.0, at, axis=1),
+            between_steps(self.scale, self.scale[:, 0], at, axis=1),
+            self.levels,
+            self.valid,
         )
 
     def _shape(self) -> NDArray[np.float64]:

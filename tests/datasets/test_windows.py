@@ -15,6 +15,7 @@ from forecast.datasets.windows import (
     window,
     window_seed,
 )
+from forecast.scene.agents import FASTEST_MPS
 from tests.any_scene import scenes, small_map
 
 PERSON, CAR, CONE = AgentKind.PEDESTRIAN, AgentKind.VEHICLE, AgentKind.STATIC
@@ -106,7 +107,21 @@ def test_what_is_left_out_is_counted_by_reason():
         scene_of(["xxxx", "x.xx", "xxxx"], [PERSON, PERSON, CAR]), WindowSpec(2, 2)
     )
     assert found.steps.tolist() == [1]
-    assert found.dropped == {"history_too_short": 1 + 2, "future_incomplete": 2 + 1}
+    dropped = {name: count for name, count in found.dropped.items() if count}
+    assert dropped == {"history_too_short": 1 + 2, "future_incomplete": 2 + 1}
+
+
+def jumps(scene: Scene, agent: int, step: int) -> bool:
+    """Whether an agent cannot have come to a step from where it was last observed."""
+    tracks = scene.tracks
+    if not 0 <= step < scene.steps:
+        return False
+    earlier = [before for before in range(step) if tracks.valid[agent, before]]
+    if not earlier or not tracks.valid[agent, step]:
+        return False
+    elapsed_s = (scene.timestamps_us[step] - scene.timestamps_us[earlier[-1]]) / 1e6
+    way = np.hypot(*(tracks.positions_m[agent, step] - tracks.positions_m[agent, earlier[-1]]))
+    return bool(way > FASTEST_MPS[AgentKind(tracks.kinds[agent])] * max(elapsed_s, 0.2))
 
 
 SPECS = st.builds(
@@ -131,6 +146,10 @@ def test_scored_steps_agree_with_the_definition_step_by_step(scene, spec):
         for at in range(scene.steps):
             expected = tracks.kinds[agent] == PERSON and all(
                 seen(agent, at + step) for step in (*past, *future)
+            )
+            begins = max(at + past[0], 0) + 1
+            expected &= not any(
+                jumps(scene, agent, step) for step in range(begins, at + len(future) + 1)
             )
             assert found.scored[agent, at] == expected
     people = tracks.valid[tracks.kinds == PERSON].sum()
@@ -232,6 +251,8 @@ def test_a_window_holds_the_values_of_the_scene(scene, spec, data):
             step = at - spec.history_steps + 1 + column
             agent = rows[name]
             seen = 0 <= step < scene.steps and scene.tracks.valid[agent, step]
+            between = range(min(step, at) + 1, max(step, at) + 1)
+            seen = seen and not any(jumps(scene, agent, each) for each in between)
             assert cut.valid[row, column] == seen
             expected = scene.tracks.positions_m[agent, step] if seen else [0, 0]
             assert cut.positions_m[row, column].tolist() == list(expected)
@@ -261,15 +282,64 @@ def test_an_unknown_protocol_is_refused():
         min_history_steps("x", 5)
 
 
+CORNER = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [1.0, 2.0], [1.0, 3.0]]  # east, then north
+
+
 def test_without_recorded_headings_a_window_uses_its_own_steps_only() -> None:
-    corner = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [1.0, 2.0], [1.0, 3.0]]  # east, then north
     spec = WindowSpec(history_steps=3, horizon_steps=1)
-    derived = Scene.from_arrays([corner], [0], dt_s=0.5)
+    derived = Scene.from_arrays([CORNER], [CAR], dt_s=0.5)
     assert not derived.headings_recorded
     cut = window(derived, 3, spec)  # sees from step 1 on, when the way was north
     np.testing.assert_allclose(cut.headings_rad[0], np.pi / 2, atol=1e-6)
-    recorded = Scene.from_arrays([corner], [0], dt_s=0.5, headings_rad=[[0, 0, 1, 2, 3]])
+    recorded = Scene.from_arrays([CORNER], [CAR], dt_s=0.5, headings_rad=[[0, 0, 1, 2, 3]])
     np.testing.assert_array_equal(window(recorded, 3, spec).headings_rad[0], [0, 1, 2, 3])
+
+
+@pytest.mark.parametrize("recorded", [0.0, 2.0, np.nan])
+def test_the_heading_of_a_person_is_that_of_its_movement(recorded) -> None:
+    headings = np.full((1, 5), recorded)
+    person = Scene.from_arrays([CORNER], [PERSON], dt_s=0.5, headings_rad=headings)
+    cut = window(person, 3, WindowSpec(history_steps=3, horizon_steps=1))
+    np.testing.assert_allclose(cut.headings_rad[0], np.pi / 2, atol=1e-6)
+    assert cut.heading_known.tolist() == [True]
+
+
+def test_the_heading_of_a_standing_person_is_unknown_and_turns_with_the_ego() -> None:
+    standing = np.zeros((5, 2)) + 0.05 * np.arange(5)[:, None]  # jitter is no movement
+    driving = np.stack([np.zeros(5), np.arange(5.0)], -1)
+    headings = np.stack([np.full(5, 3.0), np.full(5, np.pi / 2)])
+    scene = Scene.from_arrays(
+        [standing, driving], ["pedestrian", "ego"], 0.5, headings_rad=headings
+    )
+    cut = window(scene, 4, WindowSpec(history_steps=3, horizon_steps=1))
+    assert cut.heading_known.tolist() == [False, True]
+    np.testing.assert_allclose(cut.headings_rad[0, :3], np.pi / 2)
+
+
+def test_before_an_id_switch_the_track_is_somebody_elses() -> None:
+    """At 2 Hz a person walks 0.5 m a step. At step 3 the name passes to somebody 8 m away."""
+    track = np.stack([0.5 * np.arange(6), np.zeros(6)], -1)
+    track[3:, 1] = 8.0
+    scene = Scene.from_arrays([track], ["pedestrian"], 0.5)
+    spec = WindowSpec(history_steps=3, horizon_steps=2)
+    assert window(scene, 4, spec).valid[0].tolist() == [False, True, True, True, False]
+    assert window(scene, 2, spec).valid[0].tolist() == [True, True, True, False, False]
+    found = prediction_times(scene, WindowSpec(2, 1))
+    assert found.steps.tolist() == [1, 4]
+    assert found.dropped["track_jumps"] == 2
+    fast = replace(scene, tracks=replace(scene.tracks, kinds=np.array([CAR], np.int8)))
+    assert window(fast, 4, spec).valid[0, :4].all()  # a car can do 16 m/s
+
+
+def test_nothing_is_predicted_between_two_records() -> None:
+    track = np.stack([0.5 * np.arange(6), np.zeros(6)], -1)
+    between = np.array([False, True, False, True, False, False])
+    scene = replace(Scene.from_arrays([track], ["pedestrian"], 0.5), interpolated=between)
+    found = prediction_times(scene, WindowSpec(2, 1))
+    assert found.steps.tolist() == [2, 4]
+    assert found.dropped["between_records"] == 2
+    with pytest.raises(ForecastError, match="step 3 lies between two records"):
+        window(scene, 3, WindowSpec(2, 1))
 
 
 def test_window_seeds_are_the_same_in_every_process_and_differ_by_window():

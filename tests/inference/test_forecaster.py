@@ -93,7 +93,7 @@ def test_the_ego_follows_its_plan(forecaster: Forecaster) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"samples": 0}, "at least 1 sample"),
+        ({"samples": 0}, "samples is 0; at least 1"),
         ({"horizon_s": 0.1}, "one step of 0.5 s"),
         ({"horizon_s": float("inf")}, "one step of 0.5 s"),
         ({"ego_plan": np.zeros((3, 3))}, r"ego_plan has shape \[3, 3\]"),
@@ -118,8 +118,8 @@ def test_a_plan_reaches_people_beyond_the_egos_present_reach(forecaster: Forecas
 
 
 def test_an_unknown_step_length_is_refused(forecaster: Forecaster) -> None:
-    with pytest.raises(ForecastError, match=r"its step is 0.1 s, the model was trained"):
-        forecaster.predict(street_scene(dt_s=0.1), 10)
+    with pytest.raises(ForecastError, match=r"its step is 1.0 s, the model was trained"):
+        forecaster.predict(street_scene(dt_s=1.0), 10)
 
 
 def test_a_checkpoint_is_called_after_its_run(forecaster: Forecaster, tmp_path) -> None:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forecast import AgentKind, ForecastError, Scene
+from forecast import AgentKind, ForecastError, ForecastWarning, Scene
 from forecast.inference import Forecaster, Frame, Stream, flicker
 from tests.scenes import street_scene
 
@@ -136,9 +136,9 @@ def test_a_streams_flicker_is_that_of_its_last_two_predictions(forecaster) -> No
     [
         ({"agent_ids": ["a", "a"]}, r"named twice is \['a'\]"),
         ({"kinds": [0, 9]}, "values of AgentKind"),
-        ({"positions_m": [[0.0, 0.0]]}, r"shape of positions_m is \[1, 2\]"),
+        ({"positions_m": [[0.0, 0.0]]}, r"positions_m has shape \[1, 2\]"),
         ({"positions_m": [[0.0, 0.0], [np.nan, 0.0]]}, "positions_m of agent 'b' is not finite"),
-        ({"headings_rad": [0.0]}, "shape of headings_rad"),
+        ({"headings_rad": [0.0]}, "headings_rad has shape"),
     ],
 )
 def test_a_wrong_frame(change, message) -> None:
@@ -150,17 +150,185 @@ def test_a_wrong_frame(change, message) -> None:
 def test_wrong_calls(forecaster) -> None:
     with pytest.raises(ForecastError, match="has observed no frame"):
         forecaster.stream().predict()
-    with pytest.raises(ForecastError, match=r"its step is 0\.1 s"):
-        forecaster.stream(dt_s=0.1)
+    with pytest.raises(ForecastError, match=r"its step is 1\.0 s"):
+        forecaster.stream(dt_s=1.0)
     stream = forecaster.stream()
-    stream.observe(walker(0, ["a"]))
-    for early in (0, 200_000, 700_000):
-        with pytest.raises(ForecastError, match=r"frames every 0\.5 s"):
-            stream.observe(replace(walker(0, ["a"]), at_us=early))
+    stream.observe(walker(10, ["a"]))
+    with pytest.raises(ForecastError, match="at_us is 5000000; a time of which no frame"):
+        stream.observe(walker(10, ["a"]))
+    with pytest.raises(ForecastError, match=r"5\.00 s before the last frame"):
+        stream.observe(walker(0, ["a"]))
     with pytest.raises(ForecastError, match="samples is 0"):
         stream.predict(samples=0)
     with pytest.raises(ForecastError, match="predictions is 0"):
         stream.flicker()
+
+
+@pytest.mark.parametrize(("unit_us", "guess"), [(1000, "nanoseconds"), (1e-6, "seconds")])
+def test_times_in_another_unit_are_refused_with_a_guess(forecaster, unit_us, guess) -> None:
+    stream = forecaster.stream()
+    stream.observe(replace(walker(0, ["a"]), at_us=round(1e15 * unit_us)))
+    with pytest.raises(ForecastError, match=f"between records: {guess}\\? microseconds are"):
+        stream.observe(replace(walker(0, ["a"]), at_us=round((1e15 + 5e5) * unit_us + 0.6)))
+
+
+def moving_frame(at_s: float, jitter_m: float = 0.0) -> Frame:
+    """Two walkers and a car at a time; the second walker turns."""
+    places = [[1.3 * at_s, 0.0], [4 + np.cos(at_s), np.sin(at_s)], [-5 + 6 * at_s, 3.0]]
+    kinds = ["pedestrian", "pedestrian", "vehicle"]
+    return Frame(
+        round(at_s * 1e6), ["a", "b", "car"], kinds, places + np.float64(jitter_m), [0.0] * 3
+    )
+
+
+def at_two_hz(forecaster, now_s: float) -> np.ndarray:
+    """What the batch predicts from the frames every 0.5 s up to a time."""
+    frames = [moving_frame(now_s - 0.5 * back) for back in range(H - 1, -1, -1)]
+    scene = Scene.from_arrays(
+        np.stack([frame.positions_m for frame in frames], axis=1),
+        ["pedestrian", "pedestrian", "vehicle"],
+        0.5,
+        headings_rad=np.zeros((3, H)),
+        agent_ids=["a", "b", "car"],
+    )
+    return forecaster.predict(scene, H - 1, samples=3).positions_m
+
+
+@pytest.mark.parametrize("hz", [2, 4, 10, 20, 30])
+def test_after_any_frame_it_predicts_as_from_frames_half_a_second_apart(forecaster, hz) -> None:
+    stream = forecaster.stream()
+    for tick in range(3 * hz + 1):
+        stream.observe(moving_frame(tick / hz))
+        if tick >= 3 * hz - 2:
+            made = stream.predict(samples=3)
+            np.testing.assert_array_equal(made.positions_m, at_two_hz(forecaster, tick / hz))
+            assert made.dt_s == 0.5
+
+
+def test_a_scene_at_ten_hertz_is_predicted_from_steps_half_a_second_apart(forecaster) -> None:
+    frames = [moving_frame(tick / 10) for tick in range(31)]
+    scene = Scene.from_arrays(
+        np.stack([frame.positions_m for frame in frames], axis=1),
+        [0, 0, 2],
+        0.1,
+        headings_rad=np.zeros((3, 31)),
+        agent_ids=["a", "b", "car"],
+    )
+    made = forecaster.predict(scene, 27, samples=3)
+    np.testing.assert_array_equal(made.positions_m, at_two_hz(forecaster, 2.7))
+
+
+def test_missed_frames_are_interpolated_but_not_across_gaps(forecaster) -> None:
+    straight = forecaster.stream()
+    for tick in [0, 3, 4, 6, 7, 9, 11, 14, 16, 17, 19, 21, 24, 26]:  # none at 0.6, 1.1, …
+        straight.observe(walker_at(tick / 10))
+    scene = straight.scene()
+    assert scene.tracks.valid[0].all()
+    np.testing.assert_allclose(scene.tracks.positions_m[0, :, 0], [0.6, 1.1, 1.6, 2.1, 2.6])
+    gap = forecaster.stream()
+    for tick in [0, 1, 2, 3, 18, 19, 20, 21, 22, 23, 24, 25]:
+        gap.observe(walker_at(tick / 10))
+    assert gap.scene().tracks.valid[0].tolist() == [False, False, False, True, True]
+
+
+def walker_at(at_s: float) -> Frame:
+    return Frame(round(at_s * 1e6), ["a"], ["pedestrian"], [[at_s, 0.0]])
+
+
+def test_a_late_frame_takes_its_place_in_time(forecaster) -> None:
+    ordered, late = forecaster.stream(), forecaster.stream()
+    for at_s in (0.0, 0.5, 1.0, 1.5, 2.0):
+        ordered.observe(moving_frame(at_s))
+    for at_s in (0.0, 1.0, 0.5, 2.0, 1.5):
+        late.observe(moving_frame(at_s))
+    expected = ordered.predict(samples=2)
+    found = late.predict(samples=2)
+    assert found.at_us == expected.at_us == 2_000_000
+    np.testing.assert_array_equal(found.positions_m, expected.positions_m)
+
+
+def test_the_first_interval_of_irregular_frames_gives_a_velocity(forecaster) -> None:
+    stream = forecaster.stream()
+    stream.observe(walker_at(0.0))
+    stream.observe(walker_at(0.45))
+    scene = stream.scene()
+    assert scene.tracks.valid[0, -2:].tolist() == [True, True]
+    np.testing.assert_allclose(scene.tracks.positions_m[0, -2:, 0], [-0.05, 0.45], atol=1e-6)
+
+
+def test_predictions_come_at_the_planners_step(forecaster) -> None:
+    stream = forecaster.stream(dt_s=0.1)
+    for tick in range(25):
+        stream.observe(moving_frame(tick / 10))
+    fine, coarse = stream.predict(samples=2), stream.predict(samples=2, dt_s=0.5)
+    assert fine.positions_m.shape == (2, 3, 60, 2)
+    assert fine.dt_s == 0.1
+    np.testing.assert_array_equal(fine.positions_m[:, :, 4::5], coarse.positions_m)
+    middle = (coarse.positions_m[:, :, 0] + coarse.positions_m[:, :, 1]) / 2
+    between = fine.positions_m[:, :, 6] * 0.5 + fine.positions_m[:, :, 7] * 0.5  # 0.7 and 0.8 s
+    np.testing.assert_allclose(between, middle, atol=1e-5)
+    now = moving_frame(2.4).positions_m
+    first = now + 0.2 * (coarse.positions_m[:, :, 0] - now)
+    np.testing.assert_allclose(fine.positions_m[:, :, 0], first, atol=1e-5)
+
+
+@pytest.mark.parametrize("first", ["vehicle", "cyclist", "static"])
+def test_a_corrected_label_counts_from_then_on(forecaster, first) -> None:
+    corrected, always = forecaster.stream(), forecaster.stream()
+    for tick in range(8):
+        frame = walker(tick, ["a"])
+        always.observe(frame)
+        corrected.observe(replace(frame, kinds=[first]) if tick < 2 else frame)
+    expected, found = (each.predict(samples=2) for each in (always, corrected))
+    np.testing.assert_array_equal(found.positions_m, expected.positions_m)
+
+
+@pytest.mark.parametrize("jump_m", [8.0, 40.0])
+def test_an_id_switch_is_no_velocity(forecaster, jump_m) -> None:
+    switched, new = forecaster.stream(), forecaster.stream()
+    for tick in range(30):
+        at_s = tick / 10
+        switched.observe(Frame(round(at_s * 1e6), ["a"], [0], [[1.3 * at_s, 0.0]]))
+    for tick in range(30, 34):
+        for stream in (switched, new):
+            place = [[0.13 * tick, jump_m]]
+            stream.observe(Frame(tick * 100_000, ["a"], [0], place))
+    found, expected = switched.predict(samples=4), new.predict(samples=4)
+    np.testing.assert_array_equal(found.positions_m, expected.positions_m)
+    fastest = np.linalg.norm(np.diff(found.positions_m[:, 0], axis=1), axis=-1).max() / 0.5
+    assert fastest <= 12.0 + 1e-3
+
+
+def test_missing_headings_and_sizes_are_filled_in(forecaster) -> None:
+    """The car's heading is that of its movement; the size of -1 becomes typical, and is counted."""
+    plain, mended = forecaster.stream(), forecaster.stream()
+    for at_s in (0.0, 0.5, 1.0, 1.5, 2.0):
+        frame = moving_frame(at_s)
+        plain.observe(replace(frame, headings_rad=[9.0, -9.0, 0.0]))
+        sizes = [[-1, 0, np.nan], [0.7, 0.7, 1.75], [4.6, 1.9, 1.7]]
+        with pytest.warns(ForecastWarning, match=r"frame: 1 of 3 agents \(a\) have a size"):
+            other = replace(frame, headings_rad=[np.nan] * 3, sizes_m=sizes)
+        mended.observe(other)
+    assert mended.mended == {"typical_size": 5}
+    assert plain.mended["typical_size"] == 0
+    np.testing.assert_allclose(
+        mended.predict(samples=2).positions_m, plain.predict(samples=2).positions_m, atol=1e-5
+    )
+
+
+def test_world_coordinates_are_refused_or_kept_exact(forecaster) -> None:
+    world = np.array([690_000.0, 5_334_000.0])
+    for origin in ((0.0, 0.0), world):
+        far = replace(walker_at(0.0), positions_m=[[0.0, 0.0]] + world * (2 - (origin[0] == 0)))
+        with pytest.raises(ForecastError, match=r"agent 'a' lies \d+ m from origin_m; positions"):
+            forecaster.stream(origin_m=origin).observe(far)
+    local, moved = forecaster.stream(), forecaster.stream(origin_m=world)
+    for at_s in (0.0, 0.5, 1.0, 1.5, 2.0):
+        local.observe(moving_frame(at_s))
+        moved.observe(moving_frame(at_s))
+    at_home, abroad = local.predict(samples=2), moved.predict(samples=2)
+    np.testing.assert_array_equal(at_home.positions_m, abroad.positions_m)
+    np.testing.assert_array_equal(abroad.world_positions_m(), at_home.positions_m + world)
 
 
 def test_what_cannot_move_is_left_out(forecaster) -> None:

@@ -304,3 +304,11 @@ def test_a_superset_of_the_pairs_that_may_meet_gives_the_same(
     torch.testing.assert_close(
         avoiding(far, velocity.repeat(2, 1), twice)[:agents], expected, atol=1e-5, rtol=0
     )
+
+
+def test_no_velocity_exceeds_the_limit():
+    velocity = torch.tensor([[3.0, 4.0], [30.0, 40.0], [0.0, 0.0]], requires_grad=True)
+    slowed = dynamics.limit_speed(velocity, torch.full((3,), 12.0))
+    torch.testing.assert_close(slowed.detach(), torch.tensor([[3.0, 4.0], [7.2, 9.6], [0.0, 0.0]]))
+    slowed.sum().backward()
+    assert velocity.grad.isfinite().all()

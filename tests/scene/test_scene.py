@@ -84,7 +84,7 @@ def test_positions_of_another_shape_are_refused(shape):
         ({"valid": [True]}, r"scene: valid has shape \[1\]; \[1, 3\] is needed"),
         ({"headings_rad": [1.0]}, r"scene: headings_rad has shape \[1\]; \[1, 3\] is needed"),
         ({"sizes_m": [[1, 2, 3]] * 2}, r"scene: sizes_m has shape \[2, 3\]; \[1, 3\] is needed"),
-        ({"agent_ids": ["a", "b"]}, r"agent_ids has shape \[2\]; \[1\] was expected"),
+        ({"agent_ids": ["a", "b"]}, r"scene: agent_ids has shape \[2\]; \[1\] is needed"),
         ({"categories": []}, r"categories has shape \[0\]; \[1\] was expected"),
     ],
 )

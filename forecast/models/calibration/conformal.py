@@ -154,6 +154,31 @@ class Calibration:
             scale = np.where(replaced, self._scales([self.constant_velocity], times_s)[0], scale)
         return Tubes(centre, shape, scale, tuple(self.levels), seen.pedestrians)
 
+    def fallback_radii_m(
+        self, quantile: NDArray[np.float64], dt_s: float, steps: int
+    ) -> NDArray[np.float64]:
+        """Distances from constant velocity that hold a stated share of the truths.
+
+        At the levels of the tubes it is their radius. Between them the squared radius is
+        interpolated, as of a point that is equally likely anywhere in between. Beyond the last
+        level it grows as that of a normal distribution.
+
+        Args:
+            quantile: Shares, between 0 and 1 ``[...]``.
+            dt_s: Step length.
+            steps: Number of steps T.
+
+        Returns:
+            Radii ``[..., T]`` in metres.
+        """
+        times_s = dt_s * np.arange(1, steps + 1)
+        radii = self._scales([self.constant_velocity], times_s)[0]  # [T, Q]
+        last = self.levels[-1]
+        beyond = np.log1p(-np.maximum(quantile, last)) / np.log1p(-last)
+        known, shares = np.minimum(quantile, last), [0.0, *self.levels]
+        squared = [np.interp(known, shares, [0.0, *np.square(row)]) for row in radii]
+        return np.sqrt(np.stack(squared, axis=-1) * beyond[..., None])
+
     def _scales(self, radii: Iterable[Radii], times_s: Floats) -> Floats:
         """Radii ``[G, T, Q]`` at any times up to the last calibrated one."""
         known = np.array([each.scale for each in radii])
