@@ -160,15 +160,16 @@ def prediction_times(scene: Scene, spec: WindowSpec) -> PredictionTimes:
     unbroken = _all_of(whole, -spec.min_history_steps + 2, 1 + steps)
     recorded = np.ones(scene.steps, bool) if scene.interpolated is None else ~scene.interpolated
     complete = seen & history & future
-    return PredictionTimes(
-        scored=complete & unbroken & recorded,
-        dropped={
-            "history_too_short": int((seen & ~history).sum()),
-            "future_incomplete": int((seen & history & ~future).sum()),
-            "track_jumps": int((complete & ~unbroken).sum()),
-            "between_records": int((complete & unbroken & ~recorded).sum()),
-        },
-    )
+    dropped = {
+        "history_too_short": int((seen & ~history).sum()),
+        "future_incomplete": int((seen & history & ~future).sum()),
+    }
+    rare = {
+        "track_jumps": int((complete & ~unbroken).sum()),
+        "between_records": int((complete & unbroken & ~recorded).sum()),
+    }
+    dropped |= {why: count for why, count in rare.items() if count}
+    return PredictionTimes(scored=complete & unbroken & recorded, dropped=dropped)
 
 
 def _all_of(valid: NDArray[np.bool_], start: int, stop: int) -> NDArray[np.bool_]:

@@ -216,11 +216,13 @@ def reverse(window: Window) -> Window:
     window = window.select(seen)
     valid = window.valid[:, ::-1]
     positions = window.positions_m[:, ::-1]
-    headings, _ = geometry.motion_headings(positions, valid, observed=window.history_steps)
+    history = window.history_steps
+    headings, known = geometry.motion_headings(positions, valid, observed=history)
     return replace(
         window,
         positions_m=np.ascontiguousarray(positions),
         headings_rad=headings * valid,
+        heading_known=known[:, history - 1],
         valid=np.ascontiguousarray(valid),
         scored=valid.all(axis=1),
     )

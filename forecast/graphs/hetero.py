@@ -28,11 +28,11 @@ def window_graph(
         The graph, as follows.
 
     Nodes ``agent``: ``position [A, H, 2]``, ``heading [A, H]``, ``valid [A, H]``, ``kind [A]``,
-    ``size [A, 3]``, ``dt [A]``; and as targets ``future [A, T, 2]``, ``future_heading [A, T]``,
-    ``future_valid [A, T]``, ``scored [A]``. Nodes ``map``: ``points [M, P, 2]``, ``kind [M]``
-    (`MapKind`). Edges: ``agent near agent`` with ``radius [E]`` (candidates), ``map near agent``
-    (candidates), and ``map next map`` (the second piece starts where the first ends). Candidates
-    are sorted by target. Only ``future*`` and ``scored`` depend on the future.
+    ``size [A, 3]``, ``dt [A]``, ``heading_known [A]``; and as targets ``future [A, T, 2]``,
+    ``future_heading [A, T]``, ``future_valid [A, T]``, ``scored [A]``. Nodes ``map``:
+    ``points [M, P, 2]``, ``kind [M]`` (`MapKind`). Edges: ``agent near agent`` with
+    ``radius [E]`` (candidates), ``map near agent`` (candidates), and ``map next map`` (the second
+    piece starts where the first ends). Candidates are sorted by target. Only ``future*`` and ``scored`` depend on the future.
     """
     history = window.history_steps
     data = HeteroData()
@@ -44,6 +44,7 @@ def window_graph(
     agent.kind = torch.from_numpy(window.kinds.astype(np.int64))
     agent.size = torch.from_numpy(np.ascontiguousarray(window.sizes_m))
     agent.dt = torch.full((len(window.kinds),), window.dt_s)
+    agent.heading_known = torch.from_numpy(window.heading_known)
     agent.future = torch.from_numpy(window.future_m)
     agent.future_heading = torch.from_numpy(window.headings_rad[:, history:])
     agent.future_valid = torch.from_numpy(window.future_valid)

@@ -18,8 +18,8 @@ from forecast.inference.contexts import ContextSource
 from forecast.inference.controls import Act, AgentControl, Follow, GoTo, Stay
 from forecast.inference.windows import encode
 from forecast.models.forecaster import PedestrianForecaster
-from forecast.models.noise import KeyedNoise
-from forecast.models.rollout import Moment, SceneContext, advance, surroundings
+from forecast.models.noise import KeyedNoise, keyed_noise
+from forecast.models.rollout import Moment, SceneContext, advance, begin, surroundings
 from forecast.models.types import Motion, State
 from forecast.scene import AgentKind, Prediction
 from forecast.scene.agents import TYPICAL_SIZE_M
@@ -72,16 +72,16 @@ class World:
         self._path: list[Tensor] = []
         encoded, device = encode(model, cut), self._contexts.device
         with torch.inference_mode():
-            self._intent = self._noise.intent(self._names).to(device)
-            state = encoded.state.with_mirror(self._noise.mirror().to(device))
-            self._state: State = model.world.inject(state, self._intent)
+            noise = keyed_noise(model.config.world_model, self._names, samples, 0, seed).to(device)
+            self._state: State = begin(model.world, encoded.context, encoded.state, noise)
+            self._intent = noise.intent
         # The last search: its context, and for each agent the centre and the radius of the disc,
         # and the speed, for which the context is valid. The first search is that of `predict`, so
         # that the futures are equal. It is valid up to the horizon of `predict` without commands.
         everywhere = torch.full((len(self._names),), torch.inf, device=device)
         self._horizon = cut.future_m.shape[1]
         self._searched: tuple[SceneContext, Tensor, Tensor, Tensor] | None
-        self._searched = (encoded.context, state.motion.position[0], everywhere, everywhere)
+        self._searched = (encoded.context, self._state.motion.position[0], everywhere, everywhere)
 
     @property
     def agent_ids(self) -> list[str]:

@@ -68,6 +68,11 @@ def _rotate(vector: Sequence[Tensor], cos: Tensor, sin: Tensor) -> tuple[Tensor,
     return torch.addcmul(x * cos, y, sin, value=-1), torch.addcmul(y * cos, x, sin)
 
 
+def turned_by(facing: Tensor, turn: Tensor) -> Tensor:
+    """Vectors ``[..., 2]`` turned counter-clockwise by angles, given as cosine and sine."""
+    return torch.stack(_rotate(facing.unbind(-1), *turn.unbind(-1)), -1)
+
+
 def angle_between(facing: Tensor, other: Tensor) -> Tensor:
     """Signed angle from ``facing`` to ``other`` ``[..., 2]``, counter-clockwise ``[...]``."""
     (x, y), (u, v) = facing.unbind(-1), other.unbind(-1)

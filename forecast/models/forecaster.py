@@ -57,6 +57,7 @@ class PedestrianForecaster(nn.Module):
             (near.edge_index, near.radius),
             self.encode(pieces.points, pieces.kind, graph["map", "next", "map"].edge_index),
             graph["map", "near", "agent"].edge_index,
+            agent.heading_known,
         )
 
     def encode(self, points: Tensor, kind: Tensor, follows: Tensor) -> EncodedMap:

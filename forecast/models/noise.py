@@ -73,6 +73,16 @@ class KeyedNoise:
         numbers = ndtri(spread.reshape(*spread.shape[:2], 2 * pairs)[..., : self.config.intent])
         return _with_mode(numbers.astype(np.float32), axis=0)
 
+    def turn(self, agent_ids: Iterable[str]) -> Tensor:
+        """Turns of agents with an unknown heading ``[2 + S, N, 2]``; see `Noise.turn`.
+
+        Args:
+            agent_ids: Names of the N agents.
+        """
+        pairs = -(-self.config.intent // 2)  # the numbers after those of the intents
+        share = even_pairs(agent_ids, self.samples, self.seed, pairs + 1)[..., -1, 0]
+        return _with_mode(_unit_vectors(2 * np.pi * share), axis=0)
+
     def steps(self, agent_ids: Iterable[str], first: int, count: int) -> Tensor:
         """Noise of some steps ``[count, 2 + S, N, J]``.
 
@@ -132,7 +142,8 @@ def keyed_noise(
         Noise of ``2 + S`` futures, float32.
     """
     noise, names = KeyedNoise(config, samples, seed), list(agent_ids)
-    return Noise(noise.intent(names), noise.steps(names, 0, steps), noise.mirror())
+    small = noise.steps(names, 0, steps)
+    return Noise(noise.intent(names), small, noise.mirror(), noise.turn(names))
 
 
 def window_noise(
@@ -157,21 +168,29 @@ def window_noise(
         _of_window(config, seed, count, samples, steps)
         for seed, count in zip(seeds, agents, strict=True)
     ]
-    intents, steps_of, mirrors = zip(*parts, strict=True)
-    return Noise(torch.cat(intents, 1), torch.cat(steps_of, 2), torch.cat(mirrors, 1))
+    intents, steps_of, mirrors, turns = zip(*parts, strict=True)
+    small = torch.cat(steps_of, 2)
+    return Noise(torch.cat(intents, 1), small, torch.cat(mirrors, 1), torch.cat(turns, 1))
 
 
 def _of_window(
     config: WorldModelConfig, seed: int, agents: int, samples: int, steps: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Intents, step noise and chiralities of the mode (zero noise, in both) and of the samples."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Intents, step noise, chiralities and turns of the mode (zero noise) and of the samples."""
     generator = torch.Generator().manual_seed(seed)
     intent = torch.randn(2 + samples, agents, config.intent, generator=generator)
     small = torch.randn(steps, 2 + samples, agents, config.noise, generator=generator)
     mirror = torch.randint(2, (2 + samples,), generator=generator) * 2.0 - 1
-    intent[:2], small[:, :2] = 0, 0
+    angle = 2 * np.pi * torch.rand(2 + samples, agents, generator=generator)
+    turn = torch.stack([angle.cos(), angle.sin()], -1)
+    intent[:2], small[:, :2], turn[:2] = 0, 0, 0
     mirror[0], mirror[1] = 1, -1
-    return intent, small, mirror[:, None].expand(-1, agents)
+    return intent, small, mirror[:, None].expand(-1, agents), turn
+
+
+def _unit_vectors(angle: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Unit vectors ``[..., 2]`` at angles ``[...]`` in radians."""
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32)
 
 
 def _with_mode(values: NDArray[np.float32], axis: int) -> Tensor:

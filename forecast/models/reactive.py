@@ -20,7 +20,7 @@ from forecast.models import dynamics
 from forecast.models.features import AgentTable
 from forecast.models.message_passing import Replayed, SceneEdges
 from forecast.models.neighbors import Layout, Places, edges_in_range
-from forecast.models.rollout import Moment, SceneContext, WholeScene, rollout
+from forecast.models.rollout import Moment, SceneContext, WholeScene, begin, rollout
 from forecast.models.threads import AFFECTED_ROWS, part_size, side_by_side
 from forecast.models.types import Motion, Noise, State, concatenate
 from forecast.models.world_model import Surroundings, WorldModel
@@ -67,7 +67,7 @@ class ReactiveRollout:
     ) -> None:
         self.world, self.context, self.noise = world, context, noise
         self.config = config or ReactionConfig()
-        begun = world.inject(state.with_mirror(noise.mirror), noise.intent)
+        begun = begin(world, context, state, noise)
         self.states = [begun, *rollout(world, WholeScene(world, context, noise), begun)]
 
     @cached_property

@@ -37,6 +37,7 @@ class SceneContext(NamedTuple):
         map: The encoded map.
         map_candidates: The pairs of map piece and agent that may come into range.
         pieces: Where the map pieces are.
+        heading_known: Whether each agent's heading is known when imagining begins ``[N]``.
     """
 
     agents: Agents
@@ -44,6 +45,7 @@ class SceneContext(NamedTuple):
     map: EncodedMap
     map_candidates: Candidates
     pieces: Places
+    heading_known: Tensor
 
     @classmethod
     def of(
@@ -53,6 +55,7 @@ class SceneContext(NamedTuple):
         pairs: tuple[Tensor, Tensor],
         pieces: EncodedMap,
         map_pairs: Tensor,
+        heading_known: Tensor | None = None,
     ) -> SceneContext:
         """The context of a scene.
 
@@ -63,7 +66,10 @@ class SceneContext(NamedTuple):
                 their ranges in m for vehicles at rest ``[C]``.
             pieces: The encoded map.
             map_pairs: Candidate pairs (piece, agent) ``[2, C']``, sorted by agent.
+            heading_known: Whether each agent's heading is known ``[N]``; default: all are.
         """
+        if heading_known is None:
+            heading_known = torch.ones_like(agents.kind, dtype=torch.bool)
         count, (both, radius) = len(agents.kind), pairs
         slots = [Candidates.of(both, radius, count)]  # relations cover all pairs
         if len(world.config.slots) > 1:
@@ -79,6 +85,7 @@ class SceneContext(NamedTuple):
             pieces,
             Candidates.of(map_pairs, near, count),
             Places(x, y, torch.zeros_like(x)),
+            heading_known,
         )
 
     def edges(self, motion: Motion, lookahead_s: float) -> SceneEdges:
@@ -270,6 +277,27 @@ def follow_plan(plan: Plan, dt_s: Tensor) -> Control:
     return control
 
 
+def begin(world: WorldModel, context: SceneContext, state: State, noise: Noise) -> State:
+    """The state of S futures when imagining begins.
+
+    An agent with an unknown heading faces another way in every sample. Otherwise all futures of a
+    person seen for the first time would lead the same way. In the mode, an agent observed once has
+    no direction. So it stays where it is until somebody comes too near.
+
+    Args:
+        world: The world model.
+        context: The scene's constants.
+        state: State after the last observation, in both chiralities.
+        noise: Random numbers of S futures.
+    """
+    state = state.with_mirror(noise.mirror)
+    before, is_mode = state.motion.facing, (noise.turn == 0).all(-1)
+    kept = context.heading_known | (is_mode & state.steady)
+    facing = torch.where(kept[..., None], before, dynamics.turned_by(before, noise.turn))
+    state = state._replace(motion=state.motion._replace(facing=facing))
+    return world.inject(state, noise.intent)
+
+
 def imagine(
     world: WorldModel,
     context: SceneContext,
@@ -290,6 +318,6 @@ def imagine(
         Kinematic states of all steps, shapes ``[S, N, T, ...]``.
     """
     controls = [] if plan is None else [follow_plan(plan, context.agents.dt)]
-    begun = world.inject(state.with_mirror(noise.mirror), noise.intent)
+    begun = begin(world, context, state, noise)
     states = rollout(world, WholeScene(world, context, noise), begun, controls)
     return stack([state.motion for state in states], 2)

@@ -172,11 +172,14 @@ class Noise(NamedTuple):
         steps: Standard normal, one draw per agent, future and step ``[T, S, N, J]``.
         mirror: Chirality of each future: 1 or -1, equally likely ``[S]``. For a batch of scenes it
             is ``[S, N]``, with one value for all agents of a scene.
+        turn: Cosine and sine of the angle by which an agent with an unknown heading is turned
+            ``[S, N, 2]``. Both are 0 in the futures of the mode: there it has no direction.
     """
 
     intent: Tensor
     steps: Tensor
     mirror: Tensor
+    turn: Tensor
 
     def to(self, device: torch.device) -> Noise:
         """The same numbers on another device."""
@@ -188,7 +191,8 @@ class Noise(NamedTuple):
 
     def part(self, futures: slice) -> Noise:
         """Noise of some of the futures."""
-        return Noise(self.intent[futures], self.steps[:, futures], self.mirror[futures])
+        parts = (self.intent[futures], self.steps[:, futures])
+        return Noise(*parts, self.mirror[futures], self.turn[futures])
 
     def split(self, first: int, at_once: int) -> Iterator[Noise]:
         """Noise of the futures from ``first`` on, in parts of at most ``at_once`` futures."""

@@ -60,5 +60,5 @@ def test_another_schema_version_is_refused(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("forecast.datasets.scene_file.SCHEMA_VERSION", 99)
         content = encode(SceneFile(scene, "", {}))
-    with pytest.raises(ForecastError, match=r"schema version 99; 2 is needed"):
+    with pytest.raises(ForecastError, match=r"schema version 99; 3 is needed"):
         decode(content)

@@ -299,11 +299,11 @@ def test_what_is_not_a_store_is_refused(tmp_path, kind):
 def test_another_schema_version_is_refused(store):
     manifest = json.loads((store.path / "store.json").read_text())
     (store.path / "store.json").write_text(json.dumps(manifest | {"schema_version": 0}))
-    with pytest.raises(ForecastError, match=r"schema version 0, this package reads 2; prepare it"):
+    with pytest.raises(ForecastError, match=r"schema version 0, this package reads 3; prepare it"):
         SceneStore.open(store.path)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"schema_version": 2}', ""])
+@pytest.mark.parametrize("content", ["{", "[]", '{"schema_version": 3}', ""])
 def test_a_damaged_manifest_is_refused_and_can_be_repaired(store, content):
     (store.path / "store.json").write_text(content)
     with pytest.raises(ForecastError, match=r"store.json: cannot be read \(.*run prepare again"):

@@ -105,4 +105,5 @@ def noise_of(context: SceneContext, copies: int, steps: int, seed: int = 0) -> N
         torch.randn(copies, agents, SMALL.intent, generator=generator),
         torch.randn(steps, copies, agents, SMALL.noise, generator=generator),
         torch.tensor([1.0, -1.0]).repeat(copies)[:copies],
+        torch.zeros(copies, agents, 2),
     )

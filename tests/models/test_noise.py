@@ -93,3 +93,14 @@ def test_the_noise_of_a_window_begins_with_the_mode_and_has_one_chirality_per_fu
         assert mine.eq(mine[:, :1]).all()
         assert 10 < mine[:, 0].eq(1).sum() < 30
     assert not torch.equal(noise.mirror[:, 0], noise.mirror[:, 2])
+
+
+def test_turns_are_spread_evenly_and_the_mode_has_none() -> None:
+    noise = keyed_noise(WorldModelConfig(), ["a", "b"], 64, 1, seed=0)
+    assert noise.turn.shape == (66, 2, 2)
+    assert not noise.turn[:2].any()
+    torch.testing.assert_close(noise.turn[2:].norm(dim=-1), torch.ones(64, 2))
+    eighth = (torch.atan2(noise.turn[2:, 0, 1], noise.turn[2:, 0, 0]) / (torch.pi / 4)).floor()
+    assert torch.unique(eighth, return_counts=True)[1].tolist() == [8] * 8
+    more = keyed_noise(WorldModelConfig(), ["b"], 80, 1, seed=0)
+    torch.testing.assert_close(more.turn[:66, 0], noise.turn[:, 1])

@@ -15,6 +15,7 @@ from forecast.models.rollout import (
     SceneContext,
     WholeScene,
     advance,
+    begin,
     follow_plan,
     imagine,
     no_replayed,
@@ -286,3 +287,23 @@ def test_kept_values_made_without_gradients_serve_with_them(model, context, stat
         imagine(model.world, context, state, noise)
     imagine(model.world, context, state, noise).position.sum().backward()
     model.zero_grad()
+
+
+def test_an_agent_with_an_unknown_heading_faces_all_ways(model, context) -> None:
+    """All agents were observed once. Only the heading of the first is unknown."""
+    known = torch.ones_like(context.heading_known)
+    known[0] = False
+    state = any_state(model, context)
+    state = state._replace(steady=torch.zeros_like(state.steady))
+    noise = noise_of(context, 3, 1)
+    quarter = torch.tensor([0.0, 1.0]).expand(2, *noise.turn.shape[1:])
+    noise = noise._replace(turn=torch.cat([torch.zeros_like(noise.turn[:1]), quarter]))
+    begun = begin(model.world, context._replace(heading_known=known), state, noise)
+    before = state.with_mirror(noise.mirror).motion.facing
+    x, y = before[1, 0]
+    torch.testing.assert_close(begun.motion.facing[1, 0], torch.stack([-y, x]))
+    assert not begun.motion.facing[0, 0].any()  # the mode: no direction
+    torch.testing.assert_close(begun.motion.facing[:, 1:], before[:, 1:])
+    steady = state._replace(steady=torch.ones_like(state.steady))
+    begun = begin(model.world, context._replace(heading_known=known), steady, noise)
+    torch.testing.assert_close(begun.motion.facing[0], before[0])
