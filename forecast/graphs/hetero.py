@@ -32,7 +32,8 @@ def window_graph(
     ``future_heading [A, T]``, ``future_valid [A, T]``, ``scored [A]``. Nodes ``map``:
     ``points [M, P, 2]``, ``kind [M]`` (`MapKind`). Edges: ``agent near agent`` with
     ``radius [E]`` (candidates), ``map near agent`` (candidates), and ``map next map`` (the second
-    piece starts where the first ends). Candidates are sorted by target. Only ``future*`` and ``scored`` depend on the future.
+    piece starts where the first ends). Candidates are sorted by target. Only ``future*`` and
+    ``scored`` depend on the future.
     """
     history = window.history_steps
     data = HeteroData()

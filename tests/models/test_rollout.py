@@ -300,8 +300,10 @@ def test_an_agent_with_an_unknown_heading_faces_all_ways(model, context) -> None
     noise = noise._replace(turn=torch.cat([torch.zeros_like(noise.turn[:1]), quarter]))
     begun = begin(model.world, context._replace(heading_known=known), state, noise)
     before = state.with_mirror(noise.mirror).motion.facing
-    x, y = before[1, 0]
-    torch.testing.assert_close(begun.motion.facing[1, 0], torch.stack([-y, x]))
+    x, y = before[2, 0]
+    torch.testing.assert_close(begun.motion.facing[2, 0], torch.stack([-y, x]))
+    x, y = before[1, 0]  # the second future is that of the mirror image
+    torch.testing.assert_close(begun.motion.facing[1, 0], torch.stack([y, -x]))
     assert not begun.motion.facing[0, 0].any()  # the mode: no direction
     torch.testing.assert_close(begun.motion.facing[:, 1:], before[:, 1:])
     steady = state._replace(steady=torch.ones_like(state.steady))
