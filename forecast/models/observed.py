@@ -60,6 +60,13 @@ class ObservedTracks:
         return latest
 
     def constant_velocity_m(self, steps: int) -> Floats:
-        """Paths ``[A, T, 2]`` at the present velocity; an agent without one stands still."""
-        ahead_s = self.dt_s * np.arange(1.0, steps + 1)[:, None]
-        return self.positions_m[:, -1:] + np.nan_to_num(self.velocity_mps())[:, None] * ahead_s
+        """Paths ``[A, T, 2]`` at the present velocity, or the mean velocity over a gap before now.
+
+        An agent observed once stands still.
+        """
+        count = self.valid.shape[1]
+        before = np.where(self.valid[:, :-1], np.arange(count - 1), -1).max(axis=1, initial=-1)
+        known = (before >= 0) & self.valid[:, -1]
+        way = self.positions_m[:, -1] - self.positions_m[np.arange(len(before)), before]
+        step = np.where(known[:, None], way, 0.0) / (count - 1 - before)[:, None]
+        return self.positions_m[:, -1:] + step[:, None] * np.arange(1.0, steps + 1)[:, None]

@@ -21,10 +21,10 @@ def test_velocities_are_backward_differences_of_what_is_known(seen):
     assert np.isnan(seen.velocities_mps()[2, 0]).all()
 
 
-def test_constant_velocity_goes_on_or_stands(seen):
+def test_constant_velocity_goes_on_also_over_a_gap(seen):
     path = seen.constant_velocity_m(2)
     assert path[0].tolist() == [[5, 0], [7, 0]]
-    assert path[1].tolist() == [[3, 0], [3, 0]]
+    assert path[1].tolist() == [[4.5, 0], [6, 0]]  # 3 m in the two steps since it was last seen
 
 
 def test_a_single_step_has_no_velocity(seen):

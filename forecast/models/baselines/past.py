@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from forecast.errors import ForecastError
 from forecast.scene import AgentKind, Prediction, Scene
+from forecast.scene.continuity import continuous, jumps
 
 Floats = NDArray[np.float64]
 
@@ -51,8 +52,11 @@ class Past:
                 f"horizon_s is {horizon_s}; a finite time of at least {scene.dt_s} s is needed"
             )
         agents = scene.present(at)
-        valid = scene.tracks.valid[agents, : at + 1]
-        positions = np.where(valid[..., None], scene.tracks.positions_m[agents, : at + 1], 0.0)
+        tracks = scene.tracks.between(0, at + 1).select(agents)
+        times_us = scene.timestamps_us[: at + 1]
+        jumped = jumps(tracks.positions_m, tracks.valid, times_us, tracks.kinds)
+        valid = continuous(tracks.valid, jumped, at)
+        positions = np.where(valid[..., None], tracks.positions_m, 0.0)
         return cls(scene, at, agents, positions.astype(np.float64), valid, steps)
 
     @property
