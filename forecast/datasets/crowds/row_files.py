@@ -28,6 +28,9 @@ from forecast.errors import ForecastError
 
 _COMMENT = re.compile(r"(^|\s)(#|//).*")
 
+_MARK = re.compile(r"^\s*(#+|//)[ \t]*")
+"""How a comment begins that fills a line."""
+
 _NOT_SEEN = {"", "?", "nan", "na", "n/a", "none", "null"}
 
 _NAMES = {
@@ -165,22 +168,48 @@ def _text_rows(path: Path, lines: list[tuple[int, str]]) -> Iterator[_Row]:
 
 
 def _header(path: Path, lines: list[tuple[int, str]]) -> tuple[tuple[int, ...] | None, int]:
-    """The columns that a header names, None without one; and the line with which rows begin."""
-    columns = None
+    """The columns that a header names, None without one; and the line with which rows begin.
+
+    A comment is a header too if it has as many columns as the rows.
+    """
+    header: _Header | None = None
     for at, (number, line) in enumerate(lines):
-        fields = _fields(line.strip("#/ \t"))
-        columns = _named_columns(fields) or columns
-        if _COMMENT.sub("", line).strip():
-            if len(fields) < len(_COLUMNS) or any(map(_is_number, fields[: len(_COLUMNS)])):
-                return columns, at
-            known = {name for name in map(_column_of, fields) if name}
-            if columns is None and known:
-                raise ForecastError(
-                    f"{path}: line {number} is '{line.strip()}'; a header with the columns "
-                    f"{', '.join(_NAMES)} is needed ({', '.join(_NAMES.keys() - known)} is missing)"
-                )
-            return columns, at + 1
-    return columns, len(lines)
+        text = _COMMENT.sub("", line)
+        fields = _fields(_MARK.sub("", line))
+        columns = _named_columns(fields)
+        if columns:
+            header = _Header(number, columns, len(fields), is_comment=not text.strip())
+        if columns or not text.strip():
+            continue
+        first = [field for field in fields[: len(_COLUMNS)] if field.lower() not in _NOT_SEEN]
+        if header or len(fields) < len(_COLUMNS) or any(map(_is_number, first)):
+            return header and header.columns_of(path, len(_fields(text))), at
+        known = {name for name in map(_column_of, fields) if name}
+        if known:
+            raise ForecastError(
+                f"{path}: line {number} is '{line.strip()}'; a header with the columns "
+                f"{', '.join(_NAMES)} is needed ({', '.join(_NAMES.keys() - known)} is missing)"
+            )
+        return None, at + 1
+    return None, len(lines)
+
+
+class _Header(NamedTuple):
+    line: int
+    columns: tuple[int, ...]
+    width: int
+    is_comment: bool
+
+    def columns_of(self, path: Path, width: int) -> tuple[int, ...] | None:
+        """The columns of rows of a width; refuses a header of another width."""
+        if width == self.width:
+            return self.columns
+        if self.is_comment:
+            return None
+        raise ForecastError(
+            f"{path}: line {self.line}: the header has {self.width} columns and the rows have "
+            f"{width}; as many are needed"
+        )
 
 
 def _named_columns(fields: list[str]) -> tuple[int, ...] | None:
