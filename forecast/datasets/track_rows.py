@@ -27,6 +27,9 @@ _FAST_MPS = 6.0
 _LATEST_S = 1e11
 """No clock counts as many seconds."""
 
+_SMALLEST_M = 0.3
+"""Two people have no room within this distance."""
+
 _APART_S = 0.39
 """Speeds are taken over at least this time."""
 
@@ -124,6 +127,12 @@ class TrackRows:
             require_unit(self.item, float(np.median(intervals_s)), "seconds")
         latest = float(np.abs(self.times_s).max())
         require(latest < _LATEST_S, f"{self.item}: the latest time", f"{latest:.6g} s", "seconds")
+        extent = float(np.ptp(self.xy_m, axis=0).max())
+        if len(self.names) > 1 and 0 < extent < _SMALLEST_M:
+            raise ForecastError(
+                f"{self.item}: all {len(self.names)} agents lie within {extent:.2g} units: degrees "
+                "or kilometres? metres are needed"
+            )
         speed = self.usual_speed_mps()
         if speed > _FAST_MPS:
             guess = next(unit for least, unit in _UNITS.items() if speed >= least)

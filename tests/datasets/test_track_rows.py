@@ -126,6 +126,14 @@ def test_positions_in_another_unit_are_refused():
     assert rows(*tracks[1:], kinds=kinds[1:]).scene("a", 0.5)[0].steps == 6
 
 
+def test_degrees_are_refused():
+    """30 m at a latitude of 47 degrees are 0.0004 degrees of longitude."""
+    track = [(t, 8.54 + 1e-5 * t, 47.37) for t in range(0, 4)]
+    other = [(t, 8.5404, 47.37) for t in range(0, 4)]
+    with pytest.raises(ForecastError, match=r"all 2 agents lie within 0\.0004 units: degrees or k"):
+        rows(track, other).scene("a", 0.5)
+
+
 def test_a_scene_too_large_for_memory_is_refused():
     days = np.concatenate([np.arange(3) / 2, 1e7 + np.arange(3) / 2])
     with pytest.raises(ForecastError, match=r"agents times steps is 2 x 20000003; at most"):
