@@ -28,7 +28,23 @@ _TRAINING = {
 }
 """Commands whose arguments are LightningCLI's."""
 
-_SOURCES = ["nuscenes", "eth_ucy", "stanford"]
+_OPTIONS_OF = {
+    ("nuscenes",): ["version", "no_map"],
+    ("crowd",): ["frame_s"],
+    ("crowd", "tracks"): ["map"],
+}
+"""Options of prepare that only some sources have."""
+
+_INPUTS = (
+    "crowd: a folder of text files with rows 'frame person x_m y_m' in metres, also in the layouts "
+    "of Social-GAN, TrajNet++ and OpenTraj; folders train, val and test are splits. "
+    "tracks: a CSV or Parquet file (or a folder of them) with the columns scene, agent_id, kind "
+    "(pedestrian, cyclist, vehicle, ego, static), t_s, x_m, y_m, and optionally heading_rad, "
+    "length_m, width_m, height_m, ego (0 or 1) and split; any rate from 2 Hz on. "
+    "--map: a nuScenes map expansion, or GeoJSON whose features have the property layer: "
+    "drivable_area, crosswalk, walkway (polygons), lane, divider (lines); in metres, in the frame "
+    "of the tracks."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,12 +101,22 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_prepare(commands: _Commands) -> None:
     parser = _add_command(commands, "prepare", _prepare, "write a dataset's scenes into a store")
-    parser.add_argument("--source", required=True, choices=_SOURCES, help="dataset")
-    parser.add_argument("--dataroot", required=True, type=Path, help="folder of the dataset")
+    parser.add_argument("--source", required=True, choices=list(_SOURCES), help="dataset")
+    parser.add_argument(
+        "--dataroot", required=True, type=Path, help="folder of the dataset, or file"
+    )
     parser.add_argument("--out", required=True, type=Path, help="folder of the store")
     parser.add_argument("--version", help="nuScenes: version folder, such as v1.0-mini")
     _add_workers(parser, "read")
     parser.add_argument("--no-map", action="store_true", help="nuScenes: leave the maps out")
+    parser.add_argument(
+        "--frame-s",
+        type=float,
+        help="crowd: seconds per frame number (default: the usual difference of a person's "
+        "successive frame numbers is 0.4 s)",
+    )
+    parser.add_argument("--map", type=Path, help="crowd, tracks: map of the place")
+    parser.epilog = _INPUTS
 
 
 def _add_town(commands: _Commands) -> None:
@@ -246,25 +272,61 @@ def _prepare(args: argparse.Namespace) -> None:
     from forecast.datasets.store import prepare
 
     _print_summary(prepare(_source(args), args.out, workers=_workers(args)))
+    if args.source == "crowd" and args.frame_s is None:
+        print("step:    the usual difference of a person's frame numbers is taken for 0.4 s")
 
 
 def _source(args: argparse.Namespace) -> SceneSource:
-    if args.source == "nuscenes":
-        if args.version is None:
-            args.usage_error("--version is needed with --source nuscenes, such as v1.0-mini")
-        from forecast.datasets.nuscenes import NuScenesSource
+    for sources, options in _OPTIONS_OF.items():
+        given = [option for option in options if getattr(args, option) not in (None, False)]
+        if given and args.source not in sources:
+            names = " and ".join(f"--{option.replace('_', '-')}" for option in options)
+            are = "are" if len(options) > 1 else "is"
+            args.usage_error(f"{names} {are} for --source {' and '.join(sources)}")
+    return _SOURCES[args.source](args)
 
-        root, workers = args.dataroot, _workers(args)
-        return NuScenesSource(root, args.version, with_map=not args.no_map, workers=workers)
-    if args.version is not None or args.no_map:
-        args.usage_error("--version and --no-map are for --source nuscenes")
-    if args.source == "stanford":
-        from forecast.datasets.crowds.stanford import StanfordSource
 
-        return StanfordSource(args.dataroot)
+def _nuscenes(args: argparse.Namespace) -> SceneSource:
+    if args.version is None:
+        args.usage_error("--version is needed with --source nuscenes, such as v1.0-mini")
+    from forecast.datasets.nuscenes import NuScenesSource
+
+    root, workers = args.dataroot, _workers(args)
+    return NuScenesSource(root, args.version, with_map=not args.no_map, workers=workers)
+
+
+def _eth_ucy(args: argparse.Namespace) -> SceneSource:
     from forecast.datasets.crowds.eth_ucy import EthUcySource
 
     return EthUcySource(args.dataroot)
+
+
+def _stanford(args: argparse.Namespace) -> SceneSource:
+    from forecast.datasets.crowds.stanford import StanfordSource
+
+    return StanfordSource(args.dataroot)
+
+
+def _crowd(args: argparse.Namespace) -> SceneSource:
+    from forecast.datasets.crowds.crowd import CrowdSource
+
+    return CrowdSource(args.dataroot, frame_s=args.frame_s, map_file=args.map)
+
+
+def _tracks(args: argparse.Namespace) -> SceneSource:
+    from forecast.datasets.tracks.source import TracksSource
+
+    return TracksSource(args.dataroot, map_file=args.map)
+
+
+_SOURCES: dict[str, Callable[[argparse.Namespace], SceneSource]] = {
+    "nuscenes": _nuscenes,
+    "eth_ucy": _eth_ucy,
+    "stanford": _stanford,
+    "crowd": _crowd,
+    "tracks": _tracks,
+}
+"""The datasets that prepare reads, and how."""
 
 
 def _print_summary(store: SceneStore) -> None:

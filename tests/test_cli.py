@@ -96,6 +96,54 @@ def test_prepare_reads_nuscenes_with_and_without_its_map(nuscenes_root, tmp_path
     assert SceneStore.open(tmp_path / "without")["scene-0103"].lane_map is None
 
 
+def test_prepare_reads_any_crowd_and_says_what_a_step_is(tmp_path, capsys):
+    rows = "".join(f"{t},1,{0.05 * t:.3f},0\n" for t in range(60))
+    (tmp_path / "plaza.csv").write_text(f"frame,id,x,y\n{rows}")
+    words = ["prepare", "--source", "crowd", "--dataroot", str(tmp_path / "plaza.csv")]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 1
+    assert "give --frame-s" in capsys.readouterr().err
+    assert main([*words, "--out", str(tmp_path / "out"), "--frame-s", "0.04"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("1 scenes of crowd, 6 steps")
+    assert said[-1] == "dropped: nothing"
+    rows = "".join(f"{t} 1 {0.5 * t} 0\n" for t in range(6))
+    (tmp_path / "plaza.csv").write_text(rows)
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert (
+        said[-1] == "step:    the usual difference of a person's frame numbers is taken for 0.4 s"
+    )
+
+
+def test_prepare_reads_a_table_of_tracks_with_a_map(tmp_path, capsys):
+    rows = "".join(f"a,1,pedestrian,{t / 10},{0.1 * t:.2f},0\n" for t in range(41))
+    (tmp_path / "tracks.csv").write_text(f"scene,agent_id,kind,t_s,x_m,y_m\n{rows}")
+    (tmp_path / "map.json").write_text(
+        '{"type": "FeatureCollection", "features": [{"properties": {"layer": "lane"}, '
+        '"geometry": {"type": "LineString", "coordinates": [[0, 5], [40, 5]]}}]}'
+    )
+    words = ["prepare", "--source", "tracks", "--dataroot", str(tmp_path / "tracks.csv")]
+    words += ["--map", str(tmp_path / "map.json"), "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("1 scenes of tracks, 9 steps")
+    assert said[2:4] == ["lanes:   1", "splits:  all 1"]
+
+
+@pytest.mark.parametrize(
+    ("source", "extra", "message"),
+    [
+        ("eth_ucy", ["--frame-s", "0.1"], "--frame-s is for --source crowd"),
+        ("tracks", ["--frame-s", "0.1"], "--frame-s is for --source crowd"),
+        ("nuscenes", ["--map", "m"], "--map is for --source crowd and tracks"),
+        ("tracks", ["--version", "v1"], "--version and --no-map are for --source nuscenes"),
+    ],
+)
+def test_options_of_other_sources_are_refused(capsys, source, extra, message):
+    words = ["prepare", "--source", source, "--dataroot", "d", "--out", "o", *extra]
+    assert message in usage_error(capsys, *words)
+
+
 def test_a_failure_is_one_line_and_code_1(tmp_path, capsys):
     words = ["prepare", "--source", "eth_ucy", "--dataroot", str(tmp_path), "--out", "store"]
     assert main(words) == 1

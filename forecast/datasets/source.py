@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 from forecast.scene import Scene
@@ -50,3 +53,20 @@ class SceneSource(Protocol):
             ForecastError: The name is unknown, or a file is missing or wrong.
         """
         ...
+
+
+def hash_of(prefix: str, files: Mapping[str, Path]) -> str:
+    """Returns a hash of a text and of all files with their names, for `SceneSource.fingerprint`."""
+    digest = hashlib.sha256(prefix.encode())
+    for name, path in files.items():
+        digest.update(name.encode() + content_hash(path))
+    return digest.hexdigest()
+
+
+def content_hash(path: Path) -> bytes:
+    """Returns the SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.digest()

@@ -20,7 +20,14 @@ _ON_TIME = 0.04
 _PLAUSIBLE_S = (1 / 200, 20.0)
 """Intervals of sensors and annotations. Others are a matter of units."""
 
-_UNITS_S = {"nanoseconds": 1e-9, "milliseconds": 1e-3, "seconds": 1.0}
+_UNITS_S = {"nanoseconds": 1e-9, "microseconds": 1e-6, "milliseconds": 1e-3, "seconds": 1.0}
+
+_SAME_TIME_US = 1000
+"""Records of different agents this close belong to one time."""
+
+_USUAL_SHARE = 0.1
+"""The interval of an agent's records that this share of all intervals does not exceed is the usual
+one. Longer ones are mostly due to missed detections."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +37,10 @@ class TimeGrid:
     Records at the rate of the grid keep their own times: each is the nearest whole number of steps
     after the one before. So jitter and slow drift have no effect, and a missing record leaves a
     gap. Faster records are resampled: positions at grid times between two records are interpolated.
+    Where there is a record, no value depends on a later one.
+
+    Agents may have times of their own, each at another phase. Then no step has a record of all of
+    them, and each agent has the straight continuation of its last two records.
 
     Attributes:
         step_s: Step length.
@@ -37,6 +48,7 @@ class TimeGrid:
         timestamps_us: Time of each step ``[T]``.
         record: The record at each step ``[T]``; -1 where there is none.
         resampled: Whether steps between two records are interpolated.
+        asynchronous: Whether agents have times of their own.
     """
 
     step_s: float
@@ -44,6 +56,7 @@ class TimeGrid:
     timestamps_us: NDArray[np.int64]
     record: NDArray[np.int64]
     resampled: bool
+    asynchronous: bool = False
 
     @classmethod
     def of(cls, item: str, times_us: NDArray[Any], step_s: float) -> TimeGrid:
@@ -61,15 +74,48 @@ class TimeGrid:
         intervals = np.diff(np.asarray(times_us, np.float64)) / 1e6
         usual = float(np.median(intervals)) if len(intervals) else step_s
         require_microseconds(item, usual)
-        on_grid = intervals[intervals <= (1 + _SAME_RATE) * step_s]
-        if usual > (1 + _SAME_RATE) * step_s and len(on_grid) < 0.1 * len(intervals):
-            raise ForecastError(
-                f"{item}: a record every {usual:.3g} s was measured; {step_s} s or less is needed "
-                f"({1 / step_s:g} Hz or more)"
-            )
+        _require_rate(item, intervals, step_s)
         if usual >= (1 - _SAME_RATE) * step_s:
             return cls._by_strides(times, step_s)
         return cls._by_time(times, step_s)
+
+    @classmethod
+    def of_agents(
+        cls, item: str, times_us: NDArray[np.int64], agents: NDArray[np.int64], step_s: float
+    ) -> TimeGrid:
+        """The grid of a scene whose agents have times of their own, in common or not.
+
+        Args:
+            item: The scene; for messages.
+            times_us: Time of each record ``[R]``.
+            agents: Agent of each record ``[R]``; its records are in a row, and ascending.
+            step_s: Step length.
+
+        Raises:
+            ForecastError: The records of an agent are too far apart.
+        """
+        times = _distinct(times_us)
+        own = np.diff(times_us)[np.diff(agents) == 0] / 1e6
+        if not len(own) or _in_common(np.diff(times) / 1e6, own, step_s):
+            return cls.of(item, times, step_s)
+        _require_rate(item, own, step_s)
+        return cls._at_best_phase(times_us, step_s)
+
+    @classmethod
+    def _at_best_phase(cls, times_us: NDArray[np.int64], step_s: float) -> TimeGrid:
+        """Equal steps, each as soon as possible after the records of most agents."""
+        bins = round(step_s * 1e6 / _SAME_TIME_US)
+        phase = np.arange(bins)
+        counts = np.bincount(
+            -(-(times_us - times_us.min()) // _SAME_TIME_US) % bins, minlength=bins
+        )
+        waits = (phase[:, None] - phase) % bins @ counts
+        start = times_us.min() + int(waits.argmin()) * _SAME_TIME_US
+        longest = times_us.max() - start + _ON_TIME * step_s * 1e6
+        steps = np.arange(max(0, int(longest // (step_s * 1e6))) + 1)
+        stamps = start + np.round(steps * step_s * 1e6).astype(np.int64)
+        record = np.full(len(steps), -1)
+        return cls(step_s, _distinct(times_us), stamps, record, resampled=True, asynchronous=True)
 
     @classmethod
     def _by_strides(cls, times_us: NDArray[np.int64], step_s: float) -> TimeGrid:
@@ -96,8 +142,12 @@ class TimeGrid:
     @property
     def interpolated(self) -> NDArray[np.bool_] | None:
         """Steps between two records ``[T]``; None if there is none. See `Scene.interpolated`."""
-        between = self.record < 0
-        return between if self.resampled and between.any() else None
+        between = self._between
+        return between if between.any() else None
+
+    @property
+    def _between(self) -> NDArray[np.bool_]:
+        return (self.record < 0) & (self.resampled and not self.asynchronous)
 
     def resampling(self, valid: NDArray[np.bool_]) -> Resampling:
         """Where the values at the steps come from.
@@ -106,18 +156,80 @@ class TimeGrid:
             valid: Records in which each agent was observed ``[A, N]``.
         """
         if self.resampled:
-            return Resampling.at(self.timestamps_us, self.times_us, valid, self.step_s * 1e6)
+            return self._resampled(self.times_us, valid)
         known = (self.record >= 0) & valid[:, self.record]
         row = np.where(known, self.record, 0)
         return Resampling(row, row, np.zeros(row.shape), known)
 
+    def resampling_of(self, times_us: NDArray[np.int64]) -> Resampling:
+        """Where the values of one agent at the steps of a resampled grid come from.
+
+        Args:
+            times_us: Times of its records ``[N]``, ascending.
+
+        Returns:
+            The resampling ``[1, T]`` among these records.
+        """
+        return self._resampled(times_us, np.ones((1, len(times_us)), bool))
+
+    def steps_of(self, times_us: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The steps ``[R]`` of records of which the grid was made, if it is not resampled."""
+        step = np.zeros(len(self.times_us), np.int64)
+        known = np.flatnonzero(self.record >= 0)
+        step[self.record[known]] = known
+        return step[np.searchsorted(self.times_us, times_us, side="right") - 1]
+
+    def _resampled(self, times_us: NDArray[np.int64], valid: NDArray[np.bool_]) -> Resampling:
+        step_us, causal = self.step_s * 1e6, ~self._between
+        return Resampling.at(self.timestamps_us, times_us, valid, step_us, causal)
+
+
+def _distinct(times_us: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The distinct times, ascending. Of times within `_SAME_TIME_US`, the first stands for all."""
+    times, kept = np.unique(times_us), [0]
+    while (after := int(np.searchsorted(times, times[kept[-1]] + _SAME_TIME_US, "right"))) < len(
+        times
+    ):
+        kept.append(after)
+    return times[kept]
+
+
+def _in_common(intervals_s: NDArray[np.float64], own_s: NDArray[np.float64], step_s: float) -> bool:
+    """Whether agents were recorded at common times.
+
+    Args:
+        intervals_s: Intervals between all times.
+        own_s: Intervals between the records of one agent.
+        step_s: Step length. At its rate, a single record between two steps would shift the others.
+    """
+    usual = float(np.quantile(own_s, _USUAL_SHARE))
+    shortest = intervals_s.min() if usual >= (1 - _SAME_RATE) * step_s else np.median(intervals_s)
+    return bool(shortest >= usual / 2)
+
+
+def _require_rate(item: str, intervals_s: NDArray[np.float64], step_s: float) -> None:
+    """Refuses records that are usually farther apart than a step."""
+    usual = float(np.median(intervals_s)) if len(intervals_s) else step_s
+    on_grid = intervals_s[intervals_s <= (1 + _SAME_RATE) * step_s]
+    if usual > (1 + _SAME_RATE) * step_s and len(on_grid) < 0.1 * len(intervals_s):
+        raise ForecastError(
+            f"{item}: a record every {usual:.3g} s was measured; {step_s} s or less is needed "
+            f"({1 / step_s:g} Hz or more)"
+        )
+
 
 def require_microseconds(item: str, interval_s: float) -> None:
-    """Refuses times that are in another unit than microseconds, and guesses which.
+    """Refuses times that are in another unit than microseconds; see `require_unit`."""
+    require_unit(item, interval_s, "microseconds")
+
+
+def require_unit(item: str, interval_s: float, unit: str) -> None:
+    """Refuses times that are in another unit than the documented one, and guesses which.
 
     Args:
         item: What has these times; for the message.
-        interval_s: The usual interval between two records, if they are in microseconds.
+        interval_s: The usual interval between two records, if they are in that unit.
+        unit: The documented unit, such as ``microseconds``.
 
     Raises:
         ForecastError: No sensor has such an interval.
@@ -125,8 +237,7 @@ def require_microseconds(item: str, interval_s: float) -> None:
     least, most = _PLAUSIBLE_S
     if least <= interval_s <= most:
         return
-    guesses = [name for name, unit in _UNITS_S.items() if least <= interval_s * 1e6 * unit <= most]
+    number = interval_s / _UNITS_S[unit]
+    guesses = [name for name, each_s in _UNITS_S.items() if least <= number * each_s <= most]
     guess = f": {guesses[0]}?" if guesses else ""
-    raise ForecastError(
-        f"{item}: {interval_s:.6g} s between records{guess} microseconds are needed"
-    )
+    raise ForecastError(f"{item}: {interval_s:.6g} s between records{guess} {unit} are needed")

@@ -28,10 +28,14 @@ class Resampling:
     first of them, by at most `JITTER`, gets the straight continuation of the first two. Without it,
     an interval of 0.48 s in place of 0.5 s would leave an agent without a velocity.
 
+    At a causal time, a value depends on no later record. An agent without a record then gets the
+    straight continuation of its last two, as far as they are apart (and `JITTER`).
+
     Attributes:
         first: The earlier record ``[A, T]``.
         second: The later record ``[A, T]``; equal to ``first`` at the time of a record.
-        share: Weight of the later record ``[A, T]``; negative before the first record.
+        share: Weight of the later record ``[A, T]``; below 0 before the first and above 1 after the
+            second one.
         valid: Where there is a value ``[A, T]``.
     """
 
@@ -47,6 +51,7 @@ class Resampling:
         times_us: NDArray[np.int64],
         valid: NDArray[np.bool_],
         step_us: float,
+        causal: NDArray[np.bool_] | None = None,
     ) -> Resampling:
         """The resampling of tracks to some times.
 
@@ -55,6 +60,7 @@ class Resampling:
             times_us: Times of the records ``[N]``, ascending, at least one.
             valid: Records in which each agent was observed ``[A, N]``.
             step_us: Records farther apart than this (and `JITTER`) are separated by a gap.
+            causal: Which times are causal ``[T]``; None for none.
         """
         count = len(times_us)
         # Rows 0 and N + 1 stand for "no record before" and "no record after".
@@ -64,18 +70,24 @@ class Resampling:
         exact = wanted - stamp[last] <= _SAME_TIME_US  # a record at that very time
         before, after = _neighbours(valid)
         start, end = before[:, last], after[:, last + 1]  # [A, T]
-        # The record after `end`; `after` has a row of its own for it.
+        # The records before `start` and after `end`.
+        prior = np.take_along_axis(before, np.maximum(start - 1, 0), axis=1)
         beyond = np.take_along_axis(after, np.minimum(end + 1, count + 1), axis=1)
         longest = (1 + JITTER) * step_us
-        gap = stamp[end] - stamp[start]
         on = exact & (start == last)
-        inside = ~on & (gap <= longest)
-        early = ~on & ~inside & ~exact & (stamp[end] - wanted <= JITTER * step_us)
-        with np.errstate(invalid="ignore"):
+        ahead = ~on & (False if causal is None else causal)
+        free = ~on & (True if causal is None else ~causal)
+        with np.errstate(invalid="ignore"):  # both may be "none before", or both "none after"
+            interval = stamp[start] - stamp[prior]
+            late = (
+                ahead & (interval <= longest) & (wanted - stamp[start] <= (1 + JITTER) * interval)
+            )
+            inside = free & (stamp[end] - stamp[start] <= longest)
+            early = free & ~inside & ~exact & (stamp[end] - wanted <= JITTER * step_us)
             early &= stamp[beyond] - stamp[end] <= longest
-        found = on | inside | early
-        first = np.where(found, np.where(early, end, start), 1)
-        second = np.where(found, np.select([on, early], [start, beyond], end), 1)
+        found = on | inside | early | late
+        first = np.select([~found, early, late], [1, end, prior], start)
+        second = np.select([~found, on | late, early], [1, start, beyond], end)
         width = stamp[second] - stamp[first]
         share = np.where(on, 0.0, (wanted - stamp[first]) / np.where(width > 0, width, 1.0))
         return cls(first - 1, second - 1, np.where(found, share, 0.0), found)

@@ -1,1 +1,1 @@
-"""Recordings of pedestrians without vehicles and maps: ETH/UCY, and Stanford from TrajNet."""
+"""Recordings of pedestrians alone: ETH/UCY, Stanford from TrajNet, and any folder of rows."""

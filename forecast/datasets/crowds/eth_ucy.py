@@ -1,17 +1,18 @@
 """The ETH and UCY pedestrian recordings (Pellegrini et al. 2009, Lerner et al. 2007).
 
-Text files with one row ``frame  pedestrian  x_m  y_m`` per person and annotated frame; 10 frames
-are 0.4 s. A folder holds ``all/`` (whole recordings) and ``train/``, ``val/`` (each recording cut
-in time). There are no vehicles and no map.
+Text files with one row ``frame  pedestrian  x_m  y_m`` per person and annotated frame; a step of
+0.4 s is 10 frame numbers, or 6 in the original of biwi_eth. A folder holds ``all/`` (whole
+recordings) and ``train/``, ``val/`` (each recording cut in time). Folders in other layouts are read
+as `CrowdSource` does. There are no vehicles and no map.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from forecast.datasets.crowds.row_files import hash_of, read_rows_file
+from forecast.datasets.crowds.crowd import CrowdSource
+from forecast.datasets.crowds.recordings import files_of_rows, find_recordings
 from forecast.errors import ForecastError
-from forecast.scene import Scene
 
 RECORDINGS = {
     "biwi_eth": "eth",
@@ -34,12 +35,11 @@ FOLDS = {
 }
 """The recordings that each leave-one-out fold is tested on."""
 
-_FRAMES_PER_STEP = 10
 _PARTS = {"train": "_train", "val": "_val", "all": ""}
 """Folder -> suffix of its file names."""
 
 
-class EthUcySource:
+class EthUcySource(CrowdSource):
     """Scenes of the ETH/UCY recordings.
 
     A whole recording has its own name (``biwi_eth``). Its parts are ``biwi_eth_train`` and
@@ -48,60 +48,35 @@ class EthUcySource:
     """
 
     name = "eth_ucy"
-    protocol = "eth-ucy-v1"
-    dt_s = 0.4
 
-    def __init__(self, dataroot: Path | str) -> None:
-        """Checks that every file exists.
-
-        Args:
-            dataroot: Folder that holds ``all/``, ``train/`` and ``val/``.
-
-        Raises:
-            ForecastError: A folder or file is missing.
-        """
-        self._files = {
-            f"{recording}{suffix}": Path(dataroot) / folder / f"{recording}{suffix}.txt"
+    def _find(self, dataroot: Path) -> tuple[dict[str, Path], dict[str, list[str]]]:
+        files = {
+            f"{recording}{suffix}": dataroot / folder / f"{recording}{suffix}.txt"
             for folder, suffix in reversed(_PARTS.items())
             for recording in RECORDINGS
         }
-        for path in self._files.values():
-            if not path.is_file():
-                raise ForecastError(
-                    f"{path}: no such file; give a folder with all/, train/ and val/ of the "
-                    f"{len(RECORDINGS)} ETH/UCY recordings"
-                )
-
-    def fingerprint(self) -> str:
-        """Returns a hash of all files."""
-        return hash_of(self.protocol, self._files)
-
-    def scene_names(self) -> list[str]:
-        """Returns the names of the whole recordings, then of their parts."""
-        return list(self._files)
-
-    def splits(self) -> dict[str, list[str]]:
-        """Returns the splits of the leave-one-out folds, and ``all_recordings``."""
-        splits = {}
-        for fold, tested in FOLDS.items():
-            others = [recording for recording in RECORDINGS if recording not in tested]
-            splits[f"{fold}_train"] = [f"{recording}_train" for recording in others]
-            splits[f"{fold}_val"] = [f"{recording}_val" for recording in others]
-            splits[f"{fold}_test"] = tested
-        return splits | {"all_recordings": list(RECORDINGS)}
-
-    def read(self, name: str) -> tuple[Scene, dict[str, int]]:
-        """Reads one recording or part. No record is ever dropped.
-
-        Nobody is seen at a step whose frame has no annotation.
-
-        Raises:
-            ForecastError: The name is unknown, or a row is wrong; the message names its line.
-        """
-        if name not in self._files:
+        missing = [path for path in files.values() if not path.is_file()]
+        other = len(missing) == len(files) or (dataroot / "test").is_dir()
+        if other and files_of_rows(dataroot):
+            return find_recordings(dataroot)
+        if missing:
             raise ForecastError(
-                f"scene '{name}' is unknown; one of {', '.join(self._files)} is needed"
+                f"{missing[0]}: no such file; give a folder with all/, train/ and val/ of the "
+                f"{len(RECORDINGS)} ETH/UCY recordings, or in another layout of --source crowd"
             )
-        site = RECORDINGS[name.removesuffix("_train").removesuffix("_val")]
-        rows = read_rows_file(self._files[name], _FRAMES_PER_STEP)
-        return rows.scene(name, site, self.dt_s), {}
+        return files, _fold_splits()
+
+    def _location(self, name: str) -> str:
+        recording = Path(name).name.removesuffix("_train").removesuffix("_val")
+        return RECORDINGS.get(recording, recording)
+
+
+def _fold_splits() -> dict[str, list[str]]:
+    """The splits of the leave-one-out folds, and ``all_recordings``."""
+    splits = {}
+    for fold, tested in FOLDS.items():
+        others = [recording for recording in RECORDINGS if recording not in tested]
+        splits[f"{fold}_train"] = [f"{recording}_train" for recording in others]
+        splits[f"{fold}_val"] = [f"{recording}_val" for recording in others]
+        splits[f"{fold}_test"] = tested
+    return splits | {"all_recordings": list(RECORDINGS)}

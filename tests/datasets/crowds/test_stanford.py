@@ -32,9 +32,24 @@ def test_reads_walkers_and_counts_those_too_fast(folder):
 
 
 def test_a_gap_does_not_lower_the_speed(tmp_path):
-    write(tmp_path / "gates_0.txt", [(0, 1, 0, 0), (120, 1, 9, 0), (0, 2, 0, 0), (120, 2, 11, 0)])
-    scene, dropped = StanfordSource(tmp_path).read("gates_0")  # 2.25 and 2.75 m/s over 4 s
-    assert (scene.tracks.agent_ids.tolist(), dropped) == (["1"], {"faster_than_walking": 1})
+    rows = [(0, 1, 0, 0), (120, 1, 9, 0), (0, 2, 0, 0), (120, 2, 11, 0)]  # 2.25, 2.75 m/s over 4 s
+    write(tmp_path / "gates_0.txt", rows + [(12 * step, 3, 5, step / 2) for step in range(4)])
+    scene, dropped = StanfordSource(tmp_path).read("gates_0")
+    assert (scene.tracks.agent_ids.tolist(), dropped) == (["1", "3"], {"faster_than_walking": 1})
+
+
+def test_any_names_a_bom_and_other_spacings_are_read(tmp_path):
+    rows = "".join(f"{10 * t}\t1\t{0.5 * t}\t0\n" for t in range(4))
+    (tmp_path / "plaza.txt").write_text("\ufeff" + rows)
+    scene, dropped = StanfordSource(tmp_path).read("plaza")
+    assert (scene.location, dropped) == ("plaza", {"faster_than_walking": 0})
+    assert scene.tracks.positions_m[0, :, 0].tolist() == [0, 0.5, 1, 1.5]
+
+
+def test_pixels_are_refused(tmp_path):
+    write(tmp_path / "gates_0.txt", [(12 * t, 1, 16 * t, 0) for t in range(4)])
+    with pytest.raises(ForecastError, match="people move at 40 units per second: pixels"):
+        StanfordSource(tmp_path).read("gates_0")
 
 
 def test_splits_and_keeps_the_contract(folder):
@@ -46,7 +61,7 @@ def test_splits_and_keeps_the_contract(folder):
 def test_an_unknown_scene_and_an_empty_folder_are_refused(folder, tmp_path_factory):
     with pytest.raises(ForecastError, match="scene 'quad' is unknown; one of gates_0, nexus_4"):
         StanfordSource(folder).read("quad")
-    with pytest.raises(ForecastError, match=r"no recording such as bookstore_0\.txt; give the"):
+    with pytest.raises(ForecastError, match=r"no recording such as plaza\.txt; give a"):
         StanfordSource(tmp_path_factory.mktemp("none"))
 
 

@@ -1,0 +1,1 @@
+"""Tracks in one table, CSV or Parquet: the way in for data that no other source reads."""

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from forecast.scene.resampling import Resampling
+
+TENTH = 100_000
+"""10 Hz, in microseconds."""
+
+
+def at(wanted, valid, causal):
+    """The resampling of records at 10 Hz to some times, all of them causal or not."""
+    times = np.arange(len(valid[0])) * TENTH
+    wanted = np.array(wanted) * TENTH
+    marks = np.full(len(wanted), causal)
+    return Resampling.at(wanted, times, np.array(valid, bool), 5 * TENTH, marks)
+
+
+SQUARES = np.array([[0.0, 1, 4, 9, 16, 25, 36]])
+
+
+@pytest.mark.parametrize(
+    ("valid", "value"),
+    [
+        ([1, 1, 1, 1, 1, 1, 1], 25),  # a record at 0.5 s
+        ([1, 1, 1, 1, 1, 0, 1], 23),  # 16 + (16 - 9), not the mean of 16 and 36
+        ([1, 1, 1, 1, 0, 0, 1], None),  # the last one was two intervals ago
+        ([0, 0, 1, 0, 1, 0, 1], 22),  # 16 + (16 - 4) / 2
+        ([0, 0, 0, 0, 1, 0, 1], None),  # one record is no motion
+        ([0, 0, 0, 0, 0, 0, 1], None),  # nobody is seen before the first record
+    ],
+)
+def test_a_causal_value_depends_on_no_later_record(valid, value):
+    way = at([5], [valid], causal=True)
+    assert way.valid.tolist() == [[value is not None]]
+    assert way.values(SQUARES).tolist() == [[value or 0]]
+    later = SQUARES.copy()
+    later[0, 6] = 1e6
+    np.testing.assert_array_equal(way.values(later), way.values(SQUARES))
+
+
+def test_between_records_it_is_interpolated_elsewhere():
+    way = at([5], [[1, 1, 1, 1, 1, 0, 1]], causal=False)
+    assert way.values(SQUARES).tolist() == [[26]]
+
+
+def test_angles_are_continued_along_the_shorter_arc():
+    way = at([5], [[1, 1, 1, 1, 1, 0, 0]], causal=True)
+    angles = np.array([[0, 0, 0, 3.0, -3.1, 0, 0]])  # turns by 0.183 over pi
+    np.testing.assert_allclose(way.angles(angles), [[-3.1 + (2 * np.pi - 6.1)]])
