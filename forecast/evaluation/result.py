@@ -115,6 +115,8 @@ class EvaluationResult:
         model: What the predictor was made from, where it says so; see
             `forecast.evaluation.scoring.subject.Traceable`.
         scenes_learnt_from: The scored scenes that the predictor was trained on.
+        predictions_file: Counts of a file of predictions; see `PredictionFilePredictor.counts`.
+            Empty for other predictors.
         environment: The software and the data it ran on, where known.
         findings: Which guarantees the audit found to hold.
         outcomes: Pass or fail of each acceptance criterion.
@@ -144,6 +146,7 @@ class EvaluationResult:
     command: str = ""
     model: Mapping[str, Any] | None = None
     scenes_learnt_from: tuple[str, ...] = ()
+    predictions_file: Mapping[str, int] = field(default_factory=dict)
     environment: Environment | None = None
     findings: tuple[Finding, ...] = ()
     outcomes: tuple[Outcome, ...] = ()

@@ -16,6 +16,7 @@ import torch
 from forecast.errors import ForecastError, require
 from forecast.export.formats import FORMATS
 from forecast.export.model import ExportedModel
+from forecast.inference.paths import of_folder
 from forecast.inference.weights import Training, read_model, save_model
 from forecast.models.programs import AXES, programs
 
@@ -78,6 +79,26 @@ def read(folder: Path) -> tuple[ExportedModel, Training, str]:
         ForecastError: The folder has another content, or was made for another version of torch.
     """
     interface = _read_interface(folder)
+    _check(interface, folder)
+    model, training, _ = read_model(folder / _WEIGHTS)
+    form = FORMATS[interface.format]
+    runs = {}
+    for name, program in interface.programs.items():
+        names, file = [array.name for array in program.inputs], folder / program.file
+        try:
+            runs[name] = form.read(file, names, len(program.outputs))
+        except ForecastError:
+            raise
+        except Exception as error:  # the formats' packages may raise anything
+            words = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+            raise ForecastError(f"{file}: cannot be read ({words}); export again") from error
+    return ExportedModel(model, runs), training, folder.resolve().name
+
+
+def _check(interface: _Interface, folder: Path) -> None:
+    """Refuses a format or a torch that is not this machine's, and a folder with a file missing."""
+    known = f"one of {', '.join(FORMATS)}"
+    require(interface.format in FORMATS, f"{folder}: its format", interface.format, known)
     made, here = interface.torch, torch.__version__
     require(
         interface.format != "aoti" or made == here,
@@ -85,18 +106,16 @@ def read(folder: Path) -> tuple[ExportedModel, Training, str]:
         made,
         f"{here}; export again, this version of torch",
     )
-    model, training, _ = read_model(folder / _WEIGHTS)
-    form = FORMATS[interface.format]
-    runs = {}
-    for name, program in interface.programs.items():
-        names = [array.name for array in program.inputs]
-        runs[name] = form.read(folder / program.file, names, len(program.outputs))
-    return ExportedModel(model, runs), training, folder.resolve().name
+    for needed in (_WEIGHTS, *(program.file for program in interface.programs.values())):
+        if not (folder / needed).is_file():
+            raise ForecastError(f"{folder}: is an exported model without {needed}; export again")
 
 
 def _read_interface(folder: Path) -> _Interface:
     try:
         return msgspec.json.decode((folder / _INTERFACE).read_bytes(), type=_Interface)
+    except FileNotFoundError:
+        raise ForecastError(of_folder(folder)) from None
     except (OSError, msgspec.DecodeError) as error:
         raise ForecastError(
             f"{folder}: not a folder of 'forecast export' ({error}); give one, or a weights file"

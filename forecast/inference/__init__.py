@@ -2,7 +2,7 @@
 
 from forecast.inference.forecaster import Forecaster, load
 from forecast.inference.stream import Frame, Stream
-from forecast.inference.weights import PACKAGED, Source, Training, read_weights
+from forecast.inference.weights import PACKAGED, Source, Training
 from forecast.inference.windows import observed, predict_window
 from forecast.inference.world import World
 from forecast.scene.flicker import flicker
@@ -19,5 +19,4 @@ __all__ = [
     "load",
     "observed",
     "predict_window",
-    "read_weights",
 ]

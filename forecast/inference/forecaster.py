@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from forecast.datasets.windows import Window, WindowSpec, window
 from forecast.errors import ForecastError, require
+from forecast.inference.paths import is_folder
 from forecast.inference.plans import PlanWorlds
 from forecast.inference.stream import Stream
 from forecast.inference.weights import PACKAGED, Training, read_model, save_model
@@ -284,7 +285,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Forecaster:
     Raises:
         ForecastError: The file is missing, unreadable, or not of this package.
     """
-    if str(path) not in PACKAGED and Path(path).is_dir():
+    if str(path) not in PACKAGED and is_folder(Path(path)):
         from forecast import export  # imported here, because other weights do not need it
 
         require(str(device) == "cpu", f"{path}: device", device, "cpu")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import safetensors.torch
 import torch
 
 from forecast.errors import ForecastError
+from forecast.inference.paths import head_of
 from forecast.models.calibration.conformal import Calibration
 from forecast.models.calibration.ood import OODModel
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
@@ -21,7 +24,15 @@ from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 PACKAGED = {"town": Path(__file__).parents[1] / "weights" / "town.safetensors"}
 """Weights that come with the package, by name. ``town`` was trained on the simulated city only."""
 
+CHECKPOINT_KEY = "forecast"
+"""Key of a checkpoint under which its configuration and training data are."""
+
 _LIGHTNING_PREFIX = "forecaster."
+_LONGEST_HEADER = 100_000_000
+"""Most bytes of a header of safetensors, whose number is in the first eight."""
+
+_TORCH_MAGIC = (b"PK\x03\x04", b"\x80\x02")
+"""First bytes of what `torch.save` writes: a zip archive, in old versions a pickle."""
 
 
 @dataclass(frozen=True)
@@ -112,44 +123,93 @@ def read_weights(path: Path) -> tuple[Any, dict[str, torch.Tensor]]:
     """The metadata of a weights file and its tensors by name.
 
     Args:
+        path: The file; its content says which kind it is, whatever its suffix.
+
+    Raises:
+        ForecastError: The file is missing, unreadable, or not of this package.
+    """
+    if is_safetensors(head_of(path, tuple(PACKAGED))):
+        return _read_safetensors(path)
+    checkpoint = read_checkpoint(path)
+    start, weights = len(_LIGHTNING_PREFIX), checkpoint["state_dict"]
+    return checkpoint[CHECKPOINT_KEY], {
+        name[start:]: value for name, value in weights.items() if name.startswith(_LIGHTNING_PREFIX)
+    }
+
+
+def is_safetensors(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is a safetensors file."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < _LONGEST_HEADER
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of ``forecast fit``; code in it is never run.
+
+    Args:
         path: The file.
 
     Raises:
         ForecastError: The file is missing, unreadable, or not of this package.
     """
-    if not path.is_file():
-        names = ", ".join(PACKAGED)
-        raise ForecastError(
-            f"{path}: there is no such weights file; give a .ckpt, a .safetensors or {names}"
-        )
-    return _read_checkpoint(path) if path.suffix == ".ckpt" else _read_safetensors(path)
-
-
-def _read_checkpoint(path: Path) -> tuple[Any, dict[str, torch.Tensor]]:
+    head = head_of(path)
+    if not head.startswith(_TORCH_MAGIC):
+        raise _other(path, f"it begins with {head[:12]!r}")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        weights = checkpoint["state_dict"]
-        described = checkpoint["forecast"]
-    except (RuntimeError, pickle.UnpicklingError, KeyError, EOFError, TypeError) as error:
-        raise ForecastError(
-            f"{path}: not a checkpoint of 'forecast fit' ({type(error).__name__}); "
-            "give one from its checkpoints folder"
-        ) from None
-    start = len(_LIGHTNING_PREFIX)
-    return described, {
-        name[start:]: value for name, value in weights.items() if name.startswith(_LIGHTNING_PREFIX)
-    }
+        with path.open("rb") as file:  # by its path, torch.load would go by the suffix
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        what = f" ({found[1]})" if found else ""
+        raise _other(path, f"it holds Python objects{what}, which are never run") from None
+    except Exception:  # a damaged file may raise anything
+        raise _damaged(path) from None
+    if not isinstance(checkpoint, dict) or not {"state_dict", CHECKPOINT_KEY} <= checkpoint.keys():
+        raise _other(path, _what_it_holds(checkpoint))
+    return checkpoint
+
+
+def _what_it_holds(checkpoint: Any) -> str:
+    """What a checkpoint of another origin holds, in words."""
+    if not isinstance(checkpoint, dict):
+        return f"it holds a {type(checkpoint).__name__}"
+    if "pytorch-lightning_version" in checkpoint:
+        inside = _first(checkpoint.get("state_dict", ()))
+        return f"it is a Lightning checkpoint of another project ({inside})"
+    return f"it holds {_first(checkpoint)}, but no configuration of this package"
+
+
+def _first(names: Iterable[Any]) -> str:
+    """The first names of many."""
+    listed = [str(name) for name in names]
+    return ", ".join(listed[:3] + ["…"] * (len(listed) > 3)) or "nothing"
 
 
 def _read_safetensors(path: Path) -> tuple[Any, dict[str, torch.Tensor]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            described = json.loads(file.metadata()["forecast"])
-            return described, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError):
-        raise ForecastError(
-            f"{path}: not a weights file of this package; give one that Forecaster.save wrote"
-        ) from None
+            names = list(file.keys())
+            described = (file.metadata() or {}).get("forecast")
+            if described is not None:
+                return json.loads(described), {name: file.get_tensor(name) for name in names}
+    except (safetensors.SafetensorError, ValueError, OSError):
+        raise _damaged(path) from None
+    raise _other(path, f"it is a safetensors file of another project ({_first(names)})")
+
+
+def _damaged(path: Path) -> ForecastError:
+    size = path.stat().st_size
+    return _other(path, f"its {size} bytes are damaged or cut off", "copy or download it again")
+
+
+def _other(
+    path: Path,
+    why: str,
+    advice: str = "give a .ckpt of 'forecast fit' or a file of Forecaster.save",
+) -> ForecastError:
+    """The error of a file that is not of this package."""
+    is_checkpoint = path.suffix == ".ckpt"
+    kind = "checkpoint of 'forecast fit'" if is_checkpoint else "weights file of this package"
+    return ForecastError(f"{path}: not a {kind}: {why}; {advice}")
 
 
 def _training(path: Path, described: Any) -> Training:

@@ -15,8 +15,13 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from forecast.errors import ForecastError
 from forecast.graphs.datamodule import ForecastDataModule
-from forecast.inference import read_weights
+from forecast.inference import PACKAGED
+from forecast.inference.paths import head_of, weights_in
+from forecast.inference.weights import is_safetensors, read_checkpoint
 from forecast.training.module import ForecastModule
+
+_LIGHTNING_WORDS = {"last": "checkpoints/last*.ckpt", "hpc": "hpc_ckpt_*.ckpt"}
+"""Lightning's words for checkpoints, and where these are in the folder of a run."""
 
 
 class ForecastCLI(LightningCLI):
@@ -33,11 +38,16 @@ class ForecastCLI(LightningCLI):
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parses, and refuses an unreadable checkpoint before any file is written."""
+        """Parses, and refuses a checkpoint that cannot be used before any file is written."""
         super().parse_arguments(parser, args)
-        checkpoint = self.config[self.config["subcommand"]].get("ckpt_path")
-        if checkpoint and str(checkpoint).endswith(".ckpt"):
-            read_weights(Path(checkpoint))
+        command = self.config["subcommand"]
+        options = self.config[command]
+        checkpoint = str(options.get("ckpt_path") or "")
+        if checkpoint and "://" not in checkpoint:  # Lightning reads those from elsewhere
+            try:
+                _check_checkpoint(checkpoint, command, Path(options["run"]))
+            except ForecastError as error:
+                raise ForecastError(f"--ckpt_path {error}") from None
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Writes the results to the run's folder unless the user configures a logger."""
@@ -51,6 +61,45 @@ class ForecastCLI(LightningCLI):
         if self._get(self.config, "trainer.logger") is None:
             kwargs["logger"] = TensorBoardLogger(run, name="", version="")
         return super().instantiate_trainer(**kwargs)
+
+
+def _check_checkpoint(name: str, command: str, run: Path) -> None:
+    """Checks what ``--ckpt_path`` names.
+
+    Args:
+        name: A file, or one of Lightning's words.
+        command: ``fit``, ``validate`` or ``test``.
+        run: The run's folder.
+
+    Raises:
+        ForecastError: There is none, or the command cannot go on from it.
+    """
+    path = Path(name)
+    if name in _LIGHTNING_WORDS:
+        found = list(run.glob(_LIGHTNING_WORDS[name]))
+        if not found and (name, command) == ("last", "fit"):
+            return  # Lightning begins anew, so that one command starts and resumes a run
+        if not found:
+            words = f"there is no such checkpoint in {run}; give a file"
+            raise ForecastError(f"{name}: {words}{_such_as(weights_in(run))}")
+        path = max(found, key=lambda each: each.stat().st_mtime)
+    elif name == "best":
+        words = "which checkpoint is the best is known only while training; give a file"
+        raise ForecastError(f"{name}: {words}{_such_as(weights_in(run))}")
+    if name in PACKAGED or is_safetensors(head_of(path)):
+        raise ForecastError(
+            f"{name}: holds weights, not the state of a training run; give a .ckpt, or start from "
+            f"these weights with --model.start_from {name}"
+        )
+    if "optimizer_states" not in read_checkpoint(path) and command == "fit":
+        raise ForecastError(
+            f"{path}: holds no state of the optimiser, so training cannot go on; start from its "
+            f"weights with --model.start_from {path}"
+        )
+
+
+def _such_as(known: Path | None) -> str:
+    return "" if known is None else f", such as {known}"
 
 
 def main(command: str, args: Sequence[str], callbacks: Sequence[pl.Callback] = ()) -> None:

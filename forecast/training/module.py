@@ -15,7 +15,7 @@ from torch_geometric.data import HeteroData
 
 from forecast import __version__
 from forecast.errors import ForecastError, require
-from forecast.inference.weights import read_model
+from forecast.inference.weights import CHECKPOINT_KEY, read_model
 from forecast.models.compile import accelerate
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.losses import LossConfig
@@ -28,9 +28,6 @@ from forecast.scene import AgentKind
 WORTH_COMPILING_STEPS = 1000
 """Runs with fewer steps are not compiled: a compiled step takes about half of the time, and a short
 run saves less than compiling takes."""
-
-CHECKPOINT_KEY = "forecast"
-"""Key of a checkpoint under which `forecast.inference` finds configuration and training data."""
 
 _METRICS = (
     "top1_ade_m",

@@ -239,6 +239,30 @@ def test_programs_of_another_torch_are_refused(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+def test_an_incomplete_folder_says_what_is_missing(
+    forecaster: Forecaster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Onnx, "write", lambda self, program, path: path.write_bytes(b"cut"))
+    forecaster.save(tmp_path / "weights.safetensors")
+    out = tmp_path / "small"
+    export.run(weights=tmp_path / "weights.safetensors", out=out, form="onnx")
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(ForecastError, match=r"map\.onnx: cannot be read \(.*\); export again"):
+        forecast.load(out)
+    (out / "act.onnx").unlink()
+    with pytest.raises(ForecastError, match=r"small: is an exported model without act\.onnx; exp"):
+        forecast.load(out)
+    (out / "interface.json").unlink()
+    with pytest.raises(ForecastError) as error:
+        forecast.load(out)
+    weights = out / "weights.safetensors"
+    assert str(error.value) == (
+        f"{out}: is an incomplete exported model; export again, or give {weights}"
+    )
+    with pytest.raises(ForecastError, match="is one program of an exported model; give its f"):
+        forecast.load(out / "map.onnx")
+
+
 def test_programs_run_on_the_processor_alone(tmp_path: Path) -> None:
     with pytest.raises(ForecastError, match="device is cuda; cpu is needed"):
         forecast.load(tmp_path, device="cuda")

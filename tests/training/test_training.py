@@ -21,7 +21,7 @@ from forecast.errors import ForecastError
 from forecast.graphs import GraphConfig, window_graph
 from forecast.inference import Source
 from forecast.scene import AgentKind, Predictor
-from forecast.training.cli import main
+from forecast.training.cli import _check_checkpoint, main
 from forecast.training.module import ForecastModule
 from forecast.visualization.training_pictures import BirdsEye
 from tests.scenes import StreetSource, street_scene
@@ -139,6 +139,53 @@ def test_another_configuration_is_refused(store: SceneStore, run: Path, tmp_path
     other = "--model.forecaster.world_model.hidden=24"
     with pytest.raises(ForecastError, match=r"world_model\.hidden 16 instead of 24"):
         main("fit", arguments(store, tmp_path, other, f"--ckpt_path={last}"))
+
+
+def test_a_checkpoint_that_cannot_be_used_says_what_to_name(store, tmp_path: Path) -> None:
+    """Each before any file of the run is made."""
+    checkpoints = tmp_path / "before" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    last = checkpoints / "last.ckpt"
+    torch.save({"state_dict": {}, "forecast": {}, "optimizer_states": []}, last)
+    torch.save({"state_dict": {}, "forecast": {}}, tmp_path / "bare.ckpt")
+    town, run = inference.PACKAGED["town"], tmp_path / "run"
+    weights = "holds weights, not the state of a training run; give a .ckpt, or start from these "
+    for command, given, words in [
+        ("fit", "town", f"{weights}weights with --model.start_from town"),
+        ("test", town, f"{weights}weights with --model.start_from {town}"),
+        ("fit", tmp_path / "before", f"is the folder of a training run; give a file in it: {last}"),
+        ("fit", checkpoints, f"is a folder; give a file in it: {last}"),
+        ("validate", checkpoints / "lst.ckpt", f"is no such weights file; did you mean {last}?"),
+        ("fit", tmp_path / "absent.ckpt", "is no such weights file; give a .ckpt"),
+        (
+            "fit",
+            tmp_path / "bare.ckpt",
+            "holds no state of the optimiser, so training cannot",
+        ),
+        ("fit", "best", "which checkpoint is the best is known only while training; give a file"),
+        ("validate", "last", f"there is no such checkpoint in {run}; give a file"),
+        ("fit", "hpc", f"there is no such checkpoint in {run}; give a file"),
+    ]:
+        with pytest.raises(ForecastError) as error:
+            main(command, arguments(store, run, f"--ckpt_path={given}"))
+        assert str(error.value).startswith(f"--ckpt_path {given}: ")
+        assert words in str(error.value)
+        assert "\n" not in str(error.value)
+        assert not run.exists()
+
+
+def test_lightnings_words_mean_files_of_the_run(tmp_path: Path) -> None:
+    _check_checkpoint("last", "fit", tmp_path)  # nothing there: the run begins
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    last.parent.mkdir()
+    torch.save({"state_dict": {}, "forecast": {}, "optimizer_states": []}, last)
+    for command in ("fit", "validate", "test"):
+        _check_checkpoint("last", command, tmp_path)
+    with pytest.raises(ForecastError, match=rf"best: .*; give a file, such as {last}"):
+        _check_checkpoint("best", "test", tmp_path)
+    last.write_bytes(last.read_bytes()[:100])
+    with pytest.raises(ForecastError, match=r"last\.ckpt: .* its 100 bytes are damaged or cut off"):
+        _check_checkpoint("last", "fit", tmp_path)
 
 
 def test_an_unreadable_checkpoint_is_refused_before_anything_is_made(store, tmp_path) -> None:

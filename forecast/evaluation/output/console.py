@@ -6,7 +6,11 @@ from collections.abc import Sequence
 
 from forecast.evaluation.output.numbers import UNDEFINED, number
 from forecast.evaluation.result import EvaluationResult, Mean
-from forecast.evaluation.run.provenance import not_scored, train_test_leakage
+from forecast.evaluation.run.provenance import (
+    changed_predictions,
+    not_scored,
+    train_test_leakage,
+)
 from forecast.evaluation.verdict.verdict import verdict_of
 
 _NAME_WIDTH = 19
@@ -29,6 +33,7 @@ def table(result: EvaluationResult) -> str:
     dropped = ", ".join(f"{count} {reason}" for reason, count in result.dropped.items())
     lines += ["", f"not scored: {dropped}" if dropped else "not scored: nobody"]
     lines += [f"left out: {name}: {reason}" for name, reason in result.left_out.items()]
+    lines += filter(None, [changed_predictions(result)])
     lines.append(f"verdict: {verdict_of(result).sentence}")
     lines += [
         f"red flag: {flag}" for flag in (train_test_leakage(result), not_scored(result)) if flag

@@ -34,7 +34,8 @@ def metrics_document(result: EvaluationResult) -> dict[str, Any]:
 
     ``n`` beside the means holds the number of values behind each. ``model`` says what the
     predictor was made from (None if unknown). ``scenes_learnt_from`` names the scored scenes that
-    it was trained on.
+    it was trained on. ``predictions_file`` counts the predictions of a file that were used, skipped
+    or changed (None for other predictors).
     """
     setting = result.setting
     return {
@@ -63,6 +64,7 @@ def metrics_document(result: EvaluationResult) -> dict[str, Any]:
         "store": {"source": setting.source, "fingerprint": setting.fingerprint},
         "model": result.model,
         "scenes_learnt_from": list(result.scenes_learnt_from),
+        "predictions_file": result.predictions_file or None,
         "definitions": dict(result.definitions),
         "forecast_version": __version__,
     }

@@ -22,11 +22,12 @@ from forecast.evaluation.prediction_file.predictor import (
     PredictionFileWindow,
 )
 from forecast.evaluation.prediction_file.writer import MODE_SAMPLE
-from forecast.scene import AgentKind, Tracks
+from forecast.scene import AgentKind, Scene, Tracks
 
 _TEXTS = ("scene_id", "agent_id")
 _NUMBERS = ("at_us", "sample", "weight", "step", "x_m", "y_m")
-_SUM_TOLERANCE = 1e-3
+_NEEDED = ("instance", "sample", "prediction", "probabilities")
+_SUM_TOLERANCE, _SUM_ROUNDING = 0.02, 1e-6
 _SLACK = 2.0
 _FASTEST_MPS = {
     AgentKind.PEDESTRIAN: 12.5,
@@ -45,8 +46,16 @@ on wheels in Stanford's data, may be predicted at `_SLACK` times its recorded sp
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """All rows of a file, column by column ``[R]``, and the name of a row in messages."""
+    """The rows of a file in scored scenes.
 
+    Attributes:
+        path: The file.
+        scene: A column ``[R]`` of the file, as the next ones are.
+        name: The name of a row in messages.
+        skipped: Of each prediction in another scene, the name of the scene or of the keyframe.
+    """
+
+    path: Path
     scene: NDArray[Any]
     agent: NDArray[Any]
     at_us: NDArray[np.int64]
@@ -55,6 +64,7 @@ class _Rows:
     step: NDArray[np.int64]
     xy_m: NDArray[np.float64]
     name: Callable[[int], str]
+    skipped: list[str]
 
     def __len__(self) -> int:
         return len(self.at_us)
@@ -82,8 +92,8 @@ class _Rows:
     def error(self, row: int, words: str) -> ForecastError:
         """The error of a row."""
         return ForecastError(
-            f"{self.name(row)} ({self.scene[row]}, {self.agent[row]}, {self.at_us[row]} us, "
-            f"sample {self.sample[row]}, step {self.step[row]}): {words}"
+            f"{self.path}: {self.name(row)} ({self.scene[row]}, {self.agent[row]}, "
+            f"{self.at_us[row]} us, sample {self.sample[row]}, step {self.step[row]}): {words}"
         )
 
 
@@ -103,14 +113,23 @@ def read_predictions(
     Raises:
         ForecastError: Something in the file is wrong; the message names the row.
     """
-    rows = _from_json(path, store, scenes) if path.suffix == ".json" else _from_parquet(path, store)
+    read = _from_json if path.suffix == ".json" else _from_parquet
+    rows = read(path, store, scenes)
     if len(rows) == 0:
-        raise ForecastError(f"{path}: holds no prediction; predict every scored pedestrian")
+        raise ForecastError(_nothing_left(rows, store))
     _check_numbers(rows)
+    _check_repeats(rows)
     start_m, fastest = _check_places(rows, store)
-    windows = _windows(rows, horizon_steps)
+    windows, renormalised = _windows(rows, horizon_steps)
     _check_speeds(rows, start_m, fastest, store.dt_s)
-    return PredictionFilePredictor(path.stem, windows)
+    lengths = [window.samples for window in windows.values() if window.samples is not None]
+    counts = {
+        "used": sum(len(window.agent_ids) for window in windows.values()),
+        "skipped": len(rows.skipped),
+        "renormalised": renormalised,
+        "padded": sum(int((each < each.max()).sum()) for each in lengths),
+    }
+    return PredictionFilePredictor(path.stem, windows, counts=counts)
 
 
 def read_back(
@@ -124,15 +143,18 @@ def read_back(
         places: Scene and time of each wanted window.
         horizon_steps: Steps of every prediction.
     """
-    scenes, times = ({place[part] for place in places} for part in (0, 1))
-    rows = _from_parquet(path, store, [("scene_id", "in", scenes), ("at_us", "in", times)])
-    return PredictionFilePredictor(path.stem, _windows(rows, horizon_steps))
+    scenes, times = [scene for scene, _ in places], [at_us for _, at_us in places]
+    only = [("scene_id", "in", scenes), ("at_us", "in", times)]
+    windows, _ = _windows(_from_parquet(path, store, scenes, only), horizon_steps)
+    return PredictionFilePredictor(path.stem, windows)
 
 
-def _from_parquet(path: Path, store: SceneStore, only: list[Any] | None = None) -> _Rows:
-    """All rows, or those that meet filters; see `pyarrow.parquet.read_table`."""
+def _from_parquet(
+    path: Path, store: SceneStore, scenes: list[str], only: list[Any] | None = None
+) -> _Rows:
+    """The rows in some scenes that meet filters; see `pyarrow.parquet.read_table`."""
     try:
-        table = pq.read_table(path, filters=only)
+        table = pq.read_table(path, filters=only).unify_dictionaries()
     except (pa.ArrowException, OSError) as error:
         line = str(error).splitlines()[0]
         raise ForecastError(f"{path}: not a Parquet file that can be read: {line}") from error
@@ -141,8 +163,14 @@ def _from_parquet(path: Path, store: SceneStore, only: list[Any] | None = None) 
         raise ForecastError(
             f"{path}: has no column '{missing[0]}'; {', '.join((*_TEXTS, *_NUMBERS))} are needed"
         )
-    column = {name: _column(path, table, name) for name in (*_TEXTS, *_NUMBERS)}
+    every = np.arange(len(table))
+    wanted, named = set(scenes), _column(path, table, "scene_id", every)
+    of_scored = np.fromiter((name in wanted for name in named), bool, len(table))
+    others = table.filter(~of_scored).group_by(["scene_id", "agent_id", "at_us"]).aggregate([])
+    table, numbers = table.filter(of_scored), every[of_scored]
+    column = {name: _column(path, table, name, numbers) for name in (*_TEXTS, *_NUMBERS)}
     rows = _Rows(
+        path=path,
         scene=column["scene_id"],
         agent=column["agent_id"],
         at_us=column["at_us"],
@@ -150,7 +178,8 @@ def _from_parquet(path: Path, store: SceneStore, only: list[Any] | None = None) 
         weight=column["weight"],
         step=column["step"],
         xy_m=np.stack([column["x_m"], column["y_m"]], axis=-1),
-        name=lambda row: f"{path}: row {row}",
+        name=lambda row: f"row {numbers[row]}",
+        skipped=others["scene_id"].cast(pa.string()).to_pylist(),
     )
     if "dt_s" in table.column_names:
         dt_s = table["dt_s"].to_numpy()
@@ -161,11 +190,12 @@ def _from_parquet(path: Path, store: SceneStore, only: list[Any] | None = None) 
     return rows
 
 
-def _column(path: Path, table: pa.Table, name: str) -> NDArray[Any]:
+def _column(path: Path, table: pa.Table, name: str, numbers: NDArray[np.int64]) -> NDArray[Any]:
+    """A column as an array ``[R]``; ``numbers [R]`` are those of its rows in the file."""
     wanted = np.int64 if name in ("at_us", "sample", "step") else np.float64
     column = table[name]
     if column.null_count:
-        row = column.is_null().to_pylist().index(True)
+        row = numbers[column.is_null().to_pylist().index(True)]
         raise ForecastError(f"{path}: row {row}: {name} is missing; fill it in")
     try:
         if name in _TEXTS:
@@ -177,64 +207,122 @@ def _column(path: Path, table: pa.Table, name: str) -> NDArray[Any]:
 
 
 def _from_json(path: Path, store: SceneStore, scenes: list[str]) -> _Rows:
-    """Every record (agent and sample token) becomes K times T rows."""
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ForecastError(f"{path}: not JSON that can be read: {error}") from error
-    if not isinstance(records, list):
-        raise ForecastError(f"{path}: holds no list; records of instance, sample, … are needed")
-    tokens = {
-        token: (name, int(at_us))
-        for name in scenes
-        for token, at_us in zip(
-            store[name].frame_ids.tolist(), store[name].timestamps_us, strict=True
-        )
-        if token
+    """Every record (agent and sample token) in some scenes becomes K times T rows."""
+    times = {
+        token: (name, int(at_us)) for name in scenes for token, at_us in _keyframes(store[name])
     }
-    parts = [_record(path, index, record, tokens) for index, record in enumerate(records)]
-    owner = np.repeat(np.arange(len(parts)), [len(part["step"]) for part in parts])
+    records, skipped = _records(path, times)
+    parts = [_record(f"{path}: record {each}", records[each], times) for each in records]
+    owner = np.repeat(list(records), [len(part["step"]) for part in parts])
     column: dict[str, Any] = {
         name: np.concatenate([part[name] for part in parts]) if parts else np.zeros(0)
         for name in ("scene", "agent", "at_us", "sample", "weight", "step", "xy_m")
     }
-    return _Rows(**column, name=lambda row: f"{path}: record {owner[row]}")
+    return _Rows(path=path, **column, name=lambda row: f"record {owner[row]}", skipped=skipped)
+
+
+def _keyframes(scene: Scene) -> list[tuple[str, int]]:
+    """Token and time of each keyframe that has a token."""
+    pairs = zip(scene.frame_ids.tolist(), scene.timestamps_us.tolist(), strict=True)
+    return [pair for pair in pairs if pair[0]]
+
+
+def _records(path: Path, times: Collection[str]) -> tuple[dict[int, Any], list[str]]:
+    """The records at scored keyframes by their place in the file, and the others' keyframes."""
+    kept: dict[int, Any] = {}
+    skipped: list[str] = []
+    first: dict[tuple[str, str], int] = {}
+    for index, record in enumerate(_listed(path)):
+        where = f"{path}: record {index}"
+        if not isinstance(record, dict) or any(name not in record for name in _NEEDED):
+            raise ForecastError(f"{where}: {', '.join(_NEEDED)} are needed")
+        instance, sample = (_name(where, record, name) for name in ("instance", "sample"))
+        if sample not in times:
+            skipped.append(sample)
+            continue
+        earlier = first.setdefault((instance, sample), index)
+        if earlier != index:
+            raise ForecastError(
+                f"{where} repeats record {earlier} (instance '{instance}', sample '{sample}'): "
+                "keep one"
+            )
+        kept[index] = {**record, "instance": instance, "sample": sample}
+    return kept, skipped
+
+
+def _listed(path: Path) -> list[Any]:
+    """The list that a JSON file holds."""
+    try:
+        content = json.loads(path.read_bytes())  # bytes, because json finds out the encoding
+    except (OSError, ValueError) as error:
+        raise ForecastError(f"{path}: not JSON that can be read: {error}") from error
+    if isinstance(content, dict):
+        content = content.get("predictions", content.get("results"))
+    if not isinstance(content, list):
+        raise ForecastError(
+            f"{path}: holds no list; records of {', '.join(_NEEDED)} are needed, as a list or "
+            "under 'predictions'"
+        )
+    return content
+
+
+def _name(where: str, record: Mapping[str, Any], key: str) -> str:
+    """A record's text; whole numbers are taken too."""
+    value = record[key]
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ForecastError(f"{where}: {key} is {str(value)[:40]}; a name is needed")
+    return str(value)
 
 
 def _record(
-    path: Path, index: int, record: Any, tokens: Mapping[str, tuple[str, int]]
+    where: str, record: Any, times: Mapping[str, tuple[str, int]]
 ) -> dict[str, NDArray[Any]]:
-    where = f"{path}: record {index}"
-    needed = ("instance", "sample", "prediction", "probabilities")
-    if not isinstance(record, dict) or any(name not in record for name in needed):
-        raise ForecastError(f"{where}: {', '.join(needed)} are needed")
-    try:
-        futures = np.array(record["prediction"], np.float64)
-        weights = np.array(record["probabilities"], np.float64)
-    except (TypeError, ValueError):
-        words = "prediction and probabilities must be numbers [K, T, 2] and [K]"
-        raise ForecastError(f"{where}: {words}") from None
-    if futures.ndim != 3 or futures.shape[-1] != 2 or weights.shape != futures.shape[:1]:
-        raise ForecastError(
-            f"{where}: prediction has shape {list(futures.shape)} and probabilities "
-            f"{list(weights.shape)}; [K, T, 2] and [K] are needed"
-        )
-    if record["sample"] not in tokens:
-        raise ForecastError(
-            f"{where}: sample '{record['sample']}' is no keyframe of the scored scenes; give theirs"
-        )
-    scene, at_us = tokens[record["sample"]]
+    futures, weights = _modes(where, record)
+    scene, at_us = times[record["sample"]]
     samples, steps = futures.shape[:2]
     count = samples * steps
     return {
         "scene": np.full(count, scene, object),
-        "agent": np.full(count, str(record["instance"]), object),
+        "agent": np.full(count, record["instance"], object),
         "at_us": np.full(count, at_us, np.int64),
         "sample": np.repeat(np.arange(samples), steps),
         "weight": np.repeat(weights, steps),
         "step": np.tile(np.arange(1, steps + 1), samples),
         "xy_m": futures.reshape(-1, 2),
     }
+
+
+def _modes(where: str, record: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Futures ``[K, T, 2]`` and weights ``[K]`` of a record; a batch axis of 1 is dropped."""
+    try:
+        futures = np.array(record["prediction"], np.float64)
+        weights = np.array(record["probabilities"], np.float64)
+    except (TypeError, ValueError):
+        words = "prediction and probabilities must be numbers [K, T, 2] and [K]"
+        raise ForecastError(f"{where}: {words}") from None
+    if futures.ndim == 4 and len(futures) == 1:
+        futures = futures[0]
+    if weights.ndim == 2 and len(weights) == 1:
+        weights = weights[0]
+    if futures.ndim != 3 or futures.shape[-1] != 2 or weights.shape != futures.shape[:1]:
+        raise ForecastError(
+            f"{where}: prediction has shape {list(futures.shape)} and probabilities "
+            f"{list(weights.shape)}; [K, T, 2] and [K] are needed"
+        )
+    return futures, weights
+
+
+def _nothing_left(rows: _Rows, store: SceneStore) -> str:
+    """Why a file holds no prediction in the scored scenes."""
+    if not rows.skipped:
+        return f"{rows.path}: holds no prediction; predict every scored pedestrian"
+    known = {token for name in store for token, _ in _keyframes(store[name])} | set(store)
+    inside = sum(name in known for name in rows.skipped)
+    return (
+        f"{rows.path}: none of its {len(rows.skipped)} predictions is in a scored scene: {inside} "
+        f"are in other scenes of {store.path}, {len(rows.skipped) - inside} in none of it, such as "
+        f"'{rows.skipped[0]}'; score the split that they are of"
+    )
 
 
 def _check_numbers(rows: _Rows) -> None:
@@ -248,19 +336,26 @@ def _check_numbers(rows: _Rows) -> None:
     )
 
 
+def _check_repeats(rows: _Rows) -> None:
+    """Refuses two rows of the same step of the same future."""
+    order = rows.order
+    keys = np.column_stack([rows.future, rows.step])[order]
+    again = np.flatnonzero((keys[1:] == keys[:-1]).all(axis=1))
+    if len(again):
+        place = again[order[again + 1].argmin()]
+        first, second = (int(order[each]) for each in (place, place + 1))
+        raise rows.error(second, f"repeats {rows.name(first)} (scene_id to step): keep one")
+
+
 def _check_places(
     rows: _Rows, store: SceneStore
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Checks that scenes, times and agents exist.
+    """Checks that times and agents exist.
 
     Returns:
         The position of each row's agent at the prediction time ``[R, 2]``, and its highest accepted
         speed in m/s ``[R]``.
     """
-    rows.refuse(
-        ~np.isin(rows.scene, np.array(list(store), object)),
-        lambda row: f"{store.path} has no such scene; give one of the store's",
-    )
     names, which = np.unique(rows.scene.astype(str), return_inverse=True)
     problem = np.zeros(len(rows), np.int8)
     fastest, start_m = np.zeros(len(rows)), np.zeros((len(rows), 2))
@@ -329,8 +424,14 @@ def _fastest(tracks: Tracks, dt_s: float) -> NDArray[np.float64]:
     return np.maximum(usual, _SLACK * recorded / dt_s)
 
 
-def _windows(rows: _Rows, horizon_steps: int) -> dict[tuple[str, int], PredictionFileWindow]:
-    """The rows by window; checks that every agent has samples 0 to K - 1 and steps 1 to T."""
+def _windows(
+    rows: _Rows, horizon_steps: int
+) -> tuple[dict[tuple[str, int], PredictionFileWindow], int]:
+    """The rows by window; checks that every agent has samples 0 to K - 1 and steps 1 to T.
+
+    Returns:
+        The windows, and how many predictions had weights that did not sum to 1.
+    """
     order = rows.order
     future = rows.future[order]
     starts = _starts(future)
@@ -343,15 +444,19 @@ def _windows(rows: _Rows, horizon_steps: int) -> dict[tuple[str, int], Predictio
     rows.refuse(uneven, lambda row: "its weight changes from step to step; give it one")
     of_agent = np.append(_starts(future[starts][:, :3]), len(heads))
     found: dict[tuple[str, int], list[tuple[str, Any, Any, Any]]] = {}
+    renormalised = 0
     for begin, end in pairwise(of_agent):
         row = int(heads[begin])
         has_mode = rows.sample[row] == MODE_SAMPLE
         first = begin + int(has_mode)
-        _check_samples(rows, heads[first:end], row, float(weight[first:end, 0].sum()))
+        total = float(weight[first:end, 0].sum())
+        _check_samples(rows, heads[first:end], row, total)
+        renormalised += abs(total - 1) > _SUM_ROUNDING
         mode = xy[begin] if has_mode else None
-        entry = (rows.agent[row], xy[first:end], weight[first:end, 0], mode)
+        entry = (rows.agent[row], xy[first:end], weight[first:end, 0] / total, mode)
         found.setdefault((str(rows.scene[row]), int(rows.at_us[row])), []).append(entry)
-    return {place: _window(place, entries) for place, entries in found.items()}
+    windows = {place: _window(place, entries) for place, entries in found.items()}
+    return windows, int(renormalised)
 
 
 def _starts(keys: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -381,21 +486,34 @@ def _check_samples(rows: _Rows, heads: NDArray[np.int64], row: int, total: float
     """Checks that an agent's samples count from 0 and that their weights sum to 1."""
     if rows.sample[heads].tolist() != list(range(len(heads))) or len(heads) == 0:
         raise rows.error(row, "the agent's samples must be numbered from 0 on")
-    if abs(total - 1) > _SUM_TOLERANCE:
-        raise rows.error(row, f"the agent's weights sum to {total:.6f}; 1 is needed")
+    if abs(total - 1) > _SUM_TOLERANCE + _SUM_ROUNDING:
+        raise rows.error(
+            row, f"the agent's weights sum to {total:.6f}; 1 is needed, give or take rounding (2 %)"
+        )
 
 
 def _window(
     place: tuple[str, int], entries: list[tuple[str, Any, Any, Any]]
 ) -> PredictionFileWindow:
     agents, futures, weights, modes = zip(*entries, strict=True)
-    if len({len(each) for each in weights}) > 1 or len({mode is None for mode in modes}) > 1:
+    if len({mode is None for mode in modes}) > 1:
         raise ForecastError(
-            f"{place[0]} at {place[1]} us: agents have different numbers of samples; give as many"
+            f"{place[0]} at {place[1]} us: some agents have a best guess (sample {MODE_SAMPLE}), "
+            "others none; give it for all or for none"
         )
+    samples = np.array([len(each) for each in weights])
+    missing = samples.max() - samples
     return PredictionFileWindow(
         agent_ids=np.array(agents, np.str_),
-        positions_m=np.stack(futures),
-        weights=np.stack(weights),
+        positions_m=np.stack(
+            [
+                np.pad(each, ((0, more), (0, 0), (0, 0)), mode="edge")
+                for each, more in zip(futures, missing, strict=True)
+            ]
+        ),
+        weights=np.stack(
+            [np.pad(each, (0, more)) for each, more in zip(weights, missing, strict=True)]
+        ),
         mode_m=None if modes[0] is None else np.stack(modes),
+        samples=samples if missing.any() else None,
     )

@@ -10,7 +10,7 @@ from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec
 from forecast.errors import ForecastError
 from forecast.evaluation.result import EvaluationResult, Setting
-from forecast.evaluation.run.provenance import provenance_of, scenes_learnt_from
+from forecast.evaluation.run.provenance import counts_of_file, provenance_of, scenes_learnt_from
 from forecast.evaluation.scoring import selected, stability
 from forecast.evaluation.scoring.rows import joined, joined_rows
 from forecast.evaluation.scoring.scores import (
@@ -109,6 +109,7 @@ def merge(
             failed=dict(failed),
             model=model,
             scenes_learnt_from=scenes_learnt_from(store, setting.scenes, model),
+            predictions_file=counts_of_file(predictor),
         )
     return results
 

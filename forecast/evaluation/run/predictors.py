@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import re
 from pathlib import Path
@@ -19,6 +20,10 @@ from forecast.scene import Predictor
 
 FEW_FUTURES = 5
 """k-means is also listed with this many futures, as a baseline for predictors of few modes."""
+
+_IN_A_FILE = re.compile(r"(?:(.*)/)?([A-Za-z_]\w*)\.py(?::(\w+))?")
+_TABLES = (".csv", ".tsv", ".txt", ".jsonl", ".pkl", ".npy", ".npz", ".feather", ".xlsx")
+"""Suffixes of files in which predictions may be, but are not read."""
 
 _IMPORTABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -71,31 +76,80 @@ def build(
     """
     if name in BASELINES:
         return BASELINES[name](training_examples(store, split, spec), samples, seed)
-    if _IMPORTABLE.fullmatch(name):
+    if _IMPORTABLE.fullmatch(name) and ".py:" not in name:
         return _imported(name)
-    if Path(name).suffix in SUFFIXES and Path(name).exists():
-        return read_predictions(Path(name), store, store.scenes_of(split), spec.horizon_steps)
+    path = Path(name)
+    if path.suffix in SUFFIXES and _is_there(path):
+        return read_predictions(path, store, store.scenes_of(split), spec.horizon_steps)
     from forecast import inference  # here, because its packages take seconds that baselines save
 
-    if name not in inference.PACKAGED and not Path(name).is_file():
-        if Path(name).suffix or len(Path(name).parts) > 1:
-            raise ForecastError(f"{name}: no such file; give weights or predictions that are there")
-        names = ", ".join([*inference.PACKAGED, *BASELINES])
-        raise ForecastError(
-            f"predictor '{name}' is unknown; a file of weights or predictions, module:name or one "
-            f"of {names} is needed"
-        )
+    if name not in inference.PACKAGED:
+        _check_weights(name)
     return inference.load(name)
+
+
+def _check_weights(name: str) -> None:
+    """Refuses what is no weights file, in words on predictors."""
+    from forecast import inference
+    from forecast.inference.paths import is_file, nearest
+
+    path, code = Path(name), _IN_A_FILE.fullmatch(name)
+    if code:
+        raise ForecastError(f"predictor '{name}' is Python code; {_as_module(*code.groups())}")
+    if path.suffix in _TABLES and _is_there(path):
+        raise ForecastError(
+            f"{name}: predictions are read from {' and '.join(SUFFIXES)} files, not from "
+            f"{path.suffix} files; write them as one"
+        )
+    if is_file(path / "interface.json"):  # its programs cannot be sent to worker processes
+        weights = path / "weights.safetensors"
+        raise ForecastError(f"{name}: is an exported model; give the weights in it, {weights}")
+    if name and _is_there(path):
+        return
+    names = [*inference.PACKAGED, *BASELINES]
+    near = nearest(path, names)
+    if path.suffix or len(path.parts) > 1:
+        advice = near or "give weights or predictions that are there, or module:name"
+        raise ForecastError(f"{name}: no such file; {advice}")
+    listed = ", ".join(names)
+    advice = f"a file of weights or predictions, module:name or one of {listed} is needed"
+    raise ForecastError(f"predictor '{name}' is unknown; {near or advice}")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is anything at a path, also what may not be read."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _as_module(folder: str | None, module: str, attribute: str | None) -> str:
+    """What to name instead of a Python file."""
+    where = f" with PYTHONPATH={folder or '.'}"
+    return f"give module:name, such as {module}:{attribute or 'MyPredictor'}{where}"
 
 
 def _imported(name: str) -> NamedPredictor:
     """A user's own predictor: an object, or a class or function that makes it."""
     module, _, attribute = name.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ForecastError(f"predictor '{name}' cannot be imported: {error}") from error
-    made = found
+        within = importlib.import_module(module)
+    except Exception as error:  # a third party's code may raise anything
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
+        own = missing is not None and f"{module}.".startswith(f"{missing}.")
+        advice = "set PYTHONPATH to the folder that holds it" if own else "repair the module"
+        raise ForecastError(f"predictor '{name}' cannot be imported: {words}; {advice}") from error
+    if not hasattr(within, attribute):
+        near = difflib.get_close_matches(attribute, dir(within), n=1)
+        advice = f"did you mean '{module}:{near[0]}'?" if near else "give a name that it defines"
+        words = f"module '{module}' has no '{attribute}'"
+        raise ForecastError(f"predictor '{name}' cannot be imported: {words}; {advice}")
+    made = found = getattr(within, attribute)
     if isinstance(found, type) or not isinstance(found, Predictor):
         try:
             made = found()

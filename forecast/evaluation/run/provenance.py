@@ -26,6 +26,12 @@ def provenance_of(predictor: NamedPredictor) -> dict[str, Any] | None:
     return {**known, "config_sha256": hashlib.sha256(config).hexdigest()}
 
 
+def counts_of_file(predictor: NamedPredictor) -> dict[str, int]:
+    """See `RecordedAnswers.counts`; empty for a predictor without stored predictions."""
+    stored = Subject.of(predictor).stored
+    return {} if stored is None else dict(stored.counts)
+
+
 def scenes_learnt_from(
     store: SceneStore, scenes: Iterable[str], model: Mapping[str, Any] | None
 ) -> tuple[str, ...]:
@@ -70,3 +76,18 @@ def train_test_leakage(result: EvaluationResult) -> str:
         f"{counted(scored, 'scored scene')} ({names}); these scores say how well it "
         "remembers, not how well it predicts"
     )
+
+
+def changed_predictions(result: EvaluationResult) -> str:
+    """A sentence on the predictions of a file that were skipped or changed; "" if none was."""
+    words = {
+        "skipped": "in scenes that are not scored, skipped",
+        "renormalised": "whose weights did not sum to 1, divided by their sum",
+        "padded": "with fewer samples than others of their window, scored with their own alone: "
+        "joint metrics are not defined, nor best-of-k ones for fewer than k",
+    }
+    counts = result.predictions_file
+    parts = [f"{counts[key]} {what}" for key, what in words.items() if counts.get(key)]
+    if not parts:
+        return ""
+    return f"{counted(counts['used'], 'prediction')} of the file used; {'; '.join(parts)}"

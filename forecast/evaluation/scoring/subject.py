@@ -6,7 +6,7 @@ all predictors alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -35,14 +35,16 @@ class RecordedAnswers(Protocol):
     """Optional: the predictor only returns stored predictions, as one that reads a file does.
 
     Attributes:
-        is_marginal: Whether the agents of some window have sample weights of their own, so that
-            sample k is no joint future.
+        is_marginal: Whether the agents of some window have samples or weights of their own, so
+            that sample k is no joint future.
+        counts: Numbers of predictions by what was done with them when they were read.
     """
 
     is_marginal: bool
+    counts: Mapping[str, int]
 
     def alone(self, agent: str) -> NamedPredictor:
-        """The same predictor with the sample weights of one agent."""
+        """The same predictor with the samples and weights of one agent."""
         ...
 
 
@@ -97,7 +99,7 @@ class Subject:
         return self.stored is None or not self.stored.is_marginal
 
     def alone(self, agent: str) -> Subject:
-        """The subject with the sample weights of one agent; itself where weights are joint."""
+        """The subject with the samples and weights of one agent; itself where they are joint."""
         return self if self.stored is None else Subject.of(self.stored.alone(agent))
 
     def provenance(self) -> dict[str, Any] | None:

@@ -10,12 +10,13 @@ from typing import Any
 from forecast.evaluation.output.numbers import counted
 from forecast.evaluation.result import EvaluationResult
 from forecast.evaluation.run.environment import Environment
+from forecast.evaluation.run.provenance import changed_predictions
 from forecast.report.section import Block, Facts, Folded, Section, Text
 
 
 def provenance(result: EvaluationResult) -> Section:
     """What is needed to get the same numbers again, and what the predictor was made from."""
-    setting = result.setting
+    setting, changed = result.setting, changed_predictions(result)
     facts = (
         ("Store", f"{setting.source}, {setting.fingerprint}"),
         ("Samples K", str(setting.samples)),
@@ -24,6 +25,7 @@ def provenance(result: EvaluationResult) -> Section:
         ("Seed", str(setting.seed)),
         ("Command", result.command),
         ("Acceptance criteria (SHA-256)", result.acceptance_sha256),
+        *((("File of predictions", changed),) if changed else ()),
     )
     blocks = (
         Facts(facts),
@@ -38,6 +40,7 @@ def provenance(result: EvaluationResult) -> Section:
         "command": result.command,
         "environment": None if result.environment is None else asdict(result.environment),
         "model": result.model,
+        "predictions_file": result.predictions_file or None,
     }
     return Section("provenance", "Provenance", blocks, data)
 

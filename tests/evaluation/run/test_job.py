@@ -361,6 +361,17 @@ class TestRun:
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.slow
+    def test_counts_what_it_skips_of_predictions_of_others(self, store, tmp_path, capsys):
+        of_all = evaluated(store, tmp_path / "ours", split="all")["counts"]["origins"]
+        theirs = str(tmp_path / "ours" / "predictions.parquet")
+        metrics = evaluated(store, tmp_path / "out", theirs)
+        used = metrics["counts"]["origins"]
+        counts = {"used": used, "skipped": of_all - used, "renormalised": 0, "padded": 0}
+        assert metrics["predictions_file"] == counts
+        said = f"{used} predictions of the file used; {of_all - used} in scenes that are not"
+        assert said in capsys.readouterr().out
+
+    @pytest.mark.slow
     def test_bad_predictions_of_others_leave_nothing_behind(self, store, tmp_path):
         evaluated(store, tmp_path / "ours")
         columns = pq.read_table(tmp_path / "ours" / "predictions.parquet").to_pydict()

@@ -64,6 +64,70 @@ class TestBuild:
         with pytest.raises(ForecastError, match="'json:loads' cannot be made: TypeError: loads"):
             build("json:loads", store, "val", SPEC, 20, 0)
 
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            ("Kalman", "kalman"),
+            ("kalmann", "kalman"),
+            ("constant-velocity", "constant_velocity"),
+            ("Town", "town"),
+            ("kmeans_20", "kmeans"),
+        ],
+    )
+    def test_a_misspelt_name_is_called_that(self, store, name, meant):
+        with pytest.raises(ForecastError) as error:
+            build(name, store, "val", SPEC, 20, 0)
+        assert str(error.value) == f"predictor '{name}' is unknown; did you mean '{meant}'?"
+
+    def test_other_files_and_folders_are_called_what_they_are(self, store, tmp_path):
+        last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+        last.parent.mkdir(parents=True)
+        last.write_bytes(b"weights")
+        files = ("results/metrics.json", "exported/interface.json", "theirs.csv", "mine.py")
+        for file in files:
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            (tmp_path / file).write_text("{}")
+        (tmp_path / "walkers.parquet").write_bytes(b"")
+        for given, words in [
+            ("run", f": is the folder of a training run; give a file in it: {last}"),
+            ("run/last.ckpt", f": no such file; did you mean {last}?"),
+            ("results", ": is the results of an evaluation; give the weights that were evalua"),
+            ("exported", ": is an exported model; give the weights in it, "),
+            ("theirs.csv", ": predictions are read from .parquet and .json files, not from .csv "),
+            ("wakers.parquet", f": no such file; did you mean {tmp_path / 'walkers.parquet'}?"),
+            ("mine.py", f"give module:name, such as mine:MyPredictor with PYTHONPATH={tmp_path}"),
+            ("mine.py:Walker", f"give module:name, such as mine:Walker with PYTHONPATH={tmp_path}"),
+        ]:
+            with pytest.raises(ForecastError) as error:
+                build(str(tmp_path / given), store, "val", SPEC, 20, 0)
+            assert f"{tmp_path / given}" in str(error.value)
+            assert words in str(error.value)
+        with pytest.raises(ForecastError, match="is a store of scenes; give a weights file"):
+            build(str(store.path), store, "val", SPEC, 20, 0)
+
+    @pytest.mark.parametrize(
+        ("name", "code", "words"),
+        [
+            ("no_such_module:Walker", None, "named 'no_such_module'; set PYTHONPATH to the folder"),
+            ("own_a:Walker", "import not_there", "No module named 'not_there'; repair the module"),
+            ("own_b:Walker", "def f(:", "SyntaxError: invalid syntax"),
+            ("own_c:Walker", "1 / 0", "ZeroDivisionError: division by zero; repair the module"),
+            ("own_d:Walkr", "class Walker: pass", "has no 'Walkr'; did you mean 'own_d:Walker'?"),
+            ("own_e:Walker", "", "module 'own_e' has no 'Walker'; give a name that it defines"),
+        ],
+    )
+    def test_what_cannot_be_imported_is_one_line(
+        self, store, tmp_path, monkeypatch, name, code, words
+    ):
+        monkeypatch.syspath_prepend(tmp_path)
+        if code is not None:
+            (tmp_path / f"{name.partition(':')[0]}.py").write_text(code)
+        with pytest.raises(ForecastError) as error:
+            build(name, store, "val", SPEC, 20, 0)
+        assert str(error.value).startswith(f"predictor '{name}' cannot be imported: ")
+        assert words in str(error.value)
+        assert "\n" not in str(error.value)
+
     @pytest.mark.parametrize("name", ["runs/last", "last.ckpt", "theirs.parquet"])
     def test_a_file_that_is_not_there_is_called_that(self, store, name):
         with pytest.raises(ForecastError, match=f"{name}: no such file; give weights"):

@@ -9,8 +9,16 @@ from forecast.datasets.windows import WindowSpec
 from forecast.evaluation import EvaluationResult, evaluate
 from forecast.evaluation.output.console import table
 from forecast.evaluation.output.writers import metrics_document
-from forecast.evaluation.run.provenance import provenance_of, scenes_learnt_from, train_test_leakage
+from forecast.evaluation.prediction_file.predictor import PredictionFilePredictor
+from forecast.evaluation.run.provenance import (
+    changed_predictions,
+    counts_of_file,
+    provenance_of,
+    scenes_learnt_from,
+    train_test_leakage,
+)
 from forecast.models.baselines import ConstantVelocity
+from forecast.report.sections.provenance import provenance
 from tests.scenes import street_scene
 from tests.streets import StreetSource
 
@@ -116,6 +124,24 @@ class TestResult:
             "red flag: damped has learnt from 1 of the 2 scored scenes (street-4); these scores "
             "say how well it remembers, not how well it predicts"
         )
+
+    def test_says_what_was_done_with_a_file_of_predictions(self, store):
+        model = scored(store, ConstantVelocity())
+        assert metrics_document(model)["predictions_file"] is None
+        assert changed_predictions(model) == ""
+        counts = {"used": 40, "skipped": 3, "renormalised": 0, "padded": 2}
+        file = PredictionFilePredictor("theirs", {}, counts=counts)
+        result = replace(model, predictions_file=counts_of_file(file))
+        assert metrics_document(result)["predictions_file"] == counts
+        line = (
+            "40 predictions of the file used; 3 in scenes that are not scored, skipped; 2 with "
+            "fewer samples than others of their window, scored with their own alone: joint metrics "
+            "are not defined, nor best-of-k ones for fewer than k"
+        )
+        assert line in table(result).splitlines()
+        assert ("File of predictions", line) in provenance(result).blocks[0].facts
+        as_it_stands = replace(model, predictions_file={"used": 40, "skipped": 0})
+        assert changed_predictions(as_it_stands) == ""
 
     def test_a_long_list_of_scenes_is_cut_in_the_line(self, store):
         result = scored(store, Damped())

@@ -1,0 +1,116 @@
+"""Weights files are known by their content; those of others are called what they are."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from forecast import inference
+from forecast.errors import ForecastError
+from forecast.inference import PACKAGED, Forecaster
+from forecast.inference.weights import CHECKPOINT_KEY, read_model
+
+GIVE = "; give a .ckpt of 'forecast fit' or a file of Forecaster.save"
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(ForecastError) as error:
+        inference.load(path)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def checkpoint_of(forecaster: Forecaster) -> dict[str, Any]:
+    """What `forecast fit` saves, as far as loading needs it."""
+    weights = forecaster.model.state_dict()
+    state = {f"forecaster.{name}": value for name, value in weights.items()}
+    return {"state_dict": state, CHECKPOINT_KEY: asdict(forecaster.training)}
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "last.pt", "last", "last.safetensors"])
+def test_a_checkpoint_loads_by_any_name(forecaster: Forecaster, tmp_path: Path, name: str) -> None:
+    torch.save(checkpoint_of(forecaster), tmp_path / name)
+    model, training, _ = read_model(tmp_path / name)
+    assert training == forecaster.training
+    for key, value in forecaster.model.state_dict().items():
+        assert torch.equal(model.state_dict()[key], value)
+
+
+def test_saved_weights_load_by_any_name(forecaster: Forecaster, tmp_path: Path) -> None:
+    forecaster.save(tmp_path / "w.ckpt")
+    assert read_model(tmp_path / "w.ckpt")[1] == forecaster.training
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            {"state_dict": {"encoder.w": torch.zeros(2)}, "pytorch-lightning_version": "2.4"},
+            "it is a Lightning checkpoint of another project (encoder.w)",
+        ),
+        (
+            {"encoder.w": torch.zeros(2), "encoder.b": torch.zeros(2)},
+            "it holds encoder.w, encoder.b, but no configuration of this package",
+        ),
+        (
+            {"epoch": 3, "model": {}, "optimizer": {}, "loss": 0.5},
+            "it holds epoch, model, optimizer, …, but no configuration of this package",
+        ),
+        ([torch.zeros(2)], "it holds a list"),
+        (
+            torch.nn.Linear(2, 2),
+            "it holds Python objects (torch.nn.modules.linear.Linear), which are never run",
+        ),
+    ],
+    ids=["lightning", "state_dict", "training state", "list", "pickled module"],
+)
+@pytest.mark.parametrize("name", ["model.pth", "model.ckpt"])
+def test_checkpoints_of_others(tmp_path: Path, content: object, words: str, name: str) -> None:
+    path = tmp_path / name
+    torch.save(content, path)
+    is_checkpoint = path.suffix == ".ckpt"
+    kind = "checkpoint of 'forecast fit'" if is_checkpoint else "weights file of this package"
+    assert refused(path) == f"{path}: not a {kind}: {words}{GIVE}"
+
+
+def test_safetensors_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    for metadata in (None, {"format": "pt"}):
+        tensors = {name: torch.zeros(2) for name in "abcd"}
+        safetensors.torch.save_file(tensors, path, metadata)
+        assert refused(path) == (
+            f"{path}: not a weights file of this package: it is a safetensors file of another "
+            f"project (a, b, c, …){GIVE}"
+        )
+
+
+@pytest.mark.parametrize("name", ["cut.ckpt", "cut.safetensors"])
+def test_half_a_file(forecaster: Forecaster, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    torch.save(checkpoint_of(forecaster), path)
+    whole = path.read_bytes() if path.suffix == ".ckpt" else PACKAGED["town"].read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    size = len(whole) // 2
+    assert f"its {size} bytes are damaged or cut off; copy or download it again" in refused(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"epoch,loss\n1,0.5\n", r"it begins with b'epoch,loss\n1'"),
+        (b"weights {}", "it begins with b'weights {}'"),
+        (pickle.dumps(np.zeros(2)), r"it begins with b'\x80"),
+        (b"\x80\x02nothing", "it holds Python objects, which are never run"),
+    ],
+)
+def test_files_of_another_kind(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "model.bin"
+    path.write_bytes(content)
+    assert words in refused(path)
