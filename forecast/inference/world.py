@@ -23,6 +23,7 @@ from forecast.models.rollout import Moment, SceneContext, advance, begin, surrou
 from forecast.models.types import Motion, State
 from forecast.scene import AgentKind, Prediction
 from forecast.scene.agents import TYPICAL_SIZE_M
+from forecast.scene.parsing import parse_kind
 
 _STEPS_BETWEEN_SEARCHES = 3.0
 """A search for candidates covers the motion of agents over this many steps."""
@@ -260,7 +261,7 @@ class World:
     def add(
         self,
         agent: str,
-        kind: AgentKind,
+        kind: AgentKind | int | str,
         position_m: ArrayLike,
         *,
         heading_rad: float = 0.0,
@@ -271,7 +272,7 @@ class World:
 
         Args:
             agent: Name of the new agent; not in use yet.
-            kind: Its kind, except STATIC.
+            kind: Its kind or the name of it, except STATIC.
             position_m: Its centre ``[2]``, relative to ``origin_m``.
             heading_rad: Its heading and direction of motion.
             speed_mps: Its speed.
@@ -281,6 +282,7 @@ class World:
             ForecastError: The name is in use, or a value is out of range.
         """
         require(agent not in self._names, "agent", f"'{agent}'", "a name that is not in use")
+        kind = parse_kind(f"agent '{agent}'", kind)
         require(kind != AgentKind.STATIC, "kind", "STATIC", "one that moves; or put_obstacle")
         size = np.array([TYPICAL_SIZE_M[kind] if size_m is None else size_m], np.float32)
         good = size.shape == (1, 3) and bool((size > 0).all())
