@@ -21,12 +21,13 @@ from forecast.errors import ForecastError, require
 from forecast.inference.plans import PlanWorlds
 from forecast.inference.stream import Stream
 from forecast.inference.weights import PACKAGED, Training, read_model, save_model
-from forecast.inference.windows import incremental_predictions, observed
+from forecast.inference.windows import ego_motion, incremental_predictions, observed
 from forecast.inference.world import World
 from forecast.models.calibration.fallback import with_fallback
 from forecast.models.compile import accelerate
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.planning import ClearanceConfig, CostConfig, EgoState, Ranking
+from forecast.planning.plan_poses import plan_poses, plan_steps
 from forecast.scene import LaneMap, Prediction, Scene
 
 _STEP_TOLERANCE = 0.25
@@ -56,6 +57,7 @@ class Forecaster:
         samples: int = 20,
         seed: int = 0,
         ego_plan: NDArray[Any] | None = None,
+        plan_dt_s: float | None = None,
     ) -> Prediction:
         """Imagines joint futures; see `Predictor.predict`.
 
@@ -71,14 +73,18 @@ class Forecaster:
             horizon_s: Length of the prediction.
             samples: Number of joint futures K.
             seed: Seed of the noise.
-            ego_plan: Poses ``[T, 3]`` of the ego in the scene's frame, or None.
+            ego_plan: Poses ``[T', 3]`` of the ego in the scene's frame up to the horizon, or None.
+            plan_dt_s: Time between the poses of the plan; default: the model's step. The plan is
+                interpolated at the model's steps.
 
         Raises:
             ForecastError: ``samples`` or ``horizon_s`` is too small, ``horizon_s`` is beyond the
-                last calibrated time, ``ego_plan`` is too short, or the model was not trained with
+                last calibrated time, ``ego_plan`` is shorter or longer than the horizon, the ego
+                cannot drive it (`forecast.planning.plan_poses`), or the model was not trained with
                 the scene's step length.
         """
-        options: dict[str, Any] = {"horizon_s": horizon_s, "seed": seed, "ego_plan": ego_plan}
+        options: dict[str, Any] = {"horizon_s": horizon_s, "seed": seed}
+        options |= {"ego_plan": ego_plan, "plan_dt_s": plan_dt_s}
         return next(self.predict_incremental(scene, at, samples=[samples], **options))
 
     def predict_incremental(
@@ -90,6 +96,7 @@ class Forecaster:
         samples: Sequence[int],
         seed: int = 0,
         ego_plan: NDArray[Any] | None = None,
+        plan_dt_s: float | None = None,
     ) -> Iterator[Prediction]:
         """`predict` for several numbers of samples; see `IncrementalPredictor`.
 
@@ -100,6 +107,7 @@ class Forecaster:
             samples: Numbers of samples, none smaller than the one before.
             seed: As in `predict`.
             ego_plan: As in `predict`.
+            plan_dt_s: As in `predict`.
 
         Yields:
             A prediction for each number; it repeats the samples of the one before.
@@ -117,8 +125,9 @@ class Forecaster:
         calibration, ood_model = self.training.calibration, self.training.ood
         least = calibration.samples if calibration else 0
         drawn = [max(count, least) for count in samples]
+        options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan, "plan_dt_s": plan_dt_s}
         predictions = incremental_predictions(
-            self.model, cut, scene.origin_m, samples=drawn, seed=seed, ego_plan=ego_plan
+            self.model, cut, scene.origin_m, samples=drawn, **options
         )
         for count, prediction in zip(samples, predictions, strict=True):
             yield with_fallback(prediction, observed(cut), count, calibration, ood_model)
@@ -174,6 +183,7 @@ class Forecaster:
         samples: int = 20,
         seed: int = 0,
         react: int = 50,
+        plan_dt_s: float | None = None,
         ego: EgoState | None = None,
         cost: CostConfig | None = None,
         limits: ClearanceConfig | None = None,
@@ -188,26 +198,31 @@ class Forecaster:
         Args:
             scene: The scene; steps after ``at`` are not used.
             at: Index of the current step.
-            plans: Poses ``[P, T, 3]`` of the ego's centre in the scene's frame, every ``dt_s``.
+            plans: Poses ``[P, T', 3]`` of the ego's centre in the scene's frame.
             samples: Number of joint futures K.
             seed: Seed of the noise.
             react: Number of plans with reactions; 0 for none, P or more for all.
+            plan_dt_s: Time between the poses of a plan; default: the model's step. Plans are
+                interpolated at the model's steps.
             ego: The ego now; default: the scene's agent of kind EGO.
             cost: Weights of the cost; default `CostConfig`.
             limits: Limits of the measured distances and times; default `ClearanceConfig`.
 
         Raises:
-            ForecastError: ``plans`` is not finite of shape ``[P, T, 3]``, ``samples`` or ``react``
-                is too small, there is no ego, or the model was not trained with the scene's step
-                length.
+            ForecastError: ``plans`` is not finite of shape ``[P, T', 3]``, takes no whole number of
+                the model's steps or is longer than 6 s and the horizon of training; the ego cannot
+                drive a plan (`forecast.planning.plan_poses`); ``samples`` or ``react`` is too
+                small; there is no ego or ``ego`` is elsewhere; or the model was not trained with
+                the scene's step length.
         """
-        poses = np.asarray(plans, np.float64)
-        good = poses.ndim == 3 and poses.shape[2] == 3 and 0 not in poses.shape
-        require(good, "shape of plans", list(poses.shape), "[P, T, 3]")
-        require(bool(np.isfinite(poses).all()), "a pose of plans", "not finite", "a finite number")
         require(samples >= 1, "samples", samples, "at least 1")
         require(react >= 0, "react", react, "at least 0")
-        cut = self.window(scene, at, poses.shape[1])
+        longest_s = max(HORIZON_S, self.training.horizon_steps * scene.dt_s)
+        every: dict[str, Any] = {"dt_s": scene.dt_s, "plan_dt_s": plan_dt_s}
+        steps = plan_steps(plans, longest_s=longest_s, **every)
+        cut = self.window(scene, at, steps)
+        motion = ego_motion(cut, ego)
+        poses = plan_poses(plans, motion, steps=steps, item="plans", **every)
         ego = EgoState.of(scene, at) if ego is None else ego
         worlds = PlanWorlds(self.model, cut, poses, samples, seed, self.training.ood)
         return worlds.rank(ego, min(react, len(poses)), cost, limits)

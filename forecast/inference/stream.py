@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,13 +15,14 @@ from forecast.errors import ForecastError, require
 from forecast.graphs.candidates import reach
 from forecast.inference.contexts import ContextSource
 from forecast.inference.weights import Training
-from forecast.inference.windows import checked_plan, plan_of, predicted
+from forecast.inference.windows import plan_of, predicted
 from forecast.models.calibration.fallback import with_fallback
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import keyed_noise
 from forecast.models.observed import ObservedTracks
 from forecast.models.rollout import SceneContext, observe
 from forecast.models.types import Observation
+from forecast.planning.plan_poses import EgoMotion, plan_poses
 from forecast.scene import AgentKind, LaneMap, Prediction
 from forecast.scene.agents import TYPICAL_SIZE_M
 from forecast.scene.flicker import flicker
@@ -223,6 +225,7 @@ class Stream:
         samples: int = 20,
         seed: int = 0,
         ego_plan: NDArray[Any] | None = None,
+        plan_dt_s: float | None = None,
     ) -> Prediction:
         """Imagines joint futures of the agents in the last frame.
 
@@ -230,7 +233,8 @@ class Stream:
             horizon_s: As in `Forecaster.predict`.
             samples: As in `Forecaster.predict`.
             seed: As in `Forecaster.predict`.
-            ego_plan: Poses ``[T, 3]`` of the ego in the stream's frame, or None.
+            ego_plan: Poses ``[T', 3]`` of the ego in the stream's frame up to the horizon, or None.
+            plan_dt_s: As in `Forecaster.predict`.
 
         Raises:
             ForecastError: No frame was observed yet, or an argument is wrong.
@@ -243,7 +247,7 @@ class Stream:
         # Tracked agents outside the last frame are kept for their return, but not predicted.
         present = self._roster.unseen == 0
         seen = self._roster.select(present)
-        poses = checked_plan(ego_plan, seen.kinds, steps)
+        poses = self._plan(ego_plan, present, steps, plan_dt_s)
         calibration, ood_model = self._training.calibration, self._training.ood
         drawn = max(samples, calibration.samples if calibration else 0)
         names = seen.names.tolist()
@@ -272,6 +276,33 @@ class Stream:
         """
         require(len(self._predictions) == 2, "predictions", len(self._predictions), "at least 2")
         return flicker(*self._predictions)
+
+    def _plan(
+        self,
+        ego_plan: NDArray[Any] | None,
+        present: NDArray[np.bool_],
+        steps: int,
+        plan_dt_s: float | None,
+    ) -> NDArray[np.float32] | None:
+        """A plan of the ego at the stream's steps ``[T, 3]``; None without a plan.
+
+        Args:
+            ego_plan: As in `predict`.
+            present: Agents in the last frame ``[N]``.
+            steps: Number of steps T.
+            plan_dt_s: As in `predict`.
+        """
+        if ego_plan is None:
+            return None
+        roster, dt_s = self._roster, self.dt_s
+        egos = np.flatnonzero(present & (roster.kinds == AgentKind.EGO))
+        require(len(egos) == 1, "number of egos", len(egos), "exactly 1 agent of kind EGO")
+        ego = int(egos[0])
+        x, y = self._state.motion.facing[0, ego].tolist()
+        history = roster.positions_m[ego], roster.valid[ego]
+        motion = EgoMotion.of_history(*history, math.atan2(y, x), dt_s)
+        poses = plan_poses(ego_plan, motion, dt_s=dt_s, steps=steps, plan_dt_s=plan_dt_s)
+        return poses.astype(np.float32)
 
     def _steps_until(self, at_us: int) -> int:
         """Steps from the last frame to a time; raises `ForecastError`."""
