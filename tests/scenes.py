@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from forecast.planning import EgoState
 from forecast.scene import AgentKind, LaneMap, Polylines, Scene
 from forecast.scene.lanes import Polygons
 
@@ -92,6 +93,15 @@ def _changed(
             drivable_area=areas(lanes.drivable_area),
         ),
     )
+
+
+def drive(scene: Scene, at: int, steps: int, bend_radps: float = 0.0) -> np.ndarray:
+    """A plan ``[steps, 3]`` in which the ego keeps its speed, straight on or along an arc."""
+    ego = EgoState.of(scene, at)
+    headings = ego.heading_rad + bend_radps * scene.dt_s * np.arange(steps + 1)
+    middle = (headings[1:] + headings[:-1]) / 2
+    way = ego.speed_mps * scene.dt_s * np.stack([np.cos(middle), np.sin(middle)], -1)
+    return np.column_stack([ego.pose[:2] + way.cumsum(0), headings[1:]])
 
 
 class StreetSource:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from forecast.scene import AgentKind
-from tests.scenes import street_scene
+from tests.scenes import drive, street_scene
 from tests.test_contract import ROOT
 
 PAGES = [
@@ -28,7 +27,7 @@ def test_the_examples_run():
         "positions_m": tracks.positions_m[seen],
         "headings_rad": tracks.headings_rad[seen],
         "kinds": tracks.kinds[seen],
-        "plan": np.zeros((12, 3)),
+        "plan": drive(scene, 7, 12),
     }
     for block in blocks:
         exec(block, names)

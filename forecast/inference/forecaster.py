@@ -21,11 +21,12 @@ from forecast.inference.paths import is_folder
 from forecast.inference.plans import PlanWorlds
 from forecast.inference.stream import Stream
 from forecast.inference.weights import PACKAGED, Training, read_model, save_model
-from forecast.inference.windows import forecast_window, horizon_steps
+from forecast.inference.windows import ego_motion, forecast_window, horizon_steps
 from forecast.inference.world import World
 from forecast.models.compile import accelerate
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.planning import ClearanceConfig, CostConfig, EgoState, Ranking
+from forecast.planning.plan_poses import plan_poses, plan_steps
 from forecast.scene import LaneMap, Prediction, Scene
 from forecast.scene.resampling import history
 
@@ -57,6 +58,7 @@ class Forecaster:
         seed: int = 0,
         ego_plan: NDArray[Any] | None = None,
         dt_s: float | None = None,
+        plan_dt_s: float | None = None,
     ) -> Prediction:
         """Imagines joint futures; see `Predictor.predict`.
 
@@ -75,17 +77,20 @@ class Forecaster:
             horizon_s: Length of the prediction.
             samples: Number of joint futures K.
             seed: Seed of the noise.
-            ego_plan: Poses ``[T, 3]`` of the ego in the scene's frame, or None.
+            ego_plan: Poses ``[T', 3]`` of the ego in the scene's frame up to the horizon, or None.
+            plan_dt_s: Time between the poses of the plan; default: the model's step. The plan is
+                interpolated at the model's steps.
             dt_s: Step of the prediction; default: the model's. Positions between imagined steps
                 are interpolated.
 
         Raises:
             ForecastError: ``samples`` or ``horizon_s`` is too small, ``horizon_s`` is beyond the
-                last calibrated time, ``ego_plan`` is too short, or the scene's step is longer than
+                last calibrated time, ``ego_plan`` is shorter or longer than the horizon, the ego
+                cannot drive it (`forecast.planning.plan_poses`), or the scene's step is longer than
                 the model's.
         """
-        options: dict[str, Any] = {"horizon_s": horizon_s, "seed": seed, "ego_plan": ego_plan}
-        options["dt_s"] = dt_s
+        options: dict[str, Any] = {"horizon_s": horizon_s, "seed": seed, "dt_s": dt_s}
+        options |= {"ego_plan": ego_plan, "plan_dt_s": plan_dt_s}
         return next(self.predict_incremental(scene, at, samples=[samples], **options))
 
     def predict_incremental(
@@ -98,6 +103,7 @@ class Forecaster:
         seed: int = 0,
         ego_plan: NDArray[Any] | None = None,
         dt_s: float | None = None,
+        plan_dt_s: float | None = None,
     ) -> Iterator[Prediction]:
         """`predict` for several numbers of samples; see `IncrementalPredictor`.
 
@@ -109,6 +115,7 @@ class Forecaster:
             seed: As in `predict`.
             ego_plan: As in `predict`.
             dt_s: As in `predict`.
+            plan_dt_s: As in `predict`.
 
         Yields:
             A prediction for each number; it repeats the samples of the one before.
@@ -119,7 +126,7 @@ class Forecaster:
         step_s = self.step_s(scene.id, scene.dt_s)
         dt_s = step_s if dt_s is None else dt_s
         cut = self.window(scene, at, horizon_steps(horizon_s, step_s, dt_s))
-        options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan}
+        options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan, "plan_dt_s": plan_dt_s}
         options |= {"horizon_s": horizon_s, "dt_s": dt_s}
         yield from forecast_window(
             self.model, self.training, cut, scene.origin_m, samples=samples, **options
@@ -175,6 +182,7 @@ class Forecaster:
         samples: int = 20,
         seed: int = 0,
         react: int = 50,
+        plan_dt_s: float | None = None,
         ego: EgoState | None = None,
         cost: CostConfig | None = None,
         limits: ClearanceConfig | None = None,
@@ -189,26 +197,32 @@ class Forecaster:
         Args:
             scene: The scene; steps after ``at`` are not used.
             at: Index of the current step.
-            plans: Poses ``[P, T, 3]`` of the ego's centre in the scene's frame, every ``dt_s``.
+            plans: Poses ``[P, T', 3]`` of the ego's centre in the scene's frame.
             samples: Number of joint futures K.
             seed: Seed of the noise.
             react: Number of plans with reactions; 0 for none, P or more for all.
+            plan_dt_s: Time between the poses of a plan; default: the model's step. Plans are
+                interpolated at the model's steps.
             ego: The ego now; default: the scene's agent of kind EGO.
             cost: Weights of the cost; default `CostConfig`.
             limits: Limits of the measured distances and times; default `ClearanceConfig`.
 
         Raises:
-            ForecastError: ``plans`` is not finite of shape ``[P, T, 3]``, ``samples`` or ``react``
-                is too small, there is no ego, or the model was not trained with the scene's step
-                length.
+            ForecastError: ``plans`` is not finite of shape ``[P, T', 3]``, takes no whole number of
+                the model's steps or is longer than 6 s and the horizon of training; the ego cannot
+                drive a plan (`forecast.planning.plan_poses`); ``samples`` or ``react`` is too
+                small; there is no ego or ``ego`` is elsewhere; or the model was not trained with
+                the scene's step length.
         """
-        poses = np.asarray(plans, np.float64)
-        good = poses.ndim == 3 and poses.shape[2] == 3 and 0 not in poses.shape
-        require(good, "shape of plans", list(poses.shape), "[P, T, 3]")
-        require(bool(np.isfinite(poses).all()), "a pose of plans", "not finite", "a finite number")
         require(samples >= 1, "samples", samples, "at least 1")
         require(react >= 0, "react", react, "at least 0")
-        cut = self.window(scene, at, poses.shape[1])
+        step_s = self.step_s(scene.id, scene.dt_s)
+        longest_s = max(HORIZON_S, self.training.horizon_steps * step_s)
+        every: dict[str, Any] = {"dt_s": step_s, "plan_dt_s": plan_dt_s}
+        steps = plan_steps(plans, longest_s=longest_s, **every)
+        cut = self.window(scene, at, steps)
+        motion = ego_motion(cut, ego)
+        poses = plan_poses(plans, motion, steps=steps, item="plans", **every)
         ego = EgoState.of(scene, at) if ego is None else ego
         worlds = PlanWorlds(self.model, cut, poses, samples, seed, self.training)
         return worlds.rank(ego, min(react, len(poses)), cost, limits)

@@ -305,6 +305,7 @@ class Stream:
         samples: int = 20,
         seed: int = 0,
         ego_plan: NDArray[Any] | None = None,
+        plan_dt_s: float | None = None,
         dt_s: float | None = None,
     ) -> Prediction:
         """Imagines joint futures of the agents in the last frame.
@@ -313,7 +314,8 @@ class Stream:
             horizon_s: As in `Forecaster.predict`.
             samples: As in `Forecaster.predict`.
             seed: As in `Forecaster.predict`.
-            ego_plan: Poses ``[T, 3]`` of the ego in the stream's frame, or None.
+            ego_plan: Poses ``[T', 3]`` of the ego in the stream's frame up to the horizon, or None.
+            plan_dt_s: As in `Forecaster.predict`.
             dt_s: Step of the prediction; default: the stream's.
 
         Raises:
@@ -325,7 +327,7 @@ class Stream:
         spec = WindowSpec(history, steps, min_history_steps=1)
         nobody = np.zeros(len(scene.tracks), bool)
         cut = window(scene, history - 1, spec, scored=nobody)
-        options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan}
+        options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan, "plan_dt_s": plan_dt_s}
         options |= {"horizon_s": horizon_s, "dt_s": dt_s}
         made = forecast_window(
             self._model, self._training, cut, self.origin_m, samples=[samples], **options

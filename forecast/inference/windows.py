@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from forecast.datasets.windows import Window
-from forecast.errors import ForecastError, require
+from forecast.errors import require
 from forecast.graphs import window_graph
 from forecast.inference.weights import Training
 from forecast.models.calibration.fallback import Fallback, with_fallback
@@ -22,10 +22,15 @@ from forecast.models.observed import ObservedTracks
 from forecast.models.rollout import SceneContext, imagine
 from forecast.models.threads import WHOLE_SCENE, part_size, side_by_side
 from forecast.models.types import Noise, Plan, State
+from forecast.planning import EgoState
+from forecast.planning.plan_poses import EgoMotion, plan_poses
 from forecast.scene import AgentKind, Prediction
 
 _ROUNDING = 1e-6
 """Tolerance of a number of steps."""
+
+_EGO_NEAR_M = 20.0
+"""A state of the ego given beside a scene may differ from it in place by as much."""
 
 
 def observed(cut: Window) -> ObservedTracks:
@@ -92,6 +97,7 @@ def forecast_window(
     samples: Sequence[int],
     seed: int,
     ego_plan: NDArray[Any] | None,
+    plan_dt_s: float | None,
     horizon_s: float,
     dt_s: float,
 ) -> Iterator[Prediction]:
@@ -104,7 +110,8 @@ def forecast_window(
         origin_m: World position ``[2]`` of the window's frame.
         samples: Numbers of samples, none smaller than the one before.
         seed: Seed of the noise.
-        ego_plan: Poses ``[T, 3]`` of the ego in the window's frame, or None.
+        ego_plan: Poses ``[T', 3]`` of the ego in the window's frame, or None.
+        plan_dt_s: Time between the poses of the plan.
         horizon_s: Length of the prediction.
         dt_s: Step of the prediction.
 
@@ -119,9 +126,8 @@ def forecast_window(
     least = calibration.samples if calibration else 0
     drawn = [max(count, least) for count in samples]
     fallback = Fallback.of(seen, calibration, training.ood, cut.agent_ids.tolist(), seed)
-    predictions = incremental_predictions(
-        model, cut, origin_m, samples=drawn, seed=seed, ego_plan=ego_plan
-    )
+    options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan, "plan_dt_s": plan_dt_s}
+    predictions = incremental_predictions(model, cut, origin_m, samples=drawn, **options)
     now_m = cut.positions_m[:, cut.history_steps - 1]
     for count, prediction in zip(samples, predictions, strict=True):
         made = with_fallback(prediction, seen, count, calibration, fallback)
@@ -136,6 +142,7 @@ def predict_window(
     samples: int,
     seed: int,
     ego_plan: NDArray[Any] | None = None,
+    plan_dt_s: float | None = None,
 ) -> Prediction:
     """Imagines joint futures of the agents of a window, over the window's horizon.
 
@@ -145,12 +152,14 @@ def predict_window(
         origin_m: World position ``[2]`` of the window's frame.
         samples: Number of joint futures K.
         seed: Seed of the noise.
-        ego_plan: Poses ``[T, 3]`` of the ego in the window's frame, or None.
+        ego_plan: Poses ``[T', 3]`` of the ego in the window's frame, or None.
+        plan_dt_s: Time between these poses; default: the window's step.
 
     Raises:
-        ForecastError: ``ego_plan`` is too short or not finite, or there is no ego.
+        ForecastError: The ego cannot drive ``ego_plan``, the plan does not fit the horizon
+            (`plan_poses`), or there is no ego.
     """
-    options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan}
+    options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan, "plan_dt_s": plan_dt_s}
     return next(incremental_predictions(model, cut, origin_m, samples=[samples], **options))
 
 
@@ -162,6 +171,7 @@ def incremental_predictions(
     samples: Sequence[int],
     seed: int,
     ego_plan: NDArray[Any] | None = None,
+    plan_dt_s: float | None = None,
 ) -> Iterator[Prediction]:
     """`predict_window` for several numbers of samples; only additional samples are imagined.
 
@@ -172,6 +182,7 @@ def incremental_predictions(
         samples: Numbers of samples, none smaller than the one before.
         seed: As in `predict_window`.
         ego_plan: As in `predict_window`.
+        plan_dt_s: As in `predict_window`.
 
     Yields:
         A prediction for each number; it repeats the samples of the one before.
@@ -180,7 +191,7 @@ def incremental_predictions(
         ForecastError: As in `predict_window`.
     """
     names, steps = cut.agent_ids.tolist(), cut.future_m.shape[1]
-    poses = checked_plan(ego_plan, cut.kinds, steps)
+    poses = window_plan(cut, ego_plan, plan_dt_s)
     encoded = encode(model, cut, poses)
     plan = plan_of(poses, encoded.context.agents.kind)
     futures = np.zeros((0, len(names), steps, 2), np.float32)
@@ -238,33 +249,49 @@ def predicted(
     )
 
 
-def checked_plan(
-    ego_plan: NDArray[Any] | None, kinds: NDArray[np.int8], steps: int
-) -> NDArray[np.float32] | None:
-    """Checks a plan of the ego.
+def ego_motion(cut: Window, known: EgoState | None = None) -> EgoMotion:
+    """The motion of the ego at the current step of a window.
 
     Args:
-        ego_plan: Poses ``[T, 3]`` or None.
-        kinds: `AgentKind` values of the agents ``[A]``.
-        steps: Steps needed.
-
-    Returns:
-        The first poses ``[steps, 3]``, or None without a plan.
+        cut: The window.
+        known: The ego's state now, if its speed is known better than from the window.
 
     Raises:
-        ForecastError: The plan is too short or not finite, or there is no ego.
+        ForecastError: The window does not have exactly one agent of kind EGO, or the known state
+            is that of an ego elsewhere.
+    """
+    egos = np.flatnonzero(cut.kinds == AgentKind.EGO)
+    item = f"{cut.scene_id}: number of egos"
+    require(len(egos) == 1, item, len(egos), "exactly 1 agent of kind EGO")
+    (ego,), steps = egos, cut.history_steps
+    history = cut.positions_m[ego, :steps], cut.valid[ego, :steps]
+    motion = EgoMotion.of_history(*history, float(cut.headings_rad[ego, steps - 1]), cut.dt_s)
+    if known is None:
+        return motion
+    off_m = float(np.hypot(*(known.pose - motion.pose)[:2]))
+    near = f"a state within {_EGO_NEAR_M:g} m, relative to the scene's origin_m,"
+    require(off_m <= _EGO_NEAR_M, "ego: distance from the scene's ego", f"{off_m:.1f} m", near)
+    return EgoMotion.of_state(known)
+
+
+def window_plan(
+    cut: Window, ego_plan: NDArray[Any] | None, plan_dt_s: float | None
+) -> NDArray[np.float32] | None:
+    """A plan of the ego as poses ``[T, 3]`` at the future steps of a window; None without a plan.
+
+    Args:
+        cut: The window.
+        ego_plan: As in `predict_window`.
+        plan_dt_s: As in `predict_window`.
+
+    Raises:
+        ForecastError: As in `predict_window`.
     """
     if ego_plan is None:
         return None
-    poses = np.asarray(ego_plan, np.float32)
-    if poses.ndim != 2 or poses.shape[1] != 3 or len(poses) < steps or not np.isfinite(poses).all():
-        raise ForecastError(
-            f"ego_plan has shape {list(poses.shape)}; finite poses [T, 3] for at least {steps} "
-            "steps are needed"
-        )
-    if not (kinds == AgentKind.EGO).any():
-        raise ForecastError("ego_plan is given but no agent of the scene is of kind EGO; add it")
-    return poses[:steps]
+    steps = cut.future_m.shape[1]
+    options: dict[str, Any] = {"dt_s": cut.dt_s, "steps": steps, "plan_dt_s": plan_dt_s}
+    return plan_poses(ego_plan, ego_motion(cut), **options).astype(np.float32)
 
 
 def plan_of(poses: NDArray[np.float32] | None, kind: torch.Tensor) -> Plan | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import KeyedNoise, keyed_noise
 from forecast.models.rollout import Moment, SceneContext, advance, begin, surroundings
 from forecast.models.types import Motion, State
+from forecast.planning.plan_poses import EgoMotion, plan_poses, plan_steps
 from forecast.scene import AgentKind, Prediction
 from forecast.scene.agents import TYPICAL_SIZE_M
 from forecast.scene.parsing import parse_kind
@@ -157,21 +159,32 @@ class World:
                 self._step()
         return self
 
-    def follow(self, poses: ArrayLike, agent: str | None = None) -> None:
+    def follow(
+        self, poses: ArrayLike, agent: str | None = None, *, plan_dt_s: float | None = None
+    ) -> None:
         """Lets an agent follow poses, from the next step on. Then it moves as imagined again.
 
+        The ego must be able to drive its poses from where it is. If it is elsewhere in every
+        sample, it must be able to in one sample at least; in the others it jumps.
+
         Args:
-            poses: x in m, y in m, heading in rad ``[T, 3]``, one per step, relative to
-                ``origin_m``.
+            poses: x in m, y in m, heading in rad ``[T', 3]``, relative to ``origin_m``.
             agent: Name of the agent; default: the ego.
+            plan_dt_s: Time between the poses; default: the world's step. The poses are
+                interpolated at the world's steps.
 
         Raises:
-            ForecastError: The poses are not finite of shape ``[T, 3]``, or there is no such agent.
+            ForecastError: The poses are not finite of shape ``[T', 3]`` or take no whole number of
+                steps, the ego cannot drive them (`forecast.planning.plan_poses`), or there is no
+                such agent.
         """
-        given = np.asarray(poses, np.float32)
-        good = given.ndim == 2 and given.shape[1] == 3 and len(given) > 0
-        require(good, "shape of poses", list(given.shape), "[T, 3]")
-        self._set_control(agent, Follow(self._tensor(_finite("poses", given)), self._steps))
+        index = self._index(agent)
+        options: dict[str, Any] = {"dt_s": self.dt_s, "plan_dt_s": plan_dt_s, "item": "poses"}
+        options["steps"] = plan_steps(poses, **options)
+        options["checks_motion"] = self._kinds[index] == AgentKind.EGO
+        start = self._start(index, np.asarray(poses, np.float64)[0, :2], plan_dt_s or self.dt_s)
+        given = plan_poses(poses, start, **options).astype(np.float32)
+        self._set_control(agent, Follow(self._tensor(given), self._steps))
 
     def act(
         self, acceleration_mps2: float, yaw_rate_radps: float = 0.0, agent: str | None = None
@@ -410,6 +423,26 @@ class World:
         context = self._contexts.context(*agents, within)
         self._searched = (context, centre, reach, pace)
         return context
+
+    def _start(self, agent: int, first_m: NDArray[np.float64], after_s: float) -> EgoMotion:
+        """The present motion of an agent, in the copy in which it comes nearest to a place.
+
+        Args:
+            agent: Index of the agent.
+            first_m: The place ``[2]``.
+            after_s: Time until the agent is to be there.
+        """
+        state = self._state
+        motion = Motion(*(value[:, agent] for value in state.motion))
+        off = motion.position + after_s * motion.velocity - self._tensor(first_m)
+        nearest = int(off.norm(dim=-1).argmin())
+        x, y = motion.facing[nearest].tolist()
+        pose = np.append(_numpy(motion.position[nearest]), math.atan2(y, x)).astype(np.float64)
+        if not (self._steps > 0 or state.steady[nearest, agent]):
+            return EgoMotion(pose, np.zeros((0, 2, 2)))
+        before = state.velocity_before[nearest, agent]
+        velocities = motion.velocity[nearest], (motion.velocity[nearest] - before) / 2
+        return EgoMotion.of_velocity(pose, *(_numpy(v).astype(np.float64) for v in velocities))
 
     def _set_control(self, agent: str | None, control: AgentControl) -> None:
         self._controls[self._names[self._index(agent)]] = control

@@ -32,7 +32,7 @@ from forecast.models.types import Motion, Noise, Observation, Plan, State
 from forecast.models.world_model import place
 from forecast.scene import AgentKind
 from tests.models.crowds import DT_S, SMALL, TYPED, any_state, crowd
-from tests.scenes import street_scene
+from tests.scenes import drive, street_scene
 
 CONFIG = ForecasterConfig(world_model=SMALL)
 STEPS, HISTORY = 3, 3
@@ -133,7 +133,8 @@ def assert_same_reactions(ours: PedestrianForecaster, exported: PedestrianForeca
 
 
 def assert_same_prediction(one: Forecaster, other: Forecaster) -> None:
-    scene, plan = street_scene(), np.stack([np.arange(8.0), np.zeros(8), np.zeros(8)], -1)
+    scene = street_scene()
+    plan = drive(scene, 10, 8)
     for given in (scene, replace(scene, lane_map=None)):
         before, after = (
             each.predict(given, 10, horizon_s=4.0, samples=3, ego_plan=plan)

@@ -9,9 +9,10 @@ import torch
 from forecast import ForecastError, Predictor, inference
 from forecast.inference import Forecaster, weights
 from forecast.models.forecaster import PedestrianForecaster
+from forecast.planning import EgoState
 from forecast.scene import AgentKind, IncrementalPredictor, Scene
 from tests.inference.conftest import CONFIG
-from tests.scenes import street_scene
+from tests.scenes import drive, street_scene
 
 
 def test_a_prediction_is_for_everyone_present(forecaster: Forecaster) -> None:
@@ -52,7 +53,7 @@ def test_threads_may_share_a_model(forecaster: Forecaster) -> None:
 
 def test_inputs_stay_as_they_are(forecaster: Forecaster) -> None:
     scene = street_scene()
-    plans = np.stack([np.linspace([12, y, 0], [30, y, 0], 8) for y in (-5.0, 0.0)])
+    plans = np.stack([drive(scene, 10, 8, bend) for bend in (-0.1, 0.0)])
     given = (scene.tracks.positions_m, scene.tracks.headings_rad, scene.tracks.valid, plans)
     before = [values.copy() for values in given]
     forecaster.predict(scene, 10, horizon_s=4.0, samples=3, ego_plan=plans[0])
@@ -84,10 +85,40 @@ def test_more_samples_than_the_caches_hold_are_the_same_samples(forecaster: Fore
 
 def test_the_ego_follows_its_plan(forecaster: Forecaster) -> None:
     scene = street_scene()
-    plan = np.stack([np.arange(8.0), np.zeros(8), np.zeros(8)], -1)
+    plan = drive(scene, 10, 8, 0.1)
     prediction = forecaster.predict(scene, 10, horizon_s=4.0, samples=2, ego_plan=plan)
     ego = scene.tracks.kinds[scene.present(10)] == AgentKind.EGO
     np.testing.assert_allclose(prediction.positions_m[0, ego][0], plan[:, :2], atol=1e-5)
+
+
+def test_a_plan_of_another_step_is_the_same_plan(forecaster: Forecaster) -> None:
+    scene = street_scene()
+    plan = drive(scene, 10, 8)
+    now = EgoState.of(scene, 10).pose
+    before = np.concatenate([[now], plan[:-1]])
+    share = np.arange(1, 6)[:, None] / 5
+    fine = (before[:, None] + share * (plan - before)[:, None]).reshape(40, 3)
+    fine[4::5] = plan
+    options = {"horizon_s": 4.0, "samples": 2}
+    one = forecaster.predict(scene, 10, ego_plan=plan, **options)
+    other = forecaster.predict(scene, 10, ego_plan=fine, plan_dt_s=0.1, **options)
+    np.testing.assert_array_equal(one.positions_m, other.positions_m)
+
+
+def test_a_plan_that_cannot_be_driven_is_refused(forecaster: Forecaster) -> None:
+    scene = street_scene()
+    plan, now = drive(scene, 10, 12), EgoState.of(scene, 10).pose
+    degrees = plan * [1, 1, 180 / np.pi] + [0, 0, 90]
+    for wrong, message in (
+        (
+            plan + np.array([690_000.0, 5_334_000.0, 0.0]),
+            "relative to the scene's origin_m are needed",
+        ),
+        (degrees, "degrees\\? radians are needed"),
+        (now + (plan - now) * [0.2, 0.2, 1], "an acceleration of 1[0-9]"),
+    ):
+        with pytest.raises(ForecastError, match=f"ego_plan, step .*{message}"):
+            forecaster.predict(scene, 10, ego_plan=wrong)
 
 
 @pytest.mark.parametrize(
@@ -96,8 +127,12 @@ def test_the_ego_follows_its_plan(forecaster: Forecaster) -> None:
         ({"samples": 0}, "samples is 0; at least 1"),
         ({"horizon_s": 0.1}, "one step of 0.5 s"),
         ({"horizon_s": float("inf")}, "one step of 0.5 s"),
-        ({"ego_plan": np.zeros((3, 3))}, r"ego_plan has shape \[3, 3\]"),
-        ({"ego_plan": np.full((12, 3), np.nan)}, "finite poses"),
+        ({"ego_plan": np.zeros((3, 3))}, "ego_plan holds 3 poses every 0.5 s, 1.5 s in all"),
+        (
+            {"ego_plan": np.zeros((60, 3))},
+            r"the horizon is 6 s: give plan_dt_s \(0.1\?\) or the first 12",
+        ),
+        ({"ego_plan": np.full((12, 3), np.nan)}, "ego_plan, step 1: the pose is"),
     ],
 )
 def test_wrong_arguments(forecaster: Forecaster, arguments: dict, message: str) -> None:
@@ -109,12 +144,14 @@ def test_a_plan_reaches_people_beyond_the_egos_present_reach(forecaster: Forecas
     # Both stand, 60 m apart: without a plan they cannot meet, with one the ego drives up to her.
     positions = np.zeros((2, 12, 2)) + np.array([[[0.0, 0.0]], [[60.0, 0.0]]])
     scene = Scene.from_arrays(positions, [AgentKind.PEDESTRIAN, AgentKind.EGO], dt_s=0.5)
-    plan = np.zeros((12, 3))
-    plan[:, 0] = np.linspace(10, 2, 12)
+    # For 3 s it accelerates with 6 m/s^2, then it brakes as hard until it stands 6 m from her.
+    time_s = np.arange(0.5, 6.5, 0.5)
+    driven_m = np.where(time_s < 3, 3 * time_s**2, 54 - 3 * (6 - time_s) ** 2)
+    plan = np.stack([60 - driven_m, np.zeros(12), np.full(12, np.pi)], -1)
     alone, driven_at = (
         forecaster.predict(scene, 11, samples=2, ego_plan=p).positions_m[:, 0] for p in (None, plan)
     )
-    assert np.abs(alone - driven_at).max() > 1e-3
+    assert np.abs(alone - driven_at).max() > 3e-4
 
 
 def test_an_unknown_step_length_is_refused(forecaster: Forecaster) -> None:
@@ -141,7 +178,7 @@ def test_provenance_names_the_weights_by_content(forecaster: Forecaster) -> None
 def test_a_plan_needs_an_ego(forecaster: Forecaster) -> None:
     scene = street_scene()
     without = replace(scene, tracks=scene.tracks.select(scene.tracks.kinds != AgentKind.EGO))
-    with pytest.raises(ForecastError, match="no agent of the scene is of kind EGO"):
+    with pytest.raises(ForecastError, match="street: number of egos is 0"):
         forecaster.predict(without, 10, ego_plan=np.zeros((12, 3)))
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from forecast import AgentKind, ForecastError, Scene
+from forecast import AgentKind, ForecastError, Scene, inference
 from forecast.inference import Forecaster, windows
 from forecast.inference.plans import PlanWorlds
 from forecast.models import reactive, threads
@@ -155,11 +155,58 @@ def test_the_two_ways_of_ranking_agree_with_plain_ranking(forecaster, plans) -> 
     np.testing.assert_allclose(aware.met.distance_m[2], alone.met.distance_m[0], atol=1e-3)
 
 
+def blocked_lane() -> tuple[Scene, NDArray[np.float64]]:
+    """Two people stand in the ego's lane; a plan that drives through them, every 0.1 s for 6 s."""
+    positions = np.zeros((3, 5, 2))
+    positions[0, :, 0] = 2.5 * np.arange(5) - 10
+    positions[1:] = [[[12.0, 0.0]], [[13.0, 0.5]]]
+    kinds = [AgentKind.EGO, AgentKind.PEDESTRIAN, AgentKind.PEDESTRIAN]
+    origin_m = np.array([690_000.0, 5_334_000.0])
+    options = {"origin_m": origin_m, "headings_rad": np.zeros((3, 5))}
+    scene = Scene.from_arrays(positions + origin_m, kinds, 0.5, **options)
+    return scene, np.stack([0.5 * np.arange(1, 61), np.zeros(60), np.zeros(60)], -1)
+
+
+def test_a_plan_through_people_collides_at_any_step_of_the_plan() -> None:
+    scene, fine = blocked_lane()
+    town = inference.load("town")
+
+    def high(plan: NDArray[np.float64], **options: float) -> list[float]:
+        plans = np.stack([plan, plan + np.array([0, 0.1, 0])])
+        ranking = town.rank_plans(scene, 4, plans, samples=20, react=2, **options)
+        assert ranking.plans.shape == (2, 12, 3)
+        return ranking.collision_high.tolist()
+
+    expected = high(fine[4::5])
+    assert expected[0] > 0.9
+    for every, step_s in ((1, 0.1), (2, 0.2), (10, 1.0)):
+        plan = fine[every - 1 :: every]
+        np.testing.assert_allclose(high(plan, plan_dt_s=step_s), expected, atol=1e-6)
+
+
+def test_plans_that_cannot_be_driven_are_refused(forecaster) -> None:
+    scene, fine = blocked_lane()
+    right = fine[4::5]
+    here = EgoState(0.0, 0.0, 0.0, 5.0)
+    away = replace(here, x_m=690_000.0)
+    for wrong, options, message in (
+        (right + np.append(scene.origin_m, 0), {}, "plan 1, step 1: lies .* origin_m are needed"),
+        (fine[:12], {}, "plan 1, step 1: from 4.2 m/s now to 1.0 m/s is an acceleration of 13.0"),
+        (fine[:12], {"ego": here}, "from 5.0 m/s now to 1.0 m/s is an acceleration of 16.0"),
+        (right, {"ego": away}, "ego: distance from the scene's ego is 690000.0 m"),
+        (fine[4:49:5], {"plan_dt_s": 0.6}, "plans each hold 9 poses every 0.6 s, 5.4 s in all"),
+        (fine, {}, r"30 s in all; the horizon is 6 s: give plan_dt_s \(0.1\?\)"),
+    ):
+        good = np.resize(right, wrong.shape)
+        with pytest.raises(ForecastError, match=message):
+            forecaster.rank_plans(scene, 4, np.stack([good, wrong]), samples=1, **options)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"plans": np.zeros((3, 8))}, r"shape of plans is \[3, 8\]"),
-        ({"plans": np.full((3, 8, 3), np.nan)}, "not finite"),
+        ({"plans": np.full((3, 8, 3), np.nan)}, "plan 0, step 1: the pose is"),
         ({"samples": 0}, "samples is 0"),
         ({"react": -1}, "react is -1"),
     ],

@@ -5,7 +5,7 @@ import pytest
 
 from forecast import AgentKind, ForecastError, ForecastWarning, Scene
 from forecast.inference import Forecaster, Frame, Stream, flicker
-from tests.scenes import street_scene
+from tests.scenes import drive, street_scene
 
 H = 5
 
@@ -47,11 +47,23 @@ def test_it_predicts_what_the_batch_predicts_from_the_same_history(forecaster, a
 
 def test_it_follows_a_plan_like_the_batch(forecaster) -> None:
     scene = street_scene()
-    plan = np.stack([np.arange(12.0), np.zeros(12), np.zeros(12)], -1)
+    plan = drive(scene, 6, 12, 0.1)
     live = streamed(forecaster, scene, 2, 6).predict(samples=2, ego_plan=plan)
     expected = forecaster.predict(scene, 6, samples=2, ego_plan=plan)
     rows = [live.agent_ids.tolist().index(name) for name in expected.agent_ids]
     np.testing.assert_allclose(live.positions_m[:, rows], expected.positions_m, atol=1e-4)
+
+
+def test_it_checks_a_plan_like_the_batch(forecaster) -> None:
+    scene = street_scene()
+    stream, plan = streamed(forecaster, scene, 2, 6), drive(scene, 6, 12)
+    coarse = stream.predict(samples=2, ego_plan=plan[1::2], plan_dt_s=1.0)
+    fine = stream.predict(samples=2, ego_plan=plan)
+    np.testing.assert_allclose(coarse.positions_m, fine.positions_m, atol=1e-5)
+    with pytest.raises(ForecastError, match="ego_plan, step 1: lies"):
+        stream.predict(ego_plan=plan + np.array([1e5, 0, 0]))
+    with pytest.raises(ForecastError, match=r"ego_plan holds 6 poses every 0\.5 s"):
+        stream.predict(ego_plan=plan[:6])
 
 
 def test_the_order_of_a_frame_does_not_matter(forecaster) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from forecast import AgentKind, ForecastError
 from forecast.inference import Forecaster, World
-from tests.scenes import street_scene
+from tests.scenes import drive, street_scene
 
 AT, STEPS = 2, 12
 
@@ -30,10 +30,38 @@ def test_left_alone_it_is_the_prediction(forecaster, world) -> None:
 
 
 def test_given_a_plan_it_is_the_prediction_with_that_plan(forecaster, world) -> None:
-    plan = np.stack([np.arange(STEPS) * 1.0, np.sin(np.arange(STEPS)), np.zeros(STEPS)], -1)
+    plan = drive(street_scene(), AT, STEPS, 0.3)
     expected = forecaster.predict(street_scene(), AT, samples=3, seed=1, ego_plan=plan)
     world.follow(plan)
     np.testing.assert_allclose(futures(world), expected.positions_m, atol=1e-5)
+
+
+def test_a_plan_of_another_step_is_interpolated(world) -> None:
+    plan, other = drive(street_scene(), AT, STEPS), world.fork()
+    world.follow(plan)
+    other.follow(plan[1::2], plan_dt_s=1.0)
+    np.testing.assert_allclose(futures(world), futures(other), atol=1e-5)
+    with pytest.raises(ForecastError, match=r"poses hold 3 poses every 0\.1 s, 0\.3 s in all"):
+        world.follow(plan[:3], plan_dt_s=0.1)
+
+
+def test_the_ego_cannot_jump_but_others_may(world) -> None:
+    with pytest.raises(ForecastError, match=r"poses, step 1: lies 5[0-9].* m from the ego"):
+        world.follow(drive(street_scene(), AT, 2) + np.array([50, 0, 0]))
+    world.follow([[50.0, 0.0, 0.0]], agent="0")
+    np.testing.assert_allclose(world.step().positions_m[:, 0], [[50, 0]] * 3)
+
+
+def test_the_ego_drives_on_from_any_of_its_samples(world) -> None:
+    world.step(6)
+    ego = world.agent_ids.index("5")
+    for sample in range(3):
+        ahead = world.positions_m[sample, ego] + 0.5 * world.velocities_mps[sample, ego]
+        pose = [*ahead, world.headings_rad[sample, ego]]
+        world.fork().follow([pose])
+    far = np.array([pose]) + np.array([0, 20, 0])
+    with pytest.raises(ForecastError, match=r"poses, step 1: from .* is an acceleration"):
+        world.follow(far)
 
 
 def test_it_moves_on_beyond_any_horizon(world) -> None:
@@ -44,7 +72,9 @@ def test_it_moves_on_beyond_any_horizon(world) -> None:
 def test_forks_share_their_random_numbers_and_nothing_else(world) -> None:
     world.step(3)
     other = world.fork()
-    other.follow(np.array([[5.0, 5.0, 0.0]]))
+    ego = other.agent_ids.index("5")
+    ahead = other.positions_m[0, ego] + 0.5 * other.velocities_mps[0, ego]
+    other.follow([[*ahead, other.headings_rad[0, ego]]])
     other.remove("0")
     untouched = world.fork()
     other.step(2)
@@ -157,7 +187,7 @@ def test_an_obstacle_stays_and_others_react(world) -> None:
     [
         (lambda w: w.change("nobody"), "agent 'nobody' is not in the world; one of 0, 2"),
         (lambda w: w.follow(np.zeros(3)), r"shape of poses is \[3\]"),
-        (lambda w: w.follow(np.full((2, 3), np.nan)), "poses is not finite"),
+        (lambda w: w.follow(np.full((2, 3), np.nan)), "poses, step 1: the pose is"),
         (lambda w: w.act(-1.0, agent="0"), "PEDESTRIAN; one that drives"),
         (lambda w: w.go_to("5", (0, 0)), "give a car a plan"),
         (lambda w: w.go_to("0", (0, np.inf)), "goal_m is not finite"),

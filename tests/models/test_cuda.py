@@ -15,7 +15,7 @@ import forecast
 from forecast.inference import Forecaster
 from forecast.planning import EgoState, candidates
 from forecast.training.cli import main
-from tests.scenes import street_scene
+from tests.scenes import drive, street_scene
 from tests.streets import street_store
 
 ACCELERATORS = {"cpu": "cpu", "cuda": "gpu"}
@@ -37,7 +37,7 @@ def models() -> dict[str, Forecaster]:
 @pytest.mark.parametrize("with_plan", [False, True])
 def test_a_gpu_predicts_the_futures_of_the_processor(models, with_plan) -> None:
     scene = street_scene()
-    plan = np.stack([np.linspace(1, 12, 12), np.zeros(12), np.zeros(12)], 1) if with_plan else None
+    plan = drive(scene, AT, 12) if with_plan else None
     cpu, cuda = (model.predict(scene, AT, samples=20, ego_plan=plan) for model in models.values())
     assert cpu.agent_ids.tolist() == cuda.agent_ids.tolist()
     for name in ("positions_m", "mode_m"):

@@ -31,6 +31,7 @@ TOLERANCE_M = 0.02
 
 _FAR_M = 50.0
 _TURN_RAD = 1.0
+_SPEED_UP_MPS2 = 3.0
 
 
 @dataclass(frozen=True)
@@ -203,14 +204,19 @@ def _plan(probe: Probe) -> Pair:
     egos = np.flatnonzero(scene.tracks.kinds == AgentKind.EGO)
     if len(egos) == 0 or at + steps >= scene.steps or steps < 2:
         return None
-    later = slice(at + 1, at + 1 + steps)
-    if not scene.tracks.valid[egos[0], at : at + 1 + steps].all():
+    path = slice(at, at + 1 + steps)
+    if not scene.tracks.valid[egos[0], path].all():
         return None
-    headings = scene.tracks.headings_rad[egos[0], later, None]
-    plan = np.concatenate([scene.tracks.positions_m[egos[0], later], headings], axis=-1)
-    half = steps // 2
+    headings = scene.tracks.headings_rad[egos[0], path, None]
+    poses = np.concatenate([scene.tracks.positions_m[egos[0], path], headings], axis=-1)
+    plan, half = poses[1:], steps // 2
+    # From the middle on, the ego goes straight on and speeds up. A jump might be refused.
+    since = np.arange(1, steps - half + 1)[:, None]
+    ahead = np.concatenate([np.cos(headings[half]), np.sin(headings[half])])
+    way = poses[half, :2] - poses[half - 1, :2] + _SPEED_UP_MPS2 * scene.dt_s**2 * since * ahead
     other = plan.copy()
-    other[half:, :2] += np.array([30.0, -20.0], np.float32)
+    other[half:] = np.append(poses[half, :2], headings[half])
+    other[half:, :2] += way.cumsum(axis=0)
     first, second = probe.predict(plan=plan), probe.predict(plan=other)
     return _until(first, half), _until(second, half)
 
