@@ -34,7 +34,7 @@ def metrics_document(result: EvaluationResult) -> dict[str, Any]:
 
     ``n`` beside the means holds the number of values behind each. ``model`` says what the
     predictor was made from (None if unknown). ``scenes_learnt_from`` names the scored scenes that
-    it was trained on. ``predictions_file`` counts the predictions of a file that were used, skipped
+    it was trained on. ``predictions_file`` counts the predictions of a file that were read, skipped
     or changed (None for other predictors).
     """
     setting = result.setting

@@ -68,9 +68,9 @@ class PredictionFilePredictor:
         name: Its name in tables.
         windows: The file's predictions, by scene and time.
         agent: The agent whose samples and weights apply, where they differ; "" for all agents.
-        counts: Numbers of predictions, each of one agent at one time: ``used``; ``skipped``,
-            because their scene is not scored; ``renormalised``, whose weights did not sum to 1;
-            ``padded``, with fewer samples than another of their window. Empty if unknown.
+        counts: Numbers of predictions, each of one agent at one time: ``read`` in scored scenes;
+            ``skipped`` in others; of those read, ``renormalised``, whose weights did not sum to 1,
+            and ``padded``, with fewer samples than another of their window. Empty if unknown.
     """
 
     name: str

@@ -124,7 +124,7 @@ def read_predictions(
     _check_speeds(rows, start_m, fastest, store.dt_s)
     lengths = [window.samples for window in windows.values() if window.samples is not None]
     counts = {
-        "used": sum(len(window.agent_ids) for window in windows.values()),
+        "read": sum(len(window.agent_ids) for window in windows.values()),
         "skipped": len(rows.skipped),
         "renormalised": renormalised,
         "padded": sum(int((each < each.max()).sum()) for each in lengths),

@@ -90,4 +90,4 @@ def changed_predictions(result: EvaluationResult) -> str:
     parts = [f"{counts[key]} {what}" for key, what in words.items() if counts.get(key)]
     if not parts:
         return ""
-    return f"{counted(counts['used'], 'prediction')} of the file used; {'; '.join(parts)}"
+    return f"{counted(counts['read'], 'prediction')} of the file read; {'; '.join(parts)}"

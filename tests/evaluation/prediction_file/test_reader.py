@@ -224,7 +224,7 @@ class TestChallenge:
         assert theirs.is_marginal
         with_five = {record["sample"] for record in mixed[1::2]}
         padded = sum(record["sample"] in with_five for record in mixed[::2])
-        counts = {"used": len(equal), "skipped": 0, "renormalised": 0, "padded": padded}
+        counts = {"read": len(equal), "skipped": 0, "renormalised": 0, "padded": padded}
         assert theirs.counts == counts
         assert padded > 0
         found = evaluate(theirs, named, VAL, SPEC, 4, 0).values
@@ -301,7 +301,7 @@ class TestChallenge:
                 }
             )
         theirs = read(named, self.file(tmp_path, [*equal, *more]))
-        assert theirs.counts["used"] == len(equal) + 2
+        assert theirs.counts["read"] == len(equal) + 2
         evaluate(theirs, named, VAL, SPEC, 4, 0)
 
     def test_a_repeated_record_is_called_that(self, named, equal, tmp_path):
@@ -548,7 +548,7 @@ class TestRowsOfOthers:
         table = pq.read_table(written(store, tmp_path))
         weight = pc.multiply(table["weight"], 0.985)
         theirs = read(store, self.file(tmp_path, table.set_column(4, "weight", weight)))
-        assert theirs.counts["renormalised"] == theirs.counts["used"]
+        assert theirs.counts["renormalised"] == theirs.counts["read"]
         for window in theirs.windows.values():
             np.testing.assert_allclose(window.weights, 0.2)
 

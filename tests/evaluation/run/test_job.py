@@ -366,9 +366,9 @@ class TestRun:
         theirs = str(tmp_path / "ours" / "predictions.parquet")
         metrics = evaluated(store, tmp_path / "out", theirs)
         used = metrics["counts"]["origins"]
-        counts = {"used": used, "skipped": of_all - used, "renormalised": 0, "padded": 0}
+        counts = {"read": used, "skipped": of_all - used, "renormalised": 0, "padded": 0}
         assert metrics["predictions_file"] == counts
-        said = f"{used} predictions of the file used; {of_all - used} in scenes that are not"
+        said = f"{used} predictions of the file read; {of_all - used} in scenes that are not"
         assert said in capsys.readouterr().out
 
     @pytest.mark.slow

@@ -129,18 +129,18 @@ class TestResult:
         model = scored(store, ConstantVelocity())
         assert metrics_document(model)["predictions_file"] is None
         assert changed_predictions(model) == ""
-        counts = {"used": 40, "skipped": 3, "renormalised": 0, "padded": 2}
+        counts = {"read": 40, "skipped": 3, "renormalised": 0, "padded": 2}
         file = PredictionFilePredictor("theirs", {}, counts=counts)
         result = replace(model, predictions_file=counts_of_file(file))
         assert metrics_document(result)["predictions_file"] == counts
         line = (
-            "40 predictions of the file used; 3 in scenes that are not scored, skipped; 2 with "
+            "40 predictions of the file read; 3 in scenes that are not scored, skipped; 2 with "
             "fewer samples than others of their window, scored with their own alone: joint metrics "
             "are not defined, nor best-of-k ones for fewer than k"
         )
         assert line in table(result).splitlines()
         assert ("File of predictions", line) in provenance(result).blocks[0].facts
-        as_it_stands = replace(model, predictions_file={"used": 40, "skipped": 0})
+        as_it_stands = replace(model, predictions_file={"read": 40, "skipped": 0})
         assert changed_predictions(as_it_stands) == ""
 
     def test_a_long_list_of_scenes_is_cut_in_the_line(self, store):
