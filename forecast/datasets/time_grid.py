@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.errors import ForecastError
-from forecast.scene.resampling import Resampling
+from forecast.scene.resampling import JITTER, Resampling
 
 _SAME_RATE = 0.1
 """Records whose usual interval differs from the step by at most this share are on the grid."""
@@ -29,7 +29,8 @@ class TimeGrid:
 
     Records at the rate of the grid keep their own times: each is the nearest whole number of steps
     after the one before. So jitter and slow drift have no effect, and a missing record leaves a
-    gap. Faster records are resampled: positions at grid times between two records are interpolated.
+    gap. One that follows within half a step is left out. Faster records are resampled: positions at
+    grid times between two records are interpolated.
 
     Attributes:
         step_s: Step length.
@@ -46,13 +47,21 @@ class TimeGrid:
     resampled: bool
 
     @classmethod
-    def of(cls, item: str, times_us: NDArray[Any], step_s: float) -> TimeGrid:
+    def of(
+        cls,
+        item: str,
+        times_us: NDArray[Any],
+        step_s: float,
+        observed: NDArray[np.int64] | None = None,
+    ) -> TimeGrid:
         """The grid of a scene.
 
         Args:
             item: The scene; for messages.
             times_us: Times of its records ``[N]``, ascending, at least one.
             step_s: Step length.
+            observed: Number of agents in each record ``[N]``. If only some of the faster records
+                have any, at the rate of the grid, then the grid begins at the first of these.
 
         Raises:
             ForecastError: The records are too far apart, or their times are in another unit.
@@ -69,23 +78,33 @@ class TimeGrid:
             )
         if usual >= (1 - _SAME_RATE) * step_s:
             return cls._by_strides(times, step_s)
-        return cls._by_time(times, step_s)
+        whole = cls._by_time(times, step_s, 0)
+        if observed is None:
+            return whole
+        starts = np.flatnonzero(times - times[0] < step_s * 1e6)
+        grids = [whole, *(cls._by_time(times, step_s, int(start)) for start in starts[1:])]
+        counts = [int(observed[grid.record[grid.record >= 0]].sum()) for grid in grids]
+        best = int(np.argmax(counts))
+        return grids[best] if counts[best] > 2 * counts[0] else whole
 
     @classmethod
     def _by_strides(cls, times_us: NDArray[np.int64], step_s: float) -> TimeGrid:
         """Every record on a step of its own."""
-        strides = np.round(np.diff(times_us) / (step_s * 1e6)).astype(np.int64)
-        steps = np.append(0, np.cumsum(np.maximum(strides, 1)))
+        kept = np.arange(len(times_us))
+        if (np.diff(times_us) <= step_s * 1e6 / 2).any():
+            kept = _spaced(times_us, step_s * 1e6 / 2)
+        strides = np.round(np.diff(times_us[kept]) / (step_s * 1e6)).astype(np.int64)
+        steps = np.append(0, np.cumsum(strides))
         record = np.full(int(steps[-1]) + 1, -1)
-        record[steps] = np.arange(len(times_us))
-        between = np.interp(np.arange(len(record)), steps, times_us - times_us[0])
+        record[steps] = kept
+        between = np.interp(np.arange(len(record)), steps, times_us[kept] - times_us[0])
         stamps = times_us[0] + np.round(between).astype(np.int64)
         return cls(step_s, times_us, stamps, record, resampled=False)
 
     @classmethod
-    def _by_time(cls, times_us: NDArray[np.int64], step_s: float) -> TimeGrid:
+    def _by_time(cls, times_us: NDArray[np.int64], step_s: float, start: int) -> TimeGrid:
         """Steps from record to record where one is on time, and between records elsewhere."""
-        stamps, record = [int(times_us[0])], [0]
+        stamps, record = [int(times_us[start])], [start]
         while (due := stamps[-1] + step_s * 1e6) <= times_us[-1] + _ON_TIME * step_s * 1e6:
             nearest = int(np.abs(times_us - due).argmin())
             on_time = abs(times_us[nearest] - due) <= _ON_TIME * step_s * 1e6
@@ -99,17 +118,79 @@ class TimeGrid:
         between = self.record < 0
         return between if self.resampled and between.any() else None
 
-    def resampling(self, valid: NDArray[np.bool_]) -> Resampling:
+    @property
+    def left_out(self) -> int:
+        """Number of records that are too close to the one before to have a step of their own."""
+        return 0 if self.resampled else len(self.times_us) - int((self.record >= 0).sum())
+
+    def resampling(
+        self, valid: NDArray[np.bool_], jumped: NDArray[np.bool_] | None = None
+    ) -> Resampling:
         """Where the values at the steps come from.
+
+        No value depends on a record after the next step at which a prediction may start. So an
+        agent that a record lacks has no interpolated value at the step of that record. If it was
+        observed just before, it gets the straight continuation of its track.
 
         Args:
             valid: Records in which each agent was observed ``[A, N]``.
+            jumped: Records at which its track jumps ``[A, N]``, see `jumps`. Nothing is
+                interpolated across them.
         """
-        if self.resampled:
-            return Resampling.at(self.timestamps_us, self.times_us, valid, self.step_s * 1e6)
-        known = (self.record >= 0) & valid[:, self.record]
-        row = np.where(known, self.record, 0)
-        return Resampling(row, row, np.zeros(row.shape), known)
+        if not self.resampled:
+            known = (self.record >= 0) & valid[:, self.record]
+            row = np.where(known, self.record, 0)
+            return Resampling(row, row, np.zeros(row.shape), known)
+        way = Resampling.at(self.timestamps_us, self.times_us, valid, self.step_s * 1e6)
+        count = len(self.times_us)
+        at = np.where(self.record >= 0, self.record, count)
+        latest = np.minimum.accumulate(at[::-1])[::-1]  # no prediction starts after the last one
+        way = _only_where(way, np.maximum(way.first, way.second) <= latest)
+        way = self._continued(way, valid)
+        if jumped is None:
+            return way
+        stretch, agents = np.cumsum(jumped, axis=1), np.arange(len(valid))[:, None]
+        return _only_where(way, stretch[agents, way.first] == stretch[agents, way.second])
+
+    def _continued(self, way: Resampling, valid: NDArray[np.bool_]) -> Resampling:
+        """Adds values at steps whose record lacks an agent that was observed just before.
+
+        The velocity is the mean over at most a step. Over less time, noise would count more.
+        """
+        count, agents = len(self.times_us), np.arange(len(valid))[:, None]
+        rows = np.arange(count)
+        before = np.maximum.accumulate(np.where(valid, rows, -1), axis=1)
+        after = np.minimum.accumulate(np.where(valid, rows, count)[:, ::-1], axis=1)[:, ::-1]
+        second = before[:, self.record]
+        time = self.times_us[second]
+        first = after[agents, np.searchsorted(self.times_us, time - self.step_s * 1e6)]
+        late = self.timestamps_us - time
+        base = time - self.times_us[np.minimum(first, count - 1)]
+        recent = (late <= JITTER * self.step_s * 1e6) & (late <= base)
+        found = ~way.valid & (self.record >= 0) & (second >= 0) & recent
+        share = 1 + late / np.where(found, base, 1)
+        return Resampling(
+            np.where(found, first, way.first),
+            np.where(found, second, way.second),
+            np.where(found, share, way.share),
+            way.valid | found,
+        )
+
+
+def _only_where(way: Resampling, kept: NDArray[np.bool_]) -> Resampling:
+    """The same values, but only where a mask ``[A, T]`` allows them."""
+    kept = kept & way.valid
+    first, second = np.where(kept, way.first, 0), np.where(kept, way.second, 0)
+    return Resampling(first, second, np.where(kept, way.share, 0.0), kept)
+
+
+def _spaced(times_us: NDArray[np.int64], least_us: float) -> NDArray[np.int64]:
+    """The records that follow the one before by more than some time; the first is one."""
+    kept = [0]
+    for row in range(1, len(times_us)):
+        if times_us[row] - times_us[kept[-1]] > least_us:
+            kept.append(row)
+    return np.array(kept)
 
 
 def require_microseconds(item: str, interval_s: float) -> None:
@@ -126,7 +207,7 @@ def require_microseconds(item: str, interval_s: float) -> None:
     if least <= interval_s <= most:
         return
     guesses = [name for name, unit in _UNITS_S.items() if least <= interval_s * 1e6 * unit <= most]
-    guess = f": {guesses[0]}?" if guesses else ""
+    guess = f": {guesses[0]}?" if guesses else ";"
     raise ForecastError(
         f"{item}: {interval_s:.6g} s between records{guess} microseconds are needed"
     )
