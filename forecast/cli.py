@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecast import __version__
 from forecast.errors import ForecastError
-from forecast.parallel import Workers
+from forecast.parallel import Workers, named
 from forecast.scene import AgentKind
 
 if TYPE_CHECKING:
@@ -91,6 +91,20 @@ def _add_prepare(commands: _Commands) -> None:
     parser.add_argument("--version", help="nuScenes: version folder, such as v1.0-mini")
     _add_workers(parser, "read")
     parser.add_argument("--no-map", action="store_true", help="nuScenes: leave the maps out")
+    parser.add_argument(
+        "--ego-channel",
+        metavar="NAME",
+        help="nuScenes: sensor channel of the ego's poses (default: LIDAR_TOP or what is there)",
+    )
+    parser.add_argument(
+        "--categories",
+        type=Path,
+        metavar="FILE.yaml",
+        help="nuScenes: kinds of categories, such as 'robot.delivery: static', or ignore",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with code 1 if a scene is left out"
+    )
 
 
 def _add_town(commands: _Commands) -> None:
@@ -245,7 +259,9 @@ def _workers(args: argparse.Namespace) -> Workers:
 def _prepare(args: argparse.Namespace) -> None:
     from forecast.datasets.store import prepare
 
-    _print_summary(prepare(_source(args), args.out, workers=_workers(args)))
+    source = _source(args)
+    store = prepare(source, args.out, strict=args.strict, workers=_workers(args))
+    _print_summary(store, getattr(source, "notes", ()))
 
 
 def _source(args: argparse.Namespace) -> SceneSource:
@@ -254,10 +270,17 @@ def _source(args: argparse.Namespace) -> SceneSource:
             args.usage_error("--version is needed with --source nuscenes, such as v1.0-mini")
         from forecast.datasets.nuscenes import NuScenesSource
 
-        root, workers = args.dataroot, _workers(args)
-        return NuScenesSource(root, args.version, with_map=not args.no_map, workers=workers)
-    if args.version is not None or args.no_map:
-        args.usage_error("--version and --no-map are for --source nuscenes")
+        return NuScenesSource(
+            args.dataroot,
+            args.version,
+            with_map=not args.no_map,
+            ego_channel=args.ego_channel,
+            categories=args.categories,
+            workers=_workers(args),
+        )
+    for option in ("version", "no_map", "ego_channel", "categories"):
+        if getattr(args, option):
+            args.usage_error(f"--{option.replace('_', '-')} is for --source nuscenes")
     if args.source == "stanford":
         from forecast.datasets.crowds.stanford import StanfordSource
 
@@ -267,14 +290,21 @@ def _source(args: argparse.Namespace) -> SceneSource:
     return EthUcySource(args.dataroot)
 
 
-def _print_summary(store: SceneStore) -> None:
+def _print_summary(store: SceneStore, notes: Iterable[str]) -> None:
     counts = store.counts
     kinds = {kind.name.lower(): counts[kind.name.lower()] for kind in AgentKind}
     print(f"{store.path}: {len(store)} scenes of {store.source}, {counts['steps']} steps")
     print(f"agents:  {counts['agents']} ({_listed(kinds)})")
     print(f"lanes:   {counts['lanes']}")
-    print(f"splits:  {_listed({split: len(names) for split, names in store.splits.items()})}")
+    for note in notes:
+        print(note)
+    splits = ", ".join(f"{split} {len(names)}" for split, names in store.splits.items())
+    print(f"splits:  {splits or 'nothing'}")
     print(f"dropped: {_listed(store.dropped)}")
+    print(f"mended:  {_listed(store.mended)}")
+    if failed := store.failed:
+        whole = len(failed) + len(store)
+        print(f"left out: {len(failed)} of {whole} scenes: {named(failed)}")
 
 
 def _listed(counts: dict[str, int]) -> str:
