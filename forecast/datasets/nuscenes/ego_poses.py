@@ -86,26 +86,14 @@ def read_ego_poses(folder: Path, samples: Sequence[str], wanted: str | None) -> 
     Raises:
         ForecastError: A table is broken, or the channel or its key frames do not exist.
     """
-    path = folder / "sample_data.json"
     channels = _Channels.read(folder)
-    channel, frames = _key_frames(path, channels, wanted)
-    index = {token: row for row, token in enumerate(samples)}
-    keyframe = rows_of([frame.sample_token for frame in frames], index)
-    if (keyframe < 0).all():
-        raise ForecastError(lost_link(path, "sample_token", frames[0].sample_token, "sample"))
-    # Sensor data of a sample that does not exist belongs to no keyframe.
-    frames = [frame for frame, row in zip(frames, keyframe, strict=True) if row >= 0]
-    keyframe = keyframe[keyframe >= 0]
-    faults = {
-        int(row): f"{path}: sample '{samples[row]}' has several key frames of {channel}; one is "
-        "needed: set is_key_frame to false in the others"
-        for row in np.flatnonzero(np.bincount(keyframe, minlength=len(samples)) > 1)
-    }
+    channel, frames = _key_frames(folder / "sample_data.json", channels, wanted)
+    keyframe, frames = _of_samples(folder / "sample_data.json", frames, samples)
     poses = _read_poses(folder, {frame.ego_pose_token for frame in frames})
     row = rows_of([frame.ego_pose_token for frame in frames], poses.index)
+    several = np.flatnonzero(np.bincount(keyframe, minlength=len(samples)) > 1)
     keyframe, row = keyframe[row >= 0], row[row >= 0]
-    for at in np.flatnonzero(rotations.broken(poses.norms[row])):
-        faults.setdefault(int(keyframe[at]), poses.refusal(int(row[at])))
+    broken = np.flatnonzero(rotations.broken(poses.norms[row]))
     placed = EgoPoses(
         channel=channel,
         others=sorted(set(channels.of_calibration.values()) - {channel}),
@@ -113,13 +101,36 @@ def read_ego_poses(folder: Path, samples: Sequence[str], wanted: str | None) -> 
         headings_rad=np.zeros(len(samples), np.float32),
         known=np.zeros(len(samples), bool),
         normalised=np.zeros(len(samples), bool),
-        faults=faults,
+        faults={
+            **{int(keyframe[at]): poses.refusal(int(row[at])) for at in broken},
+            **{int(at): _several(folder, samples[at], channel) for at in several},
+        },
     )
     placed.positions_m[keyframe] = poses.positions_m[row]
     placed.headings_rad[keyframe] = poses.headings_rad[row]
     placed.normalised[keyframe] = rotations.mended(poses.norms[row])
     placed.known[keyframe] = True
     return placed
+
+
+def _of_samples(
+    path: Path, frames: list[_SampleData], samples: Sequence[str]
+) -> tuple[NDArray[np.int32], list[_SampleData]]:
+    """Returns the key frames that belong to samples, and the row of the sample of each."""
+    index = {token: row for row, token in enumerate(samples)}
+    rows = rows_of([frame.sample_token for frame in frames], index)
+    if (rows < 0).all():
+        lost = lost_link(path, "sample_token", frames[0].sample_token, "sample")
+        raise ForecastError(f"{lost}; the tables do not belong together: download them again")
+    # Sensor data of a sample that does not exist belongs to no keyframe, so nothing is lost.
+    return rows[rows >= 0], [frame for frame, row in zip(frames, rows, strict=True) if row >= 0]
+
+
+def _several(folder: Path, sample: str, channel: str) -> str:
+    return (
+        f"{folder / 'sample_data.json'}: sample '{sample}' has several key frames of {channel}; "
+        "one is needed: set is_key_frame to false in the others"
+    )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -62,9 +62,10 @@ _LEVELS = {
 
 _UNKNOWN_SIZE = (np.nan, np.nan, np.nan)
 
+_INT64 = msgspec.Meta(ge=-(2**62), le=2**62)
 _Size = tuple[float | None, float | None, float | None]
 _Token = str | int | float | None
-"""A token of visibility; some writers make numbers of "1" to "4"."""
+"""A token of visibility. Some writers make numbers of "1" to "4"."""
 
 
 class _Scene(msgspec.Struct, gc=False):
@@ -81,7 +82,7 @@ class _Log(msgspec.Struct, gc=False):
 
 class _Sample(msgspec.Struct, gc=False):
     token: str
-    timestamp: int | float
+    timestamp: Annotated[int, _INT64] | Annotated[float, _INT64]
     scene_token: str
 
 

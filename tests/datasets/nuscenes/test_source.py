@@ -297,3 +297,93 @@ def test_a_broken_map_leaves_out_its_scenes_and_is_read_once(tiny, tmp_path):
     (tiny.path("map").parent / "elsewhere.json").unlink()
     with pytest.raises(ForecastError, match=r"elsewhere\.json: the JSON ends early"):
         source.read("scene-0061")
+
+
+# --- sets that are like nuScenes
+
+
+def as_t4(tiny):
+    """One lidar under another name, short categories, hashes for visibility, traffic lights."""
+    tiny.edit("sensor", lambda rows: rows[0].update(channel="LIDAR_CONCAT"))
+    names = {"human.pedestrian.adult": "pedestrian", "vehicle.car": "car"}
+
+    def change(rows):
+        for row in rows:
+            row["name"] = names.get(row["name"], "stroller" if "child" in row["name"] else "animal")
+        rows.append({"token": "light", "name": "red_pedestrian", "has_orientation": False})
+
+    tiny.edit("category", change)
+    light = {"token": "light", "category_token": "light", "instance_name": "::1"}
+    tiny.edit("instance", lambda rows: rows.append(light))
+    tiny.path("visibility").write_text('[{"token": "f00", "level": "most"}]')
+    tiny.edit("sample_annotation", lambda rows: [r.update(visibility_token="f00") for r in rows])
+    tiny.edit("log", lambda rows: rows[0].update(location=""))
+
+
+def as_truckscenes(tiny):
+    """No logs, six lidars, the truck's own trailer, positions in UTM."""
+    tiny.path("log").unlink()
+    tiny.edit("scene", lambda rows: [row.update(log_token="") for row in rows])
+    tiny.edit("sensor", lambda rows: rows[0].update(channel="LIDAR_LEFT", modality="lidar"))
+    right = {"token": "right", "channel": "LIDAR_RIGHT", "modality": "lidar"}
+    tiny.edit("sensor", lambda rows: rows.append(right))
+    tiny.edit("category", lambda rows: rows[1].update(name="vehicle.ego_trailer"))
+
+    def move(rows):
+        for row in rows:
+            row["translation"][0] += 690_000.125
+            row["translation"][1] += 5_330_000.5
+
+    tiny.edit("sample_annotation", move)
+    tiny.edit("ego_pose", move)
+
+
+def as_lyft(tiny):
+    """Times with fractions, no visibility, 5 Hz."""
+    tiny.path("visibility").unlink()
+    tiny.edit("sample_annotation", lambda rows: [row.pop("visibility_token") for row in rows])
+
+    def change(rows):
+        for row in rows:
+            row["timestamp"] += 0.5 - 300_000 * int(row["token"][-1])
+
+    tiny.edit("sample", change)
+
+
+def to_the_ego(tracks):
+    """Where agents are relative to the ego, at the steps at which they were observed."""
+    return (tracks.positions_m - tracks.positions_m[:1])[tracks.valid]
+
+
+@pytest.mark.parametrize(("change", "visibility"), [(as_t4, 3), (as_truckscenes, 0)])
+def test_sets_like_nuscenes_get_in_as_they_are(tiny, tmp_path, change, visibility):
+    before = source_of(tiny).read("scene-0061")[0].tracks
+    change(tiny)
+    store = prepare(source_of(tiny, with_map=False), tmp_path / "store", strict=True)
+    tracks = store["scene-0061"].tracks
+    np.testing.assert_array_equal(tracks.kinds, before.kinds)
+    np.testing.assert_array_equal(tracks.valid, before.valid)
+    np.testing.assert_array_equal(to_the_ego(tracks), to_the_ego(before))
+    assert (tracks.visibility[1] == visibility).all()
+    assert (store.dropped, store.mended) == ({"keyframe_without_ego_pose": 0}, {})
+
+
+def test_lyft_gets_in_as_it_is(tiny, tmp_path):
+    """Keyframes every 0.2 s: the second step lies between those at 0.4 and 0.6 s."""
+    as_lyft(tiny)
+    store = prepare(source_of(tiny, with_map=False), tmp_path / "store", strict=True)
+    scene = store["scene-0061"]
+    assert scene.interpolated.tolist() == [False, True]
+    assert scene.tracks.positions_m[1, :, 0].tolist() == [0, 1.25]
+    assert (store.dropped, store.mended) == ({"keyframe_without_ego_pose": 0}, {})
+
+
+def test_tables_of_other_tasks_and_columns_do_not_matter(tiny):
+    before = source_of(tiny).read("scene-0061")[0]
+    for name in ("lidarseg", "panoptic", "can_bus", "object_ann", "map"):
+        (tiny.path("scene").parent / f"{name}.json").write_text("{")
+    tiny.edit("category", lambda rows: [row.update(index=i) for i, row in enumerate(rows)])
+    noise = {"token": "noise", "name": "noise", "index": 0}
+    tiny.edit("category", lambda rows: rows.append(noise))
+    after = source_of(tiny).read("scene-0061")[0]
+    np.testing.assert_array_equal(after.tracks.positions_m, before.tracks.positions_m)

@@ -276,6 +276,13 @@ def test_float_times_are_rounded(tiny):
     np.testing.assert_array_equal(tables_of(tiny).keyframes.timestamps_us, before)
 
 
+@pytest.mark.parametrize("time", [10**400, -(10**20), 1e300, None, "1532000000000000"])
+def test_a_time_that_is_none_is_refused(tiny, time):
+    path = tiny.edit("sample", lambda rows: rows[3].update(timestamp=time))
+    assert refusal(tiny).startswith(f"{path}: ")
+    assert "in record 3 timestamp; the file is not in nuScenes format" in refusal(tiny)
+
+
 @pytest.mark.parametrize("scale", [0.96, 1.04])
 def test_quaternions_of_few_digits_keep_their_yaw(tiny, scale):
     def change(rows):
