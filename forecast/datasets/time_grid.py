@@ -12,7 +12,11 @@ from forecast.errors import ForecastError
 from forecast.scene.resampling import JITTER, Resampling
 
 _SAME_RATE = 0.1
-"""Records whose usual interval differs from the step by at most this share are on the grid."""
+"""Records whose usual interval differs from the step by at most this share may be on the grid."""
+
+_SAME_MEAN, _MEAN_OF_ONE = 0.04, 0.2
+"""They are if their mean interval differs by at most the first share, plus the second over their
+number. Jitter averages out. Another rate does not, and would change every speed."""
 
 _ON_TIME = 0.04
 """Of faster records, one this share of a step off a grid time still stands for it."""
@@ -28,9 +32,9 @@ class TimeGrid:
     """The steps of a scene, and the records that they come from.
 
     Records at the rate of the grid keep their own times: each is the nearest whole number of steps
-    after the one before. So jitter and slow drift have no effect, and a missing record leaves a
-    gap. One that follows within half a step is left out. Faster records are resampled: positions at
-    grid times between two records are interpolated.
+    after the one before. So jitter has no effect, and a missing record leaves a gap. One that
+    follows within half a step is left out. Records at another rate are resampled: positions at grid
+    times between two records are interpolated.
 
     Attributes:
         step_s: Step length.
@@ -76,7 +80,11 @@ class TimeGrid:
                 f"{item}: a record every {usual:.3g} s was measured; {step_s} s or less is needed "
                 f"({1 / step_s:g} Hz or more)"
             )
-        if usual >= (1 - _SAME_RATE) * step_s:
+        single = intervals[np.round(intervals / step_s) == 1]
+        off = abs(single.mean() / step_s - 1) if len(single) else 0.0
+        if usual >= (1 - _SAME_RATE) * step_s and (
+            off <= _SAME_MEAN + _MEAN_OF_ONE / max(len(single), 1)
+        ):
             return cls._by_strides(times, step_s)
         whole = cls._by_time(times, step_s, 0)
         if observed is None:
