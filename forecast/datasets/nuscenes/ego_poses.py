@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from forecast.datasets.nuscenes import rotations
 from forecast.datasets.nuscenes.links import index_of, lost_link, rows_of
-from forecast.datasets.nuscenes.rows import read_rows, read_table
+from forecast.datasets.nuscenes.rows import as_array, read_rows, read_table
 from forecast.errors import ForecastError
 
 _USUAL = ("LIDAR_TOP", "LIDAR_CONCAT")
@@ -237,7 +237,7 @@ class _Poses:
 def _read_poses(folder: Path, wanted: set[str | None]) -> _Poses:
     path = folder / "ego_pose.json"
     poses = [pose for batch in read_rows(path, _EgoPose) for pose in batch if pose.token in wanted]
-    positions = np.array([pose.translation[:2] for pose in poses]).reshape(-1, 2)
+    positions = as_array([pose.translation for pose in poses], 3)[:, :2]
     turned = rotations.headings([pose.rotation for pose in poses])
     index = index_of(path, [pose.token for pose in poses])
     return _Poses(path, index, positions, turned[:, 0], turned[:, 1])

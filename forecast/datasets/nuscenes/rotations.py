@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast.datasets.nuscenes.rows import as_array
+
 Quaternion = tuple[float, float, float, float]
 
 _UNKNOWN = (np.nan, np.nan, np.nan, np.nan)
@@ -21,7 +23,7 @@ def headings(rotations: Sequence[Quaternion | None]) -> NDArray[np.float32]:
 
     The yaw does not depend on the norm.
     """
-    values = np.array([rotation or _UNKNOWN for rotation in rotations]).reshape(-1, 4)
+    values = as_array([rotation or _UNKNOWN for rotation in rotations], 4)
     w, x, y, z = values.T
     yaw = np.arctan2(2 * (w * z + x * y), w**2 + x**2 - y**2 - z**2)
     return np.stack([yaw, np.linalg.norm(values, axis=1)], axis=1).astype(np.float32)

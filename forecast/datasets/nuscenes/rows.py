@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from forecast.errors import ForecastError
 
@@ -63,6 +66,15 @@ def read_rows(path: Path, row: type[Row]) -> Iterator[list[Row]]:
 def read_table(path: Path, row: type[Row]) -> list[Row]:
     """Reads a small table at once; see `read_rows`."""
     return [record for batch in read_rows(path, row) for record in batch]
+
+
+def as_array(rows: Sequence[tuple[float | None, ...]], width: int) -> NDArray[np.float64]:
+    """Returns rows of numbers as an array ``[N, width]``; NaN for null."""
+    try:  # twice as fast as `np.array`
+        flat = np.fromiter(chain.from_iterable(rows), np.float64, width * len(rows))
+        return flat.reshape(-1, width)
+    except TypeError:
+        return np.array(rows, np.float64).reshape(-1, width)
 
 
 def _decode_file(path: Path, type: Any) -> tuple[Any, bool]:

@@ -25,7 +25,7 @@ from forecast.datasets.nuscenes.links import (
     refuse_repeats,
     rows_of,
 )
-from forecast.datasets.nuscenes.rows import read_rows, read_table
+from forecast.datasets.nuscenes.rows import as_array, read_rows, read_table
 from forecast.datasets.time_grid import require_microseconds
 from forecast.errors import ForecastError
 from forecast.parallel import Workers
@@ -405,13 +405,13 @@ def _batch_columns(
     levels: Mapping[_Token, int],
 ) -> dict[str, NDArray[Any]]:
     turned = rotations.headings([row.rotation for row in batch])
-    sizes = np.array([row.size or _UNKNOWN_SIZE for row in batch], np.float32)
+    sizes = as_array([row.size or _UNKNOWN_SIZE for row in batch], 3).astype(np.float32)
     visibility = (levels.get(row.visibility_token, -1) for row in batch)
     return {
         "token": as_bytes(row.token for row in batch),
         "keyframe": rows_of([row.sample_token for row in batch], index["sample"]),
         "instance": rows_of([row.instance_token for row in batch], index["instance"]),
-        "position": np.array([row.translation[:2] for row in batch]),
+        "position": as_array([row.translation for row in batch], 3)[:, :2],
         "heading": turned[:, 0],
         "norm": turned[:, 1],
         "size": sizes[:, [1, 0, 2]],  # nuScenes gives width, length, height
