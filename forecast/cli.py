@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecast import __version__
 from forecast.errors import ForecastError
-from forecast.parallel import Workers
+from forecast.parallel import Workers, named
 from forecast.scene import AgentKind
 
 if TYPE_CHECKING:
@@ -28,12 +28,15 @@ _TRAINING = {
 }
 """Commands whose arguments are LightningCLI's."""
 
-_OPTIONS_OF = {
-    ("nuscenes",): ["version", "no_map"],
-    ("crowd",): ["frame_s"],
-    ("crowd", "tracks"): ["map"],
+_SOURCES_WITH = {
+    "version": ["nuscenes"],
+    "no_map": ["nuscenes"],
+    "ego_channel": ["nuscenes"],
+    "categories": ["nuscenes"],
+    "frame_s": ["crowd"],
+    "map": ["crowd", "tracks"],
 }
-"""Options of prepare that only some sources have."""
+"""The sources that have an option of prepare, for options that only some have."""
 
 _INPUTS = (
     "crowd: a folder of text files with rows 'frame person x_m y_m' in metres, also in the layouts "
@@ -116,6 +119,20 @@ def _add_prepare(commands: _Commands) -> None:
         "successive frame numbers is 0.4 s)",
     )
     parser.add_argument("--map", type=Path, help="crowd, tracks: map of the place")
+    parser.add_argument(
+        "--ego-channel",
+        metavar="NAME",
+        help="nuScenes: sensor channel of the ego's poses (default: LIDAR_TOP or what is there)",
+    )
+    parser.add_argument(
+        "--categories",
+        type=Path,
+        metavar="FILE.yaml",
+        help="nuScenes: kinds of categories, such as 'robot.delivery: static', or ignore",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with code 1 if a scene is left out"
+    )
     parser.epilog = _INPUTS
 
 
@@ -271,18 +288,19 @@ def _workers(args: argparse.Namespace) -> Workers:
 def _prepare(args: argparse.Namespace) -> None:
     from forecast.datasets.store import prepare
 
-    _print_summary(prepare(_source(args), args.out, workers=_workers(args)))
+    source = _source(args)
+    store = prepare(source, args.out, strict=args.strict, workers=_workers(args))
+    notes = list(getattr(source, "notes", ()))
     if args.source == "crowd" and args.frame_s is None:
-        print("step:    the usual difference of a person's frame numbers is taken for 0.4 s")
+        notes.append("step:    the usual difference of a person's frame numbers is taken for 0.4 s")
+    _print_summary(store, notes)
 
 
 def _source(args: argparse.Namespace) -> SceneSource:
-    for sources, options in _OPTIONS_OF.items():
-        given = [option for option in options if getattr(args, option) not in (None, False)]
-        if given and args.source not in sources:
-            names = " and ".join(f"--{option.replace('_', '-')}" for option in options)
-            are = "are" if len(options) > 1 else "is"
-            args.usage_error(f"{names} {are} for --source {' and '.join(sources)}")
+    for option, sources in _SOURCES_WITH.items():
+        if getattr(args, option) not in (None, False) and args.source not in sources:
+            name = option.replace("_", "-")
+            args.usage_error(f"--{name} is for --source {' and '.join(sources)}")
     return _SOURCES[args.source](args)
 
 
@@ -291,8 +309,14 @@ def _nuscenes(args: argparse.Namespace) -> SceneSource:
         args.usage_error("--version is needed with --source nuscenes, such as v1.0-mini")
     from forecast.datasets.nuscenes import NuScenesSource
 
-    root, workers = args.dataroot, _workers(args)
-    return NuScenesSource(root, args.version, with_map=not args.no_map, workers=workers)
+    return NuScenesSource(
+        args.dataroot,
+        args.version,
+        with_map=not args.no_map,
+        ego_channel=args.ego_channel,
+        categories=args.categories,
+        workers=_workers(args),
+    )
 
 
 def _eth_ucy(args: argparse.Namespace) -> SceneSource:
@@ -329,14 +353,21 @@ _SOURCES: dict[str, Callable[[argparse.Namespace], SceneSource]] = {
 """The datasets that prepare reads, and how."""
 
 
-def _print_summary(store: SceneStore) -> None:
+def _print_summary(store: SceneStore, notes: Iterable[str]) -> None:
     counts = store.counts
     kinds = {kind.name.lower(): counts[kind.name.lower()] for kind in AgentKind}
     print(f"{store.path}: {len(store)} scenes of {store.source}, {counts['steps']} steps")
     print(f"agents:  {counts['agents']} ({_listed(kinds)})")
     print(f"lanes:   {counts['lanes']}")
-    print(f"splits:  {_listed({split: len(names) for split, names in store.splits.items()})}")
+    for note in notes:
+        print(note)
+    splits = ", ".join(f"{split} {len(names)}" for split, names in store.splits.items())
+    print(f"splits:  {splits or 'nothing'}")
     print(f"dropped: {_listed(store.dropped)}")
+    print(f"mended:  {_listed(store.mended)}")
+    if failed := store.failed:
+        whole = len(failed) + len(store)
+        print(f"left out: {len(failed)} of {whole} scenes: {named(failed)}")
 
 
 def _listed(counts: dict[str, int]) -> str:

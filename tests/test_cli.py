@@ -1,3 +1,5 @@
+import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -69,6 +71,8 @@ def test_prepare_writes_a_store_and_says_what_is_in_it(eth_ucy, tmp_path, capsys
     assert said[2] == "lanes:   0"
     assert "univ_train 6, univ_val 6, univ_test 2" in said[3]
     assert said[4] == "dropped: nothing"
+    assert said[5] == "mended:  nothing"
+    assert len(said) == 6
     assert len(SceneStore.open(out)) == 24
 
 
@@ -158,10 +162,42 @@ def test_nuscenes_needs_a_version(capsys):
     assert "--version is needed with --source nuscenes" in usage_error(capsys, *words)
 
 
-@pytest.mark.parametrize("extra", [["--no-map"], ["--version", "v1.0-mini"]])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["--no-map"],
+        ["--version", "v1.0-mini"],
+        ["--ego-channel", "LIDAR_TOP"],
+        ["--categories", "a.yaml"],
+    ],
+)
 def test_options_of_nuscenes_are_refused_elsewhere(capsys, extra):
     words = ["prepare", "--source", "eth_ucy", "--dataroot", "d", "--out", "o", *extra]
-    assert "--version and --no-map are for --source nuscenes" in usage_error(capsys, *words)
+    assert f"{extra[0]} is for --source nuscenes" in usage_error(capsys, *words)
+
+
+def test_prepare_leaves_a_bad_scene_out_unless_strict(nuscenes_root, tmp_path, capsys):
+    version = tmp_path / "data" / "v1.0-mini"
+    shutil.copytree(nuscenes_root / "v1.0-mini", version)
+    samples = json.loads((version / "sample.json").read_text())
+    scenes = json.loads((version / "scene.json").read_text())
+    bad = next(scene["token"] for scene in scenes if scene["name"] == "scene-0061")
+    for sample in samples:
+        sample["timestamp"] *= 1000 if sample["scene_token"] == bad else 1
+    (version / "sample.json").write_text(json.dumps(samples))
+    words = ["prepare", "--source", "nuscenes", "--dataroot", str(tmp_path / "data")]
+    words += ["--version", "v1.0-mini", "--no-map", "--out", str(tmp_path / "store")]
+    assert main(words) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith(f"{tmp_path / 'store'}: 9 scenes of nuscenes, ")
+    assert said[3] == "ego:     pose at the key frames of LIDAR_TOP"
+    assert "mini_train 7, mini_val 2" in said[4]
+    assert said[7].startswith("left out: 1 of 10 scenes: scene-0061 (")
+    assert said[7].endswith("nanoseconds? microseconds are needed)")
+    assert main([*words, "--strict"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "1 of 10 scenes could not be prepared: scene-0061 (" in captured.err
 
 
 # --- the other commands: what they are handed

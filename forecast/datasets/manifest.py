@@ -26,7 +26,7 @@ class SceneEntry(msgspec.Struct, frozen=True):
         file: Name of its file.
         sha256: Hash of the file's content.
         counts: Numbers of steps, lanes, agents, and agents of each kind.
-        dropped: Records that the source dropped, by reason.
+        dropped: Records that the source dropped or mended, by reason.
     """
 
     file: str

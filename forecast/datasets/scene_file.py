@@ -28,7 +28,7 @@ class SceneFile:
     Attributes:
         scene: The scene. After `decode` its numeric arrays are read-only views of the file.
         fingerprint: Fingerprint of the source.
-        dropped: Records that the source dropped, by reason.
+        dropped: Records that the source dropped or mended, by reason.
     """
 
     scene: Scene

@@ -9,11 +9,25 @@ from typing import Protocol
 
 from forecast.scene import Scene
 
+MENDED = frozenset(
+    {
+        "typical_size",
+        "rotation_normalised",
+        "heading_from_motion",
+        "visibility_unknown",
+        "agent_of_several_kinds",
+    }
+)
+"""Reasons of counts that say what was mended. All other reasons say what was dropped."""
+
 
 class SceneSource(Protocol):
     """A dataset that yields scenes.
 
-    A source must be picklable. It must give the same scenes each time and in every process.
+    A source must be picklable. It must give the same scenes each time and in every process. What is
+    wrong in one scene alone is an error of `read`, so that the other scenes can be prepared.
+
+    A source may have ``notes``: lines for the summary of ``forecast prepare``.
 
     A recording may be there both whole and as parts in time. The parts then have the name of the
     whole with ``_train`` and ``_val`` appended, so that a store never counts a recording twice.
@@ -47,7 +61,7 @@ class SceneSource(Protocol):
             name: One of `scene_names`; it becomes the scene's ``id``.
 
         Returns:
-            The scene, and the number of dropped records by reason.
+            The scene, and the number of dropped and mended records by reason; see `MENDED`.
 
         Raises:
             ForecastError: The name is unknown, or a file is missing or wrong.

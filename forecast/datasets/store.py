@@ -34,7 +34,7 @@ from forecast.datasets.manifest import (
 )
 from forecast.datasets.progress import with_progress
 from forecast.datasets.scene_file import SCHEMA_VERSION, SceneFile, decode, encode
-from forecast.datasets.source import SceneSource
+from forecast.datasets.source import MENDED, SceneSource
 from forecast.errors import ForecastError
 from forecast.parallel import Done, Workers, named
 from forecast.scene import Scene
@@ -159,6 +159,15 @@ class SceneStore:
     @property
     def dropped(self) -> dict[str, int]:
         """Records that the source dropped, by reason, summed over all scenes."""
+        return {why: count for why, count in self._records.items() if why not in MENDED}
+
+    @property
+    def mended(self) -> dict[str, int]:
+        """Records that the source mended, by reason, summed over all scenes."""
+        return {why: count for why, count in self._records.items() if why in MENDED}
+
+    @property
+    def _records(self) -> dict[str, int]:
         return _total(entry.dropped for entry in self._manifest.scenes.values())
 
     def scenes_of(self, split: str) -> list[str]:
@@ -238,6 +247,7 @@ def prepare(
     source: SceneSource,
     out: Path | str,
     *,
+    strict: bool = False,
     workers: Workers = Workers(),  # noqa: B008 (frozen)
 ) -> SceneStore:
     """Writes every scene of a source into a store, or updates a store.
@@ -245,20 +255,21 @@ def prepare(
     Scenes that are already there from the same source are kept. Scenes that the source no longer
     has are removed. The result does not depend on ``workers``.
 
-    If a scene cannot be read, the other scenes are still written. The manifest names the failed
-    scene, and the next `prepare` tries it again.
+    If a scene cannot be read, the other scenes are still written. `SceneStore.failed` names the
+    failed scene, and the next `prepare` tries it again.
 
     Args:
         source: The dataset.
         out: Folder of the store: new, empty, or a store.
+        strict: Whether a scene that cannot be read is an error, once the others are written.
         workers: The processes that read scenes.
 
     Returns:
         The store.
 
     Raises:
-        ForecastError: ``out`` holds something else, the disk or the source fails, or a scene could
-            not be read (the store is then written without it).
+        ForecastError: ``out`` holds something else, the disk or the source fails, no scene can be
+            read, or with ``strict`` one cannot.
     """
     out = Path(out)
     try:
@@ -276,10 +287,11 @@ def prepare(
             f"{error.filename or out}: {error.strerror or error}; "
             "check the path, its permissions and the free space"
         ) from error
-    if failed:
+    if failed and (strict or not entries):
         raise ForecastError(
             f"{out}: {len(failed)} of {len(source.scene_names())} scenes could not be prepared: "
-            f"{named(failed)}; repair them and run prepare again (the other scenes are written)"
+            f"{named(failed)}; repair them and run prepare again"
+            f"{' (the other scenes are written)' if entries else ''}"
         )
     return SceneStore.open(out)
 

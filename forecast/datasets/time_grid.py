@@ -12,7 +12,11 @@ from forecast.errors import ForecastError
 from forecast.scene.resampling import Resampling
 
 _SAME_RATE = 0.1
-"""Records whose usual interval differs from the step by at most this share are on the grid."""
+"""Records whose usual interval differs from the step by at most this share may be on the grid."""
+
+_SAME_MEAN, _MEAN_OF_ONE = 0.04, 0.2
+"""They are if their mean interval differs by at most the first share, plus the second over their
+number. Jitter averages out. Another rate does not, and would change every speed."""
 
 _ON_TIME = 0.04
 """Of faster records, one this share of a step off a grid time still stands for it."""
@@ -35,9 +39,10 @@ class TimeGrid:
     """The steps of a scene, and the records that they come from.
 
     Records at the rate of the grid keep their own times: each is the nearest whole number of steps
-    after the one before. So jitter and slow drift have no effect, and a missing record leaves a
-    gap. Faster records are resampled: positions at grid times between two records are interpolated.
-    Where there is a record, no value depends on a later one.
+    after the one before. So jitter has no effect, and a missing record leaves a gap. One that
+    follows within half a step is left out. Records at another rate are resampled: positions at grid
+    times between two records are interpolated. Where there is a record, no value depends on a later
+    one.
 
     Agents may have times of their own, each at another phase. Then no step has a record of all of
     them, and each agent has the straight continuation of its last two records.
@@ -59,13 +64,21 @@ class TimeGrid:
     asynchronous: bool = False
 
     @classmethod
-    def of(cls, item: str, times_us: NDArray[Any], step_s: float) -> TimeGrid:
+    def of(
+        cls,
+        item: str,
+        times_us: NDArray[Any],
+        step_s: float,
+        observed: NDArray[np.int64] | None = None,
+    ) -> TimeGrid:
         """The grid of a scene.
 
         Args:
             item: The scene; for messages.
             times_us: Times of its records ``[N]``, ascending, at least one.
             step_s: Step length.
+            observed: Number of agents in each record ``[N]``. If only some of the faster records
+                have any, at the rate of the grid, then the grid begins at the first of these.
 
         Raises:
             ForecastError: The records are too far apart, or their times are in another unit.
@@ -75,9 +88,20 @@ class TimeGrid:
         usual = float(np.median(intervals)) if len(intervals) else step_s
         require_microseconds(item, usual)
         _require_rate(item, intervals, step_s)
-        if usual >= (1 - _SAME_RATE) * step_s:
+        single = intervals[np.round(intervals / step_s) == 1]
+        off = abs(single.mean() / step_s - 1) if len(single) else 0.0
+        if usual >= (1 - _SAME_RATE) * step_s and (
+            off <= _SAME_MEAN + _MEAN_OF_ONE / max(len(single), 1)
+        ):
             return cls._by_strides(times, step_s)
-        return cls._by_time(times, step_s)
+        whole = cls._by_time(times, step_s, 0)
+        if observed is None:
+            return whole
+        starts = np.flatnonzero(times - times[0] < step_s * 1e6)
+        grids = [whole, *(cls._by_time(times, step_s, int(start)) for start in starts[1:])]
+        counts = [int(observed[grid.record[grid.record >= 0]].sum()) for grid in grids]
+        best = int(np.argmax(counts))
+        return grids[best] if counts[best] > 2 * counts[0] else whole
 
     @classmethod
     def of_agents(
@@ -120,18 +144,21 @@ class TimeGrid:
     @classmethod
     def _by_strides(cls, times_us: NDArray[np.int64], step_s: float) -> TimeGrid:
         """Every record on a step of its own."""
-        strides = np.round(np.diff(times_us) / (step_s * 1e6)).astype(np.int64)
-        steps = np.append(0, np.cumsum(np.maximum(strides, 1)))
+        kept = np.arange(len(times_us))
+        if (np.diff(times_us) <= step_s * 1e6 / 2).any():
+            kept = _spaced(times_us, step_s * 1e6 / 2)
+        strides = np.round(np.diff(times_us[kept]) / (step_s * 1e6)).astype(np.int64)
+        steps = np.append(0, np.cumsum(strides))
         record = np.full(int(steps[-1]) + 1, -1)
-        record[steps] = np.arange(len(times_us))
-        between = np.interp(np.arange(len(record)), steps, times_us - times_us[0])
+        record[steps] = kept
+        between = np.interp(np.arange(len(record)), steps, times_us[kept] - times_us[0])
         stamps = times_us[0] + np.round(between).astype(np.int64)
         return cls(step_s, times_us, stamps, record, resampled=False)
 
     @classmethod
-    def _by_time(cls, times_us: NDArray[np.int64], step_s: float) -> TimeGrid:
+    def _by_time(cls, times_us: NDArray[np.int64], step_s: float, start: int) -> TimeGrid:
         """Steps from record to record where one is on time, and between records elsewhere."""
-        stamps, record = [int(times_us[0])], [0]
+        stamps, record = [int(times_us[start])], [start]
         while (due := stamps[-1] + step_s * 1e6) <= times_us[-1] + _ON_TIME * step_s * 1e6:
             nearest = int(np.abs(times_us - due).argmin())
             on_time = abs(times_us[nearest] - due) <= _ON_TIME * step_s * 1e6
@@ -149,17 +176,35 @@ class TimeGrid:
     def _between(self) -> NDArray[np.bool_]:
         return (self.record < 0) & (self.resampled and not self.asynchronous)
 
-    def resampling(self, valid: NDArray[np.bool_]) -> Resampling:
+    @property
+    def left_out(self) -> int:
+        """Number of records that are too close to the one before to have a step of their own."""
+        return 0 if self.resampled else len(self.times_us) - int((self.record >= 0).sum())
+
+    def resampling(
+        self, valid: NDArray[np.bool_], jumped: NDArray[np.bool_] | None = None
+    ) -> Resampling:
         """Where the values at the steps come from.
+
+        No value depends on a record after the next step at which a prediction may start.
 
         Args:
             valid: Records in which each agent was observed ``[A, N]``.
+            jumped: Records at which its track jumps ``[A, N]``, see `jumps`. Nothing is
+                interpolated across them.
         """
-        if self.resampled:
-            return self._resampled(self.times_us, valid)
-        known = (self.record >= 0) & valid[:, self.record]
-        row = np.where(known, self.record, 0)
-        return Resampling(row, row, np.zeros(row.shape), known)
+        if not self.resampled:
+            known = (self.record >= 0) & valid[:, self.record]
+            row = np.where(known, self.record, 0)
+            return Resampling(row, row, np.zeros(row.shape), known)
+        way = self._resampled(self.times_us, valid)
+        at = np.where(self.record >= 0, self.record, len(self.times_us))
+        latest = np.minimum.accumulate(at[::-1])[::-1]  # no prediction starts after the last one
+        way = _only_where(way, np.maximum(way.first, way.second) <= latest)
+        if jumped is None:
+            return way
+        stretch, agents = np.cumsum(jumped, axis=1), np.arange(len(valid))[:, None]
+        return _only_where(way, stretch[agents, way.first] == stretch[agents, way.second])
 
     def resampling_of(self, times_us: NDArray[np.int64]) -> Resampling:
         """Where the values of one agent at the steps of a resampled grid come from.
@@ -218,6 +263,22 @@ def _require_rate(item: str, intervals_s: NDArray[np.float64], step_s: float) ->
         )
 
 
+def _only_where(way: Resampling, kept: NDArray[np.bool_]) -> Resampling:
+    """The same values, but only where a mask ``[A, T]`` allows them."""
+    kept = kept & way.valid
+    first, second = np.where(kept, way.first, 0), np.where(kept, way.second, 0)
+    return Resampling(first, second, np.where(kept, way.share, 0.0), kept)
+
+
+def _spaced(times_us: NDArray[np.int64], least_us: float) -> NDArray[np.int64]:
+    """The records that follow the one before by more than some time; the first is one."""
+    kept = [0]
+    for row in range(1, len(times_us)):
+        if times_us[row] - times_us[kept[-1]] > least_us:
+            kept.append(row)
+    return np.array(kept)
+
+
 def require_microseconds(item: str, interval_s: float) -> None:
     """Refuses times that are in another unit than microseconds; see `require_unit`."""
     require_unit(item, interval_s, "microseconds")
@@ -239,5 +300,5 @@ def require_unit(item: str, interval_s: float, unit: str) -> None:
         return
     number = interval_s / _UNITS_S[unit]
     guesses = [name for name, each_s in _UNITS_S.items() if least <= number * each_s <= most]
-    guess = f": {guesses[0]}?" if guesses else ""
+    guess = f": {guesses[0]}?" if guesses else ";"
     raise ForecastError(f"{item}: {interval_s:.6g} s between records{guess} {unit} are needed")

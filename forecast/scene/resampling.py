@@ -109,7 +109,8 @@ class Resampling:
 
     def _pair(self, records: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         agents = np.arange(len(records))[:, None]
-        return records[agents, self.first], records[agents, self.second]
+        first = records[agents, self.first]
+        return first, first if self.second is self.first else records[agents, self.second]
 
 
 def _neighbours(valid: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -54,7 +54,7 @@ def preparing(out: Path, killed: str, workers: int, names: str = "") -> subproce
         "from tests.datasets.line_source import LineSource",
         f"out = Path({str(out)!r})",
         killed,
-        f"prepare(Killed({names}), out, workers=Workers({workers}))",
+        f"prepare(Killed({names}), out, strict=True, workers=Workers({workers}))",
     ]
     return subprocess.Popen(
         [sys.executable, "-c", "\n".join(script)],

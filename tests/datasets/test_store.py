@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from forecast import ForecastError
+from forecast.datasets.scene_file import SCHEMA_VERSION
 from forecast.datasets.store import SceneStore, prepare
 from forecast.parallel import Workers
 from tests.any_scene import assert_equal
@@ -235,32 +236,35 @@ def test_a_bad_scene_is_named_and_the_others_are_written(tmp_path, workers):
     message = (
         r"1 of 3 scenes could not be prepared: scene-2 \(scene-2: cannot be read\); repair them"
     )
-    with pytest.raises(ForecastError, match=message):
-        prepare(LineSource(stop_at="scene-2"), out, workers=Workers(workers))
-    store = SceneStore.open(out)
+    store = prepare(LineSource(stop_at="scene-2"), out, workers=Workers(workers))
     assert store.scene_names == ["scene-1", "scène/3"]
     assert store.splits == {"train": ["scene-1"], "val": ["scène/3"]}
     assert store.scenes_of("train") == ["scene-1"]
     assert store.failed == store.failed_of("train") == {"scene-2": "scene-2: cannot be read"}
     assert store.failed_of("all") == store.failed
     assert store.failed_of("val") == {}
+    with pytest.raises(ForecastError, match=message):
+        prepare(LineSource(stop_at="scene-2"), out, strict=True, workers=Workers(workers))
+    assert SceneStore.open(out).failed == store.failed
     source = LineSource()
-    repaired = prepare(source, out)
+    repaired = prepare(source, out, strict=True)
     assert source.reads == ["scene-2"]
     assert repaired.failed == {}
     assert repaired.splits["train"] == ["scene-1", "scene-2"]
 
 
 def test_a_bad_scene_of_a_renewed_store_does_not_stay_as_it_was(store):
-    with pytest.raises(ForecastError, match="1 of 3 scenes"):
-        prepare(LineSource(version="2", stop_at="scene-2"), store.path)
-    assert "scene-2" not in SceneStore.open(store.path)
+    renewed = prepare(LineSource(version="2", stop_at="scene-2"), store.path)
+    assert "scene-2" not in renewed
     assert not scene_file(store, "scene-2").exists()
 
 
 def test_without_a_single_good_scene_there_is_no_store(tmp_path):
-    with pytest.raises(ForecastError, match="1 of 1 scenes could not be prepared"):
+    with pytest.raises(
+        ForecastError, match="1 of 1 scenes could not be prepared: scene-1"
+    ) as found:
         prepare(LineSource(["scene-1"], stop_at="scene-1"), tmp_path / "store")
+    assert str(found.value).endswith("repair them and run prepare again")
     with pytest.raises(ForecastError, match="prepare did not finish"):
         SceneStore.open(tmp_path / "store")
 
@@ -299,11 +303,12 @@ def test_what_is_not_a_store_is_refused(tmp_path, kind):
 def test_another_schema_version_is_refused(store):
     manifest = json.loads((store.path / "store.json").read_text())
     (store.path / "store.json").write_text(json.dumps(manifest | {"schema_version": 0}))
-    with pytest.raises(ForecastError, match=r"schema version 0, this package reads 3; prepare it"):
+    words = f"schema version 0, this package reads {SCHEMA_VERSION}; prepare it"
+    with pytest.raises(ForecastError, match=words):
         SceneStore.open(store.path)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"schema_version": 3}', ""])
+@pytest.mark.parametrize("content", ["{", "[]", f'{{"schema_version": {SCHEMA_VERSION}}}', ""])
 def test_a_damaged_manifest_is_refused_and_can_be_repaired(store, content):
     (store.path / "store.json").write_text(content)
     with pytest.raises(ForecastError, match=r"store.json: cannot be read \(.*run prepare again"):
@@ -358,4 +363,18 @@ def test_a_source_that_returns_another_scene_is_refused(tmp_path):
             return super().read("scene-1")
 
     with pytest.raises(ForecastError, match=r"'scene-2' was read as 'scene-1' with dt_s 0.5"):
-        prepare(Wrong(), tmp_path / "store")
+        prepare(Wrong(), tmp_path / "store", strict=True)
+
+
+# --- counts
+
+
+def test_mended_records_are_counted_apart_from_dropped_ones(tmp_path):
+    class Mending(LineSource):
+        def read(self, name):
+            scene, dropped = super().read(name)
+            return scene, {**dropped, "typical_size": 2, "rotation_normalised": 1}
+
+    store = prepare(Mending(), tmp_path / "store")
+    assert store.dropped == {"too short": 21, "no box": 3}
+    assert store.mended == {"typical_size": 6, "rotation_normalised": 3}

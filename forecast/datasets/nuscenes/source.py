@@ -9,19 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast.datasets.nuscenes.categories import Categories
 from forecast.datasets.nuscenes.maps import MARGIN_M, CityMap, map_path, read_city_map
 from forecast.datasets.nuscenes.splits import CUSTOM_SPLITS, read_splits
-from forecast.datasets.nuscenes.tables import TABLE_NAMES, read_tables
-from forecast.datasets.nuscenes.tracks import (
-    DT_S,
-    build_tracks,
-    kinds_of,
-    scene_origin,
-    time_grid,
+from forecast.datasets.nuscenes.tables import (
+    OPTIONAL_TABLE_NAMES,
+    TABLE_NAMES,
+    Tables,
+    read_tables,
 )
+from forecast.datasets.nuscenes.tracks import DT_S, build_tracks, scene_origin, time_grid
 from forecast.errors import ForecastError
 from forecast.parallel import Workers
 from forecast.scene import AgentKind, LaneMap, Scene
+
+_NAMED = 6
+"""Number of categories or channels that a message names."""
 
 
 class NuScenesSource:
@@ -34,7 +37,8 @@ class NuScenesSource:
     Attributes:
         name: Its name on the command line (``--source``).
         protocol: The evaluation protocol of its scenes.
-        dt_s: Length of a time step.
+        dt_s: Length of a time step. Faster keyframes are resampled to it.
+        notes: What was chosen while reading, in lines for a summary.
     """
 
     name = "nuscenes"
@@ -47,6 +51,8 @@ class NuScenesSource:
         version: str,
         *,
         with_map: bool = True,
+        ego_channel: str | None = None,
+        categories: Path | None = None,
         workers: Workers = Workers(),  # noqa: B008 (frozen)
     ) -> None:
         """Reads and checks the tables.
@@ -55,6 +61,9 @@ class NuScenesSource:
             dataroot: The folder that holds the version folder and ``maps/``.
             version: Name of the version folder, such as ``v1.0-mini``.
             with_map: Whether the scenes get a map (map expansion v1.3).
+            ego_channel: The sensor channel whose key frames give the ego's poses; None: it is
+                chosen, see `ego_poses.read_ego_poses`.
+            categories: YAML file with the kinds of categories; see `Categories.read`.
             workers: Local processes that read the tables.
 
         Raises:
@@ -64,29 +73,35 @@ class NuScenesSource:
         """
         self._dataroot = Path(dataroot)
         self._folder = _version_folder(self._dataroot, version)
-        self._tables = read_tables(self._folder, workers)
-        self._kinds = kinds_of(self._tables.instance_categories)
-        annotated = self._kinds[self._tables.annotations.instances]
-        if not (annotated == AgentKind.PEDESTRIAN).any():
+        rules = Categories.read(categories)
+        self._options = [path for path in [categories] if path is not None]
+        self._tables = read_tables(self._folder, workers, ego_channel)
+        names, annotated = self._tables.instance_categories, self._tables.annotations.instances
+        self._kinds = rules.kinds_of(names, annotated)
+        if not (self._kinds[annotated] == AgentKind.PEDESTRIAN).any():
+            there = ", ".join(np.unique(names[annotated]).tolist()[:_NAMED])
             raise ForecastError(
-                f"{self._folder}: no pedestrian is annotated; at least one instance of a category "
-                "human.pedestrian.* is needed"
+                f"{self._folder}: no pedestrian is annotated; the categories are {there}: if one "
+                "of them is of pedestrians, say so with --categories FILE.yaml"
             )
-        locations = sorted(set(self._tables.locations)) if with_map else []
+        locations = _locations(self._folder, self._tables) if with_map else []
         self._map_paths = {name: map_path(self._dataroot, name) for name in locations}
-        self._city_maps: dict[str, CityMap] = {}
+        self._city_maps: dict[str, CityMap | ForecastError] = {}
+        self.notes = [_ego_note(self._tables)]
+        if unused := rules.without_effect(names.tolist()):
+            self.notes.append(f"{categories}: no such category: {', '.join(unused)}")
 
     def __getstate__(self) -> dict[str, Any]:
         """Returns the state without the parsed maps: parsing is cheaper than pickling them."""
         return {**self.__dict__, "_city_maps": {}}
 
     def fingerprint(self) -> str:
-        """Returns the SHA-256 of the tables, ``splits.json`` and the maps in use, in hex."""
-        paths = [self._folder / f"{name}.json" for name in TABLE_NAMES]
-        if (self._folder / CUSTOM_SPLITS).exists():
-            paths.append(self._folder / CUSTOM_SPLITS)
-        digest = hashlib.sha256()
-        for path in [*paths, *self._map_paths.values()]:
+        """Returns the SHA-256 of the files and options in use, in hex."""
+        names = [f"{name}.json" for name in (*TABLE_NAMES, *OPTIONAL_TABLE_NAMES)]
+        paths = [self._folder / name for name in (*names, CUSTOM_SPLITS)]
+        there = [path for path in paths if path.exists()]
+        digest = hashlib.sha256(self._tables.ego_channel.encode())
+        for path in [*there, *self._options, *self._map_paths.values()]:
             digest.update(f"{path.name} {path.stat().st_size}\n".encode())
             with path.open("rb") as file:
                 while block := file.read(1 << 20):
@@ -108,11 +123,15 @@ class NuScenesSource:
             name: One of `scene_names`.
 
         Returns:
-            The scene, and counts of dropped records by reason: ``keyframe_without_ego_pose``; with
-            a map also ``lane_without_path`` and ``lane_link_to_no_lane``.
+            The scene, and counts of dropped and mended records by reason:
+            ``keyframe_without_ego_pose``; with a map also ``lane_without_path`` and
+            ``lane_link_to_no_lane``; and where there are such, ``keyframe_between_steps``,
+            ``agent_between_steps``, ``annotation_without_sample``, ``ignored_category``,
+            ``typical_size``, ``rotation_normalised``, ``heading_from_motion`` and
+            ``visibility_unknown``.
 
         Raises:
-            ForecastError: There is no such scene, or the map of its city is broken.
+            ForecastError: There is no such scene, it has a fault, or the map of its city is broken.
         """
         if name not in self._tables.scene_names:
             raise ForecastError(
@@ -120,37 +139,80 @@ class NuScenesSource:
                 f"scenes, such as {self._tables.scene_names[0]}"
             )
         row = self._tables.scene_names.index(name)
+        if row in self._tables.faults:
+            raise ForecastError(self._tables.faults[row])
         keyframes = self._tables.keyframes
-        grid = time_grid(keyframes, row)
+        grid = time_grid(self._tables, row)
         origin_m = scene_origin(keyframes, row)
-        lane_map, dropped = self._lane_map(row, origin_m)
+        lane_map, map_counts = self._lane_map(row, origin_m)
+        tracks, counts = build_tracks(self._tables, self._kinds, row, grid, origin_m)
+        record = grid.record
         scene = Scene(
             id=name,
             location=self._tables.locations[row],
             description=self._tables.descriptions[row],
             dt_s=DT_S,
             timestamps_us=grid.timestamps_us,
-            tracks=build_tracks(self._tables, self._kinds, row, grid, origin_m),
+            tracks=tracks,
             lane_map=lane_map,
             origin_m=origin_m,
-            frame_ids=grid.frame_ids,
+            frame_ids=np.where(record < 0, "", keyframes.tokens[keyframes.of(row)][record]),
+            interpolated=grid.interpolated,
         )
         without = int((~keyframes.has_ego[keyframes.of(row)]).sum())
-        return scene, {"keyframe_without_ego_pose": without, **dropped}
+        counts |= {why: int(values[row]) for why, values in self._tables.counts.items()}
+        counts["keyframe_between_steps"] = grid.left_out
+        some = {why: count for why, count in counts.items() if count}
+        return scene, {"keyframe_without_ego_pose": without, **map_counts, **some}
 
     def _lane_map(
         self, row: int, origin_m: NDArray[np.float64]
     ) -> tuple[LaneMap | None, dict[str, int]]:
         """Returns the map within `MARGIN_M` of the box around the ego's path, and drop counts."""
-        location = self._tables.locations[row]
-        if location not in self._map_paths:
+        if not self._map_paths:
             return None, {}
-        if location not in self._city_maps:
-            self._city_maps[location] = read_city_map(self._map_paths[location])
+        city_map = self._city_map(row)
         rows = self._tables.keyframes.of(row)
         ego = self._tables.keyframes.ego_m[rows][self._tables.keyframes.has_ego[rows]]
         least, greatest = ego.min(axis=0) - MARGIN_M, ego.max(axis=0) + MARGIN_M
-        return self._city_maps[location].crop((*least, *greatest), origin_m)
+        return city_map.crop((*least, *greatest), origin_m)
+
+    def _city_map(self, row: int) -> CityMap:
+        """Returns the map of a scene's city. It is read once, also if it is broken."""
+        location = self._tables.locations[row]
+        if location not in self._map_paths:
+            raise ForecastError(_no_location(self._folder))
+        if location not in self._city_maps:
+            try:
+                self._city_maps[location] = read_city_map(self._map_paths[location])
+            except ForecastError as error:
+                self._city_maps[location] = error
+        found = self._city_maps[location]
+        if isinstance(found, ForecastError):
+            raise found
+        return found
+
+
+def _locations(folder: Path, tables: Tables) -> list[str]:
+    """Returns the cities whose maps are needed."""
+    known = sorted(set(tables.locations) - {""})
+    if not known:
+        raise ForecastError(_no_location(folder))
+    return known
+
+
+def _no_location(folder: Path) -> str:
+    return (
+        f"{folder / 'scene.json'}: no location (its log_token leads to none in log.json), so there "
+        "is no map of it; give the location or pass --no-map"
+    )
+
+
+def _ego_note(tables: Tables) -> str:
+    others = ", ".join(tables.other_channels[:_NAMED])
+    more = ", …" if len(tables.other_channels) > _NAMED else ""
+    choice = f" (--ego-channel for another: {others}{more})" if others else ""
+    return f"ego:     pose at the key frames of {tables.ego_channel}{choice}"
 
 
 def _version_folder(dataroot: Path, version: str) -> Path:

@@ -3,82 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast.datasets.nuscenes.categories import IGNORED
 from forecast.datasets.nuscenes.tables import Keyframes, Tables
+from forecast.datasets.time_grid import TimeGrid
 from forecast.errors import ForecastError
+from forecast.geometry import motion_headings
 from forecast.scene import AgentKind, Tracks
 from forecast.scene.agents import TYPICAL_SIZE_M
+from forecast.scene.continuity import jumps
+from forecast.scene.parsing import parse_names, parse_sizes, within_reach
 
 DT_S = 0.5
-"""Time between keyframes: nuScenes is annotated at 2 Hz."""
+"""Time between steps: nuScenes is annotated at 2 Hz. Faster keyframes are resampled."""
 
 EGO_ID = "ego"
 EGO_CATEGORY = "vehicle.ego"
-
-_KIND_OF_PREFIX = {
-    "human.pedestrian.": AgentKind.PEDESTRIAN,
-    "vehicle.bicycle": AgentKind.CYCLIST,
-    "vehicle.motorcycle": AgentKind.CYCLIST,
-    "vehicle.": AgentKind.VEHICLE,
-    "movable_object.": AgentKind.STATIC,
-    "static_object.": AgentKind.STATIC,
-    "animal": AgentKind.STATIC,  # they move, but too few are annotated to forecast them
-}
-
-
-def kind_of(category: str) -> AgentKind:
-    """Returns the agent kind of a nuScenes category. Animals are static: they are not forecast.
-
-    Raises:
-        ForecastError: The category is not in nuScenes.
-    """
-    for prefix, kind in _KIND_OF_PREFIX.items():
-        if category.startswith(prefix):
-            return kind
-    raise ForecastError(
-        f"category '{category}' is unknown; it must start with one of "
-        f"{', '.join(_KIND_OF_PREFIX)}: rename it in category.json"
-    )
-
-
-def kinds_of(categories: NDArray[np.str_]) -> NDArray[np.int8]:
-    """Returns the `AgentKind` values of category names ``[I]``; see `kind_of`."""
-    names, rows = np.unique(categories, return_inverse=True)
-    return np.array([kind_of(str(name)) for name in names], np.int8)[rows]
-
-
-@dataclass(frozen=True, eq=False)
-class TimeGrid:
-    """The keyframes of a scene on a grid of `DT_S`.
-
-    Attributes:
-        steps: Grid step of each keyframe ``[N]``.
-        timestamps_us: Time of each step ``[T]``, interpolated where there is no keyframe.
-        frame_ids: Sample token of each step ``[T]``, "" where there is no keyframe.
-    """
-
-    steps: NDArray[np.int64]
-    timestamps_us: NDArray[np.int64]
-    frame_ids: NDArray[np.str_]
-
-
-def time_grid(keyframes: Keyframes, scene: int) -> TimeGrid:
-    """Assigns a scene's keyframes to grid steps by their timestamps.
-
-    Each keyframe is ``max(1, round(dt / DT_S))`` steps after the previous one. So jitter and slow
-    drift of the real 2 Hz keyframes have no effect, and a missing keyframe leaves a gap.
-    """
-    times = keyframes.timestamps_us[keyframes.of(scene)]
-    strides = np.maximum(np.round(np.diff(times) / (DT_S * 1e6)).astype(np.int64), 1)
-    steps = np.append(0, np.cumsum(strides))
-    length = int(steps[-1]) + 1
-    between = np.interp(np.arange(length), steps, times - times[0])
-    frame_ids = np.full(length, "", keyframes.tokens.dtype)
-    frame_ids[steps] = keyframes.tokens[keyframes.of(scene)]
-    return TimeGrid(steps, times[0] + np.round(between).astype(np.int64), frame_ids)
 
 
 def scene_origin(keyframes: Keyframes, scene: int) -> NDArray[np.float64]:
@@ -89,52 +33,125 @@ def scene_origin(keyframes: Keyframes, scene: int) -> NDArray[np.float64]:
     return origin
 
 
+def time_grid(tables: Tables, scene: int) -> TimeGrid:
+    """Returns the time grid of a scene's keyframes.
+
+    Raises:
+        ForecastError: They are too far apart, or their times are in another unit.
+    """
+    frames, boxes = tables.keyframes.of(scene), tables.annotations
+    box_frames = boxes.keyframes[boxes.of(scene)] - frames.start
+    observed = np.bincount(box_frames, minlength=frames.stop - frames.start)
+    times_us = tables.keyframes.timestamps_us[frames]
+    return TimeGrid.of(tables.scene_names[scene], times_us, DT_S, observed)
+
+
 def build_tracks(
     tables: Tables,
     kinds: NDArray[np.int8],
     scene: int,
     grid: TimeGrid,
     origin_m: NDArray[np.float64],
-) -> Tracks:
+) -> tuple[Tracks, dict[str, int]]:
     """Builds the tracks of a scene: the ego first, then its instances in the table's order.
 
     The size of an agent is that of its first annotation, so that sizes do not leak the future.
 
     Args:
         tables: The dataset.
-        kinds: Kind of each instance of the dataset ``[I]``.
+        kinds: Kind of each instance of the dataset ``[I]``; those to leave out are `IGNORED`.
         scene: Row of the scene.
         grid: Its time grid.
         origin_m: World position ``[2]`` of its frame.
-    """
-    keyframes, boxes = tables.keyframes, tables.annotations
-    frames, rows = keyframes.of(scene), boxes.of(scene)
-    instances, first, owner = np.unique(
-        boxes.instances[rows], return_index=True, return_inverse=True
-    )
-    has_ego = keyframes.has_ego[frames]
-    ego = (0, grid.steps[has_ego])
-    other = (owner + 1, grid.steps[boxes.keyframes[rows] - frames.start])
-    shape = (len(instances) + 1, len(grid.timestamps_us))
 
-    valid = np.zeros(shape, bool)
-    positions = np.zeros((*shape, 2), np.float32)
-    headings = np.zeros(shape, np.float32)
-    visibility = np.zeros(shape, np.int8)
-    valid[ego] = valid[other] = True
-    positions[ego] = keyframes.ego_m[frames][has_ego] - origin_m
-    headings[ego] = keyframes.ego_headings_rad[frames][has_ego]
-    positions[other] = boxes.positions_m[rows] - origin_m
-    headings[other] = boxes.headings_rad[rows]
-    visibility[other] = boxes.visibility[rows]
-    sizes = np.vstack([TYPICAL_SIZE_M[AgentKind.EGO], boxes.sizes_m[rows][first]])
-    return Tracks(
-        agent_ids=np.append(EGO_ID, tables.instance_tokens[instances]),
-        kinds=np.append(np.int8(AgentKind.EGO), kinds[instances]),
-        categories=np.append(EGO_CATEGORY, tables.instance_categories[instances]),
+    Returns:
+        The tracks, and counts of dropped and mended records by reason.
+
+    Raises:
+        ForecastError: There is no agent, or one is far from all others or has the ego's name.
+    """
+    name = tables.scene_names[scene]
+    records, counts = _records(tables, kinds, scene, origin_m)
+    ids = parse_names(name, [EGO_ID, *tables.instance_tokens[records.instances]])
+    agent_kinds = np.append(np.int8(AgentKind.EGO), kinds[records.instances])
+    jumped = None
+    if grid.resampled:
+        jumped = jumps(records.positions_m, records.valid, grid.times_us, agent_kinds)
+    way = grid.resampling(records.valid, jumped)
+    positions = within_reach(name, way.values(records.positions_m), ids, "positions of one place")
+    headings = way.angles(records.headings_rad)
+    if np.isnan(headings).any():
+        headings = np.where(np.isnan(headings), motion_headings(positions, way.valid), headings)
+    sizes, typical = parse_sizes(name, records.sizes_m, agent_kinds)
+    earlier = np.take_along_axis(records.visibility, way.first, axis=1)
+    tracks = Tracks(
+        agent_ids=ids,
+        kinds=agent_kinds,
+        categories=np.append(EGO_CATEGORY, tables.instance_categories[records.instances]),
         positions_m=positions,
         headings_rad=headings,
-        sizes_m=sizes.astype(np.float32),
-        valid=valid,
-        visibility=visibility,
+        sizes_m=sizes,
+        valid=way.valid,
+        visibility=np.where(way.valid, earlier, np.int8(0)),
     )
+    seen = way.valid.any(axis=1)
+    if not seen[0] or not seen[1:].any():
+        who = "no agent" if seen[0] else "no pose of the ego"
+        raise ForecastError(f"{name}: {who} at any step; at least one is needed: annotate them")
+    counts |= {"agent_between_steps": int((~seen).sum()), "typical_size": int(typical[seen].sum())}
+    return tracks if seen.all() else tracks.select(seen), counts
+
+
+@dataclass(frozen=True, eq=False)
+class _Records:
+    """What the N keyframes of a scene say about A agents, the ego first.
+
+    Attributes:
+        instances: Row of each agent but the ego in the instance table ``[A - 1]``.
+        sizes_m: Size of each agent in its first annotation ``[A, 3]``.
+        valid: Whether the agent was observed ``[A, N]``.
+        positions_m: Positions relative to the scene's origin ``[A, N, 2]``.
+        headings_rad: Headings ``[A, N]``, NaN where there is no rotation.
+        visibility: Visibility bin ``[A, N]``.
+    """
+
+    instances: NDArray[np.int32]
+    sizes_m: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    positions_m: NDArray[np.float64]
+    headings_rad: NDArray[np.float32]
+    visibility: NDArray[np.int8]
+
+
+def _records(
+    tables: Tables, kinds: NDArray[np.int8], scene: int, origin_m: NDArray[np.float64]
+) -> tuple[_Records, dict[str, int]]:
+    """Returns the records of a scene, and the count of those of `IGNORED` categories."""
+    keyframes, boxes = tables.keyframes, tables.annotations
+    frames, rows = keyframes.of(scene), boxes.of(scene)
+    ignored = kinds[boxes.instances[rows]] == IGNORED
+    chosen: Any = rows
+    if ignored.any():
+        chosen = rows.start + np.flatnonzero(~ignored)
+    instances, first, owner = np.unique(
+        boxes.instances[chosen], return_index=True, return_inverse=True
+    )
+    has_ego = keyframes.has_ego[frames]
+    ego = (0, has_ego)
+    other = (owner + 1, boxes.keyframes[chosen] - frames.start)
+    shape = (len(instances) + 1, len(has_ego))
+    records = _Records(
+        instances=instances,
+        sizes_m=np.vstack([TYPICAL_SIZE_M[AgentKind.EGO], boxes.sizes_m[chosen][first]]),
+        valid=np.zeros(shape, bool),
+        positions_m=np.zeros((*shape, 2)),
+        headings_rad=np.zeros(shape, np.float32),
+        visibility=np.zeros(shape, np.int8),
+    )
+    records.valid[ego] = records.valid[other] = True
+    records.positions_m[ego] = keyframes.ego_m[frames][has_ego] - origin_m
+    records.headings_rad[ego] = keyframes.ego_headings_rad[frames][has_ego]
+    records.positions_m[other] = boxes.positions_m[chosen] - origin_m
+    records.headings_rad[other] = boxes.headings_rad[chosen]
+    records.visibility[other] = boxes.visibility[chosen]
+    return records, {"ignored_category": int(ignored.sum())}

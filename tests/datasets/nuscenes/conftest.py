@@ -135,6 +135,12 @@ def _annotation_tables() -> dict[str, list[dict[str, Any]]]:
             {"token": token, "category_token": f"category-{c}"} for token, c in categories.items()
         ],
         "sample_annotation": annotations,
+        "visibility": [
+            {"token": "1", "level": "v0-40"},
+            {"token": "2", "level": "v40-60"},
+            {"token": "3", "level": "v60-80"},
+            {"token": "4", "level": "v80-100"},
+        ],
     }
 
 

@@ -1,91 +1,31 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from forecast.datasets.nuscenes.tables import Keyframes, read_tables
-from forecast.datasets.nuscenes.tracks import (
-    build_tracks,
-    kind_of,
-    kinds_of,
-    scene_origin,
-    time_grid,
-)
+from forecast.datasets.nuscenes.categories import IGNORED, Categories
+from forecast.datasets.nuscenes.tables import read_tables
+from forecast.datasets.nuscenes.tracks import build_tracks, scene_origin, time_grid
 from forecast.errors import ForecastError
 from forecast.scene import AgentKind
 
 
-def keyframes_at(times_us) -> Keyframes:
-    count = len(times_us)
-    return Keyframes(
-        tokens=np.array([f"s{i}" for i in range(count)]),
-        timestamps_us=np.array(times_us, np.int64),
-        ego_m=np.zeros((count, 2)),
-        ego_headings_rad=np.zeros(count, np.float32),
-        has_ego=np.ones(count, bool),
-        offsets=np.array([0, count]),
-    )
+def built(tiny, scene=0, ignored=()):
+    """Tracks of a scene, and its counts."""
+    tables = read_tables(tiny.path("scene").parent)
+    origin_m = scene_origin(tables.keyframes, scene)
+    kinds = Categories().kinds_of(tables.instance_categories, tables.annotations.instances)
+    kinds[np.isin(tables.instance_tokens, ignored)] = IGNORED
+    return build_tracks(tables, kinds, scene, time_grid(tables, scene), origin_m)
 
 
 def tracks_of(tiny, scene=0):
-    tables = read_tables(tiny.path("scene").parent)
-    origin_m = scene_origin(tables.keyframes, scene)
-    kinds = kinds_of(tables.instance_categories)
-    return build_tracks(tables, kinds, scene, time_grid(tables.keyframes, scene), origin_m)
+    return built(tiny, scene)[0]
 
 
-@pytest.mark.parametrize(
-    ("category", "kind"),
-    [
-        ("human.pedestrian.adult", AgentKind.PEDESTRIAN),
-        ("human.pedestrian.personal_mobility", AgentKind.PEDESTRIAN),
-        ("vehicle.bicycle", AgentKind.CYCLIST),
-        ("vehicle.motorcycle", AgentKind.CYCLIST),
-        ("vehicle.car", AgentKind.VEHICLE),
-        ("vehicle.bus.bendy", AgentKind.VEHICLE),
-        ("vehicle.emergency.police", AgentKind.VEHICLE),
-        ("movable_object.trafficcone", AgentKind.STATIC),
-        ("static_object.bicycle_rack", AgentKind.STATIC),
-        ("animal", AgentKind.STATIC),
-    ],
-)
-def test_kind_of(category, kind):
-    assert kind_of(category) == kind
-    assert list(kinds_of(np.array([category, "animal"]))) == [kind, AgentKind.STATIC]
+def edit_of(tiny, table, token, **values):
+    def change(rows):
+        next(row for row in rows if row["token"] == token).update(values)
 
-
-@pytest.mark.parametrize("category", ["human", "robot.delivery", ""])
-def test_an_unknown_category_is_refused(category):
-    with pytest.raises(ForecastError, match=f"category '{category}' is unknown; it must start"):
-        kind_of(category)
-
-
-def test_a_missing_keyframe_leaves_a_gap():
-    grid = time_grid(keyframes_at([7_000_000, 7_500_000, 9_000_000, 9_500_000]), 0)
-    assert list(grid.steps) == [0, 1, 4, 5]
-    assert list(grid.timestamps_us - 7_000_000) == [500_000 * i for i in range(6)]
-    assert list(grid.frame_ids) == ["s0", "s1", "", "", "s2", "s3"]
-
-
-def test_slow_drift_makes_no_gap():
-    drifting = np.arange(1000) * 549_000  # half a minute late in the end
-    assert list(time_grid(keyframes_at(drifting), 0).steps) == list(range(1000))
-
-
-def test_keyframes_close_together_keep_a_step_each():
-    grid = time_grid(keyframes_at([0, 100_000, 200_000]), 0)
-    assert list(grid.steps) == [0, 1, 2]
-    assert list(grid.timestamps_us) == [0, 100_000, 200_000]
-
-
-@given(st.lists(st.integers(1, 5_000_000), max_size=30))
-def test_the_grid_keeps_every_keyframe_and_its_time(waits_us):
-    times = np.cumsum([1_532_000_000_000_000, *waits_us])
-    grid = time_grid(keyframes_at(times), 0)
-    assert (np.diff(grid.timestamps_us) > 0).all()
-    assert (grid.timestamps_us[grid.steps] == times).all()
-    assert list(grid.frame_ids[grid.steps]) == [f"s{i}" for i in range(len(times))]
-    assert (grid.frame_ids != "").sum() == len(times)
+    tiny.edit(table, change)
 
 
 def test_tracks_of_a_scene(tiny):
@@ -132,3 +72,105 @@ def test_positions_at_map_scale_keep_millimetre_precision(tiny):
     np.testing.assert_allclose(
         tracks_of(tiny).positions_m[1, :, 0], 0.003 + 0.5 * np.arange(5), atol=1e-6
     )
+
+
+# --- mended and left out
+
+
+@pytest.mark.parametrize("unknown", [-1, -0.7, 0, float("nan"), None])
+def test_sizes_that_are_no_sizes_become_typical_ones(tiny, unknown):
+    edit_of(tiny, "sample_annotation", "ped-0", size=[unknown, 0.9, unknown])
+    tracks, counts = built(tiny)
+    np.testing.assert_allclose(tracks.sizes_m[1], [0.9, 0.7, 1.75])
+    assert counts["typical_size"] == 1
+
+
+def test_a_missing_size_becomes_a_typical_one(tiny):
+    tiny.edit("sample_annotation", lambda rows: [row.pop("size") for row in rows])
+    tracks, counts = built(tiny)
+    np.testing.assert_allclose(tracks.sizes_m[1:], [[0.7, 0.7, 1.75], [4.6, 1.9, 1.7]])
+    assert counts["typical_size"] == 2
+
+
+def test_a_missing_rotation_becomes_the_direction_of_the_movement(tiny):
+    """'car' moves along x; 'walker' of the other scene has a rotation in all frames but one."""
+
+    def change(rows):
+        for row in rows:
+            if row["instance_token"] == "car" or row["token"] == "walker-3":
+                row["rotation"] = None
+
+    tiny.edit("sample_annotation", change)
+    np.testing.assert_array_equal(tracks_of(tiny).headings_rad[2], 0)
+    np.testing.assert_allclose(
+        tracks_of(tiny, 1).headings_rad[1], np.pi / 2 * np.array([1, 1, 1, 0, 1]), rtol=1e-6
+    )
+
+
+def test_agents_to_ignore_are_left_out_and_counted(tiny):
+    tracks, counts = built(tiny, ignored=["car"])
+    assert list(tracks.agent_ids) == ["ego", "ped"]
+    assert counts["ignored_category"] == 3
+    with pytest.raises(ForecastError, match="scene-0061: no agent at any step; at least one is"):
+        built(tiny, ignored=["car", "ped"])
+
+
+def test_an_agent_far_away_is_refused(tiny):
+    edit_of(tiny, "sample_annotation", "car-1", translation=[0.0, 50_000.0, 0.0])
+    with pytest.raises(ForecastError, match="scene-0061: agent 'car' lies 49500 m from origin_m"):
+        built(tiny)
+
+
+def test_an_instance_with_the_ego_s_name_is_refused(tiny):
+    tiny.edit("instance", lambda rows: rows[1].update(token="ego"))
+
+    def change(rows):
+        for row in rows:
+            row["instance_token"] = row["instance_token"].replace("car", "ego")
+
+    tiny.edit("sample_annotation", change)
+    with pytest.raises(ForecastError, match=r"scene-0061: agents named twice is \['ego'\]; unique"):
+        built(tiny)
+
+
+# --- other rates
+
+
+def faster(tiny, hz: float) -> None:
+    """Brings the keyframes closer together, at the same places."""
+
+    def change(rows):
+        for row in rows:
+            number = int(row["token"][-1])
+            row["timestamp"] += round(number * (1e6 / hz - 500_000))
+
+    tiny.edit("sample", change)
+
+
+def test_faster_keyframes_are_resampled(tiny):
+    """At 4 Hz two keyframes are a step: people go on by 1 m, the ego by 4 m."""
+    faster(tiny, 4)
+    tracks, counts = built(tiny)
+    np.testing.assert_array_equal(tracks.positions_m[1], [[0, 5], [1, 5], [2, 5]])
+    np.testing.assert_array_equal(tracks.positions_m[0, :, 0], [0.25, 4.25, 8.25])
+    np.testing.assert_array_equal(tracks.valid, [[1, 1, 1], [1, 1, 1], [0, 1, 0]])
+    np.testing.assert_array_equal(tracks.visibility[2], [0, 1, 0])
+    assert not any(counts.values())
+
+
+def test_positions_and_headings_between_keyframes(tiny):
+    """At 2.5 Hz 0.5 s is a quarter of the way from the second keyframe to the third."""
+    faster(tiny, 2.5)
+    edit_of(tiny, "sample_annotation", "ped-2", rotation=[0, 0, 0, 1], visibility_token="3")
+    tracks = tracks_of(tiny)
+    np.testing.assert_allclose(tracks.positions_m[1, :, 0], [0, 0.625, 1.25, 1.875], rtol=1e-6)
+    np.testing.assert_allclose(tracks.headings_rad[1, 1], np.pi / 2 * 1.25, rtol=1e-6)
+    assert tracks.visibility[1].tolist() == [0, 0, 3, 0]  # that of the keyframe before
+
+
+def test_an_agent_between_steps_is_left_out_and_counted(tiny):
+    """At 10 Hz 'car' is observed from 0.1 to 0.3 s. The only step is at 0 s."""
+    faster(tiny, 10)
+    tracks, counts = built(tiny)
+    assert list(tracks.agent_ids) == ["ego", "ped"]
+    assert counts["agent_between_steps"] == 1
