@@ -141,9 +141,9 @@ def within_reach(
     Raises:
         ForecastError: A position is too far from the origin for float32.
     """
-    far = np.abs(local_m).reshape(len(names), -1).max(axis=1, initial=0.0)
+    far = np.abs(local_m).max(axis=tuple(range(1, local_m.ndim)), initial=0.0)
     if (far > FLOAT32_REACH_M).any():
-        worst = int(far.argmax())
+        worst = int(np.nanargmax(far))
         raise ForecastError(
             f"{item}: agent '{names[worst]}' lies {far[worst]:.0f} m from origin_m; {frame}, "
             f"within {FLOAT32_REACH_M:.0f} m of it, are needed"
