@@ -144,7 +144,7 @@ def within_reach(
     axes = tuple(range(1, local_m.ndim))
     far = np.abs(local_m).max(axis=axes, initial=0.0)
     if (far > FLOAT32_REACH_M).any():
-        worst = int(far.argmax())
+        worst = int(np.nanargmax(far))
         raise ForecastError(
             f"{item}: agent '{names[worst]}' lies {far[worst]:.0f} m from origin_m; {frame}, "
             f"within {FLOAT32_REACH_M:.0f} m of it, are needed"
