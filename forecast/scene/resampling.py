@@ -15,7 +15,7 @@ from forecast.scene.scene import Scene
 JITTER = 0.25
 """Records may come early or late by this share of a step."""
 
-_SAME_TIME_US = 1000.0
+SAME_TIME_US = 1000
 """Times this close are the same."""
 
 
@@ -66,8 +66,8 @@ class Resampling:
         # Rows 0 and N + 1 stand for "no record before" and "no record after".
         stamp = np.concatenate([[-np.inf], times_us - wanted_us[-1], [np.inf]])
         wanted = (wanted_us - wanted_us[-1]).astype(np.float64)
-        last = np.searchsorted(stamp, wanted + _SAME_TIME_US, side="right") - 1
-        exact = wanted - stamp[last] <= _SAME_TIME_US  # a record at that very time
+        last = np.searchsorted(stamp, wanted + SAME_TIME_US, side="right") - 1
+        exact = wanted - stamp[last] <= SAME_TIME_US  # a record at that very time
         before, after = _neighbours(valid)
         start, end = before[:, last], after[:, last + 1]  # [A, T]
         # The records before `start` and after `end`.

@@ -146,7 +146,8 @@ class Scene:
         if unknown:
             raise TypeError(f"Scene.from_arrays got an unexpected keyword argument '{unknown[0]}'")
         given: SceneDetails = {**_DEFAULTS, **details}
-        name, origin = given["id"], np.asarray(given["origin_m"], np.float64)
+        name = given["id"]
+        origin = parse_array(name, "origin_m", given["origin_m"], (2,), np.float64)
         world = _positions(name, positions_m)
         grid = world.shape[:2]
         observed = ~np.isnan(world).any(-1) if valid is None else valid
