@@ -21,6 +21,7 @@ from forecast.scene import AgentKind, LaneMap, Prediction, Scene, Tracks
 from forecast.scene.flicker import flicker
 from forecast.scene.parsing import (
     parse_array,
+    parse_headings,
     parse_kinds,
     parse_names,
     parse_sizes,
@@ -62,16 +63,13 @@ class Frame:
         places = parse_array("frame", "positions_m", self.positions_m, (agents, 2), np.float64)
         unknown = np.full(agents, np.nan)
         given = unknown if self.headings_rad is None else self.headings_rad
-        headings = parse_array("frame", "headings_rad", given, (agents,), np.float32)
-        for what, bad in (
-            ("positions_m", ~np.isfinite(places).all(axis=1)),
-            ("headings_rad", np.isinf(headings)),
-        ):
-            if bad.any():
-                raise ForecastError(
-                    f"frame: {what} of agent '{names[bad][0]}' is not finite; "
-                    "leave out agents that are not observed"
-                )
+        headings = parse_headings("frame", given, np.ones(agents, bool), names)
+        bad = ~np.isfinite(places).all(axis=1)
+        if bad.any():
+            raise ForecastError(
+                f"frame: positions_m of agent '{names[bad][0]}' is not finite; "
+                "leave out agents that are not observed"
+            )
         sizes, replaced = parse_sizes("frame", self.sizes_m, kinds)
         warn_of_sizes("frame", names, replaced)
         for name, value in (

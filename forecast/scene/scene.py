@@ -15,6 +15,7 @@ from forecast.scene.agents import AgentKind, Tracks
 from forecast.scene.lanes import LaneMap
 from forecast.scene.parsing import (
     parse_array,
+    parse_headings,
     parse_kinds,
     parse_names,
     parse_sizes,
@@ -228,7 +229,7 @@ def _tracks(
     positions = within_reach(scene, local_m, names, "world positions with an origin_m")
     headings, _ = geometry.motion_headings(local_m, seen)
     if headings_rad is not None:
-        recorded = parse_array(scene, "headings_rad", headings_rad, seen.shape, np.float32)
+        recorded = parse_headings(scene, headings_rad, seen, names)
         headings = np.where(np.isnan(recorded), headings, recorded)
     categories = given["categories"]
     words = [AgentKind(kind).name.lower() for kind in values.tolist()]
