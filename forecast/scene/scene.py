@@ -189,6 +189,21 @@ class Scene:
             interpolated=None if self.interpolated is None else self.interpolated[start:stop],
         )
 
+    def require_prediction_time(self, at: int) -> None:
+        """Checks that a prediction may start at a step.
+
+        Raises:
+            ForecastError: It is not a step of the scene, or lies between two records.
+        """
+        if not 0 <= at < self.steps:
+            raise ForecastError(f"{self.id}: at is {at}; 0 to {self.steps - 1} is needed")
+        if self.interpolated is not None and self.interpolated[at]:
+            recorded = np.flatnonzero(~self.interpolated)[:5].tolist()
+            raise ForecastError(
+                f"{self.id}: step {at} lies between two records, so its positions depend on the "
+                f"later one; one of steps {recorded}, … is needed"
+            )
+
     def present(self, at: int) -> NDArray[np.int64]:
         """Indices of the agents that can move and are observed at step ``at``."""
         tracks = self.tracks

@@ -253,6 +253,13 @@ def test_a_scene_at_ten_hertz_is_predicted_from_steps_half_a_second_apart(foreca
     np.testing.assert_array_equal(made.positions_m, at_two_hz(forecaster, 2.7))
 
 
+def test_no_prediction_starts_between_two_records(forecaster) -> None:
+    scene = Scene.from_arrays(np.zeros((1, 31, 2)), [0], 0.1)
+    scene = replace(scene, interpolated=np.arange(31) == 27)
+    with pytest.raises(ForecastError, match="step 27 lies between two records"):
+        forecaster.predict(scene, 27, samples=1)
+
+
 def test_missed_frames_are_interpolated_but_not_across_gaps(forecaster) -> None:
     straight = forecaster.stream()
     for tick in [0, 3, 4, 6, 7, 9, 11, 14, 16, 17, 19, 21, 24, 26]:  # none at 0.6, 1.1, …
