@@ -18,6 +18,7 @@ from forecast.errors import ForecastError, require
 from forecast.planning.ego import EgoState
 from forecast.scene import AgentKind
 from forecast.scene.agents import FASTEST_MPS
+from forecast.scene.between_steps import steps_and_shares
 from forecast.scene.parsing import LARGEST_HEADING_RAD
 
 Floats = NDArray[np.float64]
@@ -280,9 +281,7 @@ def _resampled(given: Floats, every_s: float, dt_s: float, steps: int) -> Floats
         dt_s: The model's step.
         steps: Number of the model's steps T.
     """
-    at = np.arange(1, steps + 1) * dt_s / every_s
-    before = np.floor(at + _TOLERANCE).astype(np.int64)
-    share = np.where(at - before < _TOLERANCE, 0.0, at - before)
+    before, share = steps_and_shares(np.arange(1, steps + 1) * dt_s / every_s)
     start: Floats = given[:, before]
     if not share.any():
         return start
