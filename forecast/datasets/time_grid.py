@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.errors import ForecastError
-from forecast.scene.resampling import Resampling
+from forecast.scene.resampling import SAME_TIME_US, Resampling
 
 _SAME_RATE = 0.1
 """Records whose usual interval differs from the step by at most this share may be on the grid."""
@@ -21,13 +21,13 @@ number. Jitter averages out. Another rate does not, and would change every speed
 _ON_TIME = 0.04
 """Of faster records, one this share of a step off a grid time still stands for it."""
 
+_MOST_STEPS = 10_000_000
+"""No scene has more steps. One wrong time, such as 0, would make billions."""
+
 _PLAUSIBLE_S = (1 / 200, 20.0)
 """Intervals of sensors and annotations. Others are a matter of units."""
 
 _UNITS_S = {"nanoseconds": 1e-9, "microseconds": 1e-6, "milliseconds": 1e-3, "seconds": 1.0}
-
-_SAME_TIME_US = 1000
-"""Records of different agents this close belong to one time."""
 
 _USUAL_SHARE = 0.1
 """The interval of an agent's records that this share of all intervals does not exceed is the usual
@@ -88,6 +88,7 @@ class TimeGrid:
         usual = float(np.median(intervals)) if len(intervals) else step_s
         require_microseconds(item, usual)
         _require_rate(item, intervals, step_s)
+        _require_length(item, times, step_s)
         single = intervals[np.round(intervals / step_s) == 1]
         off = abs(single.mean() / step_s - 1) if len(single) else 0.0
         if usual >= (1 - _SAME_RATE) * step_s and (
@@ -123,18 +124,17 @@ class TimeGrid:
         if not len(own) or _in_common(np.diff(times) / 1e6, own, step_s):
             return cls.of(item, times, step_s)
         _require_rate(item, own, step_s)
+        _require_length(item, times, step_s)
         return cls._at_best_phase(times_us, step_s)
 
     @classmethod
     def _at_best_phase(cls, times_us: NDArray[np.int64], step_s: float) -> TimeGrid:
         """Equal steps, each as soon as possible after the records of most agents."""
-        bins = round(step_s * 1e6 / _SAME_TIME_US)
+        bins = round(step_s * 1e6 / SAME_TIME_US)
         phase = np.arange(bins)
-        counts = np.bincount(
-            -(-(times_us - times_us.min()) // _SAME_TIME_US) % bins, minlength=bins
-        )
+        counts = np.bincount(-(-(times_us - times_us.min()) // SAME_TIME_US) % bins, minlength=bins)
         waits = (phase[:, None] - phase) % bins @ counts
-        start = times_us.min() + int(waits.argmin()) * _SAME_TIME_US
+        start = times_us.min() + int(waits.argmin()) * SAME_TIME_US
         longest = times_us.max() - start + _ON_TIME * step_s * 1e6
         steps = np.arange(max(0, int(longest // (step_s * 1e6))) + 1)
         stamps = start + np.round(steps * step_s * 1e6).astype(np.int64)
@@ -160,7 +160,9 @@ class TimeGrid:
         """Steps from record to record where one is on time, and between records elsewhere."""
         stamps, record = [int(times_us[start])], [start]
         while (due := stamps[-1] + step_s * 1e6) <= times_us[-1] + _ON_TIME * step_s * 1e6:
-            nearest = int(np.abs(times_us - due).argmin())
+            after = int(np.searchsorted(times_us, due))
+            near = np.arange(max(after - 1, 0), min(after + 1, len(times_us)))
+            nearest = int(near[np.abs(times_us[near] - due).argmin()])
             on_time = abs(times_us[nearest] - due) <= _ON_TIME * step_s * 1e6
             stamps.append(int(times_us[nearest]) if on_time else round(due))
             record.append(nearest if on_time else -1)
@@ -218,8 +220,11 @@ class TimeGrid:
         return self._resampled(times_us, np.ones((1, len(times_us)), bool))
 
     def steps_of(self, times_us: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The steps ``[R]`` of records of which the grid was made, if it is not resampled."""
-        step = np.zeros(len(self.times_us), np.int64)
+        """The steps ``[R]`` of records of which the grid was made, if it is not resampled.
+
+        Those that are `left_out` have step -1.
+        """
+        step = np.full(len(self.times_us), -1)
         known = np.flatnonzero(self.record >= 0)
         step[self.record[known]] = known
         return step[np.searchsorted(self.times_us, times_us, side="right") - 1]
@@ -230,9 +235,9 @@ class TimeGrid:
 
 
 def _distinct(times_us: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The distinct times, ascending. Of times within `_SAME_TIME_US`, the first stands for all."""
+    """The distinct times, ascending. Of times within `SAME_TIME_US`, the first stands for all."""
     times, kept = np.unique(times_us), [0]
-    while (after := int(np.searchsorted(times, times[kept[-1]] + _SAME_TIME_US, "right"))) < len(
+    while (after := int(np.searchsorted(times, times[kept[-1]] + SAME_TIME_US, "right"))) < len(
         times
     ):
         kept.append(after)
@@ -260,6 +265,18 @@ def _require_rate(item: str, intervals_s: NDArray[np.float64], step_s: float) ->
         raise ForecastError(
             f"{item}: a record every {usual:.3g} s was measured; {step_s} s or less is needed "
             f"({1 / step_s:g} Hz or more)"
+        )
+
+
+def _require_length(item: str, times_us: NDArray[np.int64], step_s: float) -> None:
+    """Refuses scenes that are longer than any recording."""
+    length_s = (float(times_us[-1]) - float(times_us[0])) / 1e6
+    if length_s > _MOST_STEPS * step_s:
+        gap = int(np.diff(times_us.astype(np.float64)).argmax())
+        raise ForecastError(
+            f"{item}: {length_s:.6g} s from the first to the last record; at most "
+            f"{_MOST_STEPS * step_s:.6g} s is needed: is the time {times_us[gap]} us or "
+            f"{times_us[gap + 1]} us wrong?"
         )
 
 

@@ -82,7 +82,8 @@ class TrackRows:
 
         Returns:
             The scene without a map, and counts: ``agent_between_steps`` were dropped because no
-            step is within their records, ``typical_size`` have a size that is not above 0.
+            step is within their records, ``row_between_steps`` rows follow the one before too soon
+            to have a step of their own, ``typical_size`` have a size that is not above 0.
 
         Raises:
             ForecastError: Times or positions are in another unit, or the records too far apart.
@@ -112,6 +113,7 @@ class TrackRows:
         )
         counts = {
             "agent_between_steps": int((~kept).sum()),
+            "row_between_steps": self._left_out(grid),
             "typical_size": int((replaced & kept).sum()),
         }
         return scene, {what: count for what, count in counts.items() if count}
@@ -224,10 +226,12 @@ class TrackRows:
         positions = np.full((agents, steps, 2), np.nan)
         headings = None if self.headings_rad is None else np.full((agents, steps), np.nan)
         if not grid.resampled:
-            at = self.agents, grid.steps_of(self._times_us)
-            positions[at] = self.xy_m
-            if headings is not None:
-                headings[at] = self.headings_rad
+            step = grid.steps_of(self._times_us)
+            kept = step >= 0
+            at = self.agents[kept], step[kept]
+            positions[at] = self.xy_m[kept]
+            if headings is not None and self.headings_rad is not None:
+                headings[at] = self.headings_rad[kept]
             return positions, headings
         for rows in self._stretches():
             way, agent = grid.resampling_of(self._times_us[rows]), self.agents[rows.start]
@@ -236,6 +240,10 @@ class TrackRows:
             if headings is not None and self.headings_rad is not None:
                 headings[at] = way.angles(self.headings_rad[None, rows])[0, way.valid[0]]
         return positions, headings
+
+    def _left_out(self, grid: TimeGrid) -> int:
+        """Number of rows that have no step on a grid."""
+        return int((grid.steps_of(self._times_us) < 0).sum()) if grid.left_out else 0
 
     def _stretches(self) -> list[slice]:
         """The rows of each agent between its jumps: nothing is interpolated across them."""

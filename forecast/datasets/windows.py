@@ -267,13 +267,7 @@ def window(
     Raises:
         ForecastError: ``at`` is not a step of the scene, or lies between two records.
     """
-    if not 0 <= at < scene.steps:
-        raise ForecastError(f"{scene.id}: at is {at}; 0 to {scene.steps - 1} is needed")
-    if scene.interpolated is not None and scene.interpolated[at]:
-        raise ForecastError(
-            f"{scene.id}: step {at} lies between two records, so its positions depend on the later "
-            f"one; one of steps {np.flatnonzero(~scene.interpolated)[:5].tolist()}, … is needed"
-        )
+    scene.require_prediction_time(at)
     if scored is None:
         scored = prediction_times(scene, spec).scored[:, at]
     tracks, agents = scene.tracks, scene.present(at)

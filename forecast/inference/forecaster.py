@@ -142,8 +142,7 @@ class Forecaster:
             seed: Seed of the noise.
 
         Raises:
-            ForecastError: ``samples`` is too small, or the model was not trained with the scene's
-                step length.
+            ForecastError: ``samples`` is too small, or the scene's step is longer than the model's.
         """
         steps = round(HORIZON_S / self.step_s(scene.id, scene.dt_s))
         return World(self.model, self.window(scene, at, steps), scene.origin_m, samples, seed)
@@ -211,8 +210,8 @@ class Forecaster:
             ForecastError: ``plans`` is not finite of shape ``[P, T', 3]``, takes no whole number of
                 the model's steps or is longer than 6 s and the horizon of training; the ego cannot
                 drive a plan (`forecast.planning.plan_poses`); ``samples`` or ``react`` is too
-                small; there is no ego or ``ego`` is elsewhere; or the model was not trained with
-                the scene's step length.
+                small; there is no ego or ``ego`` is elsewhere; or the scene's step is longer than
+                the model's.
         """
         require(samples >= 1, "samples", samples, "at least 1")
         require(react >= 0, "react", react, "at least 0")
@@ -236,11 +235,11 @@ class Forecaster:
             steps: Steps to imagine.
 
         Raises:
-            ForecastError: The scene's step is longer than the model's, or it has no such step.
+            ForecastError: The scene's step is longer than the model's, the scene has no step
+                ``at``, or that lies between two records.
         """
         step_s = self.step_s(scene.id, scene.dt_s)
-        if not 0 <= at < scene.steps:
-            raise ForecastError(f"{scene.id}: at is {at}; 0 to {scene.steps - 1} is needed")
+        scene.require_prediction_time(at)
         past = scene.between(0, at + 1)
         if step_s != scene.dt_s:
             past = history(past, step_s, self.training.history_steps)

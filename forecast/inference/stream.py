@@ -18,17 +18,17 @@ from forecast.inference.weights import Training
 from forecast.inference.windows import forecast_window, horizon_steps
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.scene import AgentKind, LaneMap, Prediction, Scene, Tracks
-from forecast.scene.continuity import continuous, jumps
 from forecast.scene.flicker import flicker
 from forecast.scene.parsing import (
     parse_array,
+    parse_headings,
     parse_kinds,
     parse_names,
     parse_sizes,
     warn_of_sizes,
     within_reach,
 )
-from forecast.scene.resampling import JITTER, Resampling
+from forecast.scene.resampling import JITTER, history_resampling
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,16 +63,13 @@ class Frame:
         places = parse_array("frame", "positions_m", self.positions_m, (agents, 2), np.float64)
         unknown = np.full(agents, np.nan)
         given = unknown if self.headings_rad is None else self.headings_rad
-        headings = parse_array("frame", "headings_rad", given, (agents,), np.float32)
-        for what, bad in (
-            ("positions_m", ~np.isfinite(places).all(axis=1)),
-            ("headings_rad", np.isinf(headings)),
-        ):
-            if bad.any():
-                raise ForecastError(
-                    f"frame: {what} of agent '{names[bad][0]}' is not finite; "
-                    "leave out agents that are not observed"
-                )
+        headings = parse_headings("frame", given, np.ones(agents, bool), names)
+        bad = ~np.isfinite(places).all(axis=1)
+        if bad.any():
+            raise ForecastError(
+                f"frame: positions_m of agent '{names[bad][0]}' is not finite; "
+                "leave out agents that are not observed"
+            )
         sizes, replaced = parse_sizes("frame", self.sizes_m, kinds)
         warn_of_sizes("frame", names, replaced)
         for name, value in (
@@ -183,11 +180,6 @@ class _Recording:
             inserted(self.valid, True),
         )
 
-    def known_headings(self) -> NDArray[np.float32]:
-        """Headings ``[A, N]``; those of the movement so far where none is given."""
-        derived, _ = geometry.motion_headings(self.positions_m, self.valid)
-        return np.where(np.isnan(self.headings_rad), derived, self.headings_rad)
-
 
 class Stream:
     """Collects frames at any rate, regular or not, and predicts after any frame.
@@ -256,8 +248,10 @@ class Stream:
         recording = self._recording.with_frame(frame.moving())
         now_us = recording.times_us[-1]
         frames = recording.times_us >= now_us - self._kept_us
-        seen_us = np.where(recording.valid, recording.times_us, np.iinfo(np.int64).min)
-        agents = seen_us.max(axis=1, initial=0) >= now_us - min(self._forget_us, self._kept_us)
+        never_us = np.iinfo(np.int64).min
+        seen_us = np.where(recording.valid, recording.times_us, never_us)
+        last_us = seen_us.max(axis=1, initial=never_us)
+        agents = last_us >= now_us - min(self._forget_us, self._kept_us)
         self._recording = recording.select(agents, frames)
 
     def scene(self) -> Scene:
@@ -271,18 +265,18 @@ class Stream:
         known = self._recording
         if not len(known.times_us):
             raise ForecastError("the stream has observed no frame; call observe() first")
-        steps, step_us = self._training.history_steps, self._step_s * 1e6
-        back_us = np.round(np.arange(steps - 1, -1, -1) * step_us).astype(np.int64)
-        wanted_us = known.times_us[-1] - back_us
-        jumped = jumps(known.positions_m, known.valid, known.times_us, known.kinds)
-        valid = continuous(known.valid, jumped, len(known.times_us) - 1)
-        way = Resampling.at(wanted_us, known.times_us, valid, step_us)
+        steps = self._training.history_steps
+        observed = known.positions_m, known.valid, known.times_us, known.kinds
+        wanted_us, way = history_resampling(*observed, dt_s=self._step_s, steps=steps)
+        places = way.values(known.positions_m)
+        given = way.angles(known.headings_rad)
+        moved, _ = geometry.motion_headings(places, way.valid)
         tracks = Tracks(
             agent_ids=known.names,
             kinds=known.kinds,
             categories=np.array([AgentKind(kind).name.lower() for kind in known.kinds], np.str_),
-            positions_m=way.values(known.positions_m).astype(np.float32),
-            headings_rad=way.angles(known.known_headings()),
+            positions_m=places.astype(np.float32),
+            headings_rad=np.where(way.valid, np.where(np.isnan(given), moved, given), 0),
             sizes_m=known.sizes_m,
             valid=way.valid,
         )
@@ -296,6 +290,7 @@ class Stream:
             lane_map=self._lane_map,
             origin_m=self.origin_m,
             frame_ids=np.full(steps, "", np.str_),
+            headings_recorded=not np.isnan(given[way.valid]).all(),
         )
 
     def predict(

@@ -25,7 +25,7 @@ from forecast.models.types import Motion, State
 from forecast.planning.plan_poses import EgoMotion, plan_poses, plan_steps
 from forecast.scene import AgentKind, Prediction
 from forecast.scene.agents import TYPICAL_SIZE_M
-from forecast.scene.parsing import parse_kind
+from forecast.scene.parsing import FLOAT32_REACH_M, parse_kind
 
 _STEPS_BETWEEN_SEARCHES = 3.0
 """A search for candidates covers the motion of agents over this many steps."""
@@ -475,9 +475,12 @@ def _finite(name: str, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _point(name: str, values: ArrayLike) -> NDArray[np.float32]:
-    point = np.asarray(values, np.float32)
+    point = np.asarray(values, np.float64)
     require(point.shape == (2,), f"shape of {name}", list(point.shape), "[2]")
-    return np.asarray(_finite(name, point))
+    far_m = float(np.abs(_finite(name, point)).max())
+    near = f"a place relative to origin_m, within {FLOAT32_REACH_M:.0f} m of it,"
+    require(far_m <= FLOAT32_REACH_M, f"{name}: distance from origin_m", f"{far_m:.0f} m", near)
+    return point.astype(np.float32)
 
 
 def _direction(heading_rad: float) -> NDArray[np.float32]:

@@ -16,11 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 from forecast import geometry
 from forecast.errors import ForecastError, require
 from forecast.planning.ego import EgoState
+from forecast.scene import AgentKind
+from forecast.scene.agents import FASTEST_MPS
+from forecast.scene.between_steps import steps_and_shares
+from forecast.scene.parsing import LARGEST_HEADING_RAD
 
 Floats = NDArray[np.float64]
-
-_FASTEST_MPS = 70.0
-"""Highest speed of a plan; twice that of recorded vehicles."""
 
 _HARD_MPS2 = 8.0
 """Acceleration of an emergency stop on a dry road."""
@@ -41,9 +42,6 @@ _SLIP_RAD = math.radians(45)
 
 _REVERSE_MPS = 5.0
 """Highest speed of reverse driving."""
-
-_LARGEST_RAD = 4 * math.pi
-"""Larger headings are probably degrees."""
 
 _TOLERANCE = 1e-6
 """For rounding of times and accelerations."""
@@ -283,9 +281,7 @@ def _resampled(given: Floats, every_s: float, dt_s: float, steps: int) -> Floats
         dt_s: The model's step.
         steps: Number of the model's steps T.
     """
-    at = np.arange(1, steps + 1) * dt_s / every_s
-    before = np.floor(at + _TOLERANCE).astype(np.int64)
-    share = np.where(at - before < _TOLERANCE, 0.0, at - before)
+    before, share = steps_and_shares(np.arange(1, steps + 1) * dt_s / every_s)
     start: Floats = given[:, before]
     if not share.any():
         return start
@@ -347,7 +343,8 @@ class _Steps(NamedTuple):
             f"lies {self.distance_m:.1f} m from the ego, which cannot drive that in {dt_s:g} s; "
             "poses relative to the scene's origin_m are needed"
         )
-        fast = f"its speed is {self.speed_mps:.1f} m/s; at most {_FASTEST_MPS:g} m/s is needed"
+        fastest = FASTEST_MPS[AgentKind.EGO]
+        fast = f"its speed is {self.speed_mps:.1f} m/s; at most {fastest:g} m/s is needed"
         hard = (
             f"from {self.before_mps:.1f} {'m/s now ' if first else ''}to {self.speed_mps:.1f} m/s "
             f"is an acceleration of {self.acceleration_mps2:.1f} m/s^2; at most {most_mps2:g} "
@@ -381,9 +378,9 @@ def _check_motion(poses: Floats, dt_s: float, ego: EgoMotion, every_s: float, it
     most_mps2 = max(_HARD_MPS2, ego.acceleration_mps2) + _MORE_MPS2
     reverse = (steps.slip_rad > np.pi - _SLIP_RAD) & (steps.speed_mps <= _REVERSE_MPS)
     wrong = [
-        steps.speed_mps > _FASTEST_MPS,
+        steps.speed_mps > FASTEST_MPS[AgentKind.EGO],
         steps.acceleration_mps2 > most_mps2 + _TOLERANCE,
-        np.abs(steps.heading_rad) > _LARGEST_RAD,
+        np.abs(steps.heading_rad) > LARGEST_HEADING_RAD,
         (steps.slip_rad > _SLIP_RAD) & ~reverse,
     ]
     for plan, step in np.argwhere(np.any(wrong, axis=0))[:1].tolist():

@@ -1,4 +1,4 @@
-"""Reads what users, trackers and tables say about agents: names, kinds, sizes, places.
+"""Reads what users, trackers and tables say about agents: names, kinds, sizes, headings, places.
 
 `Scene.from_arrays`, the frames of a stream and the readers of datasets use these functions. So they
 accept, mend and refuse the same values.
@@ -18,6 +18,9 @@ from forecast.scene.agents import TYPICAL_SIZE_M, AgentKind
 
 FLOAT32_REACH_M = 10_000.0
 """At larger coordinates the resolution of float32 is coarser than 1 mm."""
+
+LARGEST_HEADING_RAD = 4 * np.pi
+"""Larger headings are in degrees. Headings that are not wrapped may exceed pi."""
 
 _NAMED = 3
 """Number of agents that a message names."""
@@ -101,6 +104,31 @@ def warn_of_sizes(item: str, names: NDArray[np.str_], replaced: NDArray[np.bool_
             ForecastWarning,
             stacklevel=4,
         )
+
+
+def parse_headings(
+    item: str, headings_rad: ArrayLike, seen: NDArray[np.bool_], names: NDArray[np.str_]
+) -> NDArray[np.float32]:
+    """The headings of agents; NaN where unknown.
+
+    Args:
+        item: What has these agents; for messages.
+        headings_rad: Headings ``[A, ...]``.
+        seen: Where the agents are observed ``[A, ...]``. Other headings are not checked.
+        names: Names of the agents ``[A]``.
+
+    Raises:
+        ForecastError: The shape is wrong, or a heading is infinite or in degrees.
+    """
+    headings = parse_array(item, "headings_rad", headings_rad, seen.shape, np.float32)
+    bad = np.argwhere(seen & (np.abs(headings) > LARGEST_HEADING_RAD))
+    if len(bad):
+        value = headings[tuple(bad[0])]
+        raise ForecastError(
+            f"{item}: headings_rad of agent '{names[bad[0][0]]}' holds {value:g}; angles in "
+            "radians (not in degrees) are needed, NaN where unknown"
+        )
+    return headings
 
 
 def parse_array(

@@ -15,7 +15,7 @@ from forecast.scene.scene import Scene
 JITTER = 0.25
 """Records may come early or late by this share of a step."""
 
-_SAME_TIME_US = 1000.0
+SAME_TIME_US = 1000
 """Times this close are the same."""
 
 
@@ -66,8 +66,8 @@ class Resampling:
         # Rows 0 and N + 1 stand for "no record before" and "no record after".
         stamp = np.concatenate([[-np.inf], times_us - wanted_us[-1], [np.inf]])
         wanted = (wanted_us - wanted_us[-1]).astype(np.float64)
-        last = np.searchsorted(stamp, wanted + _SAME_TIME_US, side="right") - 1
-        exact = wanted - stamp[last] <= _SAME_TIME_US  # a record at that very time
+        last = np.searchsorted(stamp, wanted + SAME_TIME_US, side="right") - 1
+        exact = wanted - stamp[last] <= SAME_TIME_US  # a record at that very time
         before, after = _neighbours(valid)
         start, end = before[:, last], after[:, last + 1]  # [A, T]
         # The records before `start` and after `end`.
@@ -128,6 +128,37 @@ def _neighbours(valid: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np
     return before, after
 
 
+def history_resampling(
+    positions_m: NDArray[Any],
+    valid: NDArray[np.bool_],
+    times_us: NDArray[np.int64],
+    kinds: NDArray[np.int8],
+    *,
+    dt_s: float,
+    steps: int,
+) -> tuple[NDArray[np.int64], Resampling]:
+    """Where the last steps of tracks come from, at a step length of their own.
+
+    What was observed before a jump (`forecast.scene.continuity`) is not used.
+
+    Args:
+        positions_m: Positions ``[A, N, 2]``.
+        valid: Records in which each agent was observed ``[A, N]``.
+        times_us: Times of the records ``[N]``, ascending, at least one.
+        kinds: `AgentKind` values ``[A]``.
+        dt_s: The step length.
+        steps: Number of steps T.
+
+    Returns:
+        The time of the last record and the times ``dt_s``, ``2 dt_s``, … before it ``[T]``,
+        ascending; and the resampling to them.
+    """
+    back_us = np.round(np.arange(steps - 1, -1, -1) * dt_s * 1e6).astype(np.int64)
+    wanted_us = times_us[-1] - back_us
+    own = continuous(valid, jumps(positions_m, valid, times_us, kinds), len(times_us) - 1)
+    return wanted_us, Resampling.at(wanted_us, times_us, own, dt_s * 1e6)
+
+
 def history(past: Scene, dt_s: float, steps: int) -> Scene:
     """The last steps of a scene on a coarser time grid, which ends at its last step.
 
@@ -139,11 +170,9 @@ def history(past: Scene, dt_s: float, steps: int) -> Scene:
     Returns:
         The scene at its last time and at the times ``dt_s``, ``2 dt_s``, … before it.
     """
-    back_us = np.round(np.arange(steps - 1, -1, -1) * dt_s * 1e6).astype(np.int64)
-    wanted_us, tracks = past.timestamps_us[-1] - back_us, past.tracks
-    jumped = jumps(tracks.positions_m, tracks.valid, past.timestamps_us, tracks.kinds)
-    valid = continuous(tracks.valid, jumped, past.steps - 1)
-    way = Resampling.at(wanted_us, past.timestamps_us, valid, dt_s * 1e6)
+    tracks = past.tracks
+    observed = tracks.positions_m, tracks.valid, past.timestamps_us, tracks.kinds
+    wanted_us, way = history_resampling(*observed, dt_s=dt_s, steps=steps)
     return replace(
         past,
         dt_s=dt_s,

@@ -15,6 +15,7 @@ from forecast.scene.agents import AgentKind, Tracks
 from forecast.scene.lanes import LaneMap
 from forecast.scene.parsing import (
     parse_array,
+    parse_headings,
     parse_kinds,
     parse_names,
     parse_sizes,
@@ -146,7 +147,8 @@ class Scene:
         if unknown:
             raise TypeError(f"Scene.from_arrays got an unexpected keyword argument '{unknown[0]}'")
         given: SceneDetails = {**_DEFAULTS, **details}
-        name, origin = given["id"], np.asarray(given["origin_m"], np.float64)
+        name = given["id"]
+        origin = parse_array(name, "origin_m", given["origin_m"], (2,), np.float64)
         world = _positions(name, positions_m)
         grid = world.shape[:2]
         observed = ~np.isnan(world).any(-1) if valid is None else valid
@@ -186,6 +188,21 @@ class Scene:
             frame_ids=self.frame_ids[start:stop],
             interpolated=None if self.interpolated is None else self.interpolated[start:stop],
         )
+
+    def require_prediction_time(self, at: int) -> None:
+        """Checks that a prediction may start at a step.
+
+        Raises:
+            ForecastError: It is not a step of the scene, or lies between two records.
+        """
+        if not 0 <= at < self.steps:
+            raise ForecastError(f"{self.id}: at is {at}; 0 to {self.steps - 1} is needed")
+        if self.interpolated is not None and self.interpolated[at]:
+            recorded = np.flatnonzero(~self.interpolated)[:5].tolist()
+            raise ForecastError(
+                f"{self.id}: step {at} lies between two records, so its positions depend on the "
+                f"later one; one of steps {recorded}, … is needed"
+            )
 
     def present(self, at: int) -> NDArray[np.int64]:
         """Indices of the agents that can move and are observed at step ``at``."""
@@ -227,7 +244,7 @@ def _tracks(
     positions = within_reach(scene, local_m, names, "world positions with an origin_m")
     headings, _ = geometry.motion_headings(local_m, seen)
     if headings_rad is not None:
-        recorded = parse_array(scene, "headings_rad", headings_rad, seen.shape, np.float32)
+        recorded = parse_headings(scene, headings_rad, seen, names)
         headings = np.where(np.isnan(recorded), headings, recorded)
     categories = given["categories"]
     words = [AgentKind(kind).name.lower() for kind in values.tolist()]

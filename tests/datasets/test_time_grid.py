@@ -231,6 +231,12 @@ def test_agents_at_the_times_of_the_grid_keep_them():
     assert grid.steps_of(np.array([980_000, 1_500_000])).tolist() == [2, 3]
 
 
+@pytest.mark.parametrize("hz", [2, 10])
+def test_a_time_that_is_wrong_by_decades_is_refused(hz):
+    with pytest.raises(ForecastError, match=r"at most 5e\+06 s is needed: is the time 0 us or 15"):
+        TimeGrid.of("scene 'a'", np.append(0, times_at(hz, 4)), 0.5)
+
+
 def test_times_within_a_millisecond_are_the_same():
     grid = of_agents([0, 0.5, 1.0], [0.0004, 0.5006, 1.0009])
     assert steps_s(grid) == [0, 0.5, 1.0]

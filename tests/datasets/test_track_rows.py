@@ -135,9 +135,16 @@ def test_degrees_are_refused():
 
 
 def test_a_scene_too_large_for_memory_is_refused():
-    days = np.concatenate([np.arange(3) / 2, 1e7 + np.arange(3) / 2])
-    with pytest.raises(ForecastError, match=r"agents times steps is 2 x 20000003; at most"):
-        rows(walk(days, 0), walk(days, 0, y=2)).scene("a", 0.5)
+    days = np.concatenate([np.arange(3) / 2, 4e6 + np.arange(3) / 2])
+    with pytest.raises(ForecastError, match=r"agents times steps is 4 x 8000003; at most"):
+        rows(*(walk(days, 0, y=y) for y in range(4))).scene("a", 0.5)
+
+
+def test_a_row_between_two_steps_is_left_out_and_counted():
+    times = np.sort(np.append(np.arange(21) / 2, 3.25))
+    scene, counts = rows(walk(times)).scene("a", 0.5)
+    assert counts == {"row_between_steps": 1}
+    np.testing.assert_allclose(scene.tracks.positions_m[0, :, 0], np.arange(21) / 2)
 
 
 def test_noise_and_jumps_are_no_other_unit():

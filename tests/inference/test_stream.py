@@ -217,6 +217,29 @@ def test_after_any_frame_it_predicts_as_from_frames_half_a_second_apart(forecast
             assert made.dt_s == 0.5
 
 
+@pytest.mark.parametrize("headings_rad", [None, (0.0, np.nan)])
+def test_unknown_headings_follow_from_the_models_steps(forecaster, headings_rad) -> None:
+    """At 10 Hz, the last movement of a turning car has another direction than over 0.5 s."""
+
+    def places(at_s: float) -> np.ndarray:
+        return np.array([[1.3 * at_s, 0.0], [10 * np.cos(at_s / 2), 10 * np.sin(at_s / 2)]])
+
+    stream = forecaster.stream()
+    for tick in range(31):
+        names, kinds = ["a", "car"], ["pedestrian", "vehicle"]
+        stream.observe(Frame(tick * 100_000, names, kinds, places(tick / 10), headings_rad))
+    scene = Scene.from_arrays(
+        np.stack([places(3 - 0.5 * back) for back in range(H - 1, -1, -1)], axis=1),
+        kinds,
+        0.5,
+        headings_rad=headings_rad and np.repeat(np.array(headings_rad)[:, None], H, axis=1),
+        agent_ids=names,
+    )
+    expected = forecaster.predict(scene, H - 1, samples=3)
+    made = stream.predict(samples=3)
+    np.testing.assert_array_equal(made.positions_m, expected.positions_m)
+
+
 def test_a_scene_at_ten_hertz_is_predicted_from_steps_half_a_second_apart(forecaster) -> None:
     frames = [moving_frame(tick / 10) for tick in range(31)]
     scene = Scene.from_arrays(
@@ -228,6 +251,13 @@ def test_a_scene_at_ten_hertz_is_predicted_from_steps_half_a_second_apart(foreca
     )
     made = forecaster.predict(scene, 27, samples=3)
     np.testing.assert_array_equal(made.positions_m, at_two_hz(forecaster, 2.7))
+
+
+def test_no_prediction_starts_between_two_records(forecaster) -> None:
+    scene = Scene.from_arrays(np.zeros((1, 31, 2)), [0], 0.1)
+    scene = replace(scene, interpolated=np.arange(31) == 27)
+    with pytest.raises(ForecastError, match="step 27 lies between two records"):
+        forecaster.predict(scene, 27, samples=1)
 
 
 def test_missed_frames_are_interpolated_but_not_across_gaps(forecaster) -> None:

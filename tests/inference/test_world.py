@@ -191,6 +191,10 @@ def test_an_obstacle_stays_and_others_react(world) -> None:
         (lambda w: w.act(-1.0, agent="0"), "PEDESTRIAN; one that drives"),
         (lambda w: w.go_to("5", (0, 0)), "give a car a plan"),
         (lambda w: w.go_to("0", (0, np.inf)), "goal_m is not finite"),
+        (
+            lambda w: w.add("x", 0, (691_000, 5_334_000)),
+            "position_m: distance from origin_m is 533",
+        ),
         (lambda w: w.change("0", speed_mps=-1.0), "speed_mps is -1"),
         (lambda w: w.add("0", AgentKind.PEDESTRIAN, (0, 0)), "not in use"),
         (lambda w: w.add("x", AgentKind.STATIC, (0, 0)), "put_obstacle"),

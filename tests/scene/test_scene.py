@@ -137,3 +137,19 @@ def test_a_scene_without_a_step_is_refused(scene):
 def test_from_arrays_refuses_a_keyword_that_it_does_not_know():
     with pytest.raises(TypeError, match="unexpected keyword argument 'name'"):
         Scene.from_arrays(np.zeros((1, 3, 2)), [PERSON], 0.5, name="street")
+
+
+def test_an_origin_of_three_numbers_is_refused():
+    with pytest.raises(ForecastError, match=r"scene: origin_m has shape \[3\]; \[2\] is needed"):
+        Scene.from_arrays(np.zeros((1, 3, 2)), [0], 0.5, origin_m=(0, 0, 0))
+
+
+def test_headings_in_degrees_are_refused_where_the_agent_is_seen():
+    headings = np.array([[0.1, 90.0]])
+    with pytest.raises(
+        ForecastError, match=r"headings_rad of agent '0' holds 90; angles in radian"
+    ):
+        Scene.from_arrays(np.zeros((1, 2, 2)), [2], 0.5, headings_rad=headings)
+    seen = np.array([[True, False]])
+    scene = Scene.from_arrays(np.zeros((1, 2, 2)), [2], 0.5, valid=seen, headings_rad=headings)
+    np.testing.assert_allclose(scene.tracks.headings_rad, [[0.1, 0]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from forecast.datasets.nuscenes.tables import (
     read_tables,
 )
 from forecast.datasets.nuscenes.tracks import DT_S, build_tracks, scene_origin, time_grid
+from forecast.datasets.source import hash_of
 from forecast.errors import ForecastError
 from forecast.parallel import Workers
 from forecast.scene import AgentKind, LaneMap, Scene
@@ -100,13 +100,9 @@ class NuScenesSource:
         names = [f"{name}.json" for name in (*TABLE_NAMES, *OPTIONAL_TABLE_NAMES)]
         paths = [self._folder / name for name in (*names, CUSTOM_SPLITS)]
         there = [path for path in paths if path.exists()]
-        digest = hashlib.sha256(self._tables.ego_channel.encode())
-        for path in [*there, *self._options, *self._map_paths.values()]:
-            digest.update(f"{path.name} {path.stat().st_size}\n".encode())
-            with path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-        return digest.hexdigest()
+        files = [*there, *self._options, *self._map_paths.values()]
+        numbered = {f"{number} {path.name}": path for number, path in enumerate(files)}
+        return hash_of(f"{self.name} {self._tables.ego_channel}", numbered)
 
     def scene_names(self) -> list[str]:
         """Returns the names of the scenes, in the order of the scene table."""

@@ -23,25 +23,19 @@ from forecast.evaluation.prediction_file.predictor import (
 )
 from forecast.evaluation.prediction_file.writer import MODE_SAMPLE
 from forecast.scene import AgentKind, Scene, Tracks
+from forecast.scene.agents import FASTEST_MPS
 
 _TEXTS = ("scene_id", "agent_id")
 _NUMBERS = ("at_us", "sample", "weight", "step", "x_m", "y_m")
 _NEEDED = ("instance", "sample", "prediction", "probabilities")
 _SUM_TOLERANCE, _SUM_ROUNDING = 0.02, 1e-6
 _SLACK = 2.0
-_FASTEST_MPS = {
-    AgentKind.PEDESTRIAN: 12.5,
-    AgentKind.CYCLIST: 30.0,
-    AgentKind.VEHICLE: 70.0,
-    AgentKind.EGO: 70.0,
-    AgentKind.STATIC: 12.5,
-}
-"""Highest accepted speed from step to step. Faster futures are in another frame or of other agents.
+"""An agent may be predicted at this multiple of its recorded speed, also where that is faster than
+`FASTEST_MPS`: some people in Stanford's data are on wheels."""
 
-About twice the highest recorded speeds: pedestrians 6.5 m/s (ETH/UCY; 3.8 on nuScenes mini),
-cyclists 15, vehicles 31. An agent recorded at more than 1 / `_SLACK` of this, such as some people
-on wheels in Stanford's data, may be predicted at `_SLACK` times its recorded speed.
-"""
+_ROUNDING_MPS = 0.5
+"""A future at `FASTEST_MPS` exceeds it by rounding. Faster ones are in another frame or of other
+agents."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -416,11 +410,11 @@ def _places(
 
 
 def _fastest(tracks: Tracks, dt_s: float) -> NDArray[np.float64]:
-    """The highest accepted speed of each agent ``[A]``; see `_FASTEST_MPS`."""
+    """The highest accepted speed of each agent ``[A]``; see `_SLACK`."""
     steps_m = np.diff(tracks.positions_m.astype(np.float64), axis=1)
     both = tracks.valid[:, 1:] & tracks.valid[:, :-1]
     recorded = np.where(both, np.hypot(*np.moveaxis(steps_m, -1, 0)), 0.0).max(axis=1, initial=0)
-    usual = [_FASTEST_MPS[AgentKind(kind)] for kind in tracks.kinds.tolist()]
+    usual = [FASTEST_MPS[AgentKind(kind)] + _ROUNDING_MPS for kind in tracks.kinds.tolist()]
     return np.maximum(usual, _SLACK * recorded / dt_s)
 
 

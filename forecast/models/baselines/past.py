@@ -42,8 +42,7 @@ class Past:
     @classmethod
     def of(cls, scene: Scene, at: int, horizon_s: float, samples: int) -> Past:
         """Cuts the past out of a scene; raises `ForecastError` for wrong arguments."""
-        if not 0 <= at < scene.steps:
-            raise ForecastError(f"{scene.id}: at is {at}; 0 to {scene.steps - 1} is needed")
+        scene.require_prediction_time(at)
         if samples < 1:
             raise ForecastError(f"samples is {samples}; at least 1 is needed")
         steps = round(horizon_s / scene.dt_s) if math.isfinite(horizon_s) else 0

@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from forecast.errors import ForecastError
 from forecast.models.baselines import (
     ConstantVelocity,
     Stationary,
@@ -22,3 +25,9 @@ class TestSimple:
     def test_constant_velocity_stands_without_a_previous_step(self, xs):
         prediction = ConstantVelocity().predict(line(*xs), len(xs) - 1, horizon_s=1.0)
         np.testing.assert_array_equal(prediction.positions_m[0, 0], [[5, 0], [5, 0]])
+
+
+def test_no_prediction_starts_between_two_records():
+    walker = replace(line(0, 1, 2), interpolated=np.array([False, True, False]))
+    with pytest.raises(ForecastError, match="step 1 lies between two records"):
+        ConstantVelocity().predict(walker, 1)
