@@ -203,6 +203,9 @@ class TimeGrid:
         at = np.where(self.record >= 0, self.record, len(self.times_us))
         latest = np.minimum.accumulate(at[::-1])[::-1]  # no prediction starts after the last one
         way = _only_where(way, np.maximum(way.first, way.second) <= latest)
+        # Who is missing from a common record may have gone; a track goes on for a moment only.
+        late_us = self.timestamps_us - self.times_us[way.second]
+        way = _only_where(way, (way.share <= 1) | (late_us <= JITTER * self.step_s * 1e6))
         if jumped is None:
             return way
         stretch, agents = np.cumsum(jumped, axis=1), np.arange(len(valid))[:, None]
