@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.errors import ForecastError
-from forecast.scene.resampling import SAME_TIME_US, Resampling
+from forecast.scene.resampling import JITTER, SAME_TIME_US, Resampling
 
 _SAME_RATE = 0.1
 """Records whose usual interval differs from the step by at most this share may be on the grid."""
