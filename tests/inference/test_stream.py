@@ -253,6 +253,14 @@ def test_a_scene_at_ten_hertz_is_predicted_from_steps_half_a_second_apart(foreca
     np.testing.assert_array_equal(made.positions_m, at_two_hz(forecaster, 2.7))
 
 
+def test_world_coordinates_are_refused_in_a_city_of_a_few_kilometres(forecaster) -> None:
+    stream = forecaster.stream(origin_m=(600.0, 1600.0))
+    world = replace(walker_at(0.0), positions_m=[[603.0, 1604.0]])
+    with pytest.raises(ForecastError, match="positions_m lie 5 m from origin_m as numbers: world"):
+        stream.observe(world)
+    stream.observe(walker_at(0.0))
+
+
 def test_no_prediction_starts_between_two_records(forecaster) -> None:
     scene = Scene.from_arrays(np.zeros((1, 31, 2)), [0], 0.1)
     scene = replace(scene, interpolated=np.arange(31) == 27)
