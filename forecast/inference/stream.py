@@ -356,8 +356,8 @@ class Stream:
         off_m = float(np.hypot(*(np.median(frame.positions_m, axis=0) - self.origin_m)))
         if off_m < far_m / 2:
             raise ForecastError(
-                f"frame: positions_m lie {off_m:.0f} m from origin_m as numbers: world coordinates? "
-                "positions relative to origin_m are needed"
+                f"frame: positions_m lie {off_m:.0f} m from origin_m as numbers: world "
+                "coordinates? positions relative to origin_m are needed"
             )
 
     def _check_time(self, at_us: int) -> None:
