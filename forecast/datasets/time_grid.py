@@ -160,7 +160,7 @@ class TimeGrid:
         """Steps from record to record where one is on time, and between records elsewhere."""
         stamps, record = [int(times_us[start])], [start]
         while (due := stamps[-1] + step_s * 1e6) <= times_us[-1] + _ON_TIME * step_s * 1e6:
-            after = int(np.searchsorted(times_us, due))
+            after = int(np.searchsorted(times_us, round(due)))  # a float would copy all times
             near = np.arange(max(after - 1, 0), min(after + 1, len(times_us)))
             nearest = int(near[np.abs(times_us[near] - due).argmin()])
             on_time = abs(times_us[nearest] - due) <= _ON_TIME * step_s * 1e6
