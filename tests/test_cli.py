@@ -138,7 +138,7 @@ def test_prepare_reads_a_table_of_tracks_with_a_map(tmp_path, capsys):
         ("eth_ucy", ["--frame-s", "0.1"], "--frame-s is for --source crowd"),
         ("tracks", ["--frame-s", "0.1"], "--frame-s is for --source crowd"),
         ("nuscenes", ["--map", "m"], "--map is for --source crowd and tracks"),
-        ("tracks", ["--version", "v1"], "--version and --no-map are for --source nuscenes"),
+        ("tracks", ["--version", "v1"], "--version is for --source nuscenes"),
     ],
 )
 def test_options_of_other_sources_are_refused(capsys, source, extra, message):
