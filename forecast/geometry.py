@@ -97,18 +97,16 @@ def backward_velocity(
 def motion_headings(
     positions_m: NDArray[Any],
     valid: NDArray[np.bool_],
-    min_move_m: float = MIN_MOVE_M,
     observed: int = 0,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Headings from positions: the direction of the latest movement so far.
 
-    An agent has moved when it is at least ``min_move_m`` from where it last had, or from where it
+    An agent has moved when it is at least `MIN_MOVE_M` from where it last had, or from where it
     was first observed. So jitter of a standing agent is no movement, at any rate of frames.
 
     Args:
         positions_m: Positions ``[A, T, 2]``.
         valid: Which positions exist ``[A, T]``.
-        min_move_m: Shortest movement.
         observed: Number of history steps. An agent that first moves within them has the heading of
             that movement before it, too.
 
@@ -123,7 +121,7 @@ def motion_headings(
     last, heading = first.astype(np.float64), np.zeros(agents)
     for step in range(steps):
         x, y = (positions_m[:, step] - last).T
-        moves[step] = valid[:, step] & (np.hypot(x, y) >= min_move_m)
+        moves[step] = valid[:, step] & (np.hypot(x, y) >= MIN_MOVE_M)
         heading = np.where(moves[step], np.arctan2(y, x), heading)
         last = np.where(moves[step][:, None], positions_m[:, step], last)
         headings[step] = heading

@@ -114,8 +114,7 @@ def test_prepare_reads_any_crowd_and_says_what_a_step_is(tmp_path, capsys):
     (tmp_path / "plaza.csv").write_text(rows)
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out.splitlines()
-    assumed = "step:    the usual difference of a person's frame numbers is taken for 0.4 s"
-    assert assumed in said
+    assert "step:    the usual difference of a person's frame numbers is taken for 0.4 s" in said
 
 
 def test_prepare_reads_a_table_of_tracks_with_a_map(tmp_path, capsys):

@@ -160,7 +160,7 @@ class TimeGrid:
         """Steps from record to record where one is on time, and between records elsewhere."""
         stamps, record = [int(times_us[start])], [start]
         while (due := stamps[-1] + step_s * 1e6) <= times_us[-1] + _ON_TIME * step_s * 1e6:
-            after = int(np.searchsorted(times_us, due))
+            after = int(np.searchsorted(times_us, round(due)))  # a float would copy all times
             near = np.arange(max(after - 1, 0), min(after + 1, len(times_us)))
             nearest = int(near[np.abs(times_us[near] - due).argmin()])
             on_time = abs(times_us[nearest] - due) <= _ON_TIME * step_s * 1e6
@@ -200,9 +200,6 @@ class TimeGrid:
             row = np.where(known, self.record, 0)
             return Resampling(row, row, np.zeros(row.shape), known)
         way = self._resampled(self.times_us, valid)
-        at = np.where(self.record >= 0, self.record, len(self.times_us))
-        latest = np.minimum.accumulate(at[::-1])[::-1]  # no prediction starts after the last one
-        way = _only_where(way, np.maximum(way.first, way.second) <= latest)
         # Who is missing from a common record may have gone; a track goes on for a moment only.
         late_us = self.timestamps_us - self.times_us[way.second]
         way = _only_where(way, (way.share <= 1) | (late_us <= JITTER * self.step_s * 1e6))
@@ -233,8 +230,14 @@ class TimeGrid:
         return step[np.searchsorted(self.times_us, times_us, side="right") - 1]
 
     def _resampled(self, times_us: NDArray[np.int64], valid: NDArray[np.bool_]) -> Resampling:
+        """The resampling without values that depend on a record after the next prediction time."""
         step_us, causal = self.step_s * 1e6, ~self._between
-        return Resampling.at(self.timestamps_us, times_us, valid, step_us, causal)
+        way = Resampling.at(self.timestamps_us, times_us, valid, step_us, causal)
+        starts = self.asynchronous | (self.record >= 0)  # steps at which a prediction may start
+        next_us = np.where(starts, self.timestamps_us, np.iinfo(np.int64).max)
+        next_us = np.minimum.accumulate(next_us[::-1])[::-1]
+        used_us = times_us[np.maximum(way.first, way.second)]
+        return _only_where(way, used_us - SAME_TIME_US <= next_us)
 
 
 def _distinct(times_us: NDArray[np.int64]) -> NDArray[np.int64]:

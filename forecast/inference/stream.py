@@ -30,6 +30,10 @@ from forecast.scene.parsing import (
 )
 from forecast.scene.resampling import JITTER, history_resampling
 
+_FAR_ORIGIN_M = 200.0
+"""No sensor sees as far. So agents seen first do not lie as far from the frames' origin as that
+lies from the world's, and in the same direction."""
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:
@@ -239,11 +243,13 @@ class Stream:
 
         Raises:
             ForecastError: A frame of that time was observed already, the frame is older than the
-                history, the times are in another unit, or an agent is too far from the origin.
+                history, the times are in another unit, an agent is too far from the origin, or the
+                first frame is in world coordinates.
         """
         self._check_time(frame.at_us)
         words = "positions relative to the stream's origin_m"
         within_reach("frame", frame.positions_m, frame.agent_ids, words)
+        self._check_first(frame)
         self.mended["typical_size"] += frame.mended
         recording = self._recording.with_frame(frame.moving())
         now_us = recording.times_us[-1]
@@ -342,6 +348,18 @@ class Stream:
         require(len(self._predictions) == 2, "predictions", len(self._predictions), "at least 2")
         return flicker(*self._predictions)
 
+    def _check_first(self, frame: Frame) -> None:
+        """Refuses a first frame in world coordinates, also where the world is a few km large."""
+        far_m = float(np.hypot(*self.origin_m))
+        if len(self._recording.times_us) or not len(frame.agent_ids) or far_m < _FAR_ORIGIN_M:
+            return
+        off_m = float(np.hypot(*(np.median(frame.positions_m, axis=0) - self.origin_m)))
+        if off_m < far_m / 2:
+            raise ForecastError(
+                f"frame: positions_m lie {off_m:.0f} m from origin_m as numbers: world "
+                "coordinates? positions relative to origin_m are needed"
+            )
+
     def _check_time(self, at_us: int) -> None:
         """Checks the time of a new frame; raises `ForecastError`."""
         known = self._recording.times_us
@@ -350,8 +368,19 @@ class Stream:
         new = at_us not in known
         require(new, "frame: at_us", at_us, "a time of which no frame was observed yet")
         if len(known) == 1:
-            require_microseconds("frame: at_us", abs(at_us - int(known[-1])) / 1e6)
+            self._check_unit(abs(at_us - int(known[-1])) / 1e6)
         late_s = (int(known[-1]) - at_us) / 1e6
         late = f"{late_s:.2f} s before the last frame"
         held_s = self._kept_us / 1e6
         require(late_s <= held_s, "frame: at_us", late, f"a time at most {held_s:g} s before it")
+
+    def _check_unit(self, interval_s: float) -> None:
+        """Checks the unit of the first interval; raises `ForecastError`.
+
+        It may also have been a pause. So the stream begins anew after the error.
+        """
+        try:
+            require_microseconds("frame: at_us", interval_s)
+        except ForecastError:
+            self._recording = _Recording.empty()
+            raise

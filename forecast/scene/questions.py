@@ -15,6 +15,7 @@ import shapely
 from numpy.typing import ArrayLike, NDArray
 
 from forecast.errors import require
+from forecast.scene.between_steps import between_steps
 from forecast.scene.lanes import LaneMap
 
 Area: TypeAlias = "shapely.Polygon | shapely.MultiPolygon | ArrayLike"
@@ -66,12 +67,10 @@ def positions_at(paths_m: NDArray[np.float64], dt_s: float, at_s: float) -> NDAr
         ForecastError: The time is before the first or after the last step.
     """
     steps = paths_m.shape[1]
-    step, last = at_s / dt_s - 1, steps - 1
-    span = f"a time from {dt_s} s to {steps * dt_s} s"
-    require(-1e-6 <= step <= last + 1e-6, "at_s", at_s, span)
-    before = min(max(int(step), 0), max(last - 1, 0))
-    share = min(max(step - before, 0.0), 1.0)
-    return (1 - share) * paths_m[:, before] + share * paths_m[:, min(before + 1, last)]
+    step, span = at_s / dt_s, f"a time from {dt_s} s to {steps * dt_s} s"
+    require(1 - 1e-6 <= step <= steps + 1e-6, "at_s", at_s, span)
+    at = np.clip([step], 1.0, steps)
+    return between_steps(paths_m, paths_m[:, 0], at, axis=1)[:, 0]
 
 
 def highest_density_region(

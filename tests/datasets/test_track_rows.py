@@ -140,6 +140,19 @@ def test_a_scene_too_large_for_memory_is_refused():
         rows(*(walk(days, 0, y=y) for y in range(4))).scene("a", 0.5)
 
 
+def test_no_step_depends_on_a_record_after_the_next_prediction_time():
+    """At 13 Hz, 0.5 s is between two records and 1 s is one, at which the second person is missed.
+
+    Seen at 0, 0.46 and 1.08 s, that person has a position at 1 s, but none at 0.5 s.
+    """
+    often = walk(np.arange(27) / 13)
+    seldom = [(t, t, 5) for t in (0, 6 / 13, 14 / 13, 20 / 13)]
+    scene, _ = rows(often, seldom).scene("a", 0.5)
+    assert scene.interpolated[:4].tolist() == [False, True, False, True]
+    assert scene.tracks.valid[1, :3].tolist() == [True, False, True]
+    np.testing.assert_allclose(scene.tracks.positions_m[1, 2, 0], 1.0, atol=1e-5)
+
+
 def test_a_row_between_two_steps_is_left_out_and_counted():
     times = np.sort(np.append(np.arange(21) / 2, 3.25))
     scene, counts = rows(walk(times)).scene("a", 0.5)

@@ -184,6 +184,16 @@ def test_times_in_another_unit_are_refused_with_a_guess(forecaster, unit_us, gue
         stream.observe(replace(walker(0, ["a"]), at_us=round((1e15 + 5e5) * unit_us + 0.6)))
 
 
+def test_after_a_pause_at_the_start_the_stream_goes_on(forecaster) -> None:
+    stream = forecaster.stream()
+    stream.observe(walker(0, ["a"]))
+    with pytest.raises(ForecastError, match="30 s between records"):
+        stream.observe(walker(60, ["a"]))
+    stream.observe(walker(61, ["a"]))
+    stream.observe(walker(62, ["a"]))
+    assert stream.predict(samples=1).at_us == 31_000_000
+
+
 def moving_frame(at_s: float, jitter_m: float = 0.0) -> Frame:
     """Two walkers and a car at a time; the second walker turns."""
     places = [[1.3 * at_s, 0.0], [4 + np.cos(at_s), np.sin(at_s)], [-5 + 6 * at_s, 3.0]]
@@ -251,6 +261,14 @@ def test_a_scene_at_ten_hertz_is_predicted_from_steps_half_a_second_apart(foreca
     )
     made = forecaster.predict(scene, 27, samples=3)
     np.testing.assert_array_equal(made.positions_m, at_two_hz(forecaster, 2.7))
+
+
+def test_world_coordinates_are_refused_in_a_city_of_a_few_kilometres(forecaster) -> None:
+    stream = forecaster.stream(origin_m=(600.0, 1600.0))
+    world = replace(walker_at(0.0), positions_m=[[603.0, 1604.0]])
+    with pytest.raises(ForecastError, match="positions_m lie 5 m from origin_m as numbers: world"):
+        stream.observe(world)
+    stream.observe(walker_at(0.0))
 
 
 def test_no_prediction_starts_between_two_records(forecaster) -> None:
