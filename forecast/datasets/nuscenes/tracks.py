@@ -81,7 +81,8 @@ def build_tracks(
     positions = within_reach(name, way.values(records.positions_m), ids, "positions of one place")
     headings = way.angles(records.headings_rad)
     if np.isnan(headings).any():
-        headings = np.where(np.isnan(headings), motion_headings(positions, way.valid), headings)
+        derived, _ = motion_headings(positions, way.valid)
+        headings = np.where(np.isnan(headings), derived, headings)
     sizes, typical = parse_sizes(name, records.sizes_m, agent_kinds)
     earlier = np.take_along_axis(records.visibility, way.first, axis=1)
     tracks = Tracks(
