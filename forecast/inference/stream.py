@@ -22,6 +22,7 @@ from forecast.scene.continuity import continuous, jumps
 from forecast.scene.flicker import flicker
 from forecast.scene.parsing import (
     parse_array,
+    parse_headings,
     parse_kinds,
     parse_names,
     parse_sizes,
@@ -63,7 +64,7 @@ class Frame:
         places = parse_array("frame", "positions_m", self.positions_m, (agents, 2), np.float64)
         unknown = np.full(agents, np.nan)
         given = unknown if self.headings_rad is None else self.headings_rad
-        headings = parse_array("frame", "headings_rad", given, (agents,), np.float32)
+        headings = parse_headings("frame", given, (agents,), names, kinds)
         for what, bad in (
             ("positions_m", ~np.isfinite(places).all(axis=1)),
             ("headings_rad", np.isinf(headings)),
@@ -224,7 +225,6 @@ class Stream:
         forget_s: float,
     ) -> None:
         require(forget_s >= step_s, "forget_s", forget_s, f"at least one step ({step_s} s)")
-        require(origin_m.shape == (2,), "shape of origin_m", list(origin_m.shape), "[2]")
         self.dt_s, self.origin_m = dt_s, origin_m
         self.mended: Counter[str] = Counter()
         self._model, self._training, self._lane_map = model, training, lane_map

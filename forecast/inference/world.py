@@ -25,7 +25,7 @@ from forecast.models.types import Motion, State
 from forecast.planning.plan_poses import EgoMotion, plan_poses, plan_steps
 from forecast.scene import AgentKind, Prediction
 from forecast.scene.agents import TYPICAL_SIZE_M
-from forecast.scene.parsing import FLOAT32_REACH_M, parse_array, parse_kind
+from forecast.scene.parsing import FLOAT32_REACH_M, LARGEST_RAD, parse_array, parse_kind
 
 _STEPS_BETWEEN_SEARCHES = 3.0
 """A search for candidates covers the motion of agents over this many steps."""
@@ -491,6 +491,8 @@ def _near(name: str, places_m: NDArray[Any]) -> NDArray[Any]:
 
 def _direction(heading_rad: float) -> NDArray[np.float32]:
     _finite("heading_rad", np.array(heading_rad))
+    good = abs(heading_rad) <= LARGEST_RAD
+    require(good, "heading_rad", heading_rad, "an angle in radians (not in degrees)")
     return np.array([np.cos(heading_rad), np.sin(heading_rad)], np.float32)
 
 

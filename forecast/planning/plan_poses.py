@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from forecast import geometry
 from forecast.errors import ForecastError, require
 from forecast.planning.ego import EgoState
+from forecast.scene.parsing import LARGEST_RAD
 
 Floats = NDArray[np.float64]
 
@@ -41,9 +43,6 @@ _SLIP_RAD = math.radians(45)
 
 _REVERSE_MPS = 5.0
 """Highest speed of reverse driving."""
-
-_LARGEST_RAD = 4 * math.pi
-"""Larger headings are probably degrees."""
 
 _TOLERANCE = 1e-6
 """For rounding of times and accelerations."""
@@ -236,7 +235,7 @@ def _step_of_plans(plan_dt_s: float | None, dt_s: float) -> float:
     """The time between poses; raises `ForecastError`."""
     if plan_dt_s is None:
         return dt_s
-    good = math.isfinite(plan_dt_s) and plan_dt_s > 0
+    good = isinstance(plan_dt_s, Real) and math.isfinite(plan_dt_s) and plan_dt_s > 0
     require(good, "plan_dt_s", plan_dt_s, "a time above 0 s")
     return float(plan_dt_s)
 
@@ -383,7 +382,7 @@ def _check_motion(poses: Floats, dt_s: float, ego: EgoMotion, every_s: float, it
     wrong = [
         steps.speed_mps > _FASTEST_MPS,
         steps.acceleration_mps2 > most_mps2 + _TOLERANCE,
-        np.abs(steps.heading_rad) > _LARGEST_RAD,
+        np.abs(steps.heading_rad) > LARGEST_RAD,
         (steps.slip_rad > _SLIP_RAD) & ~reverse,
     ]
     for plan, step in np.argwhere(np.any(wrong, axis=0))[:1].tolist():

@@ -19,6 +19,9 @@ from forecast.scene.agents import TYPICAL_SIZE_M, AgentKind
 FLOAT32_REACH_M = 10_000.0
 """At larger coordinates the resolution of float32 is coarser than 1 mm."""
 
+LARGEST_RAD = 4 * np.pi
+"""Larger headings are in degrees. Headings that are not wrapped may exceed pi."""
+
 _NAMED = 3
 """Number of agents that a message names."""
 
@@ -125,6 +128,61 @@ def parse_array(
             f"{item}: {name} has shape {list(array.shape)}; {list(shape)} is needed"
         )
     return array
+
+
+def parse_headings(
+    item: str,
+    headings_rad: ArrayLike,
+    shape: tuple[int, ...],
+    names: NDArray[np.str_],
+    kinds: NDArray[np.int8],
+) -> NDArray[np.float32]:
+    """Headings of agents, NaN where unknown.
+
+    Args:
+        item: What has these agents; for messages.
+        headings_rad: Headings ``[A, ...]``.
+        shape: The shape that is needed.
+        names: Names of the agents ``[A]``.
+        kinds: `AgentKind` values ``[A]``. Headings of pedestrians are not used, so they may be
+            anything.
+
+    Raises:
+        ForecastError: The shape is wrong, a value is no number, or headings are in degrees.
+    """
+    headings: NDArray[np.float32] = parse_array(
+        item, "headings_rad", headings_rad, shape, np.float32
+    )
+    turns = np.isfinite(headings) & (np.abs(headings) > LARGEST_RAD)
+    turns[kinds == AgentKind.PEDESTRIAN] = False
+    for place in np.argwhere(turns)[:1]:
+        value, name = headings[tuple(place)], names[place[0]]
+        raise ForecastError(
+            f"{item}: headings_rad of agent '{name}' is {value:g}: degrees? radians are needed"
+        )
+    return headings
+
+
+def require_resolution(item: str, name: str, positions_m: NDArray[Any]) -> None:
+    """Refuses world coordinates that were rounded before an origin could be subtracted.
+
+    Args:
+        item: What has these positions; for messages.
+        name: Name of the positions.
+        positions_m: Positions as given, NaN where unknown.
+
+    Raises:
+        ForecastError: They are of a short floating-point type, too far from 0 for it.
+    """
+    if positions_m.dtype not in (np.float16, np.float32):
+        return
+    far = float(np.nanmax(np.abs(positions_m), initial=0.0))
+    if far > FLOAT32_REACH_M and np.isfinite(far):
+        step = float(np.spacing(positions_m.dtype.type(far)))
+        raise ForecastError(
+            f"{item}: {name} are {positions_m.dtype}, in steps of {step:g} m at {far:.0f} m; "
+            "float64 is needed for world coordinates"
+        )
 
 
 def within_reach(

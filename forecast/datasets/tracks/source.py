@@ -37,12 +37,9 @@ from forecast.datasets.tracks.table import read_track_table, track_files
 from forecast.errors import ForecastError
 from forecast.geometry import wrap_angle
 from forecast.scene import AgentKind, Scene
-from forecast.scene.parsing import parse_kind, parse_sizes
+from forecast.scene.parsing import LARGEST_RAD, parse_kind, parse_sizes
 
 _SIZES = ("length_m", "width_m", "height_m")
-_LARGEST_RAD = 4 * np.pi
-"""Larger headings are in degrees. Headings that are not wrapped may exceed pi."""
-
 _KINDS = ", ".join(kind.name.lower() for kind in AgentKind)
 
 
@@ -159,7 +156,7 @@ class TracksSource:
             wrong = [row for other, row in self._table.wrong if other == name]
             self._refuse(rows, np.isin(rows, wrong) | np.isinf(column), name, "a finite number")
         if "heading_rad" in numbers:
-            bad = np.abs(numbers["heading_rad"]) > _LARGEST_RAD
+            bad = np.abs(numbers["heading_rad"]) > LARGEST_RAD
             self._refuse(rows, bad, "heading_rad", "an angle in radians (not in degrees)")
         if "ego" in numbers:
             bad = ~np.isin(numbers["ego"], (0, 1)) & ~np.isnan(numbers["ego"])
