@@ -28,6 +28,7 @@ from forecast.models.forecaster import PedestrianForecaster
 from forecast.planning import ClearanceConfig, CostConfig, EgoState, Ranking
 from forecast.planning.plan_poses import plan_poses, plan_steps
 from forecast.scene import LaneMap, Prediction, Scene
+from forecast.scene.parsing import parse_array
 from forecast.scene.resampling import history
 
 _STEP_TOLERANCE = 0.25
@@ -169,7 +170,9 @@ class Forecaster:
         """
         step_s = self.training.dts_s[-1] if dt_s is None else self.step_s("stream", dt_s)
         forget_s = self.training.history_steps * step_s if forget_s is None else forget_s
-        origin, dt_s = np.asarray(origin_m, np.float64), step_s if dt_s is None else dt_s
+        origin = parse_array("stream", "origin_m", origin_m, (2,), np.float64)
+        require(bool(np.isfinite(origin).all()), "origin_m", origin, "two finite numbers")
+        dt_s = step_s if dt_s is None else dt_s
         return Stream(self.model, self.training, lane_map, step_s, dt_s, origin, forget_s)
 
     def rank_plans(

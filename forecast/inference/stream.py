@@ -67,7 +67,7 @@ class Frame:
         places = parse_array("frame", "positions_m", self.positions_m, (agents, 2), np.float64)
         unknown = np.full(agents, np.nan)
         given = unknown if self.headings_rad is None else self.headings_rad
-        headings = parse_headings("frame", given, np.ones(agents, bool), names)
+        headings = parse_headings("frame", given, np.ones(agents, bool), names, kinds)
         bad = ~np.isfinite(places).all(axis=1)
         if bad.any():
             raise ForecastError(
@@ -220,7 +220,6 @@ class Stream:
         forget_s: float,
     ) -> None:
         require(forget_s >= step_s, "forget_s", forget_s, f"at least one step ({step_s} s)")
-        require(origin_m.shape == (2,), "shape of origin_m", list(origin_m.shape), "[2]")
         self.dt_s, self.origin_m = dt_s, origin_m
         self.mended: Counter[str] = Counter()
         self._model, self._training, self._lane_map = model, training, lane_map

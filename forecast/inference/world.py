@@ -25,7 +25,7 @@ from forecast.models.types import Motion, State
 from forecast.planning.plan_poses import EgoMotion, plan_poses, plan_steps
 from forecast.scene import AgentKind, Prediction
 from forecast.scene.agents import TYPICAL_SIZE_M
-from forecast.scene.parsing import FLOAT32_REACH_M, parse_kind
+from forecast.scene.parsing import FLOAT32_REACH_M, LARGEST_HEADING_RAD, parse_array, parse_kind
 
 _STEPS_BETWEEN_SEARCHES = 3.0
 """A search for candidates covers the motion of agents over this many steps."""
@@ -174,17 +174,18 @@ class World:
                 interpolated at the world's steps.
 
         Raises:
-            ForecastError: The poses are not finite of shape ``[T', 3]`` or take no whole number of
-                steps, the ego cannot drive them (`forecast.planning.plan_poses`), or there is no
-                such agent.
+            ForecastError: The poses are not finite of shape ``[T', 3]``, take no whole number of
+                steps or are far from ``origin_m``, the ego cannot drive them
+                (`forecast.planning.plan_poses`), or there is no such agent.
         """
         index = self._index(agent)
         options: dict[str, Any] = {"dt_s": self.dt_s, "plan_dt_s": plan_dt_s, "item": "poses"}
         options["steps"] = plan_steps(poses, **options)
         options["checks_motion"] = self._kinds[index] == AgentKind.EGO
         start = self._start(index, np.asarray(poses, np.float64)[0, :2], plan_dt_s or self.dt_s)
-        given = plan_poses(poses, start, **options).astype(np.float32)
-        self._set_control(agent, Follow(self._tensor(given), self._steps))
+        given = plan_poses(poses, start, **options)
+        _near("poses", given[:, :2])
+        self._set_control(agent, Follow(self._tensor(given.astype(np.float32)), self._steps))
 
     def act(
         self, acceleration_mps2: float, yaw_rate_radps: float = 0.0, agent: str | None = None
@@ -297,13 +298,14 @@ class World:
         require(agent not in self._names, "agent", f"'{agent}'", "a name that is not in use")
         kind = parse_kind(f"agent '{agent}'", kind)
         require(kind != AgentKind.STATIC, "kind", "STATIC", "one that moves; or put_obstacle")
-        size = np.array([TYPICAL_SIZE_M[kind] if size_m is None else size_m], np.float32)
-        good = size.shape == (1, 3) and bool((size > 0).all())
-        require(good, "size_m", size_m, "3 lengths above 0")
+        lengths = TYPICAL_SIZE_M[kind] if size_m is None else size_m
+        size = parse_array(f"agent '{agent}'", "size_m", lengths, (3,), np.float32)
+        good = bool((np.isfinite(size) & (size > 0)).all())
+        require(good, "size_m", size_m, "3 finite lengths above 0")
         place, way = _point("position_m", position_m), _direction(heading_rad)
         self._names.append(agent)
         self._kinds = np.append(self._kinds, np.int8(kind))
-        self._sizes = np.concatenate([self._sizes, size])
+        self._sizes = np.concatenate([self._sizes, size[None]])
         self._since = np.append(self._since, self._steps)
         self._join(self._tensor(place), self._tensor(way), _speed(speed_mps))
 
@@ -475,16 +477,22 @@ def _finite(name: str, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _point(name: str, values: ArrayLike) -> NDArray[np.float32]:
-    point = np.asarray(values, np.float64)
-    require(point.shape == (2,), f"shape of {name}", list(point.shape), "[2]")
-    far_m = float(np.abs(_finite(name, point)).max())
-    near = f"a place relative to origin_m, within {FLOAT32_REACH_M:.0f} m of it,"
-    require(far_m <= FLOAT32_REACH_M, f"{name}: distance from origin_m", f"{far_m:.0f} m", near)
-    return point.astype(np.float32)
+    point = _finite(name, parse_array("world", name, values, (2,), np.float64))
+    return _near(name, point).astype(np.float32)
+
+
+def _near(name: str, places_m: NDArray[Any]) -> NDArray[Any]:
+    """Refuses places ``[..., 2]`` that are world coordinates."""
+    far = np.abs(places_m).max(axis=-1, initial=0.0) > FLOAT32_REACH_M
+    needed = f"a place relative to origin_m, within {FLOAT32_REACH_M:.0f} m of it,"
+    require(not far.any(), name, places_m[far][:1].tolist(), needed)
+    return places_m
 
 
 def _direction(heading_rad: float) -> NDArray[np.float32]:
     _finite("heading_rad", np.array(heading_rad))
+    good = abs(heading_rad) <= LARGEST_HEADING_RAD
+    require(good, "heading_rad", heading_rad, "an angle in radians (not in degrees)")
     return np.array([np.cos(heading_rad), np.sin(heading_rad)], np.float32)
 
 

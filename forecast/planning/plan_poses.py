@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -234,7 +235,7 @@ def _step_of_plans(plan_dt_s: float | None, dt_s: float) -> float:
     """The time between poses; raises `ForecastError`."""
     if plan_dt_s is None:
         return dt_s
-    good = math.isfinite(plan_dt_s) and plan_dt_s > 0
+    good = isinstance(plan_dt_s, Real) and math.isfinite(plan_dt_s) and plan_dt_s > 0
     require(good, "plan_dt_s", plan_dt_s, "a time above 0 s")
     return float(plan_dt_s)
 

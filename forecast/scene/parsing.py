@@ -107,7 +107,11 @@ def warn_of_sizes(item: str, names: NDArray[np.str_], replaced: NDArray[np.bool_
 
 
 def parse_headings(
-    item: str, headings_rad: ArrayLike, seen: NDArray[np.bool_], names: NDArray[np.str_]
+    item: str,
+    headings_rad: ArrayLike,
+    seen: NDArray[np.bool_],
+    names: NDArray[np.str_],
+    kinds: NDArray[np.int8],
 ) -> NDArray[np.float32]:
     """The headings of agents; NaN where unknown.
 
@@ -116,17 +120,20 @@ def parse_headings(
         headings_rad: Headings ``[A, ...]``.
         seen: Where the agents are observed ``[A, ...]``. Other headings are not checked.
         names: Names of the agents ``[A]``.
+        kinds: `AgentKind` values ``[A]``. Headings of pedestrians are not used, so they may be
+            anything.
 
     Raises:
         ForecastError: The shape is wrong, or a heading is infinite or in degrees.
     """
     headings = parse_array(item, "headings_rad", headings_rad, seen.shape, np.float32)
-    bad = np.argwhere(seen & (np.abs(headings) > LARGEST_HEADING_RAD))
-    if len(bad):
-        value = headings[tuple(bad[0])]
+    large = seen & (np.abs(headings) > LARGEST_HEADING_RAD)
+    large[kinds == AgentKind.PEDESTRIAN] = False
+    for place in np.argwhere(large)[:1]:
+        value, name = headings[tuple(place)], names[place[0]]
         raise ForecastError(
-            f"{item}: headings_rad of agent '{names[bad[0][0]]}' holds {value:g}; angles in "
-            "radians (not in degrees) are needed, NaN where unknown"
+            f"{item}: headings_rad of agent '{name}' is {value:g}: degrees? radians are needed, "
+            "NaN where unknown"
         )
     return headings
 
@@ -153,6 +160,28 @@ def parse_array(
             f"{item}: {name} has shape {list(array.shape)}; {list(shape)} is needed"
         )
     return array
+
+
+def require_resolution(item: str, name: str, positions_m: NDArray[Any]) -> None:
+    """Refuses world coordinates that were rounded before an origin could be subtracted.
+
+    Args:
+        item: What has these positions; for messages.
+        name: Name of the positions.
+        positions_m: Positions as given, NaN where unknown.
+
+    Raises:
+        ForecastError: They are of a short floating-point type, too far from 0 for it.
+    """
+    if positions_m.dtype not in (np.float16, np.float32):
+        return
+    far = float(np.nanmax(np.abs(positions_m), initial=0.0))
+    if far > FLOAT32_REACH_M and np.isfinite(far):
+        step = float(np.spacing(positions_m.dtype.type(far)))
+        raise ForecastError(
+            f"{item}: {name} are {positions_m.dtype}, in steps of {step:g} m at {far:.0f} m; "
+            "float64 is needed for world coordinates"
+        )
 
 
 def within_reach(

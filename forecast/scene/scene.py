@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from forecast import geometry
-from forecast.errors import ForecastError
+from forecast.errors import ForecastError, require
 from forecast.scene.agents import AgentKind, Tracks
 from forecast.scene.lanes import LaneMap
 from forecast.scene.parsing import (
@@ -19,6 +19,7 @@ from forecast.scene.parsing import (
     parse_kinds,
     parse_names,
     parse_sizes,
+    require_resolution,
     warn_of_sizes,
     within_reach,
 )
@@ -149,18 +150,22 @@ class Scene:
         given: SceneDetails = {**_DEFAULTS, **details}
         name = given["id"]
         origin = parse_array(name, "origin_m", given["origin_m"], (2,), np.float64)
+        step_s = float(parse_array(name, "dt_s", dt_s, (), np.float64))
+        require(0 < step_s < np.inf, f"{name}: dt_s", dt_s, "a positive step")
+        require(bool(np.isfinite(origin).all()), f"{name}: origin_m", origin, "two finite numbers")
         world = _positions(name, positions_m)
         grid = world.shape[:2]
         observed = ~np.isnan(world).any(-1) if valid is None else valid
         seen = parse_array(name, "valid", observed, grid, bool)
+        require_resolution(name, "positions_m", np.asarray(positions_m)[seen])
         local = np.where(seen[..., None], world - origin, 0.0)
         tracks = _tracks(given, local, seen, kinds, headings_rad, sizes_m, agent_ids)
-        elapsed_us = np.round(np.arange(grid[1]) * dt_s * 1e6).astype(np.int64)
+        elapsed_us = np.round(np.arange(grid[1]) * step_s * 1e6).astype(np.int64)
         return cls(
             id=name,
             location=given["location"],
             description=given["description"],
-            dt_s=dt_s,
+            dt_s=step_s,
             timestamps_us=given["start_us"] + elapsed_us,
             tracks=tracks,
             lane_map=lane_map,
@@ -244,7 +249,7 @@ def _tracks(
     positions = within_reach(scene, local_m, names, "world positions with an origin_m")
     headings, _ = geometry.motion_headings(local_m, seen)
     if headings_rad is not None:
-        recorded = parse_headings(scene, headings_rad, seen, names)
+        recorded = parse_headings(scene, headings_rad, seen, names, values)
         headings = np.where(np.isnan(recorded), headings, recorded)
     categories = given["categories"]
     words = [AgentKind(kind).name.lower() for kind in values.tolist()]

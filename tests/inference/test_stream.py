@@ -151,6 +151,7 @@ def test_a_streams_flicker_is_that_of_its_last_two_predictions(forecaster) -> No
         ({"positions_m": [[0.0, 0.0]]}, r"positions_m has shape \[1, 2\]"),
         ({"positions_m": [[0.0, 0.0], [np.nan, 0.0]]}, "positions_m of agent 'b' is not finite"),
         ({"headings_rad": [0.0]}, "headings_rad has shape"),
+        ({"kinds": [0, 2], "headings_rad": [90, 90]}, "agent 'b' is 90: degrees"),
     ],
 )
 def test_a_wrong_frame(change, message) -> None:
@@ -164,6 +165,8 @@ def test_wrong_calls(forecaster) -> None:
         forecaster.stream().predict()
     with pytest.raises(ForecastError, match=r"its step is 1\.0 s"):
         forecaster.stream(dt_s=1.0)
+    with pytest.raises(ForecastError, match=r"origin_m is .*; two finite numbers"):
+        forecaster.stream(origin_m=(np.nan, 0))
     stream = forecaster.stream()
     stream.observe(walker(10, ["a"]))
     with pytest.raises(ForecastError, match="at_us is 5000000; a time of which no frame"):

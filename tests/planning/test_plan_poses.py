@@ -181,6 +181,7 @@ def test_every_candidate_of_an_observed_ego_is_accepted(
         (np.zeros((12, 3)), {"item": "plans"}, "shape of plans is [12, 3]; [P, T, 3] is needed"),
         ([[0.0, 1.0], [2.0]], {}, "ego_plan: not an array of numbers; poses are needed"),
         (steady(5.0), {"plan_dt_s": 0.0}, "plan_dt_s is 0.0; a time above 0 s is needed"),
+        (steady(5.0), {"plan_dt_s": "0.5"}, "plan_dt_s is 0.5; a time above 0 s is needed"),
         (steady(5.0), {"plan_dt_s": math.nan}, "plan_dt_s is nan; a time above 0 s is needed"),
     ],
 )

@@ -70,6 +70,39 @@ def test_a_position_far_from_the_origin_is_refused():
         Scene.from_arrays([[[20_000, 0]]], [PERSON], 0.5, id="big")
 
 
+def test_world_coordinates_in_float32_are_refused():
+    """Between 2^22 and 2^23 float32 has steps of half a metre."""
+    world = np.array([[[690_000, 5_334_000]]], np.float32)
+    message = "positions_m are float32, in steps of 0.5 m at 5334000 m; float64 is needed"
+    with pytest.raises(ForecastError, match=message):
+        Scene.from_arrays(world, [PERSON], 0.5, origin_m=(690_000, 5_334_000))
+    near = np.array([[[3, 4], [9e9, 9e9]]], np.float32)
+    scene = Scene.from_arrays(near, [PERSON], 0.5, valid=[[True, False]])
+    assert scene.tracks.positions_m.tolist() == [[[3, 4], [0, 0]]]
+
+
+def test_headings_in_degrees_are_refused_where_they_are_used():
+    two = np.zeros((2, 1, 2))
+    with pytest.raises(ForecastError, match=r"agent '1' is 90: degrees\? radians are needed"):
+        Scene.from_arrays(two, ["pedestrian", "ego"], 0.5, headings_rad=[[0], [90]])
+    Scene.from_arrays(two, ["pedestrian", "ego"], 0.5, headings_rad=[[90], [3 * np.pi]])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dt_s": None}, "scene: dt_s is None; a positive step is needed"),
+        ({"dt_s": "fast"}, "scene: dt_s are not numbers"),
+        ({"origin_m": "utm"}, "scene: origin_m are not numbers"),
+        ({"origin_m": (1, 2, 3)}, r"scene: origin_m has shape \[3\]; \[2\] is needed"),
+        ({"origin_m": (NAN, 0)}, "scene: origin_m is .*; two finite numbers is needed"),
+    ],
+)
+def test_a_wrong_step_or_origin_is_refused(options, message):
+    with pytest.raises(ForecastError, match=message):
+        Scene.from_arrays(np.zeros((1, 1, 2)), [PERSON], **{"dt_s": 0.5, **options})
+
+
 @pytest.mark.parametrize("shape", [(3, 2), (1, 3, 3)])
 def test_positions_of_another_shape_are_refused(shape):
     with pytest.raises(ForecastError, match=r"positions_m has shape .*; \[A, T, 2\] is needed"):
@@ -146,9 +179,7 @@ def test_an_origin_of_three_numbers_is_refused():
 
 def test_headings_in_degrees_are_refused_where_the_agent_is_seen():
     headings = np.array([[0.1, 90.0]])
-    with pytest.raises(
-        ForecastError, match=r"headings_rad of agent '0' holds 90; angles in radian"
-    ):
+    with pytest.raises(ForecastError, match=r"headings_rad of agent '0' is 90: degrees\? radians"):
         Scene.from_arrays(np.zeros((1, 2, 2)), [2], 0.5, headings_rad=headings)
     seen = np.array([[True, False]])
     scene = Scene.from_arrays(np.zeros((1, 2, 2)), [2], 0.5, valid=seen, headings_rad=headings)

@@ -3,8 +3,8 @@
 Columns are separated by tabs, spaces, commas or semicolons (then a comma may be the decimal point).
 A header may name them in another order. Without a header, further columns hold numbers and are not
 used. Eight columns without a header are those of OpenTraj's ``obsmat.txt``: ``frame  person  x  z
-y  vx  vz  vy``. Text after ``#`` or ``//`` is a comment. A row whose x or y is ``NaN``, ``?`` or
-empty says that the person was not seen.
+y  vx  vz  vy``. Text after ``#``, ``//`` or ``%`` is a comment. A row whose x or y is ``NaN``,
+``?`` or empty says that the person was not seen.
 
 The lines of TrajNet++ files (``.ndjson``) are JSON objects: ``{"track": {"f", "p", "x", "y"}}`` for
 a row, and ``{"scene": {…, "fps"}}``.
@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 
 from forecast.errors import ForecastError
 
-_COMMENT = re.compile(r"(^|\s)(#|//).*")
+_COMMENT = re.compile(r"(^|\s)(#|//|%).*")
 
-_MARK = re.compile(r"^\s*(#+|//)[ \t]*")
+_MARK = re.compile(r"^\s*(#+|//|%+)[ \t]*")
 """How a comment begins that fills a line."""
 
 _NOT_SEEN = {"", "?", "nan", "na", "n/a", "none", "null"}

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from forecast.errors import ForecastError
+from forecast.scene.parsing import require_resolution
 
 TEXTS = ("scene", "agent_id", "kind", "split")
 NUMBERS = ("t_s", "x_m", "y_m", "heading_rad", "length_m", "width_m", "height_m", "ego")
@@ -229,6 +230,8 @@ def _floats(
 ) -> tuple[NDArray[np.float64], dict[int, str]]:
     """The numbers of a column, NaN where empty; and the texts that are none, by row."""
     kind = column.type
+    if name in ("x_m", "y_m") and kind in (pa.float16(), pa.float32()):
+        require_resolution(str(path), name, column.to_numpy())
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
         column = _texts(column)
     try:

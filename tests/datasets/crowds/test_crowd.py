@@ -116,6 +116,13 @@ def test_video_frames_are_not_taken_for_steps(tmp_path):
     np.testing.assert_allclose(velocities(read(tmp_path, text, frame_s=0.04)[0])[0], [1.3, 0])
 
 
+def test_rows_at_10_hz_are_not_taken_for_steps(tmp_path):
+    text = walkers(range(200), 0.13)  # 1.3 m/s at 10 Hz; 0.33 m/s if they were steps
+    with pytest.raises(ForecastError, match=r"at 0\.3. m/s if a step of 1 frames is 0\.4 s; give"):
+        read(tmp_path, text)
+    np.testing.assert_allclose(velocities(read(tmp_path, text, frame_s=0.1)[0])[0], [1.3, 0])
+
+
 def test_one_record_a_second_is_refused(tmp_path):
     with pytest.raises(ForecastError, match=r"a record every 1 s was measured; 0\.4 s or less"):
         read(tmp_path, walkers(range(10), 1.0), frame_s=1.0)

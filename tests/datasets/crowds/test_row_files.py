@@ -33,6 +33,7 @@ def read(tmp_path, content, name="plaza.txt"):
         "x\ty\tid\tframe\n2.5\t-3\t1\t0\n3\t-3\t1\t10\n0\t1\t2\t10\n",
         ",id,frame,x,y\n0,1,0,2.5,-3\n1,1,10,3,-3\n2,2,10,0,1\n",  # with an index, as by pandas
         "\tframe\tid\tx\ty\n0\t0\t1\t2.5\t-3\n1\t10\t1\t3\t-3\n2\t10\t2\t0\t1\n",
+        "% frame id x y\n" + PLAIN.replace("\n", " % seen\n", 1),
         "# y, x of each id and frame\n" + PLAIN,
         "# id frame x y\n1 0 2.5 -3\n1 10 3 -3\n2 10 0 1\n",
         'id,frame,x,y,label\n1,0,2.5,-3,"adult"\n1,10,3,-3,adult\n2,10,0,1,\n',

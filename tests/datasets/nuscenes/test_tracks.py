@@ -148,7 +148,10 @@ def faster(tiny, hz: float) -> None:
 
 
 def test_faster_keyframes_are_resampled(tiny):
-    """At 4 Hz two keyframes are a step: people go on by 1 m, the ego by 4 m."""
+    """At 4 Hz two keyframes are a step: people go on by 1 m, the ego by 4 m.
+
+    'car' is observed from 0.25 to 0.75 s, so it may be gone at 1 s.
+    """
     faster(tiny, 4)
     tracks, counts = built(tiny)
     np.testing.assert_array_equal(tracks.positions_m[1], [[0, 5], [1, 5], [2, 5]])

@@ -147,3 +147,12 @@ def test_a_folder_gives_its_tables(tmp_path):
     assert track_files(tmp_path / "b" / "x.csv") == [tmp_path / "b" / "x.csv"]
     with pytest.raises(ForecastError, match=r"none: no table of tracks; a \.csv or \.parquet file"):
         track_files(tmp_path / "none")
+
+
+def test_world_coordinates_in_float32_are_refused(tmp_path):
+    """Between 2^22 and 2^23 float32 has steps of half a metre."""
+    columns = {"scene": ["s"], "agent_id": ["a"], "kind": ["pedestrian"], "t_s": [0.0]}
+    columns |= {"x_m": [3.0], "y_m": pa.array([5_334_000], pa.float32())}
+    pq.write_table(pa.table(columns), tmp_path / "tracks.parquet")
+    with pytest.raises(ForecastError, match=r"y_m are float32, in steps of 0\.5 m at 5334000 m; "):
+        read_track_table([tmp_path / "tracks.parquet"])
