@@ -19,6 +19,10 @@ _SLOW_MPS = 0.4
 """People who walk do not usually move slower. Rows of every video frame, taken for steps, give 0.1
 m/s; rows at 10 Hz give 0.2 to 0.4 m/s."""
 
+_SWAPPED = 3.0
+"""From row to row, people move less than this times the distance between two people of a frame. It
+is 0.06 to 0.45 times in ETH/UCY."""
+
 
 class CrowdSource:
     """Scenes of recordings; see `recordings.find_recordings` and `row_files`.
@@ -78,8 +82,9 @@ class CrowdSource:
             The scene, and the number of rows and people that are not in it, by reason.
 
         Raises:
-            ForecastError: The name is unknown; a row is wrong; or the people move so fast or slow
-                that positions or frames are in other units.
+            ForecastError: The name is unknown; a row is wrong; the columns of person and frame are
+                swapped; or the people move so fast or slow that positions or frames are in other
+                units.
         """
         if name not in self._files:
             raise ForecastError(
@@ -89,6 +94,7 @@ class CrowdSource:
         spacing = file.spacing()
         frame_s = self._frame_s or (1 / file.fps if file.fps else self.dt_s) / spacing
         rows = _track_rows(str(self._files[name]), file, frame_s)
+        _require_order(rows)
         if self._frame_s is None and file.fps is None:
             self._require_plausible_step(rows, spacing)
         rows, dropped = self._select(rows)
@@ -113,6 +119,25 @@ class CrowdSource:
                 f"{rows.item}: people move at {speed:.2g} m/s if a step of {spacing:g} frames is "
                 f"{self.dt_s} s; give --frame-s, the seconds per frame number, with --source crowd"
             )
+
+
+def _require_order(rows: TrackRows) -> None:
+    """Refuses rows that make sense only if persons are frames and frames are persons."""
+    order = np.lexsort((rows.agents, rows.times_s))
+    step = np.diff(rows.agents) == 0
+    pair = np.diff(rows.times_s[order]) == 0
+    if not step.any() or not pair.any():
+        return
+    moved, apart = (
+        float(np.median(np.hypot(*np.diff(xy, axis=0)[chosen].T)))
+        for xy, chosen in ((rows.xy_m, step), (rows.xy_m[order], pair))
+    )
+    if moved > _SWAPPED * apart > 0:
+        raise ForecastError(
+            f"{rows.item}: people move by {moved:.2g} m from row to row, and are {apart:.2g} m "
+            "apart in a frame: person before frame? 'frame person x_m y_m' in this order, or a "
+            "header that names the columns, is needed"
+        )
 
 
 def _track_rows(item: str, file: FileRows, frame_s: float) -> TrackRows:

@@ -123,6 +123,19 @@ def test_rows_at_10_hz_are_not_taken_for_steps(tmp_path):
     np.testing.assert_allclose(velocities(read(tmp_path, text, frame_s=0.1)[0])[0], [1.3, 0])
 
 
+def test_person_before_frame_is_refused(tmp_path):
+    """Two people 5 m apart, who walk by 0.5 m, look like people who jump by 5 m."""
+    text = "".join(
+        f"{person} {at} {0.5 * at} {5 * person}\n" for at in range(9) for person in (1, 2)
+    )
+    with pytest.raises(
+        ForecastError, match=r"by 5 m from .* 0\.5 m apart in a frame: person before"
+    ):
+        read(tmp_path, text)
+    scene, _ = read(tmp_path, "person frame x y\n" + text)
+    assert (len(scene.tracks), scene.steps) == (2, 9)
+
+
 def test_one_record_a_second_is_refused(tmp_path):
     with pytest.raises(ForecastError, match=r"a record every 1 s was measured; 0\.4 s or less"):
         read(tmp_path, walkers(range(10), 1.0), frame_s=1.0)
