@@ -168,7 +168,7 @@ class Forecaster:
         Raises:
             ForecastError: ``dt_s`` is longer than the model's step, or ``forget_s`` is too small.
         """
-        step_s = self.training.dts_s[-1] if dt_s is None else self.step_s("stream", dt_s)
+        step_s = max(self.training.dts_s) if dt_s is None else self.step_s("stream", dt_s)
         forget_s = self.training.history_steps * step_s if forget_s is None else forget_s
         origin = parse_array("stream", "origin_m", origin_m, (2,), np.float64)
         require(bool(np.isfinite(origin).all()), "origin_m", origin, "two finite numbers")

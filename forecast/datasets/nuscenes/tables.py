@@ -105,7 +105,7 @@ class _Annotation(msgspec.Struct, gc=False):
     token: str
     sample_token: str
     instance_token: str
-    translation: tuple[float, float, float | None]
+    translation: tuple[float | None, float | None, float | None]
     size: _Size | None = None
     rotation: rotations.Quaternion | None = None
     visibility_token: _Token = None
@@ -462,6 +462,12 @@ def _annotation_faults(
 ) -> Iterator[tuple[int, str]]:
     """Yields rows of the sorted columns that are wrong, and what is wrong there."""
     token, instance, keyframe = (columns[name] for name in ("token", "instance", "keyframe"))
+    for row in np.flatnonzero(~np.isfinite(columns["position"]).all(axis=1)):
+        yield (
+            row,
+            f"{path}: record '{token[row].decode()}': translation is not finite; three numbers are "
+            "needed: repair the record",
+        )
     for row in np.flatnonzero(rotations.broken(columns["norm"])):
         yield row, rotations.refusal(path, token[row].decode(), columns["norm"][row])
     for row in np.flatnonzero((np.diff(instance) == 0) & (np.diff(keyframe) == 0)):

@@ -159,8 +159,10 @@ def test_tables_of_another_dataset_are_refused(tiny, table):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), None])
-@pytest.mark.parametrize("table", ["sample_annotation", "ego_pose"])
-@pytest.mark.parametrize("column", ["translation", "rotation"])
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("ego_pose", "translation"), ("ego_pose", "rotation"), ("sample_annotation", "rotation")],
+)
 def test_a_number_that_is_not_finite_is_refused(tiny, table, value, column):
     path = tiny.edit(table, lambda rows: rows[4].update({column: [value, 0.0, 0.0, 0.0][:3]}))
     assert refusal(tiny).startswith(f"{path}: Expected `")
@@ -175,6 +177,13 @@ def test_a_dataset_without_scenes_or_annotations_is_refused(tiny):
 
 
 # --- faults: what is wrong in one scene
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+def test_a_position_that_is_not_finite_is_a_fault(tiny, value):
+    path = tiny.edit("sample_annotation", lambda rows: rows[4].update(translation=[value, 0, 0]))
+    assert fault(tiny).startswith(f"{path}: record '")
+    assert "translation is not finite" in fault(tiny)
 
 
 def test_two_key_frames_of_a_sample_are_a_fault(tiny):
