@@ -22,6 +22,9 @@ FLOAT32_REACH_M = 10_000.0
 LARGEST_HEADING_RAD = 4 * np.pi
 """Larger headings are in degrees. Headings that are not wrapped may exceed pi."""
 
+_LARGEST_PERSON_M, _LARGEST_M = 5.0, 100.0
+"""Larger people, and larger vehicles, are in another unit than metres."""
+
 _NAMED = 3
 """Number of agents that a message names."""
 
@@ -82,7 +85,7 @@ def parse_sizes(
         Sizes ``[A, 3]``, and the agents of which a given value was replaced ``[A]``.
 
     Raises:
-        ForecastError: The shape is wrong or a value is no number.
+        ForecastError: The shape is wrong, a value is no number, or no agent is as large.
     """
     typical = np.array([TYPICAL_SIZE_M[AgentKind(kind)] for kind in kinds.tolist()], np.float32)
     typical = typical.reshape(len(kinds), 3)
@@ -90,6 +93,10 @@ def parse_sizes(
         return typical, np.zeros(len(kinds), bool)
     given = parse_array(item, "sizes_m", sizes_m, (len(kinds), 3), np.float32)
     known = np.isfinite(given) & (given > 0)
+    longest = np.where(kinds == AgentKind.PEDESTRIAN, _LARGEST_PERSON_M, _LARGEST_M)
+    for agent in np.flatnonzero((known & (given > longest[:, None])).any(axis=1))[:1]:
+        size = given[agent].round(2).tolist()
+        raise ForecastError(f"{item}: a size is {size}: centimetres? metres are needed")
     return np.where(known, given, typical), ~known.all(axis=1)
 
 

@@ -184,3 +184,11 @@ def test_headings_in_degrees_are_refused_where_the_agent_is_seen():
     seen = np.array([[True, False]])
     scene = Scene.from_arrays(np.zeros((1, 2, 2)), [2], 0.5, valid=seen, headings_rad=headings)
     np.testing.assert_allclose(scene.tracks.headings_rad, [[0.1, 0]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [("pedestrian", [70, 70, 175]), ("vehicle", [450, 190, 170])]
+)
+def test_sizes_in_centimetres_are_refused(kind, size):
+    with pytest.raises(ForecastError, match=r"scene: a size is \[.*\]: centimetres\? metres are"):
+        Scene.from_arrays(np.zeros((1, 3, 2)), [kind], 0.5, sizes_m=[size])
