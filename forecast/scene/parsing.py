@@ -22,7 +22,8 @@ FLOAT32_REACH_M = 10_000.0
 LARGEST_HEADING_RAD = 4 * np.pi
 """Larger headings are in degrees. Headings that are not wrapped may exceed pi."""
 
-_LARGEST_PERSON_M, _LARGEST_M = 5.0, 100.0
+_LARGEST_M = {AgentKind.PEDESTRIAN: 5.0, AgentKind.STATIC: np.inf}
+_LARGEST_VEHICLE_M = 100.0
 """Larger people, and larger vehicles, are in another unit than metres."""
 
 _NAMED = 3
@@ -93,8 +94,8 @@ def parse_sizes(
         return typical, np.zeros(len(kinds), bool)
     given = parse_array(item, "sizes_m", sizes_m, (len(kinds), 3), np.float32)
     known = np.isfinite(given) & (given > 0)
-    longest = np.where(kinds == AgentKind.PEDESTRIAN, _LARGEST_PERSON_M, _LARGEST_M)
-    for agent in np.flatnonzero((known & (given > longest[:, None])).any(axis=1))[:1]:
+    largest = [_LARGEST_M.get(AgentKind(kind), _LARGEST_VEHICLE_M) for kind in kinds.tolist()]
+    for agent in np.flatnonzero(np.where(known, given, 0).max(axis=1, initial=0) > largest)[:1]:
         size = given[agent].round(2).tolist()
         raise ForecastError(f"{item}: a size is {size}: centimetres? metres are needed")
     return np.where(known, given, typical), ~known.all(axis=1)
