@@ -149,10 +149,7 @@ class Scene:
             raise TypeError(f"Scene.from_arrays got an unexpected keyword argument '{unknown[0]}'")
         given: SceneDetails = {**_DEFAULTS, **details}
         name = given["id"]
-        origin = parse_array(name, "origin_m", given["origin_m"], (2,), np.float64)
-        step_s = float(parse_array(name, "dt_s", dt_s, (), np.float64))
-        require(0 < step_s < np.inf, f"{name}: dt_s", dt_s, "a positive step")
-        require(bool(np.isfinite(origin).all()), f"{name}: origin_m", origin, "two finite numbers")
+        origin, step_s = _origin_and_step(name, given["origin_m"], dt_s)
         world = _positions(name, positions_m)
         grid = world.shape[:2]
         observed = ~np.isnan(world).any(-1) if valid is None else valid
@@ -213,6 +210,17 @@ class Scene:
         """Indices of the agents that can move and are observed at step ``at``."""
         tracks = self.tracks
         return np.flatnonzero(tracks.valid[:, at] & (tracks.kinds != AgentKind.STATIC))
+
+
+def _origin_and_step(
+    scene: str, origin_m: ArrayLike, dt_s: Any
+) -> tuple[NDArray[np.float64], float]:
+    """The origin ``[2]`` and the step length, checked; raises `ForecastError`."""
+    origin = parse_array(scene, "origin_m", origin_m, (2,), np.float64)
+    step_s = float(parse_array(scene, "dt_s", dt_s, (), np.float64))
+    require(0 < step_s < np.inf, f"{scene}: dt_s", dt_s, "a positive step")
+    require(bool(np.isfinite(origin).all()), f"{scene}: origin_m", origin, "two finite numbers")
+    return origin, step_s
 
 
 def _positions(scene: str, positions_m: ArrayLike) -> NDArray[np.float64]:
