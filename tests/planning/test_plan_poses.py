@@ -42,7 +42,9 @@ def braking(speed_mps: float, decel_mps2: float, begun_s: float = 0.0) -> np.nda
 
 
 def accepted(plan: object, ego: EgoMotion, **options: object) -> np.ndarray:
-    return plan_poses(plan, ego, **{"dt_s": DT_S, "steps": STEPS, **options})
+    made = plan_poses(plan, ego, **{"dt_s": DT_S, "steps": STEPS, **options})
+    assert np.isfinite(made).all()
+    return made
 
 
 def refusal(plan: object, ego: EgoMotion, **options: object) -> str:
