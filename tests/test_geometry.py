@@ -152,3 +152,13 @@ def test_step_headings_hold_the_last_real_one():
     half = np.pi / 2
     np.testing.assert_allclose(found[0], [0.3, half, half, np.pi], atol=1e-6)
     np.testing.assert_allclose(found[1], [0.4, -half, -half, 0.0], atol=1e-6)
+
+
+def test_steps_on_a_grid_are_movements_whatever_the_frame():
+    """Trackers round to 0.1 m, so many people move by exactly 0.4 m in a step."""
+    steps = np.array([[0.4, 0], [0, -0.4], [0.3, 0.2]], np.float32)
+    positions = np.stack([np.zeros_like(steps), steps], axis=1) + np.float32([110.3, -50.7])
+    valid = np.ones((3, 2), bool)
+    for angle in np.linspace(-3, 3, 50):
+        turned = geometry.rotate(positions, np.asarray(angle)).astype(np.float32)
+        assert geometry.motion_headings(turned, valid)[1][:, 1].tolist() == [True, True, False]

@@ -73,11 +73,19 @@ def turned_by(facing: Tensor, turn: Tensor) -> Tensor:
     return torch.stack(_rotate(facing.unbind(-1), *turn.unbind(-1)), -1)
 
 
-def angle_between(facing: Tensor, other: Tensor) -> Tensor:
-    """Signed angle from ``facing`` to ``other`` ``[..., 2]``, counter-clockwise ``[...]``."""
+def turn_between(facing: Tensor, other: Tensor) -> Tensor:
+    """Signed angle by which an agent turned, counter-clockwise ``[...]`` in ``[-pi/2, pi/2]``.
+
+    A larger angle a counts as pi - a. So a heading that flips between two frames is no turn, and
+    the result is continuous there: whether a flip is to the left or right is decided by rounding.
+
+    Args:
+        facing: Unit vectors before ``[..., 2]``.
+        other: Unit vectors after ``[..., 2]``.
+    """
     (x, y), (u, v) = facing.unbind(-1), other.unbind(-1)
     cos, sin = _rotate((u, v), x, -y)
-    return torch.atan2(sin, cos)
+    return torch.atan2(sin, cos.abs())
 
 
 def turn_towards(facing: Tensor, step_m: Tensor) -> Tensor:
@@ -138,10 +146,11 @@ def drive(motion: Motion, speed_change: Tensor, yaw_rate_change: Tensor, dt_s: T
         yaw_rate_change: In rad/s ``[...]``.
         dt_s: Step length that broadcasts against ``yaw_rate``.
     """
-    forward = (motion.velocity * motion.facing).sum(-1)
-    # The velocity is that of the chord of the last step, so its direction lags behind the facing.
-    chord_speed = motion.velocity.norm(dim=-1)
-    speed = torch.where(forward < 0, -chord_speed, chord_speed) + speed_change
+    # The velocity is that of the chord of the last step, so it lags behind the facing by half of
+    # the turn. Its part across the chord is not driven: it is noise, or the heading is wrong.
+    lag = 0.5 * dt_s * motion.yaw_rate * motion.velocity.norm(dim=-1).tanh()
+    chord = _rotate(motion.facing.unbind(-1), lag.cos(), -lag.sin())
+    speed = (motion.velocity * torch.stack(chord, -1)).sum(-1) + speed_change
     yaw_rate = motion.yaw_rate + yaw_rate_change
     half = 0.5 * dt_s * yaw_rate * speed.abs().tanh()  # a vehicle at rest does not turn
     cos, sin = half.cos(), half.sin()
@@ -233,7 +242,7 @@ def moved_to(motion: Motion, position: Tensor, facing: Tensor, elapsed_s: Tensor
         position,
         (position - motion.position) / elapsed_s[..., None],
         facing,
-        angle_between(motion.facing, facing) / elapsed_s,
+        turn_between(motion.facing, facing) / elapsed_s,
     )
 
 

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,6 @@ from hypothesis import strategies as st
 from forecast.models import dynamics
 from forecast.models.dynamics import (
     BODY_GAP_M,
-    angle_between,
     avoid_collisions,
     choose,
     drive,
@@ -17,6 +18,7 @@ from forecast.models.dynamics import (
     step,
     to_local,
     to_world,
+    turn_between,
     turn_towards,
     walk,
 )
@@ -138,7 +140,8 @@ def test_people_hardly_ever_walk_through_each_other(seed: int) -> None:
 
 def test_driving_turns_along_an_arc() -> None:
     # 1.5 rad of a circle of radius 10 m at 5 m/s, in 30 steps of 0.1 s.
-    state = motion([5.0, 0.0], [1.0, 0.0], yaw_rate=0.5)
+    # The velocity before is that of the chord, half of a step's turn behind the facing.
+    state = motion([5 * math.cos(0.025), -5 * math.sin(0.025)], [1.0, 0.0], yaw_rate=0.5)
     for _ in range(30):
         state = drive(state, torch.zeros(()), torch.zeros(()), torch.tensor(0.1))
     expected = torch.tensor([10 * np.sin(1.5), 10 * (1 - np.cos(1.5))], dtype=torch.float32)
@@ -151,6 +154,14 @@ def test_a_vehicle_at_rest_does_not_turn() -> None:
     after = drive(still, torch.zeros(()), torch.zeros(()), torch.tensor(0.5))
     torch.testing.assert_close(after.facing, EAST)
     torch.testing.assert_close(after.position, torch.zeros(2))
+
+
+def test_a_step_to_the_side_is_not_driven() -> None:
+    # Noise of a vehicle at rest, or a heading that is wrong by 90 degrees: either sign is wrong.
+    for aside in (0.2, -0.2):
+        noisy = motion([0.0, 0.0], [1.0, 0.0])._replace(velocity=torch.tensor([0.0, aside]))
+        after = drive(noisy, torch.zeros(()), torch.zeros(()), torch.tensor(0.5))
+        torch.testing.assert_close(after.velocity, torch.zeros(2), atol=1e-6, rtol=0)
 
 
 def test_standing_noise_does_not_turn_a_person_but_walking_does() -> None:
@@ -180,8 +191,15 @@ def test_the_length_of_nothing_has_a_gradient_of_zero() -> None:
 
 def test_angles_are_signed_counter_clockwise() -> None:
     north = torch.tensor([0.0, 1.0])
-    assert float(angle_between(EAST, north)) == pytest.approx(np.pi / 2)
-    assert float(angle_between(north, EAST)) == pytest.approx(-np.pi / 2)
+    assert float(turn_between(EAST, north)) == pytest.approx(np.pi / 2)
+    assert float(turn_between(north, EAST)) == pytest.approx(-np.pi / 2)
+
+
+def test_a_heading_that_flips_is_no_turn() -> None:
+    for aside in (0.0, 1e-6, -1e-6):
+        assert float(turn_between(EAST, torch.tensor([-1.0, aside]))) == pytest.approx(0, abs=1e-5)
+    nearly = torch.tensor([np.cos(3.0), np.sin(3.0)], dtype=torch.float32)
+    assert float(turn_between(EAST, nearly)) == pytest.approx(np.pi - 3.0)
 
 
 def test_following_a_pose_gives_the_mean_velocity_and_turn() -> None:

@@ -30,7 +30,6 @@ TOLERANCE_M = 0.02
 """Allowed difference of best guesses that should agree up to rounding."""
 
 _FAR_M = 50.0
-_TURN_RAD = 1.0
 _SPEED_UP_MPS2 = 3.0
 
 
@@ -161,9 +160,10 @@ def _order(probe: Probe) -> Pair:
 
 
 def _frame(probe: Probe) -> Pair:
-    """The scene rotated about its origin; the prediction rotated back."""
-    usual, other = probe.usual, probe.predict(turned(probe.scene, _TURN_RAD))
-    back = np.asarray(-_TURN_RAD)
+    """The scene rotated about its origin by a random angle; the prediction rotated back."""
+    angle = float(np.random.default_rng([abs(probe.seed), probe.at]).uniform(-np.pi, np.pi))
+    usual, other = probe.usual, probe.predict(turned(probe.scene, angle))
+    back = np.asarray(-angle)
     best: NDArray[np.float32] = geometry.rotate(other.most_probable(), back)
     futures: NDArray[np.float32] = geometry.rotate(other.positions_m, back)
     return usual, replace(other, positions_m=futures, mode_m=best)
@@ -182,20 +182,36 @@ def _older(probe: Probe) -> Pair:
 
 
 def _placebo(probe: Probe) -> Pair:
-    """The vehicle or cyclist that is farthest from all pedestrians removed."""
-    tracks, present = probe.scene.tracks, probe.scene.present(probe.at)
-    here = tracks.positions_m[present, probe.at]
-    people = here[tracks.kinds[present] == AgentKind.PEDESTRIAN]
+    """The vehicle or cyclist that stays farthest from everybody removed."""
+    scene, tracks, present = probe.scene, probe.scene.tracks, probe.scene.present(probe.at)
     movable = np.isin(tracks.kinds[present], (AgentKind.VEHICLE, AgentKind.CYCLIST))
-    gaps = np.hypot(*np.moveaxis(here[:, None] - people, -1, 0)).min(axis=1)
-    farthest = int(np.where(movable, gaps, -np.inf).argmax())
-    if not movable.any() or gaps[farthest] < _FAR_M:
+    if not movable.any():
+        return None
+    gaps = np.where(movable, _closest_ahead_m(scene, probe.at, probe.spec.horizon_steps), -np.inf)
+    farthest = int(gaps.argmax())
+    if gaps[farthest] < _FAR_M:
         return None
     rest = np.delete(np.arange(len(tracks)), present[farthest])
     kept = np.delete(np.arange(len(present)), farthest)
-    return _picked(probe.usual, kept), probe.predict(
-        replace(probe.scene, tracks=tracks.select(rest))
-    )
+    return _picked(probe.usual, kept), probe.predict(replace(scene, tracks=tracks.select(rest)))
+
+
+def _closest_ahead_m(scene: Scene, at: int, steps: int) -> NDArray[np.float64]:
+    """How near each present agent comes to any other, now or later, if all keep their velocity.
+
+    Returns:
+        ``[A]`` in metres; inf for an agent that is alone.
+    """
+    tracks, present = scene.tracks, scene.present(at)
+    here = tracks.positions_m[present, at].astype(np.float64)
+    before = tracks.positions_m[present, max(at - 1, 0)]
+    known = tracks.valid[present, max(at - 1, 0)]
+    step = np.where(known[:, None], here - before, 0.0)
+    paths = here[:, None] + step[:, None] * np.arange(steps + 1)[:, None]  # [A, T, 2]
+    gaps = np.linalg.norm(paths[:, None] - paths, axis=-1).min(axis=-1)
+    np.fill_diagonal(gaps, np.inf)
+    closest: NDArray[np.float64] = gaps.min(axis=-1, initial=np.inf)
+    return closest
 
 
 def _plan(probe: Probe) -> Pair:
@@ -254,7 +270,7 @@ CHECKS: tuple[tuple[Guarantee, Callable[[Probe], Pair]], ...] = (
     (
         Guarantee(
             "placebo",
-            f"a vehicle more than {_FAR_M:g} m from everybody does not change best guesses",
+            f"a vehicle that stays {_FAR_M:g} m from everybody does not change best guesses",
             False,
             False,
         ),
