@@ -164,9 +164,10 @@ def _add_evaluate(commands: _Commands) -> None:
         "--predictor",
         required=True,
         help="weights file, town (packaged weights), file of predictions (.parquet, .json), "
-        "module:name, or constant_velocity, kalman, kmeans, stationary",
+        "module:name of your own, or constant_velocity, kalman, kmeans, stationary",
     )
     parser.add_argument("--out", required=True, type=Path, help="folder of the results")
+    _add_metric(parser)
     _add_option(parser, "--samples", 20, "joint futures per window")
     for name, verb in (("--horizon-s", "predict"), ("--history-s", "observe")):
         parser.add_argument(name, type=float, help=f"seconds to {verb} (default: the protocol's)")
@@ -175,7 +176,12 @@ def _add_evaluate(commands: _Commands) -> None:
         "A .parquet file of predictions has a row for every pedestrian, sample and step: scene_id, "
         "agent_id, at_us, sample (from 0), weight (summing to 1 over a pedestrian's samples), step "
         "(from 1), x_m, y_m (in the world's frame). A .json file is a submission to the nuScenes "
-        "prediction challenge."
+        "prediction challenge. A predictor module:name is an object, class or function with or of "
+        "the method predict of forecast.scene.Predictor. A metric module:name is a function of a "
+        "forecast.models.metrics.Scored that returns a value for each scored pedestrian; its "
+        "documentation is the definition, the end of its name (_m, _s, …) the unit, and lower is "
+        "better; or a forecast.models.metrics.MetricSpec that says so. Modules are sought in the "
+        "current folder too."
     )
     _add_workers(parser, "score")
     parser.add_argument(
@@ -194,7 +200,18 @@ def _add_merge(commands: _Commands) -> None:
     parser.add_argument("--store", required=True, type=Path, help="store they were scored on")
     parser.add_argument("--predictor", required=True, help="what was scored, as for evaluate")
     parser.add_argument("--out", required=True, type=Path, help="folder of the results")
+    _add_metric(parser)
     _add_acceptance(parser)
+
+
+def _add_metric(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--metric",
+        action="append",
+        default=[],
+        metavar="MODULE:NAME",
+        help="a metric of your own beside the others; may be given several times",
+    )
 
 
 def _add_acceptance(parser: argparse.ArgumentParser) -> None:
@@ -429,6 +446,7 @@ def _evaluation_config(args: argparse.Namespace) -> EvaluationConfig:
         horizon_s=args.horizon_s,
         history_s=args.history_s,
         seed=args.seed,
+        metrics=tuple(args.metric),
     )
 
 
@@ -443,6 +461,7 @@ def _merge(args: argparse.Namespace) -> None:
         out=args.out,
         render=render,
         acceptance=args.acceptance,
+        metrics=args.metric,
     )
 
 

@@ -239,8 +239,10 @@ def test_evaluate(asked):
     assert main(EVALUATE) == 0
     more = ["--samples", "5", "--horizon-s", "3", "--history-s", "1.5", "--seed", "9"]
     where = ["--workers", "2", "--ray", "10.0.0.1:6379"]
+    where += ["--metric", "mine:late", "--metric", "mine:near"]
     assert main([*EVALUATE, *more, *where, "--acceptance", "ours.yaml"]) == 0
-    other = replace(config, samples=5, horizon_s=3.0, history_s=1.5, seed=9)
+    metrics = ("mine:late", "mine:near")
+    other = replace(config, samples=5, horizon_s=3.0, history_s=1.5, seed=9, metrics=metrics)
     changed = {"workers": Workers(2, "10.0.0.1:6379"), "acceptance": Path("ours.yaml")}
     assert notes == [((config, Path("o")), given), ((other, Path("o")), given | changed)]
 
@@ -258,11 +260,11 @@ def test_merge(asked):
     words = ["merge", "a", "b", "--store", "s", "--predictor", "p", "--out", "o"]
     given = {"store": Path("s"), "predictor": "p", "out": Path("o"), "render": render}
     assert main(words) == 0
-    assert main([*words, "--acceptance", "ours.yaml"]) == 0
-    shards = [Path("a"), Path("b")]
+    assert main([*words, "--acceptance", "ours.yaml", "--metric", "mine:late"]) == 0
+    shards, other = [Path("a"), Path("b")], {"acceptance": Path("ours.yaml")}
     assert notes == [
-        ((shards,), {**given, "acceptance": None}),
-        ((shards,), {**given, "acceptance": Path("ours.yaml")}),
+        ((shards,), {**given, "acceptance": None, "metrics": []}),
+        ((shards,), {**given, **other, "metrics": ["mine:late"]}),
     ]
 
 

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from forecast.datasets.windows import Window
 from forecast.evaluation.audit.guarantees import Finding
 from forecast.evaluation.run.environment import Environment
+from forecast.evaluation.run.own_code import OwnCode
+from forecast.evaluation.run.own_metrics import OwnMetric
 from forecast.evaluation.scoring.rows import Rows
 from forecast.evaluation.scoring.scores import Timing
 from forecast.evaluation.scoring.statistics import Estimate, scene_means
 from forecast.evaluation.verdict.acceptance import Outcome
+from forecast.models.metrics.registry import METRICS, MetricSpec
 from forecast.scene import Prediction
 
 
@@ -117,6 +120,8 @@ class EvaluationResult:
         scenes_learnt_from: The scored scenes that the predictor was trained on.
         predictions_file: Counts of a file of predictions; see `PredictionFilePredictor.counts`.
             Empty for other predictors.
+        own_metrics: The metrics that are not the package's, by name.
+        own_predictor: The file of a predictor that is not the package's, else None.
         environment: The software and the data it ran on, where known.
         findings: Which guarantees the audit found to hold.
         outcomes: Pass or fail of each acceptance criterion.
@@ -147,6 +152,8 @@ class EvaluationResult:
     model: Mapping[str, Any] | None = None
     scenes_learnt_from: tuple[str, ...] = ()
     predictions_file: Mapping[str, int] = field(default_factory=dict)
+    own_metrics: Mapping[str, OwnMetric] = field(default_factory=lambda: MappingProxyType({}))
+    own_predictor: OwnCode | None = None
     environment: Environment | None = None
     findings: tuple[Finding, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
@@ -154,6 +161,11 @@ class EvaluationResult:
     acceptance_sha256: str = ""
     minimum_rows: int = 0
     minimum_scenes: int = 0
+
+    def spec(self, metric: str) -> MetricSpec | None:
+        """What a metric of the registry or of one's own is; None for selected ones and flicker."""
+        own = self.own_metrics.get(metric)
+        return METRICS.get(metric) if own is None else own.spec
 
     def estimates(self, subset: NDArray[Any] | None = None) -> dict[str, Estimate]:
         """`means` with 95 % intervals from a bootstrap over scenes."""

@@ -41,7 +41,7 @@ class Leaky(Leaks):
     [
         ("tests.nowhere:Model", "cannot be imported: ModuleNotFoundError: No module named"),
         ("tests.scenes:Model", "cannot be imported: module 'tests.scenes' has no 'Model'"),
-        ("tests.scenes:street_scene", "has no predict"),
+        ("tests.scenes:street_scene", "has no method predict"),
         ("lstm", "predictor 'lstm' is unknown"),
     ],
 )
