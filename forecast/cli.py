@@ -19,7 +19,7 @@ from forecast.scene import AgentKind
 if TYPE_CHECKING:
     from forecast.datasets.source import SceneSource
     from forecast.datasets.store import SceneStore
-    from forecast.evaluation import EvaluationConfig
+    from forecast.evaluation import EvaluationConfig, EvaluationResult
 
 _TRAINING = {
     "fit": "train a model",
@@ -57,25 +57,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments after ``forecast``; default: those of this process.
 
     Returns:
-        The exit code: 0 done; 1 the work failed, with one line on stderr; 130 interrupted.
+        The exit code: 0 done; 1 the work failed, or the comparison's answer is no, with one line
+        on stderr; 3 not acceptable and 4 undecided where a gate was asked for; 130 interrupted.
 
     Raises:
         SystemExit: With code 2 for wrong usage, and 0 after ``--help`` and ``--version``.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    code: int | None = None
     try:
         if words and words[0] in _TRAINING:
             _train(words[0], words[1:])
         else:
             args = _parser().parse_args(words)
-            args.run(args)
+            code = args.run(args)
     except ForecastError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    return 0
+    return code or 0
 
 
 _Commands = Any
@@ -216,6 +218,12 @@ def _add_metric(parser: argparse.ArgumentParser) -> None:
 
 def _add_acceptance(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--acceptance", type=Path, help="YAML file of acceptance criteria")
+    parser.add_argument(
+        "--gate",
+        action="store_true",
+        help="exit with code 3 if the verdict is 'Not acceptable', with 4 if it is 'Not decided'; "
+        "all files are written before; 1 still means that the work failed",
+    )
 
 
 def _add_audit(commands: _Commands) -> None:
@@ -225,6 +233,15 @@ def _add_audit(commands: _Commands) -> None:
     _add_option(parser, "--split", "all", "a split of the store, or a file of scene names")
     _add_option(parser, "--windows", 6, "windows to test")
     _add_option(parser, "--seed", 0, "seed of predictions and changes")
+    parser.add_argument(
+        "--require",
+        nargs="?",
+        const="every",
+        default="",
+        metavar="NAMES",
+        help="exit with code 1 also if a wished guarantee is broken: one of NAMES, such as "
+        "frame,placebo, or any if no names are given",
+    )
 
 
 def _add_compare(commands: _Commands) -> None:
@@ -269,7 +286,7 @@ def _add_demo(commands: _Commands) -> None:
 
 
 def _add_command(
-    commands: _Commands, name: str, run: Callable[[argparse.Namespace], None], text: str
+    commands: _Commands, name: str, run: Callable[[argparse.Namespace], int | None], text: str
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=text, description=f"{text[0].upper()}{text[1:]}."
@@ -416,20 +433,35 @@ def _train(command: str, words: list[str]) -> None:
         raise
 
 
-def _evaluate(args: argparse.Namespace) -> None:
+def _evaluate(args: argparse.Namespace) -> int:
     if args.shard is not None:
         _evaluate_shard(args)
-        return
+        return 0
     from forecast.evaluation import run_evaluation
     from forecast.report import render
 
     config, workers = _evaluation_config(args), _workers(args)
-    run_evaluation(config, args.out, render=render, workers=workers, acceptance=args.acceptance)
+    result = run_evaluation(
+        config, args.out, render=render, workers=workers, acceptance=args.acceptance
+    )
+    return _gate(result) if args.gate else 0
+
+
+def _gate(result: EvaluationResult) -> int:
+    """The exit code of the verdict; says it in one line."""
+    from forecast.evaluation.verdict.verdict import BAD, GOOD, UNDECIDED, verdict_of
+
+    verdict = verdict_of(result)
+    code = {GOOD: 0, BAD: 3, UNDECIDED: 4}[verdict.tone]
+    print(f"gate: exit code {code}. {verdict.sentence}", file=sys.stderr)
+    return code
 
 
 def _evaluate_shard(args: argparse.Namespace) -> None:
     if args.acceptance is not None:
         args.usage_error("--acceptance is for merge where there is --shard")
+    if args.gate:
+        args.usage_error("--gate is for merge where there is --shard")
     from forecast.evaluation import run_shard
 
     run_shard(_evaluation_config(args), args.shard, args.out, _workers(args))
@@ -450,11 +482,11 @@ def _evaluation_config(args: argparse.Namespace) -> EvaluationConfig:
     )
 
 
-def _merge(args: argparse.Namespace) -> None:
+def _merge(args: argparse.Namespace) -> int:
     from forecast.evaluation import merge_shards
     from forecast.report import render
 
-    merge_shards(
+    result = merge_shards(
         args.shards,
         store=args.store,
         predictor=args.predictor,
@@ -463,6 +495,7 @@ def _merge(args: argparse.Namespace) -> None:
         acceptance=args.acceptance,
         metrics=args.metric,
     )
+    return _gate(result) if args.gate else 0
 
 
 def _calibrate(args: argparse.Namespace) -> None:
@@ -488,6 +521,7 @@ def _audit(args: argparse.Namespace) -> None:
         split=args.split,
         windows=args.windows,
         seed=args.seed,
+        also_required=args.require,
     )
 
 

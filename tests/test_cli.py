@@ -13,9 +13,11 @@ from forecast.cli import main
 from forecast.datasets.crowds.eth_ucy import RECORDINGS
 from forecast.datasets.store import SceneStore
 from forecast.evaluation.run.job import EvaluationConfig
+from forecast.evaluation.verdict.verdict import Verdict, VerdictPart
 from forecast.parallel import Workers
 from forecast.report import render, render_comparison
 from forecast.visualization.training_pictures import BirdsEye
+from tests.streets import street_store
 
 ROOT = Path(__file__).parents[1]
 EVALUATE = ["evaluate", "--store", "s", "--split", "val", "--predictor", "kalman", "--out", "o"]
@@ -255,6 +257,36 @@ def test_evaluate_a_shard(asked):
     assert notes == [((want, "2/8", Path("o"), Workers(2)), {})]
 
 
+@pytest.mark.parametrize(("tone", "code"), [("good", 0), ("bad", 3), ("open", 4)])
+def test_a_gate_turns_the_verdict_into_the_exit_code(asked, monkeypatch, capsys, tone, code):
+    asked("forecast.evaluation", "run_evaluation")
+    verdict = Verdict((VerdictPart("calibration", tone, "words"),))
+    monkeypatch.setattr("forecast.evaluation.verdict.verdict.verdict_of", lambda result: verdict)
+    assert main(EVALUATE) == 0
+    assert capsys.readouterr().err == ""
+    assert main([*EVALUATE, "--gate"]) == code
+    assert capsys.readouterr().err == f"gate: exit code {code}. {verdict.sentence}\n"
+    asked("forecast.evaluation", "merge_shards")
+    merge = ["merge", "a", "--store", "s", "--predictor", "p", "--out", "o"]
+    assert main(merge) == 0
+    assert main([*merge, "--gate"]) == code
+
+
+@pytest.mark.slow
+def test_a_gate_closes_after_the_files_are_written(tmp_path, capsys):
+    store = street_store(tmp_path / "store")
+    words = ["evaluate", "--store", str(store.path), "--split", "all", "--predictor", "stationary"]
+    words += ["--horizon-s", "2", "--samples", "2", "--gate", "--out", str(tmp_path / "out")]
+    criteria = "minimum_rows: 1\nminimum_scenes: 5\ncriteria:\n"
+    criteria += "  - {id: all, condition: any, metric: top1_fde_m, at_most: 0.001}\n"
+    (tmp_path / "ours.yaml").write_text(criteria)
+    assert main([*words, "--acceptance", str(tmp_path / "ours.yaml")]) == 3
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert files >= {"metrics.json", "rows.parquet", "report.html", "report.json"}
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == "gate: exit code 3. Not acceptable: acceptance criteria."
+
+
 def test_merge(asked):
     notes = asked("forecast.evaluation", "merge_shards")
     words = ["merge", "a", "b", "--store", "s", "--predictor", "p", "--out", "o"]
@@ -291,11 +323,15 @@ def test_audit(asked):
     notes = asked("forecast.evaluation.audit.command", "run_audit")
     words = ["audit", "--predictor", "kalman", "--store", "s"]
     assert main(words) == 0
-    assert main([*words, "--split", "val", "--windows", "3", "--seed", "2"]) == 0
+    assert main([*words, "--split", "val", "--windows", "3", "--seed", "2", "--require"]) == 0
+    assert main([*words, "--require", "frame,placebo"]) == 0
     given = {"predictor": "kalman", "store": Path("s")}
+    usual = given | {"split": "all", "windows": 6, "seed": 0}
+    other = given | {"split": "val", "windows": 3, "seed": 2}
     assert notes == [
-        ((), given | {"split": "all", "windows": 6, "seed": 0}),
-        ((), given | {"split": "val", "windows": 3, "seed": 2}),
+        ((), usual | {"also_required": ""}),
+        ((), other | {"also_required": "every"}),
+        ((), usual | {"also_required": "frame,placebo"}),
     ]
 
 
@@ -343,6 +379,7 @@ def test_a_fault_of_the_program_itself_is_not_hidden(asked):
         (["evaluate", "--store", "s"], "required: --split, --predictor, --out"),
         (["prepare", "--source", "av2", "--dataroot", "d", "--out", "o"], "invalid choice: 'av2'"),
         ([*EVALUATE, "--shard", "1/2", "--acceptance", "a"], "--acceptance is for merge"),
+        ([*EVALUATE, "--shard", "1/2", "--gate"], "--gate is for merge"),
         (["town", "--out", "o", "--scenes", "many"], "invalid int value: 'many'"),
     ],
 )
