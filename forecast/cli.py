@@ -249,6 +249,24 @@ def _add_compare(commands: _Commands) -> None:
     parser.add_argument("a", type=Path, metavar="A", help="folder of an evaluation")
     parser.add_argument("b", type=Path, metavar="B", help="folder of another on the same windows")
     parser.add_argument("--out", type=Path, help="folder for compare.html and compare.json")
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=0.0,
+        metavar="PERCENT",
+        help="per cent of A's value by which a headline error of B may be worse (default: 0)",
+    )
+    parser.epilog = (
+        "Headline errors, each over everybody and over movers: top-1 ADE and FDE, minADE and "
+        "minFDE of the most futures that they are defined for, energy score, distance of the "
+        "coverage of 90 % regions from 0.9. Exit code 1, worse: the 95 % interval (bootstrap over "
+        "scenes) of the change of a headline error lies wholly beyond the margin; or B lacks a "
+        "headline error, fails an acceptance criterion that A meets or has fewer rows for it, or "
+        "breaks a required guarantee that A gives. Exit code 4, undecided: such an interval holds "
+        "the margin, there are too few scenes for intervals, or such a criterion is no longer "
+        "decided. Exit code 0: every headline error is better, within the margin, or the same in "
+        "every row."
+    )
 
 
 def _add_calibrate(commands: _Commands) -> None:
@@ -525,11 +543,19 @@ def _audit(args: argparse.Namespace) -> None:
     )
 
 
-def _compare(args: argparse.Namespace) -> None:
+def _compare(args: argparse.Namespace) -> int:
+    from forecast.evaluation.comparison.changes import OPEN, WORSE
     from forecast.evaluation.comparison.comparison import run_comparison
     from forecast.report import render_comparison
 
-    run_comparison(args.a, args.b, out=args.out, render=render_comparison)
+    margin = args.margin / 100
+    found = run_comparison(args.a, args.b, out=args.out, margin=margin, render=render_comparison)
+    if found.answer == WORSE:
+        raise ForecastError(f"{args.b} compared with {args.a}: {found.sentence}")
+    if found.answer == OPEN:
+        print(f"undecided: {args.b} compared with {args.a}: {found.sentence}", file=sys.stderr)
+        return 4
+    return 0
 
 
 def _demo(args: argparse.Namespace) -> None:

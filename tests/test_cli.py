@@ -4,7 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -37,13 +37,16 @@ def eth_ucy(tmp_path) -> Path:
 def asked(monkeypatch):
     """Puts a function that takes notes in place of a command's own; returns the notes."""
 
-    def stand_in(module: str, function: str, raises: BaseException | None = None) -> list:
+    def stand_in(
+        module: str, function: str, raises: BaseException | None = None, gives: object = None
+    ) -> list:
         notes = []
 
         def take(*args, **kwargs):
             notes.append((args, kwargs))
             if raises is not None:
                 raise raises
+            return gives
 
         made = ModuleType(module)
         setattr(made, function, take)
@@ -335,12 +338,23 @@ def test_audit(asked):
     ]
 
 
-def test_compare(asked):
-    notes = asked("forecast.evaluation.comparison.comparison", "run_comparison")
-    assert main(["compare", "old", "new"]) == 0
-    assert main(["compare", "old", "new", "--out", "page"]) == 0
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        ("better", 0, ""),
+        ("worse", 1, "error: new compared with old: words\n"),
+        ("undecided", 4, "undecided: new compared with old: words\n"),
+    ],
+)
+def test_compare(asked, capsys, answer, code, said):
+    found = SimpleNamespace(answer=answer, sentence="words")
+    notes = asked("forecast.evaluation.comparison.comparison", "run_comparison", gives=found)
+    assert main(["compare", "old", "new"]) == code
+    assert capsys.readouterr().err == said
+    assert main(["compare", "old", "new", "--out", "page", "--margin", "5"]) == code
     folders, given = (Path("old"), Path("new")), {"render": render_comparison}
-    assert notes == [(folders, given | {"out": None}), (folders, given | {"out": Path("page")})]
+    other = {"out": Path("page"), "margin": 0.05}
+    assert notes == [(folders, given | {"out": None, "margin": 0.0}), (folders, given | other)]
 
 
 def test_demo(asked):

@@ -12,6 +12,9 @@ import torch
 
 from forecast import ForecastError
 from forecast.cli import main
+from forecast.evaluation.comparison.changes import LESS, MORE
+from forecast.evaluation.comparison.comparison import Comparison
+from forecast.evaluation.output.saved import read_evaluation
 from forecast.evaluation.run.own_metrics import own_metric, own_metrics
 from forecast.models.metrics import Scored
 
@@ -148,6 +151,9 @@ def test_it_is_in_every_file_and_in_the_criteria(store, folder, capsys):
     assert "their_metrics.py, SHA-256 " in facts["Metric of one's own"]
     (criterion,) = report["triggering"]["data"]["criteria"]
     assert criterion["metric"] == "last_error_m"
+    saved = read_evaluation(folder / "out")
+    aims = {each.metric: each.aim for each in Comparison.of(saved, saved).changes}
+    assert (aims["last_error_m"], aims["near"]) == (LESS, MORE)
     # every column of the rows is a name that a metric must not have
     for name in pq.read_schema(folder / "out" / "rows.parquet").names:
         if name.isidentifier() and name not in ("last_error_m", "near"):
