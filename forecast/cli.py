@@ -178,12 +178,13 @@ def _add_evaluate(commands: _Commands) -> None:
         "A .parquet file of predictions has a row for every pedestrian, sample and step: scene_id, "
         "agent_id, at_us, sample (from 0), weight (summing to 1 over a pedestrian's samples), step "
         "(from 1), x_m, y_m (in the world's frame). A .json file is a submission to the nuScenes "
-        "prediction challenge. A predictor module:name is an object, class or function with or of "
-        "the method predict of forecast.scene.Predictor. A metric module:name is a function of a "
-        "forecast.models.metrics.Scored that returns a value for each scored pedestrian; its "
-        "documentation is the definition, the end of its name (_m, _s, …) the unit, and lower is "
-        "better; or a forecast.models.metrics.MetricSpec that says so. Modules are sought in the "
-        "current folder too."
+        "prediction challenge. --predictor module:name: an object with the method predict(scene, "
+        "at, *, horizon_s=6.0, samples=20, seed=0, ego_plan=None) -> Prediction "
+        "(forecast.scene.Predictor), or a class or function that makes one. --metric module:name: "
+        "a function of a forecast.models.metrics.Scored that returns a value for each scored "
+        "pedestrian. Its documentation is the definition, the end of its name (_m, _s) the unit, "
+        "and lower is better; a forecast.models.metrics.MetricSpec says otherwise. Modules are "
+        "sought in the current folder too."
     )
     _add_workers(parser, "score")
     parser.add_argument(
@@ -249,13 +250,8 @@ def _add_compare(commands: _Commands) -> None:
     parser.add_argument("a", type=Path, metavar="A", help="folder of an evaluation")
     parser.add_argument("b", type=Path, metavar="B", help="folder of another on the same windows")
     parser.add_argument("--out", type=Path, help="folder for compare.html and compare.json")
-    parser.add_argument(
-        "--margin",
-        type=float,
-        default=0.0,
-        metavar="PERCENT",
-        help="per cent of A's value by which a headline error of B may be worse (default: 0)",
-    )
+    words = "per cent of A's value by which a headline error of B may be worse"
+    _add_option(parser, "--margin", 0.0, words)
     parser.epilog = (
         "Headline errors, each over everybody and over movers: top-1 ADE and FDE, minADE and "
         "minFDE of the most futures that they are defined for, energy score, distance of the "

@@ -19,7 +19,6 @@ from forecast.evaluation.scoring.rows import Rows
 from forecast.evaluation.scoring.scores import Timing
 from forecast.evaluation.scoring.statistics import Estimate, scene_means
 from forecast.evaluation.verdict.acceptance import Outcome
-from forecast.models.metrics.registry import METRICS, MetricSpec
 from forecast.scene import Prediction
 
 
@@ -161,11 +160,6 @@ class EvaluationResult:
     acceptance_sha256: str = ""
     minimum_rows: int = 0
     minimum_scenes: int = 0
-
-    def spec(self, metric: str) -> MetricSpec | None:
-        """What a metric of the registry or of one's own is; None for selected ones and flicker."""
-        own = self.own_metrics.get(metric)
-        return METRICS.get(metric) if own is None else own.spec
 
     def estimates(self, subset: NDArray[Any] | None = None) -> dict[str, Estimate]:
         """`means` with 95 % intervals from a bootstrap over scenes."""

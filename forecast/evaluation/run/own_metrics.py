@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from forecast.errors import ForecastError, require
-from forecast.evaluation.run.own_code import OwnCode, imported, in_words
+from forecast.evaluation.run.own_code import OwnCode, imported, in_words, is_importable
 from forecast.evaluation.scoring.rows import QUANTITIES
 from forecast.models.metrics.registry import MetricSpec
 from forecast.models.metrics.scored import Scored
@@ -167,6 +167,8 @@ def own_metric(source: str) -> OwnMetric:
     Raises:
         ForecastError: It cannot be imported or is neither.
     """
+    form = "module:name, such as my_metrics:late_error_m,"
+    require(is_importable(source), "metric", f"'{source}'", form)
     found, code = imported("metric", source)
     spec = found if isinstance(found, MetricSpec) else _spec(source, code.name, found)
     try:

@@ -124,6 +124,12 @@ def test_what_is_no_metric_is_one_line_before_anything_runs(store, folder, capsy
     assert not (folder / "out").exists()
 
 
+@pytest.mark.parametrize("source", ["plain", "their_metrics.py:plain", "./their_metrics:plain"])
+def test_what_is_no_module_and_name_is_refused(folder, source):
+    with pytest.raises(ForecastError, match=r"metric is '.*'; module:name, such as my_metrics:la"):
+        own_metric(source)
+
+
 def test_exit_is_no_metric(store, folder, capsys):
     assert main(words(store, folder / "out", "--metric", "sys:exit")) == 1
     assert "is of type builtin_function_or_method" in capsys.readouterr().err

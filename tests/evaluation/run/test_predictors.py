@@ -95,6 +95,32 @@ class TestBuild:
         assert main([*words, "--predictor", "sys:exit"]) == 1
         assert "predictor 'sys:exit' is of type builtin_" in capsys.readouterr().err
 
+    def test_what_cannot_be_sent_to_workers_is_one_line(self, store, tmp_path, monkeypatch, capsys):
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / "own_lambda.py").write_text(
+            "class Walker:\n"
+            "    def __init__(self): self.step = lambda: 1\n"
+            "    def predict(self, scene, at, **options): ...\n"
+        )
+        words = ["evaluate", "--store", str(store.path), "--split", "val", "--workers", "2"]
+        words += ["--predictor", "own_lambda:Walker", "--out", str(tmp_path / "out")]
+        assert main(words) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("error: Walker cannot be sent to workers: ")
+        assert "do without --workers" in said
+        assert not (tmp_path / "out").exists()
+
+    def test_what_predict_returns_is_checked(self, store, tmp_path, monkeypatch, capsys):
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / "own_none.py").write_text(
+            "class Walker:\n    def predict(self, scene, at, **options): ...\n"
+        )
+        words = ["evaluate", "--store", str(store.path), "--split", "val", "--horizon-s", "2"]
+        words += ["--predictor", "own_none:Walker", "--out", str(tmp_path / "out")]
+        assert main(words) == 1
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert "predict returns a NoneType; a Prediction is needed" in said
+
     def test_without_a_name_it_has_that_of_its_class(self, store, tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(tmp_path)
         (tmp_path / "own_walkers.py").write_text(
