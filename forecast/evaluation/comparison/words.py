@@ -51,8 +51,10 @@ def _rounded(share: float) -> str:
 
 
 def target_words(change: Change) -> str:
-    """What the change is the distance from: ``from 0.9``; "" without target."""
-    return "" if change.aim in (LESS, MORE, NEITHER) else f" from {change.aim}"
+    """What the change is the distance from, ``from 0.9``, or that higher is better; else ""."""
+    if change.aim == MORE:
+        return " (higher is better)"
+    return "" if change.aim in (LESS, NEITHER) else f" from {change.aim}"
 
 
 def unit_of(change: Change) -> str:

@@ -237,7 +237,11 @@ def own(aim: dict, sha256: str = "1" * 64) -> dict:
     ("aim", "verdict", "words"),
     [
         ({}, WORSE, "+0.200, +50 % (+0.200 to +0.200), n = 72"),
-        ({"higher_is_better": True}, BETTER, "+0.200, +50 % (+0.200 to +0.200), n = 72"),
+        (
+            {"higher_is_better": True},
+            BETTER,
+            "+0.200 (higher is better), +50 % (+0.200 to +0.200), n = 72",
+        ),
         ({"target": 0.9}, BETTER, "-0.200 from 0.9 (-0.200 to -0.200), n = 72"),
     ],
 )
