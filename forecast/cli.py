@@ -19,7 +19,7 @@ from forecast.scene import AgentKind
 if TYPE_CHECKING:
     from forecast.datasets.source import SceneSource
     from forecast.datasets.store import SceneStore
-    from forecast.evaluation import EvaluationConfig
+    from forecast.evaluation import EvaluationConfig, EvaluationResult
 
 _TRAINING = {
     "fit": "train a model",
@@ -57,25 +57,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments after ``forecast``; default: those of this process.
 
     Returns:
-        The exit code: 0 done; 1 the work failed, with one line on stderr; 130 interrupted.
+        The exit code: 0 done; 1 the work failed, or the comparison's answer is no, with one line
+        on stderr; 3 not acceptable and 4 undecided where a gate was asked for; 130 interrupted.
 
     Raises:
         SystemExit: With code 2 for wrong usage, and 0 after ``--help`` and ``--version``.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    code: int | None = None
     try:
         if words and words[0] in _TRAINING:
             _train(words[0], words[1:])
         else:
             args = _parser().parse_args(words)
-            args.run(args)
+            code = args.run(args)
     except ForecastError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    return 0
+    return code or 0
 
 
 _Commands = Any
@@ -164,9 +166,10 @@ def _add_evaluate(commands: _Commands) -> None:
         "--predictor",
         required=True,
         help="weights file, town (packaged weights), file of predictions (.parquet, .json), "
-        "module:name, or constant_velocity, kalman, kmeans, stationary",
+        "module:name of your own, or constant_velocity, kalman, kmeans, stationary",
     )
     parser.add_argument("--out", required=True, type=Path, help="folder of the results")
+    _add_metric(parser)
     _add_option(parser, "--samples", 20, "joint futures per window")
     for name, verb in (("--horizon-s", "predict"), ("--history-s", "observe")):
         parser.add_argument(name, type=float, help=f"seconds to {verb} (default: the protocol's)")
@@ -175,7 +178,13 @@ def _add_evaluate(commands: _Commands) -> None:
         "A .parquet file of predictions has a row for every pedestrian, sample and step: scene_id, "
         "agent_id, at_us, sample (from 0), weight (summing to 1 over a pedestrian's samples), step "
         "(from 1), x_m, y_m (in the world's frame). A .json file is a submission to the nuScenes "
-        "prediction challenge."
+        "prediction challenge. --predictor module:name: an object with the method predict(scene, "
+        "at, *, horizon_s=6.0, samples=20, seed=0, ego_plan=None) -> Prediction "
+        "(forecast.scene.Predictor), or a class or function that makes one. --metric module:name: "
+        "a function of a forecast.models.metrics.Scored that returns a value for each scored "
+        "pedestrian. Its documentation is the definition, the end of its name (_m, _s) the unit, "
+        "and lower is better; a forecast.models.metrics.MetricSpec says otherwise. Modules are "
+        "sought in the current folder too."
     )
     _add_workers(parser, "score")
     parser.add_argument(
@@ -194,11 +203,28 @@ def _add_merge(commands: _Commands) -> None:
     parser.add_argument("--store", required=True, type=Path, help="store they were scored on")
     parser.add_argument("--predictor", required=True, help="what was scored, as for evaluate")
     parser.add_argument("--out", required=True, type=Path, help="folder of the results")
+    _add_metric(parser)
     _add_acceptance(parser)
+
+
+def _add_metric(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--metric",
+        action="append",
+        default=[],
+        metavar="MODULE:NAME",
+        help="a metric of your own beside the others; may be given several times",
+    )
 
 
 def _add_acceptance(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--acceptance", type=Path, help="YAML file of acceptance criteria")
+    parser.add_argument(
+        "--gate",
+        action="store_true",
+        help="exit with code 3 if the verdict is 'Not acceptable', with 4 if it is 'Not decided'; "
+        "all files are written before; 1 still means that the work failed",
+    )
 
 
 def _add_audit(commands: _Commands) -> None:
@@ -208,6 +234,15 @@ def _add_audit(commands: _Commands) -> None:
     _add_option(parser, "--split", "all", "a split of the store, or a file of scene names")
     _add_option(parser, "--windows", 6, "windows to test")
     _add_option(parser, "--seed", 0, "seed of predictions and changes")
+    parser.add_argument(
+        "--require",
+        nargs="?",
+        const="every",
+        default="",
+        metavar="NAMES",
+        help="exit with code 1 also if a wished guarantee is broken: one of NAMES, such as "
+        "frame,placebo, or any if no names are given",
+    )
 
 
 def _add_compare(commands: _Commands) -> None:
@@ -215,6 +250,19 @@ def _add_compare(commands: _Commands) -> None:
     parser.add_argument("a", type=Path, metavar="A", help="folder of an evaluation")
     parser.add_argument("b", type=Path, metavar="B", help="folder of another on the same windows")
     parser.add_argument("--out", type=Path, help="folder for compare.html and compare.json")
+    words = "per cent of A's value by which a headline error of B may be worse"
+    _add_option(parser, "--margin", 0.0, words)
+    parser.epilog = (
+        "Headline errors, each over everybody and over movers: top-1 ADE and FDE, minADE and "
+        "minFDE of the most futures that they are defined for, energy score, distance of the "
+        "coverage of 90 % regions from 0.9. Exit code 1, worse: the 95 % interval (bootstrap over "
+        "scenes) of the change of a headline error lies wholly beyond the margin; or B lacks a "
+        "headline error, fails an acceptance criterion that A meets or has fewer rows for it, or "
+        "breaks a required guarantee that A gives. Exit code 4, undecided: such an interval holds "
+        "the margin, there are too few scenes for intervals, or such a criterion is no longer "
+        "decided. Exit code 0: every headline error is better, within the margin, or the same in "
+        "every row."
+    )
 
 
 def _add_calibrate(commands: _Commands) -> None:
@@ -252,7 +300,7 @@ def _add_demo(commands: _Commands) -> None:
 
 
 def _add_command(
-    commands: _Commands, name: str, run: Callable[[argparse.Namespace], None], text: str
+    commands: _Commands, name: str, run: Callable[[argparse.Namespace], int | None], text: str
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=text, description=f"{text[0].upper()}{text[1:]}."
@@ -399,20 +447,35 @@ def _train(command: str, words: list[str]) -> None:
         raise
 
 
-def _evaluate(args: argparse.Namespace) -> None:
+def _evaluate(args: argparse.Namespace) -> int:
     if args.shard is not None:
         _evaluate_shard(args)
-        return
+        return 0
     from forecast.evaluation import run_evaluation
     from forecast.report import render
 
     config, workers = _evaluation_config(args), _workers(args)
-    run_evaluation(config, args.out, render=render, workers=workers, acceptance=args.acceptance)
+    result = run_evaluation(
+        config, args.out, render=render, workers=workers, acceptance=args.acceptance
+    )
+    return _gate(result) if args.gate else 0
+
+
+def _gate(result: EvaluationResult) -> int:
+    """The exit code of the verdict; says it in one line."""
+    from forecast.evaluation.verdict.verdict import BAD, GOOD, UNDECIDED, verdict_of
+
+    verdict = verdict_of(result)
+    code = {GOOD: 0, BAD: 3, UNDECIDED: 4}[verdict.tone]
+    print(f"gate: exit code {code}. {verdict.sentence}", file=sys.stderr)
+    return code
 
 
 def _evaluate_shard(args: argparse.Namespace) -> None:
     if args.acceptance is not None:
         args.usage_error("--acceptance is for merge where there is --shard")
+    if args.gate:
+        args.usage_error("--gate is for merge where there is --shard")
     from forecast.evaluation import run_shard
 
     run_shard(_evaluation_config(args), args.shard, args.out, _workers(args))
@@ -429,21 +492,24 @@ def _evaluation_config(args: argparse.Namespace) -> EvaluationConfig:
         horizon_s=args.horizon_s,
         history_s=args.history_s,
         seed=args.seed,
+        metrics=tuple(args.metric),
     )
 
 
-def _merge(args: argparse.Namespace) -> None:
+def _merge(args: argparse.Namespace) -> int:
     from forecast.evaluation import merge_shards
     from forecast.report import render
 
-    merge_shards(
+    result = merge_shards(
         args.shards,
         store=args.store,
         predictor=args.predictor,
         out=args.out,
         render=render,
         acceptance=args.acceptance,
+        metrics=args.metric,
     )
+    return _gate(result) if args.gate else 0
 
 
 def _calibrate(args: argparse.Namespace) -> None:
@@ -469,14 +535,23 @@ def _audit(args: argparse.Namespace) -> None:
         split=args.split,
         windows=args.windows,
         seed=args.seed,
+        also_required=args.require,
     )
 
 
-def _compare(args: argparse.Namespace) -> None:
+def _compare(args: argparse.Namespace) -> int:
+    from forecast.evaluation.comparison.changes import OPEN, WORSE
     from forecast.evaluation.comparison.comparison import run_comparison
     from forecast.report import render_comparison
 
-    run_comparison(args.a, args.b, out=args.out, render=render_comparison)
+    margin = args.margin / 100
+    found = run_comparison(args.a, args.b, out=args.out, margin=margin, render=render_comparison)
+    if found.answer == WORSE:
+        raise ForecastError(f"{args.b} compared with {args.a}: {found.sentence}")
+    if found.answer == OPEN:
+        print(f"undecided: {args.b} compared with {args.a}: {found.sentence}", file=sys.stderr)
+        return 4
+    return 0
 
 
 def _demo(args: argparse.Namespace) -> None:

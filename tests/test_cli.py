@@ -4,7 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -13,9 +13,11 @@ from forecast.cli import main
 from forecast.datasets.crowds.eth_ucy import RECORDINGS
 from forecast.datasets.store import SceneStore
 from forecast.evaluation.run.job import EvaluationConfig
+from forecast.evaluation.verdict.verdict import Verdict, VerdictPart
 from forecast.parallel import Workers
 from forecast.report import render, render_comparison
 from forecast.visualization.training_pictures import BirdsEye
+from tests.streets import street_store
 
 ROOT = Path(__file__).parents[1]
 EVALUATE = ["evaluate", "--store", "s", "--split", "val", "--predictor", "kalman", "--out", "o"]
@@ -35,13 +37,16 @@ def eth_ucy(tmp_path) -> Path:
 def asked(monkeypatch):
     """Puts a function that takes notes in place of a command's own; returns the notes."""
 
-    def stand_in(module: str, function: str, raises: BaseException | None = None) -> list:
+    def stand_in(
+        module: str, function: str, raises: BaseException | None = None, gives: object = None
+    ) -> list:
         notes = []
 
         def take(*args, **kwargs):
             notes.append((args, kwargs))
             if raises is not None:
                 raise raises
+            return gives
 
         made = ModuleType(module)
         setattr(made, function, take)
@@ -239,8 +244,10 @@ def test_evaluate(asked):
     assert main(EVALUATE) == 0
     more = ["--samples", "5", "--horizon-s", "3", "--history-s", "1.5", "--seed", "9"]
     where = ["--workers", "2", "--ray", "10.0.0.1:6379"]
+    where += ["--metric", "mine:late", "--metric", "mine:near"]
     assert main([*EVALUATE, *more, *where, "--acceptance", "ours.yaml"]) == 0
-    other = replace(config, samples=5, horizon_s=3.0, history_s=1.5, seed=9)
+    metrics = ("mine:late", "mine:near")
+    other = replace(config, samples=5, horizon_s=3.0, history_s=1.5, seed=9, metrics=metrics)
     changed = {"workers": Workers(2, "10.0.0.1:6379"), "acceptance": Path("ours.yaml")}
     assert notes == [((config, Path("o")), given), ((other, Path("o")), given | changed)]
 
@@ -253,16 +260,46 @@ def test_evaluate_a_shard(asked):
     assert notes == [((want, "2/8", Path("o"), Workers(2)), {})]
 
 
+@pytest.mark.parametrize(("tone", "code"), [("good", 0), ("bad", 3), ("open", 4)])
+def test_a_gate_turns_the_verdict_into_the_exit_code(asked, monkeypatch, capsys, tone, code):
+    asked("forecast.evaluation", "run_evaluation")
+    verdict = Verdict((VerdictPart("calibration", tone, "words"),))
+    monkeypatch.setattr("forecast.evaluation.verdict.verdict.verdict_of", lambda result: verdict)
+    assert main(EVALUATE) == 0
+    assert capsys.readouterr().err == ""
+    assert main([*EVALUATE, "--gate"]) == code
+    assert capsys.readouterr().err == f"gate: exit code {code}. {verdict.sentence}\n"
+    asked("forecast.evaluation", "merge_shards")
+    merge = ["merge", "a", "--store", "s", "--predictor", "p", "--out", "o"]
+    assert main(merge) == 0
+    assert main([*merge, "--gate"]) == code
+
+
+@pytest.mark.slow
+def test_a_gate_closes_after_the_files_are_written(tmp_path, capsys):
+    store = street_store(tmp_path / "store")
+    words = ["evaluate", "--store", str(store.path), "--split", "all", "--predictor", "stationary"]
+    words += ["--horizon-s", "2", "--samples", "2", "--gate", "--out", str(tmp_path / "out")]
+    criteria = "minimum_rows: 1\nminimum_scenes: 5\ncriteria:\n"
+    criteria += "  - {id: all, condition: any, metric: top1_fde_m, at_most: 0.001}\n"
+    (tmp_path / "ours.yaml").write_text(criteria)
+    assert main([*words, "--acceptance", str(tmp_path / "ours.yaml")]) == 3
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert files >= {"metrics.json", "rows.parquet", "report.html", "report.json"}
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == "gate: exit code 3. Not acceptable: acceptance criteria."
+
+
 def test_merge(asked):
     notes = asked("forecast.evaluation", "merge_shards")
     words = ["merge", "a", "b", "--store", "s", "--predictor", "p", "--out", "o"]
     given = {"store": Path("s"), "predictor": "p", "out": Path("o"), "render": render}
     assert main(words) == 0
-    assert main([*words, "--acceptance", "ours.yaml"]) == 0
-    shards = [Path("a"), Path("b")]
+    assert main([*words, "--acceptance", "ours.yaml", "--metric", "mine:late"]) == 0
+    shards, other = [Path("a"), Path("b")], {"acceptance": Path("ours.yaml")}
     assert notes == [
-        ((shards,), {**given, "acceptance": None}),
-        ((shards,), {**given, "acceptance": Path("ours.yaml")}),
+        ((shards,), {**given, "acceptance": None, "metrics": []}),
+        ((shards,), {**given, **other, "metrics": ["mine:late"]}),
     ]
 
 
@@ -289,20 +326,35 @@ def test_audit(asked):
     notes = asked("forecast.evaluation.audit.command", "run_audit")
     words = ["audit", "--predictor", "kalman", "--store", "s"]
     assert main(words) == 0
-    assert main([*words, "--split", "val", "--windows", "3", "--seed", "2"]) == 0
+    assert main([*words, "--split", "val", "--windows", "3", "--seed", "2", "--require"]) == 0
+    assert main([*words, "--require", "frame,placebo"]) == 0
     given = {"predictor": "kalman", "store": Path("s")}
+    usual = given | {"split": "all", "windows": 6, "seed": 0}
+    other = given | {"split": "val", "windows": 3, "seed": 2}
     assert notes == [
-        ((), given | {"split": "all", "windows": 6, "seed": 0}),
-        ((), given | {"split": "val", "windows": 3, "seed": 2}),
+        ((), usual | {"also_required": ""}),
+        ((), other | {"also_required": "every"}),
+        ((), usual | {"also_required": "frame,placebo"}),
     ]
 
 
-def test_compare(asked):
-    notes = asked("forecast.evaluation.comparison.comparison", "run_comparison")
-    assert main(["compare", "old", "new"]) == 0
-    assert main(["compare", "old", "new", "--out", "page"]) == 0
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        ("better", 0, ""),
+        ("worse", 1, "error: new compared with old: words\n"),
+        ("undecided", 4, "undecided: new compared with old: words\n"),
+    ],
+)
+def test_compare(asked, capsys, answer, code, said):
+    found = SimpleNamespace(answer=answer, sentence="words")
+    notes = asked("forecast.evaluation.comparison.comparison", "run_comparison", gives=found)
+    assert main(["compare", "old", "new"]) == code
+    assert capsys.readouterr().err == said
+    assert main(["compare", "old", "new", "--out", "page", "--margin", "5"]) == code
     folders, given = (Path("old"), Path("new")), {"render": render_comparison}
-    assert notes == [(folders, given | {"out": None}), (folders, given | {"out": Path("page")})]
+    other = {"out": Path("page"), "margin": 0.05}
+    assert notes == [(folders, given | {"out": None, "margin": 0.0}), (folders, given | other)]
 
 
 def test_demo(asked):
@@ -341,6 +393,7 @@ def test_a_fault_of_the_program_itself_is_not_hidden(asked):
         (["evaluate", "--store", "s"], "required: --split, --predictor, --out"),
         (["prepare", "--source", "av2", "--dataroot", "d", "--out", "o"], "invalid choice: 'av2'"),
         ([*EVALUATE, "--shard", "1/2", "--acceptance", "a"], "--acceptance is for merge"),
+        ([*EVALUATE, "--shard", "1/2", "--gate"], "--gate is for merge"),
         (["town", "--out", "o", "--scenes", "many"], "invalid int value: 'many'"),
     ],
 )

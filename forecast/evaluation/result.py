@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from forecast.datasets.windows import Window
 from forecast.evaluation.audit.guarantees import Finding
 from forecast.evaluation.run.environment import Environment
+from forecast.evaluation.run.own_code import OwnCode
+from forecast.evaluation.run.own_metrics import OwnMetric
 from forecast.evaluation.scoring.rows import Rows
 from forecast.evaluation.scoring.scores import Timing
 from forecast.evaluation.scoring.statistics import Estimate, scene_means
@@ -117,6 +119,8 @@ class EvaluationResult:
         scenes_learnt_from: The scored scenes that the predictor was trained on.
         predictions_file: Counts of a file of predictions; see `PredictionFilePredictor.counts`.
             Empty for other predictors.
+        own_metrics: The metrics that are not the package's, by name.
+        own_predictor: The file of a predictor that is not the package's, else None.
         environment: The software and the data it ran on, where known.
         findings: Which guarantees the audit found to hold.
         outcomes: Pass or fail of each acceptance criterion.
@@ -147,6 +151,8 @@ class EvaluationResult:
     model: Mapping[str, Any] | None = None
     scenes_learnt_from: tuple[str, ...] = ()
     predictions_file: Mapping[str, int] = field(default_factory=dict)
+    own_metrics: Mapping[str, OwnMetric] = field(default_factory=lambda: MappingProxyType({}))
+    own_predictor: OwnCode | None = None
     environment: Environment | None = None
     findings: tuple[Finding, ...] = ()
     outcomes: tuple[Outcome, ...] = ()

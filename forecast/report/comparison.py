@@ -10,17 +10,23 @@ from matplotlib.axes import Axes
 
 from forecast.evaluation.comparison.changes import (
     BETTER,
-    LESS,
     LOST,
-    NEITHER,
     NEW,
     OPEN,
+    SAME,
     STATED,
     WHOLE,
     WORSE,
     Change,
 )
-from forecast.evaluation.comparison.comparison import Comparison, rows_of
+from forecast.evaluation.comparison.comparison import WHOM, Comparison, leanings
+from forecast.evaluation.comparison.words import (
+    percent_words,
+    rows_of,
+    span,
+    target_words,
+    unit_of,
+)
 from forecast.evaluation.output.folder import COMPARISON_DOCUMENT_FILE, COMPARISON_FILE
 from forecast.evaluation.output.numbers import UNDEFINED, counted, interval, number, signed
 from forecast.evaluation.output.saved import SavedEvaluation
@@ -32,8 +38,10 @@ from forecast.report.section import Block, Cell, Facts, Figure, Folded, Section,
 from forecast.report.style import svg
 from forecast.visualization.birds_eye import LIGHT
 
-_TONES = {LOST: "fail", WORSE: "fail", OPEN: "too-few", BETTER: "pass", NEW: "", STATED: ""}
+_TONES = {LOST: "fail", WORSE: "fail", OPEN: "too-few", BETTER: "pass"}
+_TONES |= dict.fromkeys((SAME, NEW, STATED), "")
 _MARKS = {WORSE: ("^", LIGHT.mode), OPEN: ("o", LIGHT.muted), BETTER: ("v", LIGHT.truth)}
+_ANSWER_TONES = {WORSE: "bad", OPEN: "open", BETTER: "good"}
 _LEAST = 1e-3
 _DRAWN = (
     *("top1_fde_m", "mean_fde_m", "min_fde_", "selected_min_fde_", "joint_fde_m", "energy_score_m"),
@@ -45,6 +53,7 @@ def render_comparison(found: Comparison) -> dict[str, str]:
     """The files of the comparison: ``compare.html`` and ``compare.json``, by name."""
     sections = [
         _verdict(found),
+        _headline(found),
         _criteria(found),
         _overall(found),
         _slices(found),
@@ -70,7 +79,8 @@ def _verdict(found: Comparison) -> Section:
         ),
     )
     counts = {verdict: len(found.of_verdict(verdict)) for verdict in _TONES}
-    words: list[Block] = [Facts(facts), _gate(found), *_losses(found)]
+    overall = Text(_sentence(found), _ANSWER_TONES[found.answer], overall=True)
+    words: list[Block] = [overall, Facts(facts), _gate(found), *_losses(found)]
     if found.scenes < MIN_SCENES:
         few = f"Too few for intervals ({counted(found.scenes, 'scene')}): nothing is surely worse"
         words.append(Text(f"{few} or better.", "open"))
@@ -79,7 +89,12 @@ def _verdict(found: Comparison) -> Section:
             judged = sum(counts[each] for each in (WORSE, OPEN, BETTER))
             many = f"{counts[verdict]} of {judged} means"
             words.append(Text(f"B is surely {verdict} in {many}.", tone))
+    if counts[OPEN]:
+        many = f"{counts[OPEN]} means are undecided"
+        words.append(Text(f"{many}: {leanings(found.of_verdict(OPEN))}.", "open"))
     data = {
+        "answer": found.answer,
+        "margin": found.margin,
         "a": found.old.name,
         "b": found.new.name,
         "counts": counts,
@@ -87,6 +102,44 @@ def _verdict(found: Comparison) -> Section:
         "forsaken": found.lost_guarantees,
     }
     return Section("verdict", "Verdict", tuple(words), data)
+
+
+def _sentence(found: Comparison) -> str:
+    return f"{found.sentence[0].upper()}{found.sentence[1:]}."
+
+
+def _headline(found: Comparison) -> Section:
+    """The headline errors with the size of each change, also where it is undecided."""
+    changes = [(title, one) for title, row in found.headlines.items() for one in row]
+    rows = tuple(
+        (
+            Cell(title, f"{WHOM[one.where]}, n = {rows_of(one)}"),
+            Cell(one.verdict, tone=_TONES[one.verdict]),
+            Cell(number(one.before)),
+            Cell(number(one.after)),
+            *_sizes(one),
+        )
+        for title, one in changes
+    )
+    caption = (
+        "The headline errors of A and B, and B minus A in metres and in per cent of A's mean. "
+        "Coverage: how much farther from its level. Small print: 95 % intervals from a bootstrap "
+        "over scenes. Good: the whole interval is below 0. Undecided: it holds 0, or there are "
+        f"fewer than {MIN_SCENES} scenes and no interval. The size says how large the change is on "
+        "these scenes, also where it is undecided."
+    )
+    header = ("error", "verdict", "A", "B", "change", "% of A")
+    named = zip(changes, _data([one for _, one in changes]), strict=True)
+    data = {"changes": [{"title": title, **facts} for (title, _), facts in named]}
+    return Section("headline", "Headline errors", (Table(caption, header, rows, cards=True),), data)
+
+
+def _sizes(change: Change) -> tuple[Cell, Cell]:
+    """The change in the metric's unit and in per cent, each with its interval."""
+    ends, shares = span(change)
+    size = f"{signed(change.difference.value)}{unit_of(change)}{target_words(change)}"
+    percent = percent_words(change)
+    return Cell(size, ends), Cell(percent or UNDEFINED, f"{shares} %" if shares else "")
 
 
 def _gate(found: Comparison) -> Text:
@@ -172,8 +225,8 @@ def _is_drawn(change: Change) -> bool:
 def _slices(found: Comparison) -> Section:
     """The decided changes in slices, and the largest undecided ones."""
     inside = [change for change in found.changes if change.where not in WHOLE]
-    decided = [change for change in inside if change.verdict != OPEN]
-    undecided = len(inside) - len(decided)
+    decided = [change for change in inside if change.verdict in (WORSE, BETTER)]
+    undecided = sum(change.verdict == OPEN for change in inside)
     largest = [change for change in found.largest_open if change.where not in WHOLE]
     blocks: list[Block] = []
     if decided:
@@ -194,7 +247,10 @@ def _table(changes: Sequence[Change], whom: str) -> Table:
             Cell(change.verdict, tone=_TONES[change.verdict]),
             Cell(number(change.before)),
             Cell(number(change.after)),
-            Cell(signed(change.difference.value), _target(change)),
+            Cell(
+                signed(change.difference.value),
+                target_words(change).strip() or percent_words(change),
+            ),
             Cell(interval(change.difference, signed=True) or UNDEFINED),
             Cell(rows_of(change) if change.sampled else UNDEFINED),
         )
@@ -209,10 +265,6 @@ def _table(changes: Sequence[Change], whom: str) -> Table:
     )
     header = ("metric", "verdict", "A", "B", "change", "95 %", "prediction times")
     return Table(caption, header, rows, cards=True)
-
-
-def _target(change: Change) -> str:
-    return "" if change.aim in (LESS, NEITHER) else f"from {change.aim}"
 
 
 def _figure(changes: Sequence[Change]) -> Figure:

@@ -304,7 +304,11 @@ class Prediction:
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Anything that predicts: the model, a baseline, or a user's own."""
+    """Anything that predicts: the model, a baseline, or a user's own.
+
+    Only `predict` is needed. Tables list a predictor under its attribute ``name``, a text, or under
+    the name of its class if it has none.
+    """
 
     def predict(
         self,

@@ -46,6 +46,20 @@ def test_the_verdict_names_the_broken_criterion(files, document):
     assert rows(document["criteria"])[0][0] == "reach"
     assert document["criteria"]["data"]["reach"]["a"]["verdict"] == "pass"
     assert document["criteria"]["data"]["reach"]["b"]["verdict"] == "fail"
+    assert document["verdict"]["data"]["answer"] == WORSE
+    assert document["verdict"]["blocks"][0]["text"].startswith("B is worse: energy score of every")
+
+
+def test_headline_errors_come_before_all_others_with_the_size_of_their_changes(document):
+    assert list(document)[:3] == ["verdict", "headline", "criteria"]
+    listed = rows(document["headline"])
+    assert [row[0] for row in listed] == [
+        *("top-1 ADE", "top-1 ADE", "top-1 FDE", "top-1 FDE", "energy score", "energy score")
+    ]
+    assert listed[2][1:5] == [WORSE, "0.041", "4.240", "+4.199 m"]
+    assert listed[2][5].startswith("+103")
+    first = document["headline"]["data"]["changes"][0]
+    assert (first["title"], first["metric"], first["where"]) == ("top-1 ADE", "top1_ade_m", "all")
 
 
 def test_regressions_come_first_with_their_intervals(found, document):

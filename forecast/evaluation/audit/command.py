@@ -7,14 +7,19 @@ from pathlib import Path
 
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec
-from forecast.errors import ForecastError
-from forecast.evaluation.audit.guarantees import Finding, audit
+from forecast.errors import ForecastError, require
+from forecast.evaluation.audit.guarantees import CHECKS, Finding, audit
 from forecast.evaluation.output.numbers import counted
 from forecast.evaluation.run.predictors import build
 from forecast.evaluation.scoring.subject import Subject
 
+EVERY = "every"
+"""Demands every guarantee; see `run_audit`."""
 
-def run_audit(*, predictor: str, store: Path, split: str, windows: int, seed: int) -> None:
+
+def run_audit(
+    *, predictor: str, store: Path, split: str, windows: int, seed: int, also_required: str = ""
+) -> None:
     """Audits a predictor and prints which guarantees hold.
 
     Args:
@@ -23,10 +28,13 @@ def run_audit(*, predictor: str, store: Path, split: str, windows: int, seed: in
         split: A split of the store, ``all``, or a file of scene names.
         windows: Number of windows to test.
         seed: Seed of everything random.
+        also_required: Names of wished guarantees that are required here, such as
+            ``frame,placebo``, or `EVERY`.
 
     Raises:
         ForecastError: A required guarantee does not hold, or there is nothing to audit.
     """
+    required = _required(also_required)
     if windows < 1:
         raise ForecastError(f"windows is {windows}; at least 1 is needed")
     opened = SceneStore.open(store)
@@ -40,10 +48,21 @@ def run_audit(*, predictor: str, store: Path, split: str, windows: int, seed: in
     findings = audit(subject, opened, scenes, spec, seed, windows)
     print(f"{subject.name} on {opened.path}, {split}")
     print(table(findings))
-    broken = [each for each in findings if each.guarantee.required and each.held is False]
-    if broken:
-        names = ", ".join(each.guarantee.id for each in broken)
-        raise ForecastError(f"{subject.name}: required guarantees do not hold: {names}")
+    held = {each.guarantee.id: each.held for each in findings}
+    if untried := [name for name in required if held[name] is None and also_required]:
+        print(f"required but not tried: {', '.join(untried)}; no window allows it")
+    if broken := [name for name in required if held[name] is False]:
+        raise ForecastError(f"{subject.name}: required guarantees do not hold: {', '.join(broken)}")
+
+
+def _required(more: str) -> list[str]:
+    """The guarantees that are always required and those that are named."""
+    known = {guarantee.id: guarantee.required for guarantee, _ in CHECKS}
+    named = list(known) if more == EVERY else [name for name in more.split(",") if name]
+    for name in named:
+        one = f"{EVERY} or one or more of {', '.join(known)}, with commas,"
+        require(name in known, "require", f"'{name}'", one)
+    return [name for name, always in known.items() if always or name in named]
 
 
 def table(findings: Sequence[Finding]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,17 +24,17 @@ from forecast.evaluation.scoring.stability import DEFINITIONS as FLICKER
 from forecast.evaluation.scoring.statistics import MIN_ROWS, Estimate, distance_change, scene_means
 from forecast.models.metrics.registry import METRICS
 
-LOST, WORSE, OPEN, BETTER = "lost", "worse", "undecided", "better"
+LOST, WORSE, OPEN, BETTER, SAME = "lost", "worse", "undecided", "better", "same"
 NEW, STATED = "new", "stated"
 
-VERDICTS = (LOST, WORSE, OPEN, BETTER, NEW, STATED)
+VERDICTS = (LOST, WORSE, OPEN, BETTER, SAME, NEW, STATED)
 """In the order of tables: metrics that B lacks come first, metrics without better or worse last."""
 
 WHOLE = ("all", "movers")
 """The subsets in which all metrics are compared; every other subset is a slice."""
 
-LESS, NEITHER = "less", ""
-"""Aims of metrics without a target: lower is better, or neither direction is."""
+LESS, MORE, NEITHER = "less", "more", ""
+"""Aims of metrics without a target: lower or higher is better, or neither."""
 
 SLICE = "slice."
 _LEAST = 0.01
@@ -61,12 +62,14 @@ class Change:
     Attributes:
         where: ``all``, ``movers``, or a slice.
         metric: The metric.
-        aim: What good is: `LESS`, the target level, ``recorded`` (the ground truth), or `NEITHER`.
+        aim: What good is: `LESS`, `MORE`, the target level, ``recorded`` (the ground truth), or
+            `NEITHER`.
         before: A's mean over the paired rows, or over its own rows where B has none.
         after: B's mean, likewise.
         counts: Number of values of A and of B.
         difference: B minus A, paired; for metrics with a target, how much farther B is from it.
         sampled: Whether it is a mean of rows, so that it has an interval.
+        same: Whether A and B have the same value in every row.
     """
 
     where: str
@@ -77,6 +80,7 @@ class Change:
     counts: tuple[int, int]
     difference: Estimate
     sampled: bool = True
+    same: bool = False
 
     @property
     def verdict(self) -> str:
@@ -86,14 +90,17 @@ class Change:
             return NEW if after else LOST
         if not self.sampled or self.aim == NEITHER:
             return STATED
+        if self.same:
+            return SAME
         if math.isnan(found.low) or found.low <= 0 <= found.high:
             return OPEN
-        return WORSE if found.value > 0 else BETTER
+        return WORSE if self.share > 0 else BETTER
 
     @property
     def share(self) -> float:
-        """The difference as a share of A's value."""
-        return self.difference.value / max(abs(self.before), _LEAST)
+        """How much worse B is, as a share of A's value; below 0 it is better."""
+        sign = -1 if self.aim == MORE else 1
+        return sign * self.difference.value / max(abs(self.before), _LEAST)
 
 
 def paired(old: SavedEvaluation, new: SavedEvaluation) -> Pairs:
@@ -108,6 +115,7 @@ def paired(old: SavedEvaluation, new: SavedEvaluation) -> Pairs:
                 f"{new.path}: {name} is {new.setting[name]}, that of {old.path} is "
                 f"{old.setting[name]}; evaluate both on the same windows"
             )
+    _refuse_other_metrics(old, new)
     keys = [
         {key: row for row, key in enumerate(zip(*(each.columns[k] for k in _KEY), strict=True))}
         for each in (old, new)
@@ -123,6 +131,20 @@ def paired(old: SavedEvaluation, new: SavedEvaluation) -> Pairs:
     return first, second
 
 
+def _refuse_other_metrics(old: SavedEvaluation, new: SavedEvaluation) -> None:
+    """Raises `ForecastError` if a metric of one's own is not from the same file in both."""
+    for name in filter(new.own_metrics.__contains__, old.own_metrics):
+        files = [
+            f"{each.own_metrics[name]['source']} of SHA-256 {each.own_metrics[name]['sha256'][:12]}"
+            for each in (new, old)
+        ]
+        if files[0] != files[1]:
+            raise ForecastError(
+                f"{new.path}: metric {name} is {files[0]}, that of {old.path} is {files[1]}; "
+                "evaluate both with the same file"
+            )
+
+
 def compare(old: SavedEvaluation, new: SavedEvaluation, pairs: Pairs) -> list[Change]:
     """Every change, by verdict as in `VERDICTS`, slices last, the largest regression first.
 
@@ -131,7 +153,8 @@ def compare(old: SavedEvaluation, new: SavedEvaluation, pairs: Pairs) -> list[Ch
     """
     before = {name: column[pairs[0]] for name, column in old.columns.items()}
     after = {name: column[pairs[1]] for name, column in new.columns.items()}
-    names = metrics(before) | metrics(after)
+    own = {**old.own_metrics, **new.own_metrics}
+    names = metrics(before, own) | metrics(after, own)
     everyone = np.ones(len(pairs[0]), bool)
     changes = _changes("all", everyone, names, before, after)
     changes += _changes("movers", before["mover"].astype(bool), names, before, after)
@@ -141,10 +164,11 @@ def compare(old: SavedEvaluation, new: SavedEvaluation, pairs: Pairs) -> list[Ch
         if inside.sum() >= MIN_ROWS:
             changes += _changes(where, inside, sliced, before, after)
     changes += [*_weighted(before, after), *_without_rows(old, new)]
-    return sorted(changes, key=_rank)
+    return sorted(changes, key=rank)
 
 
-def _rank(one: Change) -> tuple[int, bool, float]:
+def rank(one: Change) -> tuple[int, bool, float]:
+    """Sorts changes by verdict as in `VERDICTS`, slices last, the largest regression first."""
     share = 0.0 if math.isnan(one.share) else one.share
     return VERDICTS.index(one.verdict), one.where not in WHOLE, -share
 
@@ -155,22 +179,28 @@ def small_slices(old: SavedEvaluation) -> dict[str, int]:
     return {where: count for where, count in counts.items() if count < MIN_ROWS}
 
 
-def metrics(columns: Columns) -> dict[str, str]:
+OwnMetrics = Mapping[str, Mapping[str, Any]]
+"""What each metric of one's own is; see `SavedEvaluation.own_metrics`."""
+
+
+def metrics(columns: Columns, own: OwnMetrics = MappingProxyType({})) -> dict[str, str]:
     """The metrics among the columns of rows, with their aim; see `Change.aim`."""
     numbers = [name for name, column in columns.items() if column.dtype.kind == "f"]
-    return {name: _aim(name) for name in numbers if _is_metric(name)}
+    return {name: _aim(name, own) for name in numbers if name in own or _is_metric(name)}
 
 
 def _is_metric(name: str) -> bool:
     return name in METRICS or name in FLICKER or name.startswith("selected_")
 
 
-def _aim(name: str) -> str:
+def _aim(name: str, own: OwnMetrics) -> str:
     if name in GROUND_TRUTH_METRICS:
         return GROUND_TRUTH
-    target = METRICS[name].target if name in METRICS else None
+    target = METRICS[name].target if name in METRICS else own.get(name, {}).get("target")
     if target is not None:
         return f"{target:g}"
+    if own.get(name, {}).get("higher_is_better"):
+        return MORE
     return NEITHER if name.startswith("tube_area") else LESS
 
 
@@ -205,7 +235,9 @@ def _changes(
         counts = int((~np.isnan(one)).sum()), int((~np.isnan(two)).sum())
         if any(counts):
             aim = NEITHER if names[name] == GROUND_TRUTH and target is None else names[name]
-            changes.append(Change(where, name, aim, *_means(one, two), counts, found))
+            same = np.array_equal(one, two, equal_nan=True)
+            means = _means(one, two)
+            changes.append(Change(where, name, aim, *means, counts, found, same=same))
     return changes
 
 
@@ -219,7 +251,7 @@ def _target(
     if aim == GROUND_TRUTH:
         known = before.get(f"{GROUND_TRUTH}.{name}", after.get(f"{GROUND_TRUTH}.{name}"))
         return None if known is None else known[inside]
-    return None if aim in (LESS, NEITHER) else np.full(int(inside.sum()), float(aim))
+    return None if aim in (LESS, MORE, NEITHER) else np.full(int(inside.sum()), float(aim))
 
 
 def _means(one: NDArray[Any], two: NDArray[Any]) -> tuple[float, float]:

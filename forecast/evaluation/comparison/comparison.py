@@ -1,27 +1,33 @@
 """``forecast compare``: may a new predictor replace an old one?
 
 Reads the folders of two evaluations, pairs their rows by scene, pedestrian and time, and compares
-B with A: differences with intervals, overall and in every slice, regressions first.
+B with A: the headline errors first, then all differences with intervals, overall and in every
+slice, regressions first.
+
+The answer is `WORSE` if a headline error is worse: its whole interval is beyond the margin, or B
+does not have it; or if B fails an acceptance criterion that A meets, or breaks a required guarantee
+that A gives. It is `OPEN` if that is not known: an interval is partly beyond the margin, there are
+too few scenes for one, or such a criterion is no longer decided. Else it is `BETTER`: no worse.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.errors import ForecastError
+from forecast.errors import require
+from forecast.evaluation.audit.guarantees import CHECKS
 from forecast.evaluation.comparison.changes import (
     BETTER,
-    LESS,
     LOST,
-    NEITHER,
     NEW,
     OPEN,
+    SAME,
     SLICE,
     STATED,
     WHOLE,
@@ -29,17 +35,36 @@ from forecast.evaluation.comparison.changes import (
     Change,
     compare,
     paired,
+    rank,
     small_slices,
 )
+from forecast.evaluation.comparison.headline import headline_changes, judged
+from forecast.evaluation.comparison.words import change_words, rows_of, size
 from forecast.evaluation.output.folder import COMPARISON, whole_folder
-from forecast.evaluation.output.numbers import counted, interval, number, signed
+from forecast.evaluation.output.numbers import counted, interval, number
 from forecast.evaluation.output.saved import SavedEvaluation, read_evaluation
 from forecast.evaluation.scoring.slices import SLICINGS
 from forecast.evaluation.scoring.statistics import MIN_ROWS
-from forecast.evaluation.verdict.acceptance import FAIL, PASS, Acceptance, Outcome, judge
+from forecast.evaluation.verdict.acceptance import (
+    FAIL,
+    PASS,
+    TOO_FEW,
+    Acceptance,
+    Outcome,
+    judge,
+)
 
 MOST_OPEN = 12
 """Number of the largest undecided changes that are listed, and again as many of slices."""
+
+
+_REASONS = 4
+"""Number of headline errors that the answer names."""
+
+_ANSWERS = {WORSE: "B is worse", OPEN: "undecided whether B is worse"}
+
+WHOM = {"all": "everybody", "movers": "movers"}
+"""Who is in each of the subsets `WHOLE`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +80,7 @@ class Comparison:
         small: Slices with too few rows to compare, with their number of rows.
         before: Outcomes of A for its acceptance criteria.
         after: Outcomes of B for the same criteria.
+        margin: Share of A's value by which a headline error of B may be worse.
     """
 
     old: SavedEvaluation
@@ -65,10 +91,12 @@ class Comparison:
     small: Mapping[str, int]
     before: tuple[Outcome, ...]
     after: tuple[Outcome, ...]
+    margin: float = 0.0
 
     @classmethod
-    def of(cls, old: SavedEvaluation, new: SavedEvaluation) -> Comparison:
+    def of(cls, old: SavedEvaluation, new: SavedEvaluation, margin: float = 0.0) -> Comparison:
         """Compares two evaluations; raises `ForecastError` if they are not of the same windows."""
+        require(0 <= margin < math.inf, "margin", f"{100 * margin:g} %", "0 or more per cent")
         pairs = paired(old, new)
         return cls(
             old=old,
@@ -79,7 +107,49 @@ class Comparison:
             small=small_slices(old),
             before=_outcomes(old.acceptance, old, pairs[0]),
             after=_outcomes(old.acceptance, new, pairs[1]),
+            margin=margin,
         )
+
+    @property
+    def headlines(self) -> dict[str, list[Change]]:
+        """The changes of the headline errors, by title; see `headline_changes`."""
+        return headline_changes(self.changes)
+
+    @property
+    def answer(self) -> str:
+        """`WORSE`, `OPEN` or `BETTER`, as this file says at its top."""
+        if self._judged(WORSE) or self.broken or self.lost_required:
+            return WORSE
+        return OPEN if self._judged(OPEN) or self.unsure else BETTER
+
+    @property
+    def sentence(self) -> str:
+        """The answer with its reasons, in one line."""
+        answer = self.answer
+        allowed = f"at most {100 * self.margin:g} % worse" if self.margin else ""
+        if answer == BETTER:
+            kinds = f"better, the same or {allowed}" if allowed else "better or the same"
+            return f"B is no worse: every headline error is {kinds}"
+        reasons = self._judged(answer)
+        if criteria := self.broken if answer == WORSE else self.unsure:
+            verb = "fails" if answer == WORSE else "no longer surely meets"
+            reasons.append(f"{verb} criteria that A meets: {', '.join(criteria)}")
+        if answer == WORSE and self.lost_required:
+            reasons.append(f"breaks guarantees that A gives: {', '.join(self.lost_required)}")
+        margin = f" (allowed: {allowed})" if allowed else ""
+        return f"{_ANSWERS[answer]}: {'; '.join(reasons)}{margin}"
+
+    def _judged(self, answer: str) -> list[str]:
+        """The headline errors with one answer and their change, the largest regression first."""
+        chosen = [
+            (rank(one), f"{title} of {WHOM[one.where]} {size(one)}")
+            for title, changes in self.headlines.items()
+            for one in changes
+            if judged(one, self.margin) == answer
+        ]
+        found = [words for _, words in sorted(chosen)]
+        more = [f"and {len(found) - _REASONS} more"] if len(found) > _REASONS else []
+        return found[:_REASONS] + more
 
     @property
     def broken(self) -> list[str]:
@@ -89,6 +159,19 @@ class Comparison:
             for one, two in zip(self.before, self.after, strict=True)
             if one.verdict == PASS and (two.verdict == FAIL or two.found.n < one.found.n)
         ]
+
+    @property
+    def unsure(self) -> list[str]:
+        """The criteria that A meets and that are not decided for B, on as many rows."""
+        pairs = zip(self.before, self.after, strict=True)
+        open_now = [o.criterion.id for o, t in pairs if (o.verdict, t.verdict) == (PASS, TOO_FEW)]
+        return [name for name in open_now if name not in self.broken]
+
+    @property
+    def lost_required(self) -> list[str]:
+        """Those of `lost_guarantees` without which scores mean little."""
+        required = {guarantee.id for guarantee, _ in CHECKS if guarantee.required}
+        return [name for name in self.lost_guarantees if name in required]
 
     @property
     def lost_guarantees(self) -> list[str]:
@@ -114,29 +197,32 @@ RenderComparison = Callable[[Comparison], Mapping[str, str]]
 
 
 def run_comparison(
-    a: Path, b: Path, *, out: Path | None = None, render: RenderComparison
+    a: Path, b: Path, *, out: Path | None = None, margin: float = 0.0, render: RenderComparison
 ) -> Comparison:
     """Compares B with A, prints the changes and writes them as a page.
+
+    The caller decides what follows from `Comparison.answer`.
 
     Args:
         a: Folder of the evaluation of the old predictor.
         b: That of the new one, on the same windows.
         out: New or empty folder for the page, or a comparison to be replaced; None: no page.
+        margin: Share of A's value by which a headline error of B may be worse.
         render: Makes the page (`forecast.report.render_comparison`).
 
     Raises:
-        ForecastError: A criterion that A met fails in B, or the two cannot be compared.
+        ForecastError: The two cannot be compared.
     """
-    found = Comparison.of(read_evaluation(a), read_evaluation(b))
+    found = Comparison.of(read_evaluation(a), read_evaluation(b), margin)
     if out is not None:
         with whole_folder(out, COMPARISON) as folder:
             for file, text in render(found).items():
                 (folder / file).write_text(text, encoding="utf-8")
     print(_summary(found))
-    print(table(found))
+    print(headline_table(found))
+    print(f"\n{found.sentence}")
     print(_criteria(found))
-    if found.broken:
-        raise ForecastError(f"{b}: fails criteria that {a} meets: {', '.join(found.broken)}")
+    print(table(found))
     return found
 
 
@@ -159,14 +245,36 @@ def _summary(found: Comparison) -> str:
     )
 
 
+def headline_table(found: Comparison) -> str:
+    """The headline errors of everybody and of movers, with the size of each change."""
+    lines = []
+    for where, whom in WHOM.items():
+        rows = {
+            title: one
+            for title, changes in found.headlines.items()
+            for one in changes
+            if one.where == where
+        }
+        n = max((one.counts[0] for one in rows.values()), default=0)
+        head = f"headline errors of {whom} ({n})"
+        lines.append(f"\n{head:<32}{'A':>8}{'B':>9}   verdict    change (95 % interval)")
+        lines += [
+            f"  {title:<30}{number(one.before):>8}{number(one.after):>9}   {one.verdict:<9}  "
+            f"{change_words(one)}"
+            for title, one in rows.items()
+        ]
+    return "\n".join(lines)
+
+
 def table(found: Comparison) -> str:
     """All changes by verdict; of the undecided ones only the largest."""
     lines = []
     for verdict, words in _WORDS.items():
         changes = found.of_verdict(verdict)
-        shown = found.largest_open if verdict == OPEN else changes
-        largest = f"; the {len(shown)} largest" if len(shown) < len(changes) else ""
-        lines.append(f"\n{verdict} ({len(changes)}){words}{largest}")
+        shown = found.largest_open if verdict == OPEN else [] if verdict == SAME else changes
+        largest = f"; the {len(shown)} largest" if 0 < len(shown) < len(changes) else ""
+        sides = f": {leanings(changes)}" if verdict == OPEN and changes else ""
+        lines.append(f"\n{_TITLES.get(verdict, verdict)} ({len(changes)}{sides}){words}{largest}")
         lines += [_line(change) for change in shown]
     if found.small:
         few = ", ".join(f"{where} ({count})" for where, count in found.small.items())
@@ -179,9 +287,21 @@ _WORDS = {
     WORSE: "",
     OPEN: ": the interval holds 0, or too few scenes",
     BETTER: "",
+    SAME: ": every value is the same",
     NEW: ": B has it and A does not; no verdict",
     STATED: ": no verdict, as there are no rows or neither direction is better",
 }
+
+
+_TITLES = {WORSE: "surely worse", BETTER: "surely better"}
+"""Titles of verdicts: neither holds the undecided changes, however large."""
+
+
+def leanings(changes: Sequence[Change]) -> str:
+    """How many changes are toward the worse and toward the better, as text."""
+    worse = sum(change.share > 0 for change in changes)
+    better = sum(change.share < 0 for change in changes)
+    return f"{worse} toward worse, {better} toward better"
 
 
 def _line(change: Change) -> str:
@@ -191,15 +311,8 @@ def _line(change: Change) -> str:
         return head
     ends = interval(change.difference, signed=True)
     sure = f" ({ends})" if ends else " (no interval)" if change.sampled else ""
-    target = "" if change.aim in (LESS, NEITHER) else f" from {change.aim}"
     rows = f", n = {rows_of(change)}" if change.sampled else ""
-    return f"{head}  {signed(change.difference.value)}{target}{sure}{rows}"
-
-
-def rows_of(change: Change) -> str:
-    """The number of rows that both have, and A's own number if it is larger."""
-    n, before = change.difference.n, change.counts[0]
-    return str(n) if n >= before else f"{n} of A's {before}"
+    return f"{head}  {size(change)}{sure}{rows}"
 
 
 def _criteria(found: Comparison) -> str:

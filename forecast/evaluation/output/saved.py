@@ -32,6 +32,7 @@ class SavedEvaluation:
         guarantees: Whether each guarantee of the audit held; None: not tested.
         command: The command that made it; "" if there is none.
         model: What the predictor was made from, if it says so.
+        own_metrics: What each metric of one's own is, by name; see `OwnMetric.facts`.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class SavedEvaluation:
     guarantees: Mapping[str, bool | None]
     command: str
     model: Mapping[str, Any] | None
+    own_metrics: Mapping[str, Mapping[str, Any]]
 
 
 def read_evaluation(folder: Path) -> SavedEvaluation:
@@ -62,6 +64,8 @@ def read_evaluation(folder: Path) -> SavedEvaluation:
             guarantees={name: found["held"] for name, found in data["causality"].items()},
             command=data["provenance"]["command"],
             model=data["provenance"]["model"],
+            # older versions did not write it
+            own_metrics=data["provenance"].get("own_metrics", {}),
         )
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise ForecastError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ def metrics_document(result: EvaluationResult) -> dict[str, Any]:
     ``n`` beside the means holds the number of values behind each. ``model`` says what the
     predictor was made from (None if unknown). ``scenes_learnt_from`` names the scored scenes that
     it was trained on. ``predictions_file`` counts the predictions of a file that were read, skipped
-    or changed (None for other predictors).
+    or changed (None for other predictors). ``own_predictor`` and ``own_metrics`` name the files of
+    the user's own code.
     """
     setting = result.setting
     return {
@@ -66,7 +68,17 @@ def metrics_document(result: EvaluationResult) -> dict[str, Any]:
         "scenes_learnt_from": list(result.scenes_learnt_from),
         "predictions_file": result.predictions_file or None,
         "definitions": dict(result.definitions),
+        **own_code_data(result),
         "forecast_version": __version__,
+    }
+
+
+def own_code_data(result: EvaluationResult) -> dict[str, Any]:
+    """The user's own code that took part: file and hash of the predictor and of each metric."""
+    code = result.own_predictor
+    return {
+        "own_predictor": None if code is None else asdict(code),
+        "own_metrics": {name: metric.facts() for name, metric in result.own_metrics.items()},
     }
 
 

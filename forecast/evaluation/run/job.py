@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +31,14 @@ from forecast.evaluation.prediction_file.writer import PredictionsWriter, predic
 from forecast.evaluation.result import EvaluationResult, Setting
 from forecast.evaluation.run.environment import Environment
 from forecast.evaluation.run.merging import definitions, merge, setting_of
-from forecast.evaluation.run.predictors import build, build_baselines, training_examples
+from forecast.evaluation.run.own_code import OwnCode, in_words, is_importable
+from forecast.evaluation.run.own_metrics import OwnMetric, own_metrics
+from forecast.evaluation.run.predictors import (
+    build,
+    build_baselines,
+    own_predictor,
+    training_examples,
+)
 from forecast.evaluation.run.provenance import not_scored
 from forecast.evaluation.scoring.ground_truth import GROUND_TRUTH
 from forecast.evaluation.scoring.scores import SceneScores, score_scene
@@ -58,6 +66,8 @@ class EvaluationConfig:
         horizon_s: Time to predict; None: the horizon of the store's protocol.
         history_s: Time from the first observed step to the current one; None: the protocol's.
         seed: Seed of everything random.
+        metrics: ``module:name`` of each metric of one's own; see
+            `forecast.evaluation.run.own_metrics`.
     """
 
     store: Path
@@ -67,12 +77,18 @@ class EvaluationConfig:
     horizon_s: float | None = None
     history_s: float | None = None
     seed: int = 0
+    metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks the numbers; raises `ForecastError`."""
         require(self.samples >= 1, "samples", self.samples, "at least 1")
         good = 0 <= self.seed < 2**32
         require(good, "seed", self.seed, "a whole number from 0 to 4294967295")
+
+    @cached_property
+    def own_metrics(self) -> dict[str, OwnMetric]:
+        """The metrics of one's own by name, imported; raises `ForecastError`."""
+        return own_metrics(self.metrics, definitions(self.samples))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +101,7 @@ class Task:
         spec: Window lengths and scoring rule.
         samples: Number of futures that the predictors are asked for.
         seed: Seed of everything random.
+        own_metrics: Metrics beside the package's, by name.
     """
 
     store: SceneStore
@@ -92,6 +109,7 @@ class Task:
     spec: WindowSpec
     samples: int
     seed: int
+    own_metrics: Mapping[str, OwnMetric]
 
     def score(self, name: str) -> SceneTables:
         """Scores a scene."""
@@ -104,6 +122,7 @@ class Task:
             self.samples,
             self.seed,
             lambda sample, prediction: tables.append(predictions_table(sample, prediction)),
+            self.own_metrics,
         )
         return scores, tables
 
@@ -111,8 +130,21 @@ class Task:
         self, scenes: Sequence[str], workers: Workers
     ) -> Iterator[Outcome[str, SceneTables]]:
         """Scores scenes in the given order and shows the progress."""
+        if workers.ray or workers.count not in (None, 1):
+            self._check_sendable()
         scored = workers.map(self.score, scenes, prepare=_one_thread)
         yield from with_progress(scored, len(scenes), f"evaluate {next(iter(self.predictors))}")
+
+    def _check_sendable(self) -> None:
+        """Refuses a predictor that cannot be sent to other processes."""
+        name, predictor = next(iter(self.predictors.items()))
+        try:
+            pickle.dumps(predictor)
+        except Exception as error:  # a third party's code may raise anything
+            raise ForecastError(
+                f"{name} cannot be sent to workers: {in_words(error)}; keep such things out of its "
+                "attributes, or do without --workers and --ray"
+            ) from error
 
 
 def _one_thread() -> None:
@@ -143,6 +175,7 @@ class Job:
         scenes: The scenes of the split.
         baselines: Names of the baselines among the task's predictors.
         left_out: Baselines that cannot be evaluated, with the reason.
+        own_predictor: The file of a predictor of one's own, else None.
     """
 
     config: EvaluationConfig
@@ -150,22 +183,27 @@ class Job:
     scenes: tuple[str, ...]
     baselines: tuple[str, ...]
     left_out: Mapping[str, str]
+    own_predictor: OwnCode | None
 
     @classmethod
     def of(cls, config: EvaluationConfig) -> Job:
         """Opens the store, loads the predictor and fits the baselines; raises `ForecastError`."""
         store, samples, seed = SceneStore.open(config.store), config.samples, config.seed
         spec = _spec(store, config.history_s, config.horizon_s)
+        for metric in config.own_metrics.values():
+            metric.try_out(samples, spec.horizon_steps, store.dt_s)
+        own, code = _own(config.predictor)  # before the baselines, whose fit takes longer
         known = training_examples(store, config.split, spec)
         baselines, left_out = build_baselines(known, samples, seed)
         name = f"kmeans_{samples}" if config.predictor == "kmeans" else config.predictor
-        subject = baselines.get(name)
+        subject = baselines.get(name) if own is None else own
         subject = subject or build(config.predictor, store, config.split, spec, samples, seed)
         taken = {*baselines, *left_out, GROUND_TRUTH}
         listed = _listed_name(subject, config.predictor in BASELINES, taken)
         others = {each: baseline for each, baseline in baselines.items() if each != listed}
-        task = Task(store, {listed: subject} | others, spec, samples, seed)
-        return cls(config, task, tuple(store.scenes_of(config.split)), tuple(baselines), left_out)
+        task = Task(store, {listed: subject} | others, spec, samples, seed, config.own_metrics)
+        scenes = tuple(store.scenes_of(config.split))
+        return cls(config, task, scenes, tuple(baselines), left_out, code)
 
     @cached_property
     def subject(self) -> Subject:
@@ -207,12 +245,14 @@ class Job:
             raise ForecastError(f"{store.path}: no scene can be scored: {named(failed)}")
         there = tuple(scene for scene in self.scenes if scene not in failed)
         setting = self.setting(there)
-        results = merge(scored.parts, self.task.predictors, setting, store, failed)
+        task = self.task
+        results = merge(scored.parts, task.predictors, setting, store, failed, task.own_metrics)
         result = next(iter(results.values()))
         return replace(
             result,
             baselines={each: results[each] for each in self.baselines},
             left_out=self.left_out,
+            own_predictor=self.own_predictor,
             pictures=pictures(result, store, self.task.spec, predictions),
             environment=Environment.of(store, there),
             findings=self._findings(there),
@@ -277,7 +317,8 @@ def evaluated(
         workers: The workers named in the reported command line.
         acceptance: As `run_evaluation`.
     """
-    criteria = read_acceptance(acceptance or EXAMPLE, definitions(config.samples))
+    known = definitions(config.samples, config.own_metrics)
+    criteria = read_acceptance(acceptance or EXAMPLE, known)
     job = Job.of(config)
     with whole_folder(out) as folder:
         with PredictionsWriter(folder / PREDICTIONS_FILE) as writer:
@@ -309,6 +350,11 @@ def _write(result: EvaluationResult, render: RenderReport, folder: Path) -> None
     write_rows(result, folder / ROWS_FILE)
     for file, text in render(result).items():
         (folder / file).write_text(text, encoding="utf-8")
+
+
+def _own(name: str) -> tuple[NamedPredictor, OwnCode] | tuple[None, None]:
+    """A predictor of one's own and its file; None for the others."""
+    return own_predictor(name) if is_importable(name) else (None, None)
 
 
 def _listed_name(subject: NamedPredictor, is_baseline: bool, taken: Collection[str]) -> str:
@@ -355,5 +401,6 @@ def _command(
         **({"ray": workers.ray} if workers.ray else {}),
         **({} if acceptance is None else {"acceptance": acceptance}),
     }
-    options = [word for name, value in words.items() for word in (f"--{name}", f"{value}")]
+    named = [*words.items(), *(("metric", each) for each in config.metrics)]
+    options = [word for name, value in named for word in (f"--{name}", f"{value}")]
     return shlex.join(["forecast", "evaluate", *options])

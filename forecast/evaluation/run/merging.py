@@ -10,6 +10,7 @@ from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec
 from forecast.errors import ForecastError
 from forecast.evaluation.result import EvaluationResult, Setting
+from forecast.evaluation.run.own_metrics import OwnMetric
 from forecast.evaluation.run.provenance import counts_of_file, provenance_of, scenes_learnt_from
 from forecast.evaluation.scoring import selected, stability
 from forecast.evaluation.scoring.rows import joined, joined_rows
@@ -66,6 +67,7 @@ def merge(
     setting: Setting,
     store: SceneStore,
     failed: Mapping[str, str] = MappingProxyType({}),
+    own_metrics: Mapping[str, OwnMetric] = MappingProxyType({}),
 ) -> dict[str, EvaluationResult]:
     """Joins the scores of scenes into one result per predictor.
 
@@ -75,6 +77,7 @@ def merge(
         setting: What was scored on what; its scenes set the order of the rows.
         store: The store of the scenes.
         failed: Scenes of the split that could not be scored, with the reason.
+        own_metrics: Metrics among the scores that are not the package's, by name.
 
     Raises:
         ForecastError: A scene is missing or present twice, or nobody is scored in any.
@@ -97,7 +100,8 @@ def merge(
             setting=setting,
             rows=rows,
             values=scores.values,
-            definitions=definitions(setting.samples),
+            definitions=definitions(setting.samples, own_metrics),
+            own_metrics=own_metrics,
             ground_truth=ground_truth,
             errors_m=scores.errors_m,
             coverage=scores.coverage,
@@ -114,12 +118,15 @@ def merge(
     return results
 
 
-def definitions(samples: int) -> dict[str, str]:
-    """One line on each metric of a result, in the order of the report."""
+def definitions(
+    samples: int, own_metrics: Mapping[str, OwnMetric] = MappingProxyType({})
+) -> dict[str, str]:
+    """One line on each metric of a result, in the order of the report; one's own come last."""
     return (
         {name: metric.definition for name, metric in METRICS.items()}
         | selected.definitions(samples)
         | stability.DEFINITIONS
+        | {name: own.spec.definition for name, own in own_metrics.items()}
     )
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
+import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec, prediction_times, window
-from forecast.errors import ForecastError
+from forecast.errors import ForecastError, require
 from forecast.evaluation.prediction_file.predictor import SUFFIXES
 from forecast.evaluation.prediction_file.reader import read_predictions
+from forecast.evaluation.run.own_code import OwnCode, imported, in_words, is_importable
 from forecast.models.baselines import BASELINES, Examples, NamedPredictor
 from forecast.scene import Predictor
 
@@ -24,8 +25,6 @@ FEW_FUTURES = 5
 _IN_A_FILE = re.compile(r"(?:(.*)/)?([A-Za-z_]\w*)\.py(?::(\w+))?")
 _TABLES = (".csv", ".tsv", ".txt", ".jsonl", ".pkl", ".npy", ".npz", ".feather", ".xlsx")
 """Suffixes of files in which predictions may be, but are not read."""
-
-_IMPORTABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 _MOST_EXAMPLES = 10_000
 """More windows do not change the baselines, only the time to fit them."""
@@ -64,7 +63,7 @@ def build(
         name: A key of `BASELINES`; the name of packaged weights; a weights file; a file of
             predictions (``.parquet``, ``.json``; see
             `forecast.evaluation.prediction_file.predictor`); or ``package.module:name`` of your own
-            `Predictor`.
+            `Predictor`; see `own_predictor`.
         store: The store it is scored on; baselines are fitted on its other scenes.
         split: The scored scenes.
         spec: Window lengths.
@@ -76,8 +75,8 @@ def build(
     """
     if name in BASELINES:
         return BASELINES[name](training_examples(store, split, spec), samples, seed)
-    if _IMPORTABLE.fullmatch(name) and ".py:" not in name:
-        return _imported(name)
+    if is_importable(name):
+        return own_predictor(name)[0]
     path = Path(name)
     if path.suffix in SUFFIXES and _is_there(path):
         return read_predictions(path, store, store.scenes_of(split), spec.horizon_steps)
@@ -129,38 +128,83 @@ def _is_there(path: Path) -> bool:
 
 def _as_module(folder: str | None, module: str, attribute: str | None) -> str:
     """What to name instead of a Python file."""
-    where = f" with PYTHONPATH={folder or '.'}"
+    elsewhere = folder is not None and Path(folder).resolve() != Path.cwd()
+    where = f" with PYTHONPATH={folder}" if elsewhere else ""
     return f"give module:name, such as {module}:{attribute or 'MyPredictor'}{where}"
 
 
-def _imported(name: str) -> NamedPredictor:
-    """A user's own predictor: an object, or a class or function that makes it."""
-    module, _, attribute = name.partition(":")
-    try:
-        within = importlib.import_module(module)
-    except Exception as error:  # a third party's code may raise anything
-        words = " ".join(f"{type(error).__name__}: {error}".split())
-        missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
-        own = missing is not None and f"{module}.".startswith(f"{missing}.")
-        advice = "set PYTHONPATH to the folder that holds it" if own else "repair the module"
-        raise ForecastError(f"predictor '{name}' cannot be imported: {words}; {advice}") from error
-    if not hasattr(within, attribute):
-        near = difflib.get_close_matches(attribute, dir(within), n=1)
-        advice = f"did you mean '{module}:{near[0]}'?" if near else "give a name that it defines"
-        words = f"module '{module}' has no '{attribute}'"
-        raise ForecastError(f"predictor '{name}' cannot be imported: {words}; {advice}")
-    made = found = getattr(within, attribute)
+def own_predictor(source: str) -> tuple[NamedPredictor, OwnCode]:
+    """A predictor of one's own: an object, or what a class or a function returns.
+
+    Without a ``name`` it gets that of its class.
+
+    Args:
+        source: ``module:name``.
+
+    Raises:
+        ForecastError: It cannot be imported or made, or has not the method of `Predictor`.
+    """
+    found, code = imported("predictor", source)
+    made = found
     if isinstance(found, type) or not isinstance(found, Predictor):
+        if not callable(found) or inspect.isbuiltin(found):
+            what = f"is of type {type(found).__name__}"
+            raise ForecastError(f"predictor '{source}' {what}; {_NEEDED}")
         try:
             made = found()
-        except Exception as error:  # a third party's code may raise anything
-            words = " ".join(f"{type(error).__name__}: {error}".split())
-            raise ForecastError(f"predictor '{name}' cannot be made: {words}") from error
-    if not isinstance(made, Predictor):
-        raise ForecastError(f"predictor '{name}' has no predict; see forecast.scene.Predictor")
+        except (Exception, SystemExit) as error:  # a third party's code may raise anything
+            raise ForecastError(
+                f"predictor '{source}' cannot be made: {in_words(error)}; a class or function is "
+                "called without arguments"
+            ) from error
+    _check_protocol(source, made)
+    return cast(NamedPredictor, made), code
+
+
+_SIGNATURE = inspect.signature(Predictor.predict)
+_PLAIN = _SIGNATURE.replace(
+    parameters=[each.replace(annotation=each.empty) for each in _SIGNATURE.parameters.values()],
+    return_annotation=_SIGNATURE.empty,
+)
+_NEEDED = f"an object with def predict{_PLAIN} -> Prediction is needed"
+
+
+def _check_protocol(source: str, made: Any) -> None:
+    """Refuses what cannot be called as `Predictor.predict`; gives it a name if it has none."""
+    if not callable(getattr(made, "predict", None)):
+        raise ForecastError(f"predictor '{source}' has no method predict; {_NEEDED}")
+    takes = _signature(made.predict)
+    wanted = _SIGNATURE.parameters.values()
+    options = {each.name: None for each in wanted if each.kind == each.KEYWORD_ONLY}
+    anything = any(each.kind == each.VAR_KEYWORD for each in takes.parameters.values())
+    if missing := [name for name in options if name not in takes.parameters and not anything]:
+        raise ForecastError(f"predictor '{source}' takes no {', '.join(missing)}; {_NEEDED}")
+    try:
+        takes.bind(None, None, **options)
+    except TypeError as error:
+        raise ForecastError(f"predictor '{source}': predict: {error}; {_NEEDED}") from error
     if not hasattr(made, "name"):
-        raise ForecastError(f"predictor '{name}' has no name; give it one for the tables")
-    return cast(NamedPredictor, made)
+        _give_name(source, made)
+    good = isinstance(made.name, str) and made.name != ""
+    require(good, f"the name of predictor '{source}'", repr(made.name), "a text for the tables")
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """The parameters of a function; those of `Predictor.predict` where they cannot be read."""
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):  # some compiled functions
+        return _SIGNATURE.replace(parameters=list(_SIGNATURE.parameters.values())[1:])
+
+
+def _give_name(source: str, made: Any) -> None:
+    try:
+        object.__setattr__(made, "name", type(made).__name__)  # also where it is frozen
+    except (AttributeError, TypeError) as error:
+        raise ForecastError(
+            f"predictor '{source}' has no name and takes none; give it an attribute name for the "
+            "tables"
+        ) from error
 
 
 def build_baselines(

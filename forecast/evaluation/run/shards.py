@@ -70,19 +70,28 @@ class ShardedEvaluation:
         predictors: Names of the scored predictors.
         weights_sha256: Hash of the predictor's weights, "" if it has none.
         version: Version of this package.
+        own_code: Source and hash of the predictor and of each metric of one's own.
     """
 
     setting: Setting
     predictors: tuple[str, ...]
     weights_sha256: str
     version: str
+    own_code: tuple[str, ...]
 
     @classmethod
     def of(cls, job: Job) -> ShardedEvaluation:
         """The evaluation that a job on this machine is a part of."""
         model = provenance_of(job.subject.predictor) or {}
         weights = str(model.get("weights_sha256", ""))
-        return cls(job.setting(job.scenes), tuple(job.task.predictors), weights, __version__)
+        files = [job.own_predictor, *(each.code for each in job.task.own_metrics.values())]
+        return cls(
+            setting=job.setting(job.scenes),
+            predictors=tuple(job.task.predictors),
+            weights_sha256=weights,
+            version=__version__,
+            own_code=tuple(str(each) for each in files if each is not None),
+        )
 
     def facts(self) -> dict[str, str]:
         """Every value by name, as short text."""
@@ -175,6 +184,7 @@ def merge_shards(
     out: Path,
     render: RenderReport,
     acceptance: Path | None = None,
+    metrics: Sequence[str] = (),
 ) -> EvaluationResult:
     """Merges all shards into one evaluation, the same as of one run; ``forecast merge``.
 
@@ -186,6 +196,7 @@ def merge_shards(
         out: As `run_evaluation`.
         render: As `run_evaluation`.
         acceptance: As `run_evaluation`.
+        metrics: The metrics of one's own that were computed, in the same order.
 
     Raises:
         ForecastError: The shards are of different evaluations or incomplete; or as
@@ -201,6 +212,7 @@ def merge_shards(
         horizon_s=known.horizon_s,
         history_s=known.history_s,
         seed=known.seed,
+        metrics=tuple(metrics),
     )
 
     def score(job: Job, writer: PredictionsWriter) -> ScoredScenes:
@@ -220,7 +232,7 @@ def _refuse_other(folder: Path, evaluation: ShardedEvaluation, here: ShardedEval
         if value != expected[name]:
             raise ForecastError(
                 f"{folder}: its {name} is {value}, but {expected[name]} here; merge the shards of "
-                "one evaluation, with its store and predictor"
+                "one evaluation, with its store, predictor and metrics"
             )
 
 

@@ -98,6 +98,8 @@ class EvaluationSample:
     def _misfit(self, prediction: Prediction) -> str:
         """Why a prediction cannot be scored, in words; "" if it can."""
         window, steps = self.window, self.spec.horizon_steps
+        if not isinstance(prediction, Prediction):
+            return f"predict returns a {type(prediction).__name__}; a Prediction is needed"
         if not np.array_equal(prediction.agent_ids, window.agent_ids):
             return "predicts other agents than those present; return them all, in that order"
         missing = window.agent_ids[window.scored & ~prediction.valid]

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -41,6 +42,9 @@ JOINT_METRICS = tuple(
 
 Sink = Callable[[EvaluationSample, Prediction], None]
 """Receives every window with its prediction, to write or to keep."""
+
+OwnMetrics = Mapping[str, Callable[[Scored], torch.Tensor]]
+"""Metrics of one's own by name: values per scored agent ``[N]``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +113,7 @@ def score_scene(
     samples: int,
     seed: int,
     sink: Sink | None = None,
+    own_metrics: OwnMetrics = MappingProxyType({}),
 ) -> SceneScores:
     """Scores predictors on every window of a scene, in one pass.
 
@@ -119,9 +124,10 @@ def score_scene(
         samples: Number of futures that the predictors are asked for.
         seed: Seed of everything random.
         sink: Called with every window and the first predictor's prediction.
+        own_metrics: Metrics beside those of the registry, by name.
 
     Raises:
-        ForecastError: A prediction does not fit its window.
+        ForecastError: A prediction does not fit its window, or a metric of one's own fails.
     """
     if samples < 1:
         raise ForecastError(f"samples is {samples}; at least 1 is needed")
@@ -132,7 +138,8 @@ def score_scene(
     scores = {}
     for order, (name, predictor) in enumerate(predictors.items()):
         subject = Subject.of(predictor)
-        scores[name] = _scores(items, subject, samples, seed, None if order else sink)
+        kept = None if order else sink
+        scores[name] = _scores(items, subject, samples, seed, kept, own_metrics)
     return SceneScores(
         scene_id=scene.id,
         rows=joined_rows([Rows.of(item) for item in items]),
@@ -143,7 +150,12 @@ def score_scene(
 
 
 def _scores(
-    items: list[EvaluationSample], subject: Subject, samples: int, seed: int, sink: Sink | None
+    items: list[EvaluationSample],
+    subject: Subject,
+    samples: int,
+    seed: int,
+    sink: Sink | None,
+    own_metrics: OwnMetrics,
 ) -> Scores:
     parts: list[Scores] = []
     before: dict[str, tuple[EvaluationSample, Prediction]] = {}
@@ -159,6 +171,7 @@ def _scores(
         scored = scored_of(item, prediction)
         values = (
             _arrays(per_agent(scored))
+            | _arrays({name: function(scored) for name, function in own_metrics.items()})
             | _selected(item, prediction, predictions, samples)
             | stability.flicker_scores(before.get(agent), item, prediction)
         )

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from forecast.errors import ForecastError
+from forecast.errors import ForecastError, require
 from forecast.models.metrics.collision import ego_collision_rate, pairwise_collision_rate
 from forecast.models.metrics.criticality import (
     CONFLICT_S,
@@ -57,18 +57,25 @@ class MetricSpec:
         function: Values per scored agent ``[N]``, NaN where it cannot be computed.
         unit: Unit of the values, "1" for shares, "m2" for square metres.
         definition: One line for the report.
-        target: The ideal value, if that is not the lowest possible one.
+        target: The ideal value, if that is neither the lowest nor the highest possible one.
+        higher_is_better: Whether higher is always better; false with a ``target``.
     """
 
     function: Callable[[Scored], Tensor]
     unit: str
     definition: str
     target: float | None = None
+    higher_is_better: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses two directions at once; raises `ForecastError`."""
+        both = self.higher_is_better and self.target is not None
+        require(not both, "target", self.target, "none where higher_is_better")
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether lower is always better; false for metrics with a ``target``."""
-        return self.target is None
+        """Whether lower is always better."""
+        return self.target is None and not self.higher_is_better
 
 
 def _min_ade(scored: Scored, k: int) -> Tensor:

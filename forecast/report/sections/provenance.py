@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from forecast.evaluation.output.numbers import counted
+from forecast.evaluation.output.writers import own_code_data
 from forecast.evaluation.result import EvaluationResult
 from forecast.evaluation.run.environment import Environment
 from forecast.evaluation.run.provenance import changed_predictions
@@ -26,6 +27,7 @@ def provenance(result: EvaluationResult) -> Section:
         ("Command", result.command),
         ("Acceptance criteria (SHA-256)", result.acceptance_sha256),
         *((("File of predictions", changed),) if changed else ()),
+        *_own_code(result),
     )
     blocks = (
         Facts(facts),
@@ -41,6 +43,7 @@ def provenance(result: EvaluationResult) -> Section:
         "environment": None if result.environment is None else asdict(result.environment),
         "model": result.model,
         "predictions_file": result.predictions_file or None,
+        **own_code_data(result),
     }
     return Section("provenance", "Provenance", blocks, data)
 
@@ -58,6 +61,14 @@ _ROWS = (
     "slices and every metric. The baselines' futures, the samples behind the selected scores, the "
     "ego and the map are in neither."
 )
+
+
+def _own_code(result: EvaluationResult) -> list[tuple[str, str]]:
+    """The files of the user's own predictor and metrics."""
+    code = result.own_predictor
+    predictor = [] if code is None else [("Predictor of one's own", str(code))]
+    metrics = [("Metric of one's own", str(own.code)) for own in result.own_metrics.values()]
+    return predictor + metrics
 
 
 def _environment(environment: Environment | None) -> tuple[Block, ...]:

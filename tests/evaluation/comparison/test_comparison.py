@@ -1,19 +1,26 @@
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from forecast import ForecastError
 from forecast.cli import main
 from forecast.evaluation.comparison.changes import (
+    BETTER,
     LOST,
     NEW,
+    OPEN,
+    WORSE,
     compare,
     paired,
 )
-from forecast.evaluation.comparison.comparison import Comparison, table
+from forecast.evaluation.comparison.comparison import Comparison, headline_table, table
+from forecast.evaluation.comparison.words import change_words
 from forecast.evaluation.output.saved import read_evaluation
 from forecast.evaluation.scoring.statistics import Estimate
-from forecast.evaluation.verdict.acceptance import PASS, TOO_FEW
+from forecast.evaluation.verdict.acceptance import PASS, TOO_FEW, Acceptance
 
 pytestmark = pytest.mark.slow
 
@@ -21,12 +28,24 @@ pytestmark = pytest.mark.slow
 def test_a_regression_comes_first_and_fails(folders, capsys):
     assert main(["compare", str(folders / "good"), str(folders / "bad")]) == 1
     said = capsys.readouterr()
-    assert said.err == (f"error: {folders}/bad: fails criteria that {folders}/good meets: reach\n")
+    assert said.err.startswith(
+        f"error: {folders}/bad compared with {folders}/good: B is worse: energy score of everybody "
+        "+4.216 m, +"
+    )
+    assert said.err.endswith("; and 2 more; fails criteria that A meets: reach\n")
     lines = said.out.splitlines()
     assert lines[0].startswith(f"B bad ({folders}/bad) minus A off ({folders}/good): ")
-    assert lines[2].startswith("lost (0)")
-    assert lines[4].startswith("worse (")
-    assert "all " in lines[5] or "movers " in lines[5]
+    assert lines[2].startswith("headline errors of everybody (72)")
+    assert [line[2:25].strip() for line in lines[3:6]] == ["top-1 ADE", "top-1 FDE", "energy score"]
+    assert re.fullmatch(
+        r"  top-1 FDE +0\.041 +4\.240   worse +\+4\.199 m \(\+4\.\d+ to \+4\.\d+\), "
+        r"\+103\d\d % \(\+\d+ to \+\d+\)",
+        lines[4],
+    )
+    assert lines[7].startswith("headline errors of movers (30)")
+    start = next(number for number, line in enumerate(lines) if line.startswith("lost (0)"))
+    assert lines[start + 2].startswith("surely worse (")
+    assert "all " in lines[start + 3] or "movers " in lines[start + 3]
     assert any("all" in line and "top1_fde_m" in line for line in lines)
     assert "  reach: pass -> fail (top1_fde_m at most 1; " in said.out
 
@@ -70,14 +89,19 @@ def test_an_evaluation_is_not_overwritten_by_a_page(folders, capsys):
 
 def test_an_improvement_passes(folders, capsys):
     assert main(["compare", str(folders / "bad"), str(folders / "good")]) == 0
-    assert "\nworse (0)\n" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "\nsurely worse (0)\n" in said.out
+    assert "\nB is no worse: every headline error is better or the same\n" in said.out
+    assert said.err == ""
 
 
-def test_the_same_is_undecided(folders, capsys):
+def test_the_same_in_every_row_is_no_worse(folders, capsys):
     assert main(["compare", str(folders / "good"), str(folders / "good")]) == 0
     said = capsys.readouterr().out
-    assert "\nworse (0)\n" in said
-    assert "\nbetter (0)\n" in said
+    assert "  same       +0.000 m (+0.000 to +0.000), +0.0 % (+0.0 to +0.0)\n" in said
+    assert "\nsurely worse (0)\n" in said
+    assert "\nundecided (0)" in said
+    assert "\nsurely better (0)\n" in said
     assert "2, 0 changed" in said
 
 
@@ -86,6 +110,154 @@ def made(each, **columns):
     count = len(each.columns["at_us"])
     values = {name: np.broadcast_to(np.float64(v), count) for name, v in columns.items()}
     return replace(each, columns={**each.columns, **values})
+
+
+def few_scenes(each):
+    """An evaluation of its first two scenes, too few for intervals."""
+    inside = np.isin(each.columns["scene_id"], ["street-1", "street-2"])
+    return replace(each, columns={name: column[inside] for name, column in each.columns.items()})
+
+
+def shifted(each, share: float, noise: float = 0.0):
+    """An evaluation whose errors are larger by a share of their mean, by more in some scenes."""
+    scenes = np.unique(each.columns["scene_id"], return_inverse=True)[1]
+    names = ("top1_ade_m", "top1_fde_m", "energy_score_m")
+    columns = {
+        name: each.columns[name] + each.columns[name].mean() * (share + noise * (scenes % 2 - 0.5))
+        for name in names
+    }
+    return replace(each, columns={**each.columns, **columns})
+
+
+def test_a_large_change_is_sized_where_it_is_undecided(folders):
+    good = few_scenes(read_evaluation(folders / "good"))
+    found = Comparison.of(good, shifted(good, 0.71))
+    assert found.answer == OPEN
+    assert found.of_verdict(WORSE) == []
+    mean = good.columns["top1_fde_m"].mean()
+    (line,) = (x for x in headline_table(found).splitlines()[:5] if "top-1 FDE" in x)
+    assert line.endswith(
+        f"undecided  +{0.71 * mean:.3f} m (no interval: 2 scenes, 5 are needed), +71 %"
+    )
+    assert "top-1 FDE of everybody +" in found.sentence
+    assert "\nsurely worse (0)\n" in table(found)
+    assert re.search(r"\nundecided \(\d+: [1-9]\d* toward worse, 0 toward better\): ", table(found))
+    assert ", +71 % (no interval), n = " in table(found)
+
+
+@pytest.mark.parametrize(
+    ("share", "noise", "margin", "answer"),
+    [
+        (0.02, 0.0, 0.0, WORSE),
+        (0.02, 0.0, 0.05, BETTER),  # surely worse, by less than the margin
+        (0.02, 0.2, 0.0, OPEN),
+        (0.02, 0.2, 0.01, OPEN),
+        (0.02, 0.2, 0.5, BETTER),  # the whole interval is within the margin
+        (0.5, 0.0, 0.05, WORSE),
+        (-0.5, 0.1, 0.0, BETTER),
+    ],
+)
+def test_the_answer_follows_the_intervals_and_the_margin(folders, share, noise, margin, answer):
+    good = replace(read_evaluation(folders / "good"), acceptance=NO_CRITERIA)
+    found = Comparison.of(good, shifted(good, share, noise), margin)
+    assert found.answer == answer
+    if answer == BETTER:
+        return
+    allowed = f" (allowed: at most {100 * margin:g} % worse)" if margin else ""
+    assert found.sentence.endswith(allowed)
+
+
+NO_CRITERIA = Acceptance([], 0, 0)
+
+
+def test_undecided_is_code_4_and_a_margin_is_taken(folders, monkeypatch, capsys):
+    good = replace(read_evaluation(folders / "good"), acceptance=NO_CRITERIA)
+    known = {Path("good"): good, Path("bad"): shifted(good, 0.02, 0.2)}
+    module = "forecast.evaluation.comparison.comparison.read_evaluation"
+    monkeypatch.setattr(module, known.__getitem__)
+    assert main(["compare", "good", "bad"]) == 4
+    said = capsys.readouterr()
+    assert said.err.startswith("undecided: bad compared with good: undecided whether B is worse: ")
+    assert said.err.count("\n") == 1
+    assert main(["compare", "good", "bad", "--margin", "50"]) == 0
+    assert "is better, the same or at most 50 % worse\n" in capsys.readouterr().out
+    assert main(["compare", "good", "bad", "--margin", "-1"]) == 1
+    assert "error: margin is -1 %; 0 or more per cent is needed" in capsys.readouterr().err
+
+
+def test_a_headline_error_that_b_lacks_is_worse(folders):
+    good = replace(read_evaluation(folders / "good"), acceptance=NO_CRITERIA)
+    found = Comparison.of(made(good, energy_score_m=0.5), made(good, energy_score_m=np.nan))
+    assert found.answer == WORSE
+    assert found.sentence == (
+        "B is worse: energy score of everybody not in B; energy score of movers not in B"
+    )
+    assert Comparison.of(found.new, found.old).answer == BETTER
+
+
+def test_a_criterion_that_is_no_longer_sure_is_undecided(folders):
+    good = read_evaluation(folders / "good")
+    same = Comparison.of(good, good)
+    met, *others = same.before
+    unsure = replace(met, verdict=TOO_FEW)
+    found = replace(same, after=(unsure, *others))
+    assert (found.answer, found.broken, found.unsure) == (OPEN, [], ["reach"])
+    assert found.sentence.endswith("worse: no longer surely meets criteria that A meets: reach")
+
+
+def test_only_guarantees_that_are_required_make_it_worse(folders):
+    good = read_evaluation(folders / "good")
+    for lost, answer in (("future", WORSE), ("frame", BETTER)):
+        held = replace(good, guarantees={**good.guarantees, lost: True})
+        found = Comparison.of(held, replace(held, guarantees={**good.guarantees, lost: False}))
+        assert found.answer == answer
+    assert found.lost_guarantees == ["frame"]
+
+
+def test_the_best_of_the_most_futures_is_a_headline(folders):
+    good = read_evaluation(folders / "good")
+    ten = made(good, min_ade_10_m=0.2, min_fde_10_m=0.3, min_ade_5_m=0.3, coverage_90=0.7)
+    found = Comparison.of(ten, made(ten, coverage_90=0.8))
+    assert list(found.headlines) == [
+        *("top-1 ADE", "top-1 FDE", "minADE of 10", "minFDE of 10", "energy score"),
+        "coverage of the 90 % regions",
+    ]
+    (everybody, movers) = found.headlines["coverage of the 90 % regions"]
+    assert (everybody.where, movers.where) == ("all", "movers")
+    assert change_words(everybody) == "-0.100 from 0.9 (-0.100 to -0.100)"
+
+
+def own(aim: dict, sha256: str = "1" * 64) -> dict:
+    """What a saved evaluation says of a metric of one's own."""
+    known = {"source": "mine:late", "sha256": sha256, "target": None, "higher_is_better": False}
+    return {"late": {**known, **aim}}
+
+
+@pytest.mark.parametrize(
+    ("aim", "verdict", "words"),
+    [
+        ({}, WORSE, "+0.200, +50 % (+0.200 to +0.200), n = 72"),
+        (
+            {"higher_is_better": True},
+            BETTER,
+            "+0.200 (higher is better), +50 % (+0.200 to +0.200), n = 72",
+        ),
+        ({"target": 0.9}, BETTER, "-0.200 from 0.9 (-0.200 to -0.200), n = 72"),
+    ],
+)
+def test_metrics_of_ones_own_are_compared_by_their_direction(folders, aim, verdict, words):
+    good = replace(read_evaluation(folders / "good"), own_metrics=own(aim))
+    found = Comparison.of(made(good, late=0.4), made(good, late=0.6))
+    (change,) = (c for c in found.changes if (c.metric, c.where) == ("late", "all"))
+    assert change.verdict == verdict
+    assert any("late  " in line and words in line for line in table(found).splitlines())
+
+
+def test_the_same_metric_from_another_file_is_refused(folders):
+    good = read_evaluation(folders / "good")
+    old, new = (replace(made(good, late=1.0), own_metrics=own({}, each * 64)) for each in "12")
+    with pytest.raises(ForecastError, match=r"metric late is mine:late of SHA-256 2222.*the same"):
+        Comparison.of(old, new)
 
 
 def test_a_metric_that_b_lost_is_named(folders):

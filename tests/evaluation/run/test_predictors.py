@@ -1,7 +1,10 @@
+import hashlib
+
 import numpy as np
 import pytest
 
 from forecast import ForecastError
+from forecast.cli import main
 from forecast.datasets.windows import WindowSpec, prediction_times
 from forecast.evaluation.run import predictors
 from forecast.evaluation.run.predictors import build, build_baselines, training_examples
@@ -44,6 +47,92 @@ class TestBuild:
     def test_ones_own_by_module_and_name(self, store):
         name = "forecast.models.baselines:ConstantVelocity"
         assert build(name, store, "val", SPEC, 20, 0) == ConstantVelocity()
+
+    @pytest.mark.parametrize(
+        ("code", "message"),
+        [
+            ("P = 3", "is of type int; an object with def predict(self, scene, at, *, horizon_s=6"),
+            ("from sys import exit as P", "is of type builtin_function_or_method; an object with"),
+            (
+                "def P(): raise SystemExit(0)",
+                "cannot be made: SystemExit: 0; a class or function",
+            ),
+            ("class P: ...", "has no method predict; an object with def predict(self, scene, at"),
+            ("class P: predict = 'x'", "has no method predict; an object with def predict("),
+            ("class P:\n def __init__(self, path): ...", "required positional argument: 'path'; a"),
+            (
+                "class P:\n def predict(self, scene, at): ...",
+                "takes no horizon_s, samples, seed, ego_plan; an object with def predict(self, sc",
+            ),
+            (
+                "class P:\n def predict(self, scene, at, *, horizon_s, samples, seed): ...",
+                "takes no ego_plan; an object with def predict(self, scene, at, *, horizon_s=6.0, "
+                "samples=20, seed=0, ego_plan=None) -> Prediction is needed",
+            ),
+            ("class P:\n def predict(self, a, b, c, **o): ...", "missing a required argument: 'c'"),
+            (
+                "class P:\n name = 3\n def predict(self, *a, **o): ...",
+                "is 3; a text for the tables",
+            ),
+            (
+                "class P:\n __slots__ = ()\n def predict(self, *a, **o): ...",
+                "has no name and takes none; give it an attribute name",
+            ),
+        ],
+    )
+    def test_what_is_no_predictor_is_one_line(self, store, tmp_path, monkeypatch, code, message):
+        name = f"own_{hashlib.sha256(code.encode()).hexdigest()[:8]}"
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / f"{name}.py").write_text(code)
+        with pytest.raises(ForecastError) as error:
+            build(f"{name}:P", store, "val", SPEC, 20, 0)
+        assert f"predictor '{name}:P'" in str(error.value)
+        assert message in str(error.value)
+        assert "\n" not in str(error.value)
+
+    def test_exit_is_no_predictor(self, store, tmp_path, capsys):
+        words = ["evaluate", "--store", str(store.path), "--split", "val", "--out", str(tmp_path)]
+        assert main([*words, "--predictor", "sys:exit"]) == 1
+        assert "predictor 'sys:exit' is of type builtin_" in capsys.readouterr().err
+
+    def test_what_cannot_be_sent_to_workers_is_one_line(self, store, tmp_path, monkeypatch, capsys):
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / "own_lambda.py").write_text(
+            "class Walker:\n"
+            "    def __init__(self): self.step = lambda: 1\n"
+            "    def predict(self, scene, at, **options): ...\n"
+        )
+        words = ["evaluate", "--store", str(store.path), "--split", "val", "--workers", "2"]
+        words += ["--predictor", "own_lambda:Walker", "--out", str(tmp_path / "out")]
+        assert main(words) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("error: Walker cannot be sent to workers: ")
+        assert "do without --workers" in said
+        assert not (tmp_path / "out").exists()
+
+    def test_what_predict_returns_is_checked(self, store, tmp_path, monkeypatch, capsys):
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / "own_none.py").write_text(
+            "class Walker:\n    def predict(self, scene, at, **options): ...\n"
+        )
+        words = ["evaluate", "--store", str(store.path), "--split", "val", "--horizon-s", "2"]
+        words += ["--predictor", "own_none:Walker", "--out", str(tmp_path / "out")]
+        assert main(words) == 1
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert "predict returns a NoneType; a Prediction is needed" in said
+
+    def test_without_a_name_it_has_that_of_its_class(self, store, tmp_path, monkeypatch):
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / "own_walkers.py").write_text(
+            "from dataclasses import dataclass\n"
+            "@dataclass(frozen=True)\n"
+            "class Walker:\n"
+            "    def predict(self, scene, at, **options): ...\n"
+            "made = Walker()\n"
+            "def make(): return Walker()\n"
+        )
+        for attribute in ("Walker", "made", "make"):
+            assert build(f"own_walkers:{attribute}", store, "val", SPEC, 20, 0).name == "Walker"
 
     def test_weights_by_their_file(self, store, tmp_path):
         config = ForecasterConfig()
@@ -108,7 +197,7 @@ class TestBuild:
     @pytest.mark.parametrize(
         ("name", "code", "words"),
         [
-            ("no_such_module:Walker", None, "named 'no_such_module'; set PYTHONPATH to the folder"),
+            ("no_such_module:Walker", None, "named 'no_such_module'; run in the folder that"),
             ("own_a:Walker", "import not_there", "No module named 'not_there'; repair the module"),
             ("own_b:Walker", "def f(:", "SyntaxError: invalid syntax"),
             ("own_c:Walker", "1 / 0", "ZeroDivisionError: division by zero; repair the module"),

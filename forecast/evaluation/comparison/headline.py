@@ -1,0 +1,68 @@
+"""The headline errors of a comparison, and what each says on whether B may replace A."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from forecast.evaluation.comparison.changes import (
+    BETTER,
+    LOST,
+    NEW,
+    OPEN,
+    SAME,
+    WHOLE,
+    WORSE,
+    Change,
+)
+
+_BEST_OF = (20, 10, 5)
+"""Numbers of futures that the best is chosen from; the largest that both have is a headline."""
+
+
+def headline_changes(changes: Iterable[Change]) -> dict[str, list[Change]]:
+    """The changes of the headline errors, for everybody and for movers.
+
+    Args:
+        changes: All changes.
+
+    Returns:
+        Changes by the title of their metric, in the order of tables. Metrics that neither A nor B
+        has are left out.
+    """
+    found = {(one.metric, one.where): one for one in changes}
+    rows = {
+        title: [found[metric, where] for where in WHOLE if (metric, where) in found]
+        for metric, title in _titles({one.metric for one in found.values()}).items()
+    }
+    return {title: row for title, row in rows.items() if row}
+
+
+def _titles(present: set[str]) -> dict[str, str]:
+    """Names for people of the headline errors, by metric."""
+    k = next((k for k in _BEST_OF if f"min_fde_{k}_m" in present), _BEST_OF[-1])
+    return {
+        "top1_ade_m": "top-1 ADE",
+        "top1_fde_m": "top-1 FDE",
+        f"min_ade_{k}_m": f"minADE of {k}",
+        f"min_fde_{k}_m": f"minFDE of {k}",
+        "energy_score_m": "energy score",
+        "coverage_90": "coverage of the 90 % regions",
+    }
+
+
+def judged(change: Change, margin: float) -> str:
+    """What a headline error says: `WORSE`, `OPEN`, or `BETTER` if it is better or no worse.
+
+    Args:
+        change: The change.
+        margin: Share of A's value by which B may be worse.
+    """
+    if change.verdict in (LOST, SAME, NEW):
+        return WORSE if change.verdict == LOST else BETTER
+    room = margin * abs(change.before)
+    if math.isnan(change.difference.low):
+        return OPEN
+    if change.difference.low > room:
+        return WORSE
+    return BETTER if change.difference.high < room else OPEN
