@@ -58,12 +58,14 @@ class MetricSpec:
         unit: Unit of the values, "1" for shares, "m2" for square metres.
         definition: One line for the report.
         target: The ideal value, if that is not the lowest possible one.
+        counterpart: The metric of the opposite error, if being best in one alone is no merit.
     """
 
     function: Callable[[Scored], Tensor]
     unit: str
     definition: str
     target: float | None = None
+    counterpart: str = ""
 
     @property
     def lower_is_better(self) -> bool:
@@ -295,12 +297,14 @@ def _criticality() -> dict[str, MetricSpec]:
             "1",
             f"probability of no predicted encroachment on the ego's real path within "
             f"{CONFLICT_S:g} s, for pedestrians who really had one",
+            counterpart="conflict_false",
         ),
         "conflict_false": MetricSpec(
             partial(_conflict, conflict_false),
             "1",
             f"probability of a predicted encroachment on the ego's real path within "
             f"{CONFLICT_S:g} s, for pedestrians who really had none",
+            counterpart="conflict_missed",
         ),
         "plan_regret_m": MetricSpec(
             _plan_regret,
