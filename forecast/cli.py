@@ -199,6 +199,12 @@ def _add_merge(commands: _Commands) -> None:
 
 def _add_acceptance(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--acceptance", type=Path, help="YAML file of acceptance criteria")
+    parser.add_argument(
+        "--slices",
+        metavar="NAMES",
+        help="slicings to show in full, with every combination of their labels and its worst case, "
+        "such as crossing,light (at most 3)",
+    )
 
 
 def _add_audit(commands: _Commands) -> None:
@@ -407,12 +413,20 @@ def _evaluate(args: argparse.Namespace) -> None:
     from forecast.report import render
 
     config, workers = _evaluation_config(args), _workers(args)
-    run_evaluation(config, args.out, render=render, workers=workers, acceptance=args.acceptance)
+    run_evaluation(
+        config,
+        args.out,
+        render=render,
+        workers=workers,
+        acceptance=args.acceptance,
+        slices=args.slices,
+    )
 
 
 def _evaluate_shard(args: argparse.Namespace) -> None:
-    if args.acceptance is not None:
-        args.usage_error("--acceptance is for merge where there is --shard")
+    for option in ("acceptance", "slices"):
+        if getattr(args, option) is not None:
+            args.usage_error(f"--{option} is for merge where there is --shard")
     from forecast.evaluation import run_shard
 
     run_shard(_evaluation_config(args), args.shard, args.out, _workers(args))
@@ -443,6 +457,7 @@ def _merge(args: argparse.Namespace) -> None:
         out=args.out,
         render=render,
         acceptance=args.acceptance,
+        slices=args.slices,
     )
 
 

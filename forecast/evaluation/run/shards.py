@@ -175,6 +175,7 @@ def merge_shards(
     out: Path,
     render: RenderReport,
     acceptance: Path | None = None,
+    slices: str | None = None,
 ) -> EvaluationResult:
     """Merges all shards into one evaluation, the same as of one run; ``forecast merge``.
 
@@ -186,6 +187,7 @@ def merge_shards(
         out: As `run_evaluation`.
         render: As `run_evaluation`.
         acceptance: As `run_evaluation`.
+        slices: As `run_evaluation`.
 
     Raises:
         ForecastError: The shards are of different evaluations or incomplete; or as
@@ -210,7 +212,7 @@ def merge_shards(
         order = _in_order([shard.scenes for shard in shards], folders, job.scenes)
         return _joined([(folders[place], shards[place]) for place in order], writer)
 
-    return evaluated(config, score, render=render, out=out, acceptance=acceptance)
+    return evaluated(config, score, render=render, out=out, acceptance=acceptance, slices=slices)
 
 
 def _refuse_other(folder: Path, evaluation: ShardedEvaluation, here: ShardedEvaluation) -> None:
