@@ -235,13 +235,15 @@ def test_evaluate(asked):
         history_s=None,
         seed=0,
     )
-    given = {"render": render, "workers": Workers(), "acceptance": None}
+    given = {"render": render, "workers": Workers(), "acceptance": None, "slices": None}
     assert main(EVALUATE) == 0
     more = ["--samples", "5", "--horizon-s", "3", "--history-s", "1.5", "--seed", "9"]
     where = ["--workers", "2", "--ray", "10.0.0.1:6379"]
-    assert main([*EVALUATE, *more, *where, "--acceptance", "ours.yaml"]) == 0
+    shown = ["--acceptance", "ours.yaml", "--slices", "crossing,light"]
+    assert main([*EVALUATE, *more, *where, *shown]) == 0
     other = replace(config, samples=5, horizon_s=3.0, history_s=1.5, seed=9)
     changed = {"workers": Workers(2, "10.0.0.1:6379"), "acceptance": Path("ours.yaml")}
+    changed["slices"] = "crossing,light"
     assert notes == [((config, Path("o")), given), ((other, Path("o")), given | changed)]
 
 
@@ -258,11 +260,11 @@ def test_merge(asked):
     words = ["merge", "a", "b", "--store", "s", "--predictor", "p", "--out", "o"]
     given = {"store": Path("s"), "predictor": "p", "out": Path("o"), "render": render}
     assert main(words) == 0
-    assert main([*words, "--acceptance", "ours.yaml"]) == 0
+    assert main([*words, "--acceptance", "ours.yaml", "--slices", "light"]) == 0
     shards = [Path("a"), Path("b")]
     assert notes == [
-        ((shards,), {**given, "acceptance": None}),
-        ((shards,), {**given, "acceptance": Path("ours.yaml")}),
+        ((shards,), {**given, "acceptance": None, "slices": None}),
+        ((shards,), {**given, "acceptance": Path("ours.yaml"), "slices": "light"}),
     ]
 
 

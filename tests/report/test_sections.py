@@ -540,6 +540,9 @@ class TestTriggering:
             "8 more scenes with 40 prediction times",
             "the minimum",
         )
+        high = replace(outcome, found=Estimate(1.5, np.nan, np.nan, 60, 2))
+        (row,) = of_kind(triggering(replace(kalman, outcomes=(high,))), Table)[0].rows
+        assert row[2].note == "the minimum; at this mean it fails then"
         missing = section.data["criteria"][0]["missing"]
         assert missing == {"scenes": 8, "rows": 40, "why": "minimum"}
 

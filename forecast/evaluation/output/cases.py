@@ -17,6 +17,8 @@ _MOVED_M = 0.5
 _RARE = 0.5
 """A label is named where a smaller share of the prediction times has it."""
 
+_LEAST_SHARE = 0.01
+
 _TOLD_OTHERWISE = {"ego_distance", "category"}
 """Slicings that the rest of the words says more exactly."""
 
@@ -79,10 +81,15 @@ def _labels(result: EvaluationResult, row: int) -> list[str]:
             shares[name] = share
     known = [name for name in shares if result.rows.labels[name][row] != UNKNOWN]
     ranked = sorted(known, key=lambda name: (name not in result.slices, shares[name]))
+    words = {name: result.rows.labels[name][row] for name in ranked}
     return [
-        f"{SLICINGS[name].title.lower()}: {result.rows.labels[name][row]} ({shares[name]:.0%})"
-        for name in ranked
+        f"{SLICINGS[name].title.lower()}: {label} ({_percent(shares[name])})"
+        for name, label in words.items()
     ]
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= _LEAST_SHARE else f"under {_LEAST_SHARE:.0%}"
 
 
 def where_words(result: EvaluationResult, picture: Picture) -> str:

@@ -26,7 +26,7 @@ def pictures(
 ) -> tuple[Picture, ...]:
     """The movers nearest to the median top-1 FDE, then the worst rows; each pedestrian once.
 
-    Then the worst row of each slice that was asked for, where it is not there yet.
+    Then the worst row of each slice that was asked for and of fallbacks, where it is not there yet.
 
     Args:
         result: The scores, with the slicings that were asked for.
@@ -48,10 +48,11 @@ def pictures(
 
 
 def worst_of_slices(result: EvaluationResult) -> list[int]:
-    """The worst row of each label of `EvaluationResult.slices` and of their combinations."""
+    """The worst row of each asked label, of each combination of them, and of the fallbacks."""
     labels, names = result.rows.labels, result.slices
     groups = [(name,) for name in names] + ([names] if len(names) > 1 else [])
     masks = [mask for group in groups for mask in combinations(labels, group).values()]
+    masks.append(result.fallback)
     found = dict.fromkeys(worst_row(result, mask) for mask in masks if mask.any())
     return sorted(found, key=lambda row: -result.values["top1_fde_m"][row])
 

@@ -30,8 +30,9 @@ _GROUPS = {
         f"{_UNDER_EACH} Good: at least one sample is close to the truth."
     ),
     "slice": (
-        "The largest error of the single best guess in each slice that was asked for, where it is "
-        f"not among those above. {_UNDER_EACH} Good: at least one sample is close to the truth."
+        "The largest error of the single best guess in each slice that was asked for, and of "
+        f"fallbacks, where it is not among those above. {_UNDER_EACH} Good: at least one sample is "
+        "close to the truth."
     ),
 }
 

@@ -75,7 +75,9 @@ def _missing(outcome: Outcome) -> Cell:
     missing = outcome.missing
     if missing is None:
         return Cell("")
-    return Cell(missing.words, _WHY[missing.why])
+    fails = outcome.criterion.margin(outcome.found.value) < 0
+    then = "; at this mean it fails then" if fails else ""
+    return Cell(missing.words, f"{_WHY[missing.why]}{then}")
 
 
 _WHY = {

@@ -64,14 +64,15 @@ def test_long_names_are_cut(result):
     assert len(line) <= 120
 
 
+@pytest.fixture(scope="module")
+def asked(store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("asked")
+    config = EvaluationConfig(store.path, "val", "kalman", samples=5, horizon_s=2.0)
+    return run_evaluation(config, folder, render=lambda result: {}, slices="change,speed")
+
+
 class TestSlices:
     """``--slices``: the worst night crossing and its cause, from the console alone."""
-
-    @pytest.fixture(scope="class")
-    def asked(self, store, tmp_path_factory):
-        folder = tmp_path_factory.mktemp("asked")
-        config = EvaluationConfig(store.path, "val", "kalman", samples=5, horizon_s=2.0)
-        return run_evaluation(config, folder, render=lambda result: {}, slices="change,speed")
 
     def test_every_combination_has_a_line_and_a_worst_case(self, asked):
         lines = slice_lines(asked)

@@ -96,6 +96,7 @@ def test_the_worst_of_every_asked_slice_is_shown(shown, store, tmp_path):
     error, labels = asked.values["top1_fde_m"], asked.rows.labels
     pairs = set(zip(labels["change"].tolist(), labels["speed"].tolist(), strict=True))
     assert len(pairs) == 3
+    assert int(np.where(asked.fallback, error, -1).argmax()) in drawn
     for change, speed in pairs:
         inside = (labels["change"] == change) & (labels["speed"] == speed)
         assert int(np.where(inside, error, -1).argmax()) in drawn
