@@ -76,6 +76,12 @@ class TestHeadline:
             "Scored": f"{len(kalman.rows)} prediction times, {movers} of them movers",
         }
 
+    def test_says_how_many_got_a_fallback(self, kalman):
+        fallback = np.arange(len(kalman.rows)) < 3
+        (facts,) = of_kind(headline(replace(kalman, fallback=fallback)), Facts)
+        words = f"3 of {len(kalman.rows)} prediction times got constant velocity"
+        assert dict(facts.facts)["Fallback"].startswith(words)
+
     def test_compares_the_predictor_with_the_baselines(self, kalman):
         first, raw, chosen = of_kind(headline(kalman), Text)[-3:]
         movers = kalman.rows.movers

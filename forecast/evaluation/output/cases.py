@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from forecast import geometry
+from forecast.evaluation.output.numbers import counted
 from forecast.evaluation.result import EvaluationResult, Picture
 from forecast.evaluation.scoring.slices import SLICINGS, UNKNOWN
 
@@ -90,6 +91,17 @@ def _labels(result: EvaluationResult, row: int) -> list[str]:
 
 def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= _LEAST_SHARE else f"under {_LEAST_SHARE:.0%}"
+
+
+def fallbacks(result: EvaluationResult) -> str:
+    """How many rows have a fallback, as text; "" for none."""
+    count, whole = int(result.fallback.sum()), len(result.rows)
+    if not count:
+        return ""
+    return (
+        f"{count} of {counted(whole, 'prediction time')} got constant velocity, because the past "
+        "is out of distribution"
+    )
 
 
 def where_words(result: EvaluationResult, picture: Picture) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.evaluation.output.cases import case_words, label_words
+from forecast.evaluation.output.cases import case_words, fallbacks, label_words
 from forecast.evaluation.output.numbers import UNDEFINED, number
 from forecast.evaluation.output.pictures import worst_row
 from forecast.evaluation.result import EvaluationResult, Mean
@@ -43,6 +43,7 @@ def table(result: EvaluationResult) -> str:
             lines.append(_line(mark + name, scores.means(subset), k))
     dropped = ", ".join(f"{count} {reason}" for reason, count in result.dropped.items())
     lines += ["", f"not scored: {dropped}" if dropped else "not scored: nobody"]
+    lines += [f"fallback: {fallbacks(result)}"] if result.fallback.any() else []
     lines += [f"left out: {name}: {reason}" for name, reason in result.left_out.items()]
     lines += filter(None, [changed_predictions(result)])
     lines += slice_lines(result)

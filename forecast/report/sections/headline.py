@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from forecast.evaluation.output.cases import fallbacks
 from forecast.evaluation.output.numbers import NO_INTERVAL, counted, difference, interval, number
 from forecast.evaluation.result import EvaluationResult, mean
 from forecast.evaluation.run.provenance import not_scored, train_test_leakage
@@ -27,6 +28,7 @@ def headline(result: EvaluationResult) -> Section:
             "Scored",
             f"{counted(len(rows), 'prediction time')}, {int(rows.movers.sum())} of them movers",
         ),
+        *((("Fallback", fallbacks(result)),) if fallbacks(result) else ()),
     )
     found = verdict_of(result)
     overall = Text(found.sentence, found.tone, overall=True)

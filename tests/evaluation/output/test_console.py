@@ -114,3 +114,11 @@ def test_says_what_would_decide_the_criteria(result):
     text = table(replace(result, outcomes=(one, other)))
     words = "would decide it: here, there: 8 more scenes with 40 prediction times"
     assert text.splitlines()[-1] == words
+
+
+def test_says_how_many_got_a_fallback(result):
+    assert "fallback" not in table(result)
+    fallback = np.arange(len(result.rows)) < 3
+    count = len(result.rows)
+    words = f"fallback: 3 of {count} prediction times got constant velocity, because the past is "
+    assert words in table(replace(result, fallback=fallback))
