@@ -496,6 +496,12 @@ class TestSlices:
         assert set(slices(asked).data["combinations"]) == {row[0].text for row in both.rows}
         assert first.header[0] == "Change of motion"
 
+    def test_an_asked_slicing_that_is_unknown_everywhere_is_a_sentence(self, kalman):
+        section = slices(replace(kalman, slices=("light",)))
+        _, found = of_kind(section, Text)
+        count = len(kalman.rows)
+        assert f"Unknown: {count} (no description of the scene). Nobody: night, day." in found.text
+
     def test_a_fallback_has_a_table_of_its_own(self, kalman):
         assert not any(t.header[0] == "Fallback" for t in of_kind(slices(kalman), Table))
         fallback = np.arange(len(kalman.rows)) < 40

@@ -20,7 +20,7 @@ _RARE = 0.5
 
 _LEAST_SHARE = 0.01
 
-_TOLD_OTHERWISE = {"ego_distance", "category"}
+_REDUNDANT = {"ego_distance", "category"}
 """Slicings that the rest of the words says more exactly."""
 
 
@@ -78,7 +78,7 @@ def _labels(result: EvaluationResult, row: int) -> list[str]:
     shares = {}
     for name, column in result.rows.labels.items():
         share = float((column == column[row]).mean())
-        if name in result.slices or (share < _RARE and name not in _TOLD_OTHERWISE):
+        if name in result.slices or (share < _RARE and name not in _REDUNDANT):
             shares[name] = share
     known = [name for name in shares if result.rows.labels[name][row] != UNKNOWN]
     ranked = sorted(known, key=lambda name: (name not in result.slices, shares[name]))

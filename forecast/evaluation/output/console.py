@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.evaluation.output.cases import case_words, fallbacks, label_words
-from forecast.evaluation.output.numbers import UNDEFINED, number
+from forecast.evaluation.output.numbers import UNDEFINED, counted, number
 from forecast.evaluation.output.pictures import worst_row
 from forecast.evaluation.result import EvaluationResult, Mean
 from forecast.evaluation.run.provenance import (
@@ -75,7 +75,11 @@ def slice_lines(result: EvaluationResult) -> list[str]:
     head = ("times", "scenes", "top-1 FDE", "cover 90 %", "worst FDE")
     lines = ["", _slice_line(f"slices: {' x '.join(result.slices)}", head)]
     lines += [_slice_line(f"  {name}", _slice_values(result, mask)) for name, mask in there]
-    lines.append(f"nobody is in {len(found) - len(there)} more of {len(found)} combinations")
+    unknown = len(result.rows) - sum(int(mask.sum()) for _, mask in there)
+    lines.append(
+        f"nobody is in {len(found) - len(there)} of {len(found)} combinations; a label is unknown "
+        f"for {counted(unknown, 'prediction time')}"
+    )
     for name, mask in there:
         row = worst_row(result, mask)
         picture = next(each for each in result.pictures if each.row == row)

@@ -153,7 +153,7 @@ def _table(
     return Table(caption, (slicing.title, *columns.header), rows)
 
 
-def _full(result: EvaluationResult, name: str) -> Table:
+def _full(result: EvaluationResult, name: str) -> Table | Text:
     """A slicing that was asked for: every label that occurs, with its worst case."""
     masks = _masks(result, name)
     there = {label: mask for label, mask in masks.items() if mask.any()}
@@ -162,7 +162,7 @@ def _full(result: EvaluationResult, name: str) -> Table:
     return _with_worst(result, SLICINGS[name].title, caption, there)
 
 
-def _combined(result: EvaluationResult) -> Table:
+def _combined(result: EvaluationResult) -> Table | Text:
     """Every combination of labels that occurs."""
     found = combinations(result.rows.labels, result.slices)
     there = {label_words(result.slices, labels): m for labels, m in found.items() if m.any()}
@@ -178,8 +178,13 @@ def _combined(result: EvaluationResult) -> Table:
 
 def _with_worst(
     result: EvaluationResult, title: str, caption: str, masks: Mapping[str, Mask]
-) -> Table:
-    """Rows with the worst case in the second column, which is in view on a phone too."""
+) -> Table | Text:
+    """Rows with the worst case in the second column, which is in view on a phone too.
+
+    Without rows, the caption alone.
+    """
+    if not masks:
+        return Text(caption)
     columns = _Columns.of(result)
     rows = tuple(
         (Cell(label), _worst(result, mask), *columns.cells(mask)) for label, mask in masks.items()
@@ -194,7 +199,7 @@ def _worst(result: EvaluationResult, inside: Mask) -> Cell:
     return Cell(f"{error:.2f}", link=worst_picture(result, inside))
 
 
-def _of_fallback(result: EvaluationResult) -> list[Table]:
+def _of_fallback(result: EvaluationResult) -> list[Table | Text]:
     """Those with a fallback beside the others, if there are any."""
     if not result.fallback.any():
         return []
