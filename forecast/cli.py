@@ -225,6 +225,12 @@ def _add_acceptance(parser: argparse.ArgumentParser) -> None:
         help="exit with code 3 if the verdict is 'Not acceptable', with 4 if it is 'Not decided'; "
         "all files are written before; 1 still means that the work failed",
     )
+    parser.add_argument(
+        "--slices",
+        metavar="NAMES",
+        help="slicings to show in full, with every combination of their labels and its worst case, "
+        "such as crossing,light (at most 3)",
+    )
 
 
 def _add_audit(commands: _Commands) -> None:
@@ -456,7 +462,12 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     config, workers = _evaluation_config(args), _workers(args)
     result = run_evaluation(
-        config, args.out, render=render, workers=workers, acceptance=args.acceptance
+        config,
+        args.out,
+        render=render,
+        workers=workers,
+        acceptance=args.acceptance,
+        slices=args.slices,
     )
     return _gate(result) if args.gate else 0
 
@@ -472,10 +483,9 @@ def _gate(result: EvaluationResult) -> int:
 
 
 def _evaluate_shard(args: argparse.Namespace) -> None:
-    if args.acceptance is not None:
-        args.usage_error("--acceptance is for merge where there is --shard")
-    if args.gate:
-        args.usage_error("--gate is for merge where there is --shard")
+    for option in ("acceptance", "slices", "gate"):
+        if getattr(args, option) not in (None, False):
+            args.usage_error(f"--{option} is for merge where there is --shard")
     from forecast.evaluation import run_shard
 
     run_shard(_evaluation_config(args), args.shard, args.out, _workers(args))
@@ -508,6 +518,7 @@ def _merge(args: argparse.Namespace) -> int:
         render=render,
         acceptance=args.acceptance,
         metrics=args.metric,
+        slices=args.slices,
     )
     return _gate(result) if args.gate else 0
 

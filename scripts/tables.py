@@ -59,6 +59,13 @@ def evaluate(predictor: str, out: Path, *words: str) -> dict[str, Any]:
     return scores
 
 
+def commit_of(out: Path) -> str:
+    """The commit of this package that an evaluation was made at, marked if it had changes."""
+    report = json.loads((out / "report.json").read_text())
+    made = report["sections"]["provenance"]["data"]["environment"]
+    return f"`{made['commit'][:7]}`{' with changes' if made['dirty'] else ''}"
+
+
 def pair(means: dict[str, float | None], stem: str) -> str:
     """An ADE/FDE pair; a dash where a predictor has none."""
     ade, fde = (means.get(stem.format(name)) for name in ("ade", "fde"))

@@ -240,15 +240,17 @@ def test_evaluate(asked):
         history_s=None,
         seed=0,
     )
-    given = {"render": render, "workers": Workers(), "acceptance": None}
+    given = {"render": render, "workers": Workers(), "acceptance": None, "slices": None}
     assert main(EVALUATE) == 0
     more = ["--samples", "5", "--horizon-s", "3", "--history-s", "1.5", "--seed", "9"]
     where = ["--workers", "2", "--ray", "10.0.0.1:6379"]
     where += ["--metric", "mine:late", "--metric", "mine:near"]
-    assert main([*EVALUATE, *more, *where, "--acceptance", "ours.yaml"]) == 0
+    shown = ["--acceptance", "ours.yaml", "--slices", "crossing,light"]
+    assert main([*EVALUATE, *more, *where, *shown]) == 0
     metrics = ("mine:late", "mine:near")
     other = replace(config, samples=5, horizon_s=3.0, history_s=1.5, seed=9, metrics=metrics)
     changed = {"workers": Workers(2, "10.0.0.1:6379"), "acceptance": Path("ours.yaml")}
+    changed["slices"] = "crossing,light"
     assert notes == [((config, Path("o")), given), ((other, Path("o")), given | changed)]
 
 
@@ -295,10 +297,11 @@ def test_merge(asked):
     words = ["merge", "a", "b", "--store", "s", "--predictor", "p", "--out", "o"]
     given = {"store": Path("s"), "predictor": "p", "out": Path("o"), "render": render}
     assert main(words) == 0
-    assert main([*words, "--acceptance", "ours.yaml", "--metric", "mine:late"]) == 0
-    shards, other = [Path("a"), Path("b")], {"acceptance": Path("ours.yaml")}
+    shown = ["--slices", "light", "--metric", "mine:late"]
+    assert main([*words, "--acceptance", "ours.yaml", *shown]) == 0
+    shards, other = [Path("a"), Path("b")], {"acceptance": Path("ours.yaml"), "slices": "light"}
     assert notes == [
-        ((shards,), {**given, "acceptance": None, "metrics": []}),
+        ((shards,), {**given, "acceptance": None, "slices": None, "metrics": []}),
         ((shards,), {**given, **other, "metrics": ["mine:late"]}),
     ]
 

@@ -19,6 +19,7 @@ from forecast.evaluation.scoring.rows import Rows
 from forecast.evaluation.scoring.scores import Timing
 from forecast.evaluation.scoring.statistics import Estimate, scene_means
 from forecast.evaluation.verdict.acceptance import Outcome
+from forecast.models.metrics.registry import METRICS, MetricSpec
 from forecast.scene import Prediction
 
 
@@ -106,6 +107,8 @@ class EvaluationResult:
         tube_coverage: Whether the truth is inside the calibrated tube at each step and each of
             `TUBE_LEVELS` ``[N, T, 4]``; NaN without tubes.
         tube_area_m2: Areas of these tubes ``[N, T, 4]``.
+        fallback: Whether the futures of a row ``[N]`` are constant velocity instead of the
+            predictor's own; see `Prediction.fallback`. False where the predictor does not say.
         timing: Latency and memory of the predictions.
         dropped: Pedestrian steps that are seen but not scored, by reason.
         failed: Scenes of the split that could not be scored, with the reason; they are not among
@@ -113,6 +116,7 @@ class EvaluationResult:
         baselines: Results of the baselines by name.
         left_out: Baselines that could not be evaluated, and why.
         pictures: Windows to show in the report.
+        slices: Slicings to show in full, with the combinations of their labels.
         command: The command that makes this result again, where there is one.
         model: What the predictor was made from, where it says so; see
             `forecast.evaluation.scoring.subject.Traceable`.
@@ -141,12 +145,14 @@ class EvaluationResult:
     spread_m: NDArray[np.float32]
     tube_coverage: NDArray[np.float32]
     tube_area_m2: NDArray[np.float32]
+    fallback: NDArray[np.bool_]
     timing: Timing
     dropped: Mapping[str, int]
     failed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     baselines: Mapping[str, EvaluationResult] = field(default_factory=lambda: MappingProxyType({}))
     left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     pictures: tuple[Picture, ...] = ()
+    slices: tuple[str, ...] = ()
     command: str = ""
     model: Mapping[str, Any] | None = None
     scenes_learnt_from: tuple[str, ...] = ()
@@ -160,6 +166,11 @@ class EvaluationResult:
     acceptance_sha256: str = ""
     minimum_rows: int = 0
     minimum_scenes: int = 0
+
+    @property
+    def specs(self) -> Mapping[str, MetricSpec]:
+        """What the metrics are, those of one's own too; without selected ones and flicker."""
+        return {**METRICS, **{name: own.spec for name, own in self.own_metrics.items()}}
 
     def estimates(self, subset: NDArray[Any] | None = None) -> dict[str, Estimate]:
         """`means` with 95 % intervals from a bootstrap over scenes."""

@@ -8,7 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from forecast.evaluation.scoring.statistics import Estimate
-from forecast.report.section import Block, Facts, Folded, Gallery, Section, Table, Text
+from forecast.report.section import (
+    Block,
+    Facts,
+    Folded,
+    FoldedTables,
+    Gallery,
+    Section,
+    Table,
+    Text,
+)
 
 FORMAT = "forecast-report-1"
 COMPARISON_FORMAT = "forecast-compare-1"
@@ -63,6 +72,9 @@ def _block(block: Block) -> dict[str, Any]:
     if isinstance(block, Table):
         rows = [[cell.text for cell in row] for row in block.rows]
         return {"kind": block.kind, "caption": block.caption, "header": block.header, "rows": rows}
+    if isinstance(block, FoldedTables):
+        tables = [_block(table) for table in block.tables]
+        return {"kind": block.kind, "summary": block.summary, "tables": tables}
     if isinstance(block, Gallery):
         captions = [figure.caption for figure in block.figures]
         return {"kind": block.kind, "caption": block.caption, "figures": captions}

@@ -122,7 +122,21 @@ class Gallery:
     kind: ClassVar[str] = "gallery"
 
 
-Block = Text | Facts | Folded | Table | Figure | Gallery
+@dataclass(frozen=True)
+class FoldedTables:
+    """Tables that are shown on a click.
+
+    Attributes:
+        summary: Their title.
+        tables: The tables.
+    """
+
+    summary: str
+    tables: tuple[Table, ...]
+    kind: ClassVar[str] = "folded-tables"
+
+
+Block = Text | Facts | Folded | Table | Figure | Gallery | FoldedTables
 
 
 @dataclass(frozen=True)

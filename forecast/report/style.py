@@ -32,6 +32,7 @@ DARK = Palette(
     truth="#3fc58a",
     sample="#5f9fe8",
     mode="#ff7b8a",
+    fallback="#e8a33d",
 )
 
 SERIES = (

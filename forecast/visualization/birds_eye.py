@@ -39,6 +39,7 @@ class Palette:
         truth: Ground truth.
         sample: Predicted samples.
         mode: The most probable prediction.
+        fallback: Predicted samples of a fallback, `Prediction.fallback`.
     """
 
     ink: str = "#1b1f24"
@@ -54,6 +55,7 @@ class Palette:
     truth: str = "#1a8f5a"
     sample: str = "#4f8fd9"
     mode: str = "#d1495b"
+    fallback: str = "#b0700a"
 
 
 LIGHT = Palette()
@@ -216,22 +218,51 @@ def _draw_futures(
     agents: NDArray[np.int64],
     palette: Palette,
 ) -> None:
+    """Draws samples, best guess and truth; those of a fallback are dashed and end in rings.
+
+    The rings are larger than the end of the best guess: all samples of a fallback may be equal to
+    it, and would not be seen.
+    """
     now = window.positions_m[agents, window.history_steps - 1][:, None]  # [A, 1, 2]
-    samples = prediction.positions_m[:, agents]
-    start = np.broadcast_to(now, (*samples.shape[:2], 1, 2))
-    paths = np.concatenate([start, samples], axis=2).reshape(-1, samples.shape[2] + 1, 2)
-    share = np.repeat(prediction.weights / prediction.weights.max(), len(agents))
+    fallback = np.zeros(len(agents), bool)
+    if prediction.fallback is not None:
+        fallback = prediction.fallback[agents]
     if len(prediction.weights) > 1:
-        _draw_lines(axes, paths, palette.sample, 0.4 + 1.2 * share, alpha=0.6, zorder=2)
-        _draw_dots(axes, paths[:, -1], palette.sample, 6 * share, 2)
+        for chosen, colour in ((~fallback, palette.sample), (fallback, palette.fallback)):
+            paths = _from_now(now[chosen], prediction.positions_m[:, agents[chosen]])
+            _draw_samples(axes, paths, prediction.weights, colour, rings=colour == palette.fallback)
     mode = np.concatenate([now, prediction.most_probable()[agents]], axis=1)
-    _draw_lines(axes, mode, palette.mode, 1.6, zorder=2.5)
+    for chosen, style in ((~fallback, "solid"), (fallback, "dashed")):
+        _draw_lines(axes, mode[chosen], palette.mode, 1.6, linestyle=style, zorder=2.5)
     _draw_dots(axes, mode[:, -1], palette.mode, 16, 2.5)
     known = np.concatenate([np.ones((len(agents), 1), bool), window.future_valid[agents]], axis=1)
     truth = np.concatenate([now, window.future_m[agents]], axis=1)
     lines = [track[valid] for track, valid in zip(truth, known, strict=True)]
     _draw_lines(axes, lines, palette.truth, 2.0, zorder=2.8)
     _draw_dots(axes, [line[-1] for line in lines], palette.truth, 18, 2.8)
+
+
+def _from_now(now_m: NDArray[Any], samples_m: NDArray[Any]) -> NDArray[Any]:
+    """Paths ``[K, A, 1 + T, 2]`` from the present positions ``[A, 1, 2]`` on."""
+    start = np.broadcast_to(now_m, (*samples_m.shape[:2], 1, 2))
+    return np.concatenate([start, samples_m], axis=2)
+
+
+def _draw_samples(
+    axes: Axes, paths_m: NDArray[Any], weights: NDArray[Any], colour: str, *, rings: bool
+) -> None:
+    """Draws samples ``[K, A, 1 + T, 2]``, the wider the more probable."""
+    samples, agents, points = paths_m.shape[:3]
+    lines = paths_m.reshape(samples * agents, points, 2)
+    share = np.repeat(weights / weights.max(), agents)
+    style = "dashed" if rings else "solid"
+    width = 0.4 + 1.2 * share
+    _draw_lines(axes, lines, colour, width, linestyle=style, alpha=0.6, zorder=2)
+    if rings:
+        x, y = lines[:, -1].T
+        axes.scatter(x, y, s=40, facecolors="none", edgecolors=colour, linewidths=0.8, zorder=2.6)
+    else:
+        _draw_dots(axes, lines[:, -1], colour, 6 * share, 2)
 
 
 def _draw_scale(axes: Axes, view: View, palette: Palette) -> None:
@@ -245,9 +276,9 @@ def _draw_scale(axes: Axes, view: View, palette: Palette) -> None:
 def _draw_lines(
     axes: Axes, lines: Iterable[NDArray[Any]], colour: str, width: Any, **style: Any
 ) -> None:
-    axes.add_collection(
-        LineCollection(list(lines), colors=colour, linewidths=width, **style), autolim=False
-    )
+    shown = LineCollection(list(lines), colors=colour, linewidths=width, **style)
+    if shown.get_paths():
+        axes.add_collection(shown, autolim=False)
 
 
 def _draw_dots(axes: Axes, points: Any, colour: str, size: Any, zorder: float) -> None:

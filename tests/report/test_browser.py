@@ -27,6 +27,8 @@ _CONTRAST = f"""(() => {{ {_LIGHT}
 _SEEN = """[...document.querySelectorAll(".cards td.pass, .cards td.fail, .cards td.too-few")]
   .map(cell => cell.getBoundingClientRect())
   .map(box => box.left >= 0 && box.right <= innerWidth && box.width > 20 && box.height > 10)"""
+_KEY = """[...document.querySelectorAll("#key td")].map(cell => cell.getBoundingClientRect())
+  .map(box => [box.left, box.right])"""
 _WIDEST = """Math.max(...[...document.querySelectorAll("main *")]
   .filter(each => !each.closest("svg")).map(each => each.getBoundingClientRect().right))"""
 _BROKEN = """[...document.querySelectorAll("thead th")].filter(cell => {
@@ -84,6 +86,15 @@ def test_all_verdicts_are_within_the_width_of_a_phone(browser, address, kalman):
         cells = seen.page.evaluate(_SEEN)
     assert len(cells) == len(kalman.outcomes) + len(kalman.findings)
     assert all(cells)
+
+
+def test_all_key_figures_of_all_predictors_are_within_the_width_of_a_phone(
+    browser, address, kalman
+):
+    with visit(browser, address, 390) as seen:
+        boxes = seen.page.evaluate(_KEY)
+    assert len(boxes) == 6 * len(kalman.table)
+    assert all(left >= 0 and right <= 390 for left, right in boxes)
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1200, 900)])

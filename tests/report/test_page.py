@@ -74,7 +74,7 @@ def page(text) -> Checked:
 def test_every_section_is_there_and_linked(page, kalman):
     sections = [section(kalman) for section in SECTIONS]
     assert [section.id for section in sections] == [
-        *("verdict", "triggering", "protocol", "scores", "horizon", "slices", "collisions"),
+        *("verdict", "key", "triggering", "protocol", "scores", "horizon", "slices", "collisions"),
         *(
             "criticality",
             "calibration",
@@ -226,7 +226,7 @@ def test_long_text_is_folded(kalman):
         "version": "0.0.9",
     }
     page = Checked(html(replace(kalman, model=model)))
-    assert (page.tags.count("details"), page.tags.count("summary")) == (3, 3)
+    assert (page.tags.count("details"), page.tags.count("summary")) == (4, 4)
     assert "<b>bold</b>" in page.text
     assert "b" not in page.tags
 

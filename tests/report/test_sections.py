@@ -9,9 +9,17 @@ from forecast.evaluation.result import EvaluationResult
 from forecast.evaluation.scoring.rows import WEIGHTED
 from forecast.evaluation.scoring.slices import SLICINGS
 from forecast.evaluation.scoring.statistics import Estimate
-from forecast.evaluation.verdict.acceptance import FAIL, PASS, TOO_FEW, Criterion, Outcome
+from forecast.evaluation.verdict.acceptance import (
+    FAIL,
+    PASS,
+    TOO_FEW,
+    Criterion,
+    DecisionRule,
+    Missing,
+    Outcome,
+)
 from forecast.models.metrics.registry import TUBE_METRICS
-from forecast.report.section import Facts, Figure, Folded, Gallery, Table, Text
+from forecast.report.section import Facts, Figure, Folded, FoldedTables, Gallery, Table, Text
 from forecast.report.sections import (
     calibration,
     collisions,
@@ -20,6 +28,7 @@ from forecast.report.sections import (
     gallery,
     headline,
     horizon,
+    key_figures,
     limitations,
     protocol,
     provenance,
@@ -67,6 +76,12 @@ class TestHeadline:
             "Scored": f"{len(kalman.rows)} prediction times, {movers} of them movers",
         }
 
+    def test_says_how_many_got_a_fallback(self, kalman):
+        fallback = np.arange(len(kalman.rows)) < 3
+        (facts,) = of_kind(headline(replace(kalman, fallback=fallback)), Facts)
+        words = f"3 of {len(kalman.rows)} prediction times got constant velocity"
+        assert dict(facts.facts)["Fallback"].startswith(words)
+
     def test_compares_the_predictor_with_the_baselines(self, kalman):
         first, raw, chosen = of_kind(headline(kalman), Text)[-3:]
         movers = kalman.rows.movers
@@ -96,7 +111,7 @@ class TestHeadline:
         assert verdict.tone == "open"
         assert words in verdict.text
         assert f"lower in {2 if factor < 1 else 0} of 2 scenes" in verdict.text
-        assert verdict.text.endswith("too few scenes for an interval.")
+        assert verdict.text.endswith("too few scenes for an interval: 5 are needed.")
 
     def test_says_where_a_difference_may_be_chance(self, kalman):
         generator = np.random.default_rng(0)
@@ -185,6 +200,7 @@ class TestScores:
         for metric, target in (("top1_ade_m", 0.0), ("coverage_90", 0.9)):
             gaps = [abs(other.means()[metric].value - target) for other in kalman.table.values()]
             best = [cell.best for cell in rows[metric][:-1]]
+            assert sum(best) == 1
             assert best == [gap == np.nanmin(gaps) for gap in gaps]
 
     def test_the_recorded_world_is_the_reference_where_less_is_not_better(self, kalman):
@@ -197,7 +213,7 @@ class TestScores:
                 expected = number(world[metric].value) if metric in world else ""
                 assert cells[-1].text == expected
                 rivals = sum(cell.text != UNDEFINED for cell in cells[:-1])
-                assert any(cell.best for cell in cells) == (rivals > 1 and metric not in world)
+                assert not any(cell.best for cell in cells) or (rivals > 1 and metric not in world)
 
     def test_shows_what_is_not_defined_and_where_fewer_values_count(self, kalman):
         rows = {row[0].text: row[1:] for row in of_kind(scores(kalman), Table)[0].rows}
@@ -221,6 +237,38 @@ class TestScores:
         assert [text.text for text in of_kind(section, Text)] == [
             "kmeans_10 is left out: no tracks"
         ]
+
+
+class TestKeyFigures:
+    def test_six_metrics_with_names_for_people_beside_every_baseline(self, kalman):
+        (table,) = of_kind(key_figures(kalman), Table)
+        assert table.header == ("", *kalman.table)
+        assert [row[0].text for row in table.rows] == [
+            "Error of the best guess, m",
+            "Error of the best guess at the end, m",
+            "Nearest of 10 futures at the end, m",
+            "Futures and their spread, m",
+            "Truth inside the 90 % region, share",
+            "Missed conflicts with the ego's path, share",
+        ]
+        all_rows, movers = kalman.means(), kalman.means(kalman.rows.movers)
+        found = [row[1].text for row in table.rows]
+        assert found[0] == f"{all_rows['top1_ade_m'].value:.3f}"
+        assert found[1] == f"{movers['top1_fde_m'].value:.3f}"
+        assert found[2] == f"{movers['min_fde_10_m'].value:.3f}"
+        assert found[4] == f"{all_rows['coverage_90'].value:.3f}"
+        metrics = key_figures(kalman).data["metrics"]
+        assert metrics["top1_fde_m"]["of"] == "movers"
+        assert metrics["top1_fde_m"]["means"]["kalman"].value == movers["top1_fde_m"].value
+
+    def test_constant_velocity_comes_before_stationary_in_every_table(self, kalman):
+        names = list(kalman.table)
+        assert names == ["kalman", "constant_velocity", "stationary", "kmeans_5", "kmeans_10"]
+        for section in (key_figures, scores, collisions, criticality, stability):
+            for table in of_kind(section(kalman), Table):
+                found = [name.removeprefix("minus ") for name in table.header]
+                if "stationary" in found:
+                    assert found.index("constant_velocity") < found.index("stationary")
 
 
 class TestHorizon:
@@ -285,9 +333,27 @@ class TestGallery:
         assert len(typical.figures) + len(worst.figures) == len(kalman.pictures)
         first = next(picture for picture in kalman.pictures if picture.why == "worst")
         caption = worst.figures[0].caption
-        assert caption.startswith(f"{kalman.values['top1_fde_m'].max():.2f} m off after 2 s.")
+        assert caption.startswith(f"{kalman.values['top1_fde_m'].max():.2f} m off after 2 s: went ")
         assert f"{first.window.scene_id}, step {first.window.at}" in caption
         assert str(kalman.rows.agent_ids[first.row]) in caption
+
+    def test_a_fallback_is_marked_under_its_picture(self, kalman):
+        assert not any("FALLBACK" in picture.caption for picture in self.figures(kalman))
+        first = kalman.pictures[0]
+        fallback = np.arange(len(kalman.rows)) == first.row
+        agents = np.arange(len(first.prediction.agent_ids)) == first.agent
+        marked = replace(first, prediction=replace(first.prediction, fallback=agents))
+        result = replace(kalman, fallback=fallback, pictures=(marked, *kalman.pictures[1:]))
+        figure, other = self.figures(result)[:2]
+        assert "FALLBACK: its past is out of distribution" in figure.caption
+        assert "FALLBACK" not in other.caption
+        assert "fallback" in dict(figure.key)
+        assert "sample" not in dict(figure.key)
+        assert "var(--fallback)" in figure.svg
+        assert gallery(result).data["pictures"][0]["fallback"]
+
+    def figures(self, result):
+        return [each for block in of_kind(gallery(result), Gallery) for each in block.figures]
 
 
 def test_provenance_says_how_to_get_the_numbers_again(kalman, store):
@@ -346,59 +412,106 @@ class TestScoresWithIntervals:
         assert low < float(row[1].text) < high
 
 
+def labelled(result: EvaluationResult, **labels: np.ndarray) -> EvaluationResult:
+    """The same rows with other labels."""
+    rows = replace(result.rows, labels={**result.rows.labels, **labels})
+    return replace(result, rows=rows)
+
+
 class TestSlices:
-    def test_counts_add_up_and_few_are_suppressed(self, kalman):
-        suppressed = 0
-        for table in of_kind(slices(kalman), Table):
-            assert sum(int(row[1].text) for row in table.rows) == len(kalman.rows)
-            for row in table.rows:
-                few = int(row[1].text) < 30
-                suppressed += few
-                assert all(cell.text == UNDEFINED for cell in row[2:]) or not few
-                if few and row[0].text != "unknown":
-                    assert row[1].note == ("too few" if int(row[1].text) else "none")
-        assert suppressed
-
-    def test_every_label_known_of_is_listed_even_with_nobody(self, kalman):
-        tables = {table.header[0]: table for table in of_kind(slices(kalman), Table)}
-        assert len(tables) == len(SLICINGS)
-        for slicing in SLICINGS.values():
-            listed = [row[0].text for row in tables[slicing.title].rows]
-            assert listed[: len(slicing.labels)] == list(slicing.labels)
-        category = cells(tables["Category"])
-        assert category["wheelchair"][0] == "0"
-        assert category["pedestrian"][0] == str(len(kalman.rows))
-
-    def test_who_is_unknown_is_said_why(self, kalman):
+    def test_a_table_holds_the_slices_with_enough_rows_and_no_dashes(self, kalman):
         tables = of_kind(slices(kalman), Table)
-        unknown = {
-            table.header[0]: row[0].note
-            for table in tables
-            for row in table.rows
-            if row[0].text == "unknown"
-        }
-        assert unknown["Visibility"] == "no visibility annotated"
-        assert all(unknown.values())
+        assert len(tables) > 5
+        for table in tables:
+            for row in table.rows:
+                assert int(row[1].text) >= 30
+                assert row[2].text != UNDEFINED
+
+    def test_other_slices_are_counted_in_the_caption(self, kalman):
+        count = len(kalman.rows)
+        light = np.full(count, "day", "<U5")
+        light[:12] = "night"
+        (table,) = (
+            table
+            for table in of_kind(slices(labelled(kalman, light=light)), Table)
+            if table.header[0] == "Light"
+        )
+        assert [row[0].text for row in table.rows] == ["day"]
+        assert table.caption.endswith("Too few to score: night 12.")
+        (category,) = (t for t in of_kind(slices(kalman), Table) if t.header[0] == "Category")
+        assert "Nobody: adult, child, wheelchair, " in category.caption
+
+    def test_every_row_of_a_slicing_is_counted(self, kalman):
+        for name, data in slices(kalman).data.items():
+            if name in SLICINGS:
+                assert sum(each["n"] for each in data.values()) == len(kalman.rows)
+                assert list(data)[: len(SLICINGS[name].labels)] == list(SLICINGS[name].labels)
+
+    def test_slicings_without_anything_to_score_are_folded_away(self, kalman):
+        (folded,) = of_kind(slices(kalman), Folded)
+        shown = {table.header[0] for table in of_kind(slices(kalman), Table)}
+        titles = [line.partition(":")[0] for line in folded.text.splitlines()]
+        assert shown | set(titles) == {slicing.title for slicing in SLICINGS.values()}
+        assert folded.summary == f"{len(titles)} slicings without anything to score"
+        unknown = f"Visibility: nobody. Unknown: {len(kalman.rows)} (no visibility annotated)."
+        assert unknown in folded.text
 
     def test_holds_the_means_of_the_slice(self, kalman):
         tables = {table.header[0]: table for table in of_kind(slices(kalman), Table)}
         table = tables["Change of motion"]
+        theirs = kalman.baselines["constant_velocity"].values["top1_fde_m"]
         for row in table.rows:
             inside = kalman.rows.labels["change"] == row[0].text
-            if inside.sum() >= 30:
-                column = table.header.index("top1_fde_m")
-                assert row[column].text == f"{kalman.values['top1_fde_m'][inside].mean():.3f}"
-                theirs = kalman.baselines["constant_velocity"].values["top1_fde_m"]
-                less = (kalman.values["top1_fde_m"] - theirs)[inside].mean()
-                assert row[-2].text == f"{less:+.3f}"
+            column = table.header.index("top1_fde_m")
+            assert row[column].text == f"{kalman.values['top1_fde_m'][inside].mean():.3f}"
+            less = (kalman.values["top1_fde_m"] - theirs)[inside].mean()
+            assert row[-2].text == f"{less:+.3f}"
 
     def test_weak_labels_are_marked(self, kalman):
-        labels = dict(kalman.rows.labels)
-        labels["light"] = np.where(kalman.rows.movers, "night", "day")
-        section = slices(replace(kalman, rows=replace(kalman.rows, labels=labels)))
+        light = np.where(kalman.rows.movers, "night", "day")
+        section = slices(labelled(kalman, light=light))
         (light,) = (table for table in of_kind(section, Table) if table.header[0] == "Light")
         assert "Weak labels" in light.caption
         assert [row[0].text for row in light.rows] == ["night", "day"]
+
+    def test_asked_slicings_come_in_full_with_their_combinations(self, kalman):
+        light = np.where(np.arange(len(kalman.rows)) < 12, "night", "day")
+        asked = replace(labelled(kalman, light=light), slices=("change", "light"))
+        first, second, both = of_kind(slices(asked), Table)
+        assert [row[0].text for row in second.rows] == ["night", "day"]
+        night = second.rows[0]
+        error = asked.values["top1_fde_m"]
+        assert (night[1].text, night[2].text) == (f"{error[:12].max():.2f}", "12")
+        change = asked.rows.labels["change"]
+        assert sum(int(row[2].text) for row in both.rows) == len(change)
+        for row in both.rows:
+            label = row[0].text.removeprefix("change: ").partition(", light: ")
+            inside = (change == label[0]) & (light == label[2])
+            assert row[1].text == f"{error[inside].max():.2f}"
+        assert f"Nobody is in {10 - len(both.rows)} of 10 combinations." in both.caption
+        (folded,) = of_kind(slices(asked), FoldedTables)
+        titles = [table.header[0] for table in folded.tables]
+        assert not {"Light", "Change of motion"} & set(titles)
+        assert folded.summary == f"{len(titles)} other slicings"
+        assert set(slices(asked).data["combinations"]) == {row[0].text for row in both.rows}
+        assert first.header[0] == "Change of motion"
+
+    def test_an_asked_slicing_that_is_unknown_everywhere_is_a_sentence(self, kalman):
+        section = slices(replace(kalman, slices=("light",)))
+        _, found = of_kind(section, Text)
+        count = len(kalman.rows)
+        assert f"Unknown: {count} (no description of the scene). Nobody: night, day." in found.text
+
+    def test_a_fallback_has_a_table_of_its_own(self, kalman):
+        assert not any(t.header[0] == "Fallback" for t in of_kind(slices(kalman), Table))
+        fallback = np.arange(len(kalman.rows)) < 40
+        tables = of_kind(slices(replace(kalman, fallback=fallback)), Table)
+        (table,) = (table for table in tables if table.header[0] == "Fallback")
+        others = len(fallback) - 40
+        assert [(row[0].text, row[2].text) for row in table.rows] == [
+            ("fallback", "40"),
+            ("own futures", str(others)),
+        ]
 
 
 class TestTriggering:
@@ -415,15 +528,35 @@ class TestTriggering:
         (table,) = of_kind(section, Table)
         assert [row[0].text for row in table.rows] == ["when c", "when a", "when b"]
         assert cells(table)["when c"] == [
-            *("fail", "0.500", "top1_fde_m at most 1", "120", "12", "CPFA")
+            *("fail", "", "0.500", "top1_fde_m at most 1", "120", "12", "CPFA")
         ]
-        rows, scenes = (kalman.minimum_rows, kalman.minimum_scenes)
-        assert f"fewer than {rows} prediction times or {scenes} scenes" in table.caption
         assert of_kind(section, Text) == []
         overall, *texts = of_kind(headline(replace(kalman, outcomes=outcomes)), Text)
         (criteria,) = (text for text in texts if text.text.startswith("Acceptance criteria: "))
         assert criteria.text.startswith("Acceptance criteria: 1 passed, 1 failed, 1 could not")
         assert (criteria.tone, overall.tone) == ("bad", "bad")
+
+    def test_the_caption_is_the_rule_that_decides(self, kalman):
+        lenient = replace(kalman, minimum_rows=7, minimum_scenes=1)
+        (table,) = of_kind(triggering(lenient), Table)
+        assert DecisionRule(7, 1).words in table.caption
+        assert "fewer than 7 prediction times or 5 scenes, which an interval needs" in table.caption
+
+    def test_what_an_undecided_criterion_needs_is_said(self, kalman):
+        criterion = Criterion("a", "when a", "top1_fde_m", at_most=1.0)
+        found = Estimate(0.5, np.nan, np.nan, 60, 2)
+        outcome = Outcome(criterion, found, TOO_FEW, Missing(8, 40, "minimum"))
+        section = triggering(replace(kalman, outcomes=(outcome,)))
+        (row,) = of_kind(section, Table)[0].rows
+        assert (row[2].text, row[2].note) == (
+            "8 more scenes with 40 prediction times",
+            "the minimum",
+        )
+        high = replace(outcome, found=Estimate(1.5, np.nan, np.nan, 60, 2))
+        (row,) = of_kind(triggering(replace(kalman, outcomes=(high,))), Table)[0].rows
+        assert row[2].note == "the minimum; at this mean it fails then"
+        missing = section.data["criteria"][0]["missing"]
+        assert missing == {"scenes": 8, "rows": 40, "why": "minimum"}
 
     def test_says_where_the_criteria_are_not_the_teams(self, kalman):
         (text,) = of_kind(triggering(kalman), Text)

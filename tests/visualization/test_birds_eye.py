@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection, PatchCollection
+from matplotlib.collections import LineCollection, PatchCollection, PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -82,6 +84,39 @@ class TestDrawWindow:
         axes, *_ = drawn(street_scene(), ConstantVelocity())
         assert lines_of(axes, LIGHT.sample) == []
         assert len(lines_of(axes, LIGHT.mode)) == 3
+
+    def test_equal_samples_of_a_fallback_are_seen_around_the_best_guess(self):
+        class Fallback(Kalman):
+            def predict(self, scene, at, **options):
+                made = super().predict(scene, at, **options)
+                futures = made.positions_m.copy()
+                futures[:, 1] = made.mode_m[1]  # as weights without calibrated tubes do
+                return replace(made, positions_m=futures, fallback=np.arange(len(made.valid)) == 1)
+
+        axes, _, prediction = drawn(street_scene(), Fallback())
+        assert len(lines_of(axes, LIGHT.fallback)) == 6
+        assert len(lines_of(axes, LIGHT.sample)) == 12
+        (rings,) = (
+            dots
+            for dots in axes.collections
+            if isinstance(dots, PathCollection) and not len(dots.get_facecolors())
+        )
+        ends = rings.get_offsets()
+        np.testing.assert_allclose(ends, prediction.positions_m[:, 1, -1])
+        end_of_mode = max(
+            dots.get_sizes().max()
+            for dots in axes.collections
+            if isinstance(dots, PathCollection) and len(dots.get_facecolors())
+            if to_hex(dots.get_facecolors()[0]) == LIGHT.mode
+        )
+        assert rings.get_sizes().min() > end_of_mode
+        dashed = [
+            lines
+            for lines in axes.collections
+            if isinstance(lines, LineCollection) and lines.get_linestyle()[0][1] is not None
+        ]
+        colours = {to_hex(lines.get_color()[0]) for lines in dashed}
+        assert colours - {LIGHT.lane} == {LIGHT.fallback, LIGHT.mode}
 
     def test_vehicles_in_the_picture_are_boxes_of_their_size(self):
         places = np.full((4, 20, 2), 2.0)

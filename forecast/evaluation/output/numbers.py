@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
-from forecast.evaluation.scoring.statistics import Estimate
+from forecast.evaluation.scoring.statistics import MIN_SCENES, Estimate
 
 UNDEFINED = "–"  # noqa: RUF001
 """Text of a metric that is not defined."""
+
+NO_INTERVAL = f"too few scenes for an interval: {MIN_SCENES} are needed"
+"""Text of an interval that is not given."""
 
 
 def number(value: float) -> str:

@@ -52,6 +52,7 @@ def metrics_document(result: EvaluationResult) -> dict[str, Any]:
             "scenes": len(setting.scenes),
             "origins": len(result.rows),
             "movers": int(result.rows.movers.sum()),
+            "fallback": int(result.fallback.sum()),
             "dropped": dict(result.dropped),
             "failed_scenes": dict(result.failed),
         },
@@ -157,10 +158,10 @@ def write_rows(result: EvaluationResult, path: Path) -> None:
 def rows_table(result: EvaluationResult) -> pa.Table:
     """A row for every pedestrian scored at every prediction time, by scene, window and agent.
 
-    Columns: ``predictor, scene_id, sample_token, at, at_us, agent_id, category, mover``; the
-    quantities of `QUANTITIES`; ``slice.<name>`` for each slicing ("" where unknown); every metric
-    of the predictor by its own name; ``recorded.<metric>``, the ground truth's value where that
-    is the target; ``error_top1_<t>s_m`` at each predicted step. NaN: not defined.
+    Columns: ``predictor, scene_id, sample_token, at, at_us, agent_id, category, mover, fallback``;
+    the quantities of `QUANTITIES`; ``slice.<name>`` for each slicing ("" where unknown); every
+    metric of the predictor by its own name; ``recorded.<metric>``, the ground truth's value where
+    that is the target; ``error_top1_<t>s_m`` at each predicted step. NaN: not defined.
     """
     rows = result.rows
     names = {
@@ -175,6 +176,7 @@ def rows_table(result: EvaluationResult) -> pa.Table:
         "at": rows.at,
         "at_us": rows.at_us,
         "mover": rows.movers,
+        "fallback": result.fallback,
         **rows.quantities,
         **result.values,
         **{f"{GROUND_TRUTH}.{name}": values for name, values in result.ground_truth.items()},

@@ -42,6 +42,7 @@ from forecast.evaluation.run.predictors import (
 from forecast.evaluation.run.provenance import not_scored
 from forecast.evaluation.scoring.ground_truth import GROUND_TRUTH
 from forecast.evaluation.scoring.scores import SceneScores, score_scene
+from forecast.evaluation.scoring.slices import read_slices
 from forecast.evaluation.scoring.subject import Subject
 from forecast.evaluation.verdict.acceptance import EXAMPLE, Acceptance, judge, read_acceptance
 from forecast.models.baselines import BASELINES, NamedPredictor
@@ -232,12 +233,15 @@ class Job:
                 found.failed[each.item] = str(each.why)
         return found
 
-    def result(self, scored: ScoredScenes, predictions: Path) -> EvaluationResult:
+    def result(
+        self, scored: ScoredScenes, predictions: Path, slices: tuple[str, ...] = ()
+    ) -> EvaluationResult:
         """The result on all scenes of the split.
 
         Args:
             scored: The scores of each scene.
             predictions: The file of predictions that was written during scoring.
+            slices: See `EvaluationResult.slices`.
         """
         store = self.task.store
         failed = store.failed_of(self.config.split) | scored.failed
@@ -247,7 +251,7 @@ class Job:
         setting = self.setting(there)
         task = self.task
         results = merge(scored.parts, task.predictors, setting, store, failed, task.own_metrics)
-        result = next(iter(results.values()))
+        result = replace(next(iter(results.values())), slices=slices)
         return replace(
             result,
             baselines={each: results[each] for each in self.baselines},
@@ -273,6 +277,7 @@ def run_evaluation(
     render: RenderReport,
     workers: Workers = Workers(),  # noqa: B008 (frozen)
     acceptance: Path | None = None,
+    slices: str | None = None,
 ) -> EvaluationResult:
     """Evaluates a predictor and all baselines, writes the results and prints the table.
 
@@ -286,6 +291,8 @@ def run_evaluation(
         render: Makes the report (`forecast.report.render`).
         workers: Where scenes are scored.
         acceptance: A YAML file of acceptance criteria; None: the package's example.
+        slices: Slicings to show in full, with every combination of their labels, such as
+            ``crossing,light``; None: none.
 
     Raises:
         ForecastError: The user can correct something; nothing is written then. Also after writing
@@ -295,7 +302,15 @@ def run_evaluation(
     def score(job: Job, writer: PredictionsWriter) -> ScoredScenes:
         return job.score(job.scenes, workers, writer)
 
-    return evaluated(config, score, render=render, out=out, workers=workers, acceptance=acceptance)
+    return evaluated(
+        config,
+        score,
+        render=render,
+        out=out,
+        workers=workers,
+        acceptance=acceptance,
+        slices=slices,
+    )
 
 
 def evaluated(
@@ -306,6 +321,7 @@ def evaluated(
     out: Path,
     workers: Workers = Workers(),  # noqa: B008 (frozen)
     acceptance: Path | None,
+    slices: str | None = None,
 ) -> EvaluationResult:
     """Does what `run_evaluation` does, with scores from any source.
 
@@ -316,14 +332,16 @@ def evaluated(
         out: As `run_evaluation`.
         workers: The workers named in the reported command line.
         acceptance: As `run_evaluation`.
+        slices: As `run_evaluation`.
     """
+    shown = () if slices is None else read_slices(slices)
     known = definitions(config.samples, config.own_metrics)
     criteria = read_acceptance(acceptance or EXAMPLE, known)
     job = Job.of(config)
     with whole_folder(out) as folder:
         with PredictionsWriter(folder / PREDICTIONS_FILE) as writer:
             scored = score(job, writer)
-        result = job.result(scored, folder / PREDICTIONS_FILE)
+        result = job.result(scored, folder / PREDICTIONS_FILE, shown)
         result = replace(result, command=_command(result, config, out, workers, acceptance))
         result = _with_outcomes(criteria, result, str(acceptance or ""))
         _write(result, render, folder)
@@ -400,6 +418,7 @@ def _command(
         **({} if workers.count is None else {"workers": workers.count}),
         **({"ray": workers.ray} if workers.ray else {}),
         **({} if acceptance is None else {"acceptance": acceptance}),
+        **({"slices": ",".join(result.slices)} if result.slices else {}),
     }
     named = [*words.items(), *(("metric", each) for each in config.metrics)]
     options = [word for name, value in named for word in (f"--{name}", f"{value}")]

@@ -108,6 +108,7 @@ def merge(
             spread_m=scores.spread_m,
             tube_coverage=scores.tube_coverage,
             tube_area_m2=scores.tube_area_m2,
+            fallback=scores.fallback,
             timing=scores.timing,
             dropped=dict(dropped),
             failed=dict(failed),

@@ -185,6 +185,7 @@ def merge_shards(
     render: RenderReport,
     acceptance: Path | None = None,
     metrics: Sequence[str] = (),
+    slices: str | None = None,
 ) -> EvaluationResult:
     """Merges all shards into one evaluation, the same as of one run; ``forecast merge``.
 
@@ -197,6 +198,7 @@ def merge_shards(
         render: As `run_evaluation`.
         acceptance: As `run_evaluation`.
         metrics: The metrics of one's own that were computed, in the same order.
+        slices: As `run_evaluation`.
 
     Raises:
         ForecastError: The shards are of different evaluations or incomplete; or as
@@ -222,7 +224,7 @@ def merge_shards(
         order = _in_order([shard.scenes for shard in shards], folders, job.scenes)
         return _joined([(folders[place], shards[place]) for place in order], writer)
 
-    return evaluated(config, score, render=render, out=out, acceptance=acceptance)
+    return evaluated(config, score, render=render, out=out, acceptance=acceptance, slices=slices)
 
 
 def _refuse_other(folder: Path, evaluation: ShardedEvaluation, here: ShardedEvaluation) -> None:

@@ -84,6 +84,7 @@ class Scores:
     spread_m: NDArray[np.float32]
     tube_coverage: NDArray[np.float32]
     tube_area_m2: NDArray[np.float32]
+    fallback: NDArray[np.bool_]
     timing: Timing
 
 
@@ -177,13 +178,25 @@ def _scores(
         )
         if not subject.is_joint:
             values |= {name: np.full(1, np.nan) for name in JOINT_METRICS}
-        parts.append(_part(scored, values, seconds, len(prediction.valid)))
+        fallback = _fallback(item, prediction)
+        parts.append(_part(scored, values, fallback, seconds, len(prediction.valid)))
         before[agent] = (item, prediction)
     return joined_scores(parts)
 
 
+def _fallback(item: EvaluationSample, prediction: Prediction) -> NDArray[np.bool_]:
+    """See `EvaluationResult.fallback`."""
+    scored = item.window.scored
+    known = prediction.fallback
+    return np.zeros(int(scored.sum()), bool) if known is None else known[scored]
+
+
 def _part(
-    scored: Scored, values: Mapping[str, NDArray[np.float64]], seconds: float, agents: int
+    scored: Scored,
+    values: Mapping[str, NDArray[np.float64]],
+    fallback: NDArray[np.bool_],
+    seconds: float,
+    agents: int,
 ) -> Scores:
     """The scores of one prediction."""
     return Scores(
@@ -193,6 +206,7 @@ def _part(
         spread_m=spread(scored.samples_m, scored.weights).float().numpy(),
         tube_coverage=_of_tubes(scored, tube_coverage),
         tube_area_m2=_of_tubes(scored, tube_areas),
+        fallback=fallback,
         timing=Timing(
             np.array([seconds]), np.array([agents]), peak_memory_mb(), torch.get_num_threads()
         ),
@@ -291,5 +305,6 @@ def joined_scores(parts: list[Scores]) -> Scores:
         spread_m=np.concatenate([part.spread_m for part in parts]),
         tube_coverage=np.concatenate([part.tube_coverage for part in parts]),
         tube_area_m2=np.concatenate([part.tube_area_m2 for part in parts]),
+        fallback=np.concatenate([part.fallback for part in parts]),
         timing=Timing.joined([part.timing for part in parts]),
     )

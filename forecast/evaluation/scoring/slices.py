@@ -10,12 +10,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast.errors import ForecastError, require
 from forecast.evaluation.scoring.situation import CROWD_RADIUS_M, LANE_REACH_M, Situation
 from forecast.models.metrics.map_compliance import LAYERS
 
@@ -342,3 +344,43 @@ SLICINGS: Mapping[str, Slicing] = MappingProxyType(
     }
 )
 """All slicings by their stable names, in the order of the report."""
+
+MOST_CROSSED = 3
+"""Combinations of the labels of more slicings hold too few rows each to be read."""
+
+
+def read_slices(words: str) -> tuple[str, ...]:
+    """The slicings of a text such as ``crossing,light``.
+
+    Raises:
+        ForecastError: One is unknown, or there are too many.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in words.split(",")))
+    for name in names:
+        if name not in SLICINGS:
+            listed = ", ".join(SLICINGS)
+            raise ForecastError(f"slices: '{name}' is unknown; one or more of {listed} is needed")
+    require(len(names) <= MOST_CROSSED, "slices", f"'{words}'", f"at most {MOST_CROSSED} names")
+    return names
+
+
+def labels_of(name: str, column: Labels) -> list[str]:
+    """The labels of a slicing: the known ones in their order, then others that occur ``[N]``."""
+    known = SLICINGS[name].labels
+    return [*known, *sorted(set(np.unique(column).tolist()) - {UNKNOWN, *known})]
+
+
+def combinations(
+    labels: Mapping[str, Labels], names: Sequence[str]
+) -> dict[tuple[str, ...], NDArray[np.bool_]]:
+    """The rows ``[N]`` of every combination of known labels, those without rows included.
+
+    Args:
+        labels: The labels of the rows ``[N]``, by slicing.
+        names: The slicings to combine.
+    """
+    found = {}
+    for chosen in product(*(labels_of(name, labels[name]) for name in names)):
+        pairs = zip(names, chosen, strict=True)
+        found[chosen] = np.logical_and.reduce([labels[name] == label for name, label in pairs])
+    return found

@@ -29,6 +29,9 @@ those of 20 scenes.
 MIN_ROWS = 30
 """Means of fewer rows are not reported."""
 
+MOST_SCENES = 10_000
+"""More scenes than this are not extrapolated to."""
+
 RESAMPLES = 2000
 _SEED = 0
 
@@ -85,6 +88,52 @@ def scene_means(
     total = _by_scene(np.where(known, table, 0.0) * scale[:, None], scene)
     estimates = _estimates(total, _by_scene(share, scene), _by_scene(known * 1.0, scene))
     return dict(zip(values, estimates, strict=True))
+
+
+def scene_spread(
+    values: NDArray[Any], scene_ids: NDArray[np.str_], subset: NDArray[Any] | None = None
+) -> float:
+    """Standard deviation between scenes, such that a mean's is this over ``sqrt(S)``.
+
+    A scene counts with what its rows move the mean by: the sum of their deviations from the mean,
+    over the mean number of rows of a scene (the linearised ratio estimator).
+
+    Args:
+        values: A column ``[N]``; rows with NaN do not count.
+        scene_ids: Scene of each row ``[N]``.
+        subset: Indices or mask of the rows that count; default: all of them.
+
+    Returns:
+        NaN with fewer than 2 scenes.
+    """
+    column = np.asarray(values, np.float64)
+    if subset is not None:
+        column, scene_ids = column[subset], scene_ids[subset]
+    known = ~np.isnan(column)
+    names, scene = np.unique(scene_ids[known], return_inverse=True)
+    if len(names) < 2:
+        return float("nan")
+    off = _by_scene((column[known] - column[known].mean())[:, None], scene)[:, 0]  # [S]
+    rows_per_scene = known.sum() / len(names)
+    return float(np.sqrt((off**2).sum() / (len(names) - 1)) / rows_per_scene)
+
+
+def scenes_for(half_width: float, spread: float) -> int | None:
+    """Number of scenes from which on an interval reaches no farther than ``half_width``.
+
+    The half width is ``t * spread / sqrt(S)`` with Student's t of S - 1 degrees of freedom.
+
+    Args:
+        half_width: From the mean to the end of the interval, above 0.
+        spread: See `scene_spread`.
+
+    Returns:
+        None beyond `MOST_SCENES`.
+    """
+    scenes = np.arange(2, MOST_SCENES + 1)
+    reach = stats.t.ppf((1 + LEVEL) / 2, scenes - 1) * spread / np.sqrt(scenes)
+    narrow = np.flatnonzero(reach <= half_width)
+    return int(scenes[narrow[0]]) if len(narrow) else None
 
 
 def distance_change(

@@ -13,8 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.errors import ForecastError
+from forecast.evaluation.output.numbers import counted
 from forecast.evaluation.scoring.slices import SLICINGS
-from forecast.evaluation.scoring.statistics import Estimate, scene_means
+from forecast.evaluation.scoring.statistics import (
+    MIN_SCENES,
+    MOST_SCENES,
+    Estimate,
+    scene_means,
+    scene_spread,
+    scenes_for,
+)
 
 EXAMPLE = Path(__file__).with_name("acceptance.yaml")
 """The default criteria, for teams without their own."""
@@ -53,6 +61,106 @@ class Criterion:
         limit = f"at most {self.at_most:g}" if self.at_most is not None else ""
         return f"{self.metric} {limit or f'at least {self.at_least:g}'}"
 
+    def margin(self, value: float) -> float:
+        """How far a value is on the good side of the limit; below 0 it does not meet it."""
+        if self.at_most is not None:
+            return self.at_most - value
+        return value - (self.at_least or 0.0)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What an undecided criterion still needs.
+
+    Attributes:
+        scenes: Scenes still needed; None where more than `MOST_SCENES` are.
+        rows: Prediction times still needed.
+        why: ``minimum``: the criteria demand them; ``interval``: the mean meets the limit, and with
+            them its interval is expected to; ``undefined``: the metric has no value in any row.
+    """
+
+    scenes: int | None
+    rows: int
+    why: str
+
+    @property
+    def words(self) -> str:
+        """What is needed, as text."""
+        if self.why == "undefined":
+            return "a predictor or data for which the metric is defined"
+        if self.scenes is None:
+            return f"more than {MOST_SCENES} scenes"
+        times = f" with {counted(self.rows, 'prediction time')}" if self.rows else ""
+        return f"{counted(self.scenes, 'more scene')}{times}"
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """The one rule by which criteria are decided, and its text.
+
+    Attributes:
+        minimum_rows: With fewer rows a criterion is not decided.
+        minimum_scenes: With fewer scenes a criterion is not decided.
+    """
+
+    minimum_rows: int
+    minimum_scenes: int
+
+    METHOD = (
+        "Scenes still needed are estimated from the present spread between scenes, as if the mean "
+        "stayed as it is: until the half width of the interval, Student's t times that spread "
+        "over the square root of the number of scenes, is within the limit."
+    )
+
+    @property
+    def scenes(self) -> int:
+        """The scenes that a decision needs: what is demanded, at least those of an interval."""
+        return max(self.minimum_scenes, MIN_SCENES)
+
+    @property
+    def words(self) -> str:
+        """The rule as text."""
+        short = [counted(self.minimum_rows, "prediction time")] if self.minimum_rows else []
+        why = "" if self.scenes == self.minimum_scenes else ", which an interval needs"
+        short.append(f"{counted(self.scenes, 'scene')}{why}")
+        return (
+            f"Too few: fewer than {' or '.join(short)}; or the mean meets the limit but a part of "
+            "its 95 % interval does not. Otherwise pass: the whole interval meets the limit; fail: "
+            "the mean does not meet it, wherever its interval ends."
+        )
+
+    def decide(self, criterion: Criterion, found: Estimate) -> str:
+        """`PASS`, `FAIL` or `TOO_FEW`."""
+        ends = [criterion.margin(end) for end in (found.value, found.low, found.high)]
+        enough = found.n >= self.minimum_rows and found.scenes >= self.scenes
+        if not enough or np.isnan(ends).any():
+            return TOO_FEW
+        if ends[0] < 0:
+            return FAIL
+        return PASS if min(ends) >= 0 else TOO_FEW
+
+    def missing(self, criterion: Criterion, found: Estimate, spread: float) -> Missing:
+        """What an undecided criterion needs; see `METHOD`.
+
+        Args:
+            criterion: The criterion.
+            found: The metric's mean.
+            spread: Its spread between scenes; see `scene_spread`. NaN where it is not known.
+        """
+        rows = max(0, self.minimum_rows - found.n)
+        per_scene = found.n / found.scenes if found.n else math.inf
+        minimum = max(0, self.scenes - found.scenes, math.ceil(rows / per_scene))
+        margin = criterion.margin(found.value)
+        if math.isnan(spread) or not margin >= 0:
+            return Missing(minimum, rows, "minimum")
+        total = scenes_for(margin, spread)
+        if total is None:
+            return Missing(None, rows, "interval")
+        more = max(total - found.scenes, 0 if minimum else 1)
+        return (
+            Missing(minimum, rows, "minimum") if minimum >= more else Missing(more, 0, "interval")
+        )
+
 
 @dataclass(frozen=True)
 class Acceptance:
@@ -70,6 +178,11 @@ class Acceptance:
     minimum_scenes: int
     sha256: str = ""
 
+    @property
+    def rule(self) -> DecisionRule:
+        """How the criteria are decided."""
+        return DecisionRule(self.minimum_rows, self.minimum_scenes)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -79,11 +192,13 @@ class Outcome:
         criterion: The criterion.
         found: The metric's mean with its interval.
         verdict: `PASS`, `FAIL` or `TOO_FEW`.
+        missing: What would decide it; None where it is decided.
     """
 
     criterion: Criterion
     found: Estimate
     verdict: str
+    missing: Missing | None = None
 
 
 def read_acceptance(path: Path, metrics: Collection[str]) -> Acceptance:
@@ -176,10 +291,7 @@ def judge(
     labels: Mapping[str, NDArray[np.str_]],
     values: Mapping[str, NDArray[np.float64]],
 ) -> tuple[Outcome, ...]:
-    """Decides the criteria on the rows of an evaluation.
-
-    A criterion passes if the whole 95 % interval meets it, and fails if the mean does not. It stays
-    undecided (too few) otherwise, and with fewer rows or scenes than demanded.
+    """Decides the criteria on the rows of an evaluation; see `DecisionRule`.
 
     Args:
         acceptance: The criteria.
@@ -192,19 +304,13 @@ def judge(
         inside = np.ones(len(scene_ids), bool)
         for name, label in criterion.where.items():
             inside &= labels[name] == label
-        column = {criterion.metric: values[criterion.metric]}
-        found = scene_means(column, scene_ids, inside)[criterion.metric]
-        outcomes.append(Outcome(criterion, found, _verdict(criterion, acceptance, found)))
+        column = values[criterion.metric]
+        found = scene_means({criterion.metric: column}, scene_ids, inside)[criterion.metric]
+        verdict, missing = acceptance.rule.decide(criterion, found), None
+        if verdict == TOO_FEW:
+            spread = scene_spread(column, scene_ids, inside)
+            missing = acceptance.rule.missing(criterion, found, spread)
+            if np.isnan(column).all():
+                missing = replace(missing, why="undefined")
+        outcomes.append(Outcome(criterion, found, verdict, missing))
     return tuple(outcomes)
-
-
-def _verdict(criterion: Criterion, acceptance: Acceptance, found: Estimate) -> str:
-    enough = found.n >= acceptance.minimum_rows and found.scenes >= acceptance.minimum_scenes
-    if not enough or np.isnan([found.low, found.high]).any():
-        return TOO_FEW
-    if criterion.at_most is not None:
-        met, surely = found.value <= criterion.at_most, found.high <= criterion.at_most
-    else:
-        limit = criterion.at_least or 0.0
-        met, surely = found.value >= limit, found.low >= limit
-    return (PASS if surely else TOO_FEW) if met else FAIL

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecast.evaluation.output.numbers import interval, number, signed
+from forecast.evaluation.output.numbers import NO_INTERVAL, interval, number, signed
 from forecast.evaluation.result import EvaluationResult
 from forecast.evaluation.run.provenance import not_scored, train_test_leakage
 from forecast.evaluation.scoring.statistics import Estimate, scene_means
@@ -126,7 +126,7 @@ def _no_more(found: Estimate) -> str:
 
 def _found(found: Estimate, sign: bool = False) -> str:
     value = signed(found.value) if sign else number(found.value)
-    return f"{value} ({interval(found, signed=sign) or 'too few scenes for an interval'})"
+    return f"{value} ({interval(found, signed=sign) or NO_INTERVAL})"
 
 
 def _audit(result: EvaluationResult) -> VerdictPart:

@@ -62,9 +62,12 @@ def _kmeans(examples: Examples | None, samples: int, seed: int) -> NamedPredicto
 
 
 BASELINES: dict[str, Callable[[Examples | None, int, int], NamedPredictor]] = {
-    "stationary": lambda examples, samples, seed: Stationary(),
     "constant_velocity": lambda examples, samples, seed: ConstantVelocity(),
     "kalman": _kalman,
     "kmeans": _kmeans,
+    "stationary": lambda examples, samples, seed: Stationary(),
 }
-"""Builds each baseline from examples (or None), number of futures and seed."""
+"""Builds each baseline from examples (or None), number of futures and seed.
+
+Tables list them in this order: the one that says most comes first.
+"""

@@ -59,6 +59,7 @@ class MetricSpec:
         definition: One line for the report.
         target: The ideal value, if that is neither the lowest nor the highest possible one.
         higher_is_better: Whether higher is always better; false with a ``target``.
+        counterpart: The metric of the opposite error, if being best in one alone is no merit.
     """
 
     function: Callable[[Scored], Tensor]
@@ -66,6 +67,7 @@ class MetricSpec:
     definition: str
     target: float | None = None
     higher_is_better: bool = False
+    counterpart: str = ""
 
     def __post_init__(self) -> None:
         """Refuses two directions at once; raises `ForecastError`."""
@@ -76,6 +78,12 @@ class MetricSpec:
     def lower_is_better(self) -> bool:
         """Whether lower is always better."""
         return self.target is None and not self.higher_is_better
+
+    def loss(self, value: float) -> float:
+        """A number that is lower for better values: the value itself, or how far it is off."""
+        if self.higher_is_better:
+            return -value
+        return value if self.target is None else abs(value - self.target)
 
 
 def _min_ade(scored: Scored, k: int) -> Tensor:
@@ -302,12 +310,14 @@ def _criticality() -> dict[str, MetricSpec]:
             "1",
             f"probability of no predicted encroachment on the ego's real path within "
             f"{CONFLICT_S:g} s, for pedestrians who really had one",
+            counterpart="conflict_false",
         ),
         "conflict_false": MetricSpec(
             partial(_conflict, conflict_false),
             "1",
             f"probability of a predicted encroachment on the ego's real path within "
             f"{CONFLICT_S:g} s, for pedestrians who really had none",
+            counterpart="conflict_missed",
         ),
         "plan_regret_m": MetricSpec(
             _plan_regret,

@@ -12,6 +12,7 @@ from forecast.report.sections.criticality import criticality
 from forecast.report.sections.gallery import gallery
 from forecast.report.sections.headline import headline
 from forecast.report.sections.horizon import horizon
+from forecast.report.sections.key_figures import key_figures
 from forecast.report.sections.limitations import limitations
 from forecast.report.sections.protocol import protocol
 from forecast.report.sections.provenance import provenance
@@ -22,6 +23,7 @@ from forecast.report.sections.triggering import triggering
 
 SECTIONS: tuple[Callable[[EvaluationResult], Section], ...] = (
     headline,
+    key_figures,
     triggering,
     protocol,
     scores,

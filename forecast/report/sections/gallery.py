@@ -8,10 +8,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from forecast.evaluation.output.cases import case_words
 from forecast.evaluation.result import EvaluationResult, Picture
 from forecast.report.section import Figure, Gallery, Section
 from forecast.report.style import svg
 from forecast.visualization.birds_eye import draw_window
+
+_UNDER_EACH = (
+    "Under each: the way that was gone and the guessed one, a fallback if there was one, the "
+    "distance to the ego, the slices that less than half of all prediction times are in with their "
+    "share, the rarest first, and the scene, the time and the tokens to find it by."
+)
 
 _GROUPS = {
     "typical": (
@@ -19,8 +26,13 @@ _GROUPS = {
         "the samples (blue), and the single best guess (red) lies on it."
     ),
     "worst": (
-        "The largest errors of the single best guess, each pedestrian once; under each the scene, "
-        "the time and the tokens to find it by. Good: at least one sample is close to the truth."
+        "The largest errors of the single best guess, each pedestrian once. "
+        f"{_UNDER_EACH} Good: at least one sample is close to the truth."
+    ),
+    "slice": (
+        "The largest error of the single best guess in each slice that was asked for, and of "
+        f"fallbacks, where it is not among those above. {_UNDER_EACH} Good: at least one sample is "
+        "close to the truth."
     ),
 }
 
@@ -33,6 +45,7 @@ _KEY = (
     ("body", "others' vehicles"),
 )
 _SAMPLES = (("sample", "samples"),)
+_FALLBACK = (("fallback", "FALLBACK: constant velocity (dashed, rings)"),)
 _MAP = (("road", "carriageway"), ("walkway", "walkway"), ("crosswalk", "crosswalk"))
 """Colours of the palette and what they mean in a picture."""
 
@@ -60,21 +73,19 @@ def _data(result: EvaluationResult, picture: Picture) -> dict[str, object]:
         "at": rows.at[row],
         "at_us": rows.at_us[row],
         "top1_fde_m": result.values["top1_fde_m"][row],
+        "fallback": result.fallback[row],
+        "ego_distance_m": rows.quantities["ego_distance_m"][row],
+        "slices": {name: column[row] for name, column in rows.labels.items()},
     }
 
 
 def _figure(result: EvaluationResult, picture: Picture) -> Figure:
-    window, rows, row = picture.window, result.rows, picture.row
+    window = picture.window
 
     def draw(axes: Axes) -> None:
         draw_window(axes, window, picture.prediction, focus=picture.agent)
 
-    error = result.values["top1_fde_m"][row]
-    sample = f", sample {rows.frame_ids[row]}" if rows.frame_ids[row] else ""
-    caption = (
-        f"{error:.2f} m off after {result.setting.horizon_s:g} s. {window.scene_id}, step "
-        f"{window.at}, {window.at_us} us{sample}, {rows.agent_ids[row]} ({rows.categories[row]})"
-    )
+    caption = case_words(result, picture)
     label = f"{picture.why} window: {window.scene_id} step {window.at}"
     drawing = svg(draw, width_in=3.2, height_in=3.2, label=label)
     return Figure(caption, drawing, anchor(result, picture), _key(picture))
@@ -83,6 +94,9 @@ def _figure(result: EvaluationResult, picture: Picture) -> Figure:
 def _key(picture: Picture) -> tuple[tuple[str, str], ...]:
     """The meaning of the colours that occur in a picture."""
     samples = _SAMPLES if picture.prediction.samples > 1 else ()
+    fallback = picture.prediction.fallback
+    if fallback is not None and fallback[picture.agent]:
+        samples = _FALLBACK
     return _KEY[:2] + samples + _KEY[2:] + (() if picture.window.lane_map is None else _MAP)
 
 
@@ -96,5 +110,6 @@ def anchor(result: EvaluationResult, picture: Picture) -> str:
 
 def worst_picture(result: EvaluationResult, inside: NDArray[np.bool_]) -> str:
     """The anchor of the worst picture of some rows (a mask ``[N]``); "" if none is shown."""
-    shown = (each for each in result.pictures if each.why == "worst" and inside[each.row])
-    return next((anchor(result, each) for each in shown), "")
+    error = result.values["top1_fde_m"]
+    shown = [each for each in result.pictures if each.why != "typical" and inside[each.row]]
+    return anchor(result, max(shown, key=lambda each: error[each.row])) if shown else ""

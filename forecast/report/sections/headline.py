@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 import numpy as np
 
-from forecast.evaluation.output.numbers import counted, difference, interval, number
+from forecast.evaluation.output.cases import fallbacks
+from forecast.evaluation.output.numbers import NO_INTERVAL, counted, difference, interval, number
 from forecast.evaluation.result import EvaluationResult, mean
 from forecast.evaluation.run.provenance import not_scored, train_test_leakage
 from forecast.evaluation.scoring.statistics import LEVEL, scene_means
@@ -27,6 +28,7 @@ def headline(result: EvaluationResult) -> Section:
             "Scored",
             f"{counted(len(rows), 'prediction time')}, {int(rows.movers.sum())} of them movers",
         ),
+        *((("Fallback", fallbacks(result)),) if fallbacks(result) else ()),
     )
     found = verdict_of(result)
     overall = Text(found.sentence, found.tone, overall=True)
@@ -79,7 +81,7 @@ def _verdict(result: EvaluationResult, match: BaselineMatch) -> Text | None:
     wins = [np.nanmean((ours - theirs)[scenes == scene]) < 0 for scene in np.unique(scenes)]
     found = scene_means({match.metric: ours - theirs}, scenes)[match.metric]
     sure = f"the difference is {interval(found, signed=True)} m ({LEVEL:.0%})"
-    known = sure if interval(found) else "too few scenes for an interval"
+    known = sure if interval(found) else NO_INTERVAL
     words = (
         f"{match.title}: {number(value)} m on movers, {difference(value, other)} than "
         f"{match.baseline} ({number(other)} m); lower in {sum(wins)} of "

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from forecast.evaluation.result import EvaluationResult, Mean
 from forecast.evaluation.scoring.ground_truth import GROUND_TRUTH, GROUND_TRUTH_METRICS
 from forecast.evaluation.scoring.statistics import MIN_SCENES, Estimate
 from forecast.models.metrics.registry import METRICS, TUBE_METRICS
+from forecast.report.best import RULE, Specs, best_columns
 from forecast.report.section import Cell, Section, Table, Text
 
 
@@ -58,7 +58,7 @@ def _differences(result: EvaluationResult) -> Table:
     shown = [
         name
         for name in result.definitions
-        if (name not in METRICS or METRICS[name].lower_is_better)
+        if (name not in result.specs or result.specs[name].lower_is_better)
         and name not in GROUND_TRUTH_METRICS
         and any(column[name].n for column in columns.values())
     ]
@@ -78,15 +78,18 @@ def _difference(found: Estimate) -> Cell:
 
 def _table(result: EvaluationResult, subset: NDArray[np.bool_] | None, whom: str) -> Table:
     means = {name: scores.estimates(subset) for name, scores in result.table.items()}
-    columns, world = list(means.values()), result.ground_truth_means(subset)
+    world = result.ground_truth_means(subset)
     rows = tuple(
-        (*_row(metric, definition, columns), _reference(world.get(metric)))
+        (
+            Cell(metric, definition),
+            *score_cells(metric, means, result.specs),
+            _reference(world.get(metric)),
+        )
         for metric, definition in result.definitions.items()
-        if metric not in TUBE_METRICS or any(column[metric].n for column in columns)
+        if metric not in TUBE_METRICS or any(column[metric].n for column in means.values())
     )
     caption = (
-        f"{whom} Good is to beat every baseline; the best of each row that more "
-        "than one has is bold: the lowest, for coverage the nearest to its level. "
+        f"{whom} Good is to beat every baseline. {RULE} "
         "Collisions and time on the road have no best: they should be as frequent as in the "
         "recorded world, whose own rates are in the last column. All were measured in this run on "
         "the same windows. Raw samples are as drawn; selected ones are chosen from many and say "
@@ -101,20 +104,21 @@ def _reference(mean: Mean | None) -> Cell:
     return Cell("" if mean is None else number(mean.value))
 
 
-def _row(
-    metric: str, definition: str, columns: Sequence[Mapping[str, Estimate]]
+def score_cells(
+    metric: str, columns: Mapping[str, Mapping[str, Estimate]], specs: Specs = METRICS
 ) -> tuple[Cell, ...]:
-    values = [column[metric] for column in columns]
-    target = METRICS[metric].target if metric in METRICS else None
-    gaps = [abs(each.value - (target or 0.0)) for each in values]
-    best = min((gap for gap in gaps if not math.isnan(gap)), default=math.nan)
-    counts = {each.n for each in values if each.n}
-    rivals = sum(not math.isnan(gap) for gap in gaps)
-    ranked = metric not in GROUND_TRUTH_METRICS and rivals > 1
-    name = Cell(metric, definition)
-    return name, *(
-        Cell(number(each.value), _note(each, counts), ranked and gap == best)
-        for each, gap in zip(values, gaps, strict=True)
+    """The cells of a metric, one for each predictor; see `best_columns` for the bold ones.
+
+    Args:
+        metric: The metric.
+        columns: The means of every predictor of the table, by predictor and metric.
+        specs: See `EvaluationResult.specs`.
+    """
+    values = {name: column[metric] for name, column in columns.items()}
+    counts = {each.n for each in values.values() if each.n}
+    best = best_columns(metric, columns, specs)
+    return tuple(
+        Cell(number(each.value), _note(each, counts), name in best) for name, each in values.items()
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 
-from forecast.evaluation.output.numbers import counted, interval, number
+from forecast.evaluation.output.numbers import interval, number
 from forecast.evaluation.result import EvaluationResult
-from forecast.evaluation.verdict.acceptance import FAIL, Criterion, Outcome
+from forecast.evaluation.verdict.acceptance import FAIL, Criterion, DecisionRule, Outcome
 from forecast.report.section import Block, Cell, Section, Table, Text
 from forecast.report.sections.gallery import worst_picture
 
@@ -33,16 +35,16 @@ def triggering(result: EvaluationResult) -> Section:
 
 
 def _table(result: EvaluationResult) -> Table:
+    rule = DecisionRule(result.minimum_rows, result.minimum_scenes)
     caption = (
         "Conditions that may trigger a hazard, and what is demanded of the prediction in them "
-        "(ISO 21448). Pass: the whole 95 % interval meets the criterion. Fail: the mean does not. "
-        f"Too few: neither, or fewer than {counted(result.minimum_rows, 'prediction time')} or "
-        f"{counted(result.minimum_scenes, 'scene')}, as the criteria demand. Good is pass "
-        "everywhere. Euro NCAP's names are the nearest analogues: their tests were not run."
+        f"(ISO 21448). {rule.words} Good is pass everywhere. {rule.METHOD} Euro NCAP's names are "
+        "the nearest analogues: their tests were not run."
     )
     header = (
         "condition",
         "verdict",
+        "still needed",
         "found",
         "criterion",
         "prediction times",
@@ -59,12 +61,30 @@ def _row(result: EvaluationResult, outcome: Outcome) -> tuple[Cell, ...]:
     return (
         Cell(criterion.condition, where or "all prediction times", link=_worst(result, criterion)),
         Cell(outcome.verdict, tone=outcome.verdict.replace(" ", "-")),
+        _missing(outcome),
         Cell(number(found.value), interval(found)),
         Cell(criterion.demand),
         Cell(str(found.n)),
         Cell(str(found.scenes)),
         Cell(" ".join(criterion.euro_ncap)),
     )
+
+
+def _missing(outcome: Outcome) -> Cell:
+    """What an undecided criterion needs, and why."""
+    missing = outcome.missing
+    if missing is None:
+        return Cell("")
+    fails = outcome.criterion.margin(outcome.found.value) < 0
+    then = "; at this mean it fails then" if fails else ""
+    return Cell(missing.words, f"{_WHY[missing.why]}{then}")
+
+
+_WHY = {
+    "minimum": "the minimum",
+    "interval": "for an interval within the limit",
+    "undefined": "it has no value in any row",
+}
 
 
 def _worst(result: EvaluationResult, criterion: Criterion) -> str:
@@ -87,4 +107,5 @@ def _data(outcome: Outcome) -> dict[str, object]:
         "euro_ncap": criterion.euro_ncap,
         "found": outcome.found,
         "verdict": outcome.verdict,
+        "missing": None if outcome.missing is None else asdict(outcome.missing),
     }

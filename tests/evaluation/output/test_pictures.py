@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,14 @@ from forecast.models.baselines import Kalman
 SPEC = WindowSpec(history_steps=5, horizon_steps=4)
 
 
+class Unsure(Kalman):
+    """Gives a fallback for the first agent of every window."""
+
+    def predict(self, scene, at, **options):
+        made = super().predict(scene, at, **options)
+        return replace(made, fallback=np.arange(len(made.valid)) == 0)
+
+
 @pytest.fixture(scope="module")
 def shown(store, tmp_path_factory):
     seen = {}
@@ -20,7 +30,7 @@ def shown(store, tmp_path_factory):
         writer.write_tables([predictions_table(case, prediction)])
 
     with PredictionsWriter(path) as writer:
-        result = evaluate(Kalman(), store, store.splits["val"], SPEC, 6, 3, sink=keep)
+        result = evaluate(Unsure(), store, store.splits["val"], SPEC, 6, 3, sink=keep)
     return result, pictures(result, store, SPEC, path), seen
 
 
@@ -55,3 +65,38 @@ def test_they_show_the_very_prediction_that_was_scored(shown):
         np.testing.assert_array_equal(mode, scored.most_probable()[picture.agent])
         assert window.agent_ids[picture.agent] == result.rows.agent_ids[picture.row]
         assert window.scored[picture.agent]
+
+
+def test_a_fallback_is_known_though_the_file_of_predictions_does_not_say(shown):
+    result, chosen, seen = shown
+    assert 0 < result.fallback.sum() < len(result.rows)
+    for picture in chosen:
+        rows, row = result.rows, picture.row
+        mask = seen[str(rows.scene_ids[row]), int(rows.at[row])].fallback
+        there = picture.prediction.fallback
+        assert there[picture.agent] == mask[picture.agent] == result.fallback[row]
+        assert there.sum() == mask[picture.agent]
+
+
+def test_the_worst_of_every_asked_slice_is_shown(shown, store, tmp_path):
+    result, *_ = shown
+    asked = replace(result, slices=("change", "speed"))
+    path = tmp_path / "predictions.parquet"
+    with PredictionsWriter(path) as writer:
+        evaluate(
+            Unsure(),
+            store,
+            store.splits["val"],
+            SPEC,
+            6,
+            3,
+            sink=lambda case, made: writer.write_tables([predictions_table(case, made)]),
+        )
+    drawn = {picture.row for picture in pictures(asked, store, SPEC, path)}
+    error, labels = asked.values["top1_fde_m"], asked.rows.labels
+    pairs = set(zip(labels["change"].tolist(), labels["speed"].tolist(), strict=True))
+    assert len(pairs) == 3
+    assert int(np.where(asked.fallback, error, -1).argmax()) in drawn
+    for change, speed in pairs:
+        inside = (labels["change"] == change) & (labels["speed"] == speed)
+        assert int(np.where(inside, error, -1).argmax()) in drawn

@@ -459,3 +459,55 @@ class TestMiniVal:
             found = (means[f"min_ade_{k}_m"], means[f"min_fde_{k}_m"])
             assert found == pytest.approx(expected, rel=0.07)
             assert np.less_equal(found, np.multiply(expected, 1.03)).all()
+
+
+class TestSlices:
+    """``--slices`` through the command line."""
+
+    WORDS = ("--split", "val", "--predictor", "kalman", "--samples", "5", "--horizon-s", "2")
+
+    def run(self, store: SceneStore, out: Path, slices: str) -> int:
+        words = ["--store", str(store.path), *self.WORDS, "--out", str(out), "--slices", slices]
+        return cli.main(["evaluate", *words])
+
+    def test_the_worst_of_a_combination_is_in_the_report_and_on_the_console(
+        self, store, tmp_path, capsys
+    ):
+        assert self.run(store, tmp_path / "out", "change,speed") == 0
+        printed = " ".join(capsys.readouterr().out.split())
+        report = json.loads((tmp_path / "out" / "report.json").read_text())["sections"]
+        found = report["slices"]["data"]["combinations"]
+        name, worst = max(
+            (
+                (name, float(row[1]))
+                for table in report["slices"]["blocks"]
+                if table.get("header", [""])[0] == "Change of motion × Speed"  # noqa: RUF001
+                for name, *row in ([row[0], *row] for row in table["rows"])
+            ),
+            key=lambda each: each[1],
+        )
+        assert name in found
+        assert f"worst of {name}: {worst:.2f} m off after 2 s: went " in printed
+        captions = [each for block in report["gallery"]["blocks"] for each in block["figures"]]
+        (caption,) = (c for c in captions if f"worst of {name}: {c}" in printed)
+        assert "change of motion: " in caption
+        assert "--slices change,speed" in report["provenance"]["data"]["command"]
+
+    def test_an_unknown_slicing_is_refused_before_anything_runs(self, store, tmp_path, capsys):
+        assert self.run(store, tmp_path / "out", "change,lihgt") == 1
+        line = capsys.readouterr().err
+        assert line.startswith("error: slices: 'lihgt' is unknown; one or more of ego_distance, ")
+        assert line.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+
+    def test_merged_shards_show_them_too(self, store, tmp_path, capsys):
+        place = ["--store", str(store.path)]
+        for part in ("1/2", "2/2"):
+            out = ["--out", str(tmp_path / part[0]), "--shard", part]
+            assert cli.main(["evaluate", *place, *self.WORDS, *out]) == 0
+        shards = [str(tmp_path / "1"), str(tmp_path / "2")]
+        words = [*place, "--predictor", "kalman", "--out", str(tmp_path / "merged")]
+        assert cli.main(["merge", *shards, *words, "--slices", "change,speed"]) == 0
+        merged = capsys.readouterr().out
+        assert self.run(store, tmp_path / "whole", "change,speed") == 0
+        assert capsys.readouterr().out in merged

@@ -152,6 +152,8 @@ def test_it_is_in_every_file_and_in_the_criteria(store, folder, capsys):
     np.testing.assert_allclose(rows["last_error_m"], rows["top1_fde_m"], rtol=1e-6)
     report = json.loads((folder / "out" / "report.json").read_text())["sections"]
     assert "last_error_m" in report["scores"]["data"]["kalman"]["all"]
+    table = report["scores"]["blocks"][0]
+    assert "last_error_m" in [row[0] for row in table["rows"]]
     facts = report["provenance"]["blocks"][0]["facts"]
     assert facts["Command"].endswith(" ".join(["--acceptance", "ours.yaml", *metrics]))
     assert "their_metrics.py, SHA-256 " in facts["Metric of one's own"]

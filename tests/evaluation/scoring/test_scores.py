@@ -185,3 +185,15 @@ def test_table_starts_with_the_predictor_and_names_each_once(store):
     other = evaluate(Stationary(), store, VAL, SPEC, 1, 0)
     baselines = {"stationary": other, "constant_velocity": result}
     assert list(replace(result, baselines=baselines).table) == ["constant_velocity", "stationary"]
+
+
+def test_a_fallback_is_kept_for_the_scored_pedestrians(store):
+    class Unsure(Kalman):
+        def predict(self, scene, at, **options):
+            made = super().predict(scene, at, **options)
+            return replace(made, fallback=made.agent_ids == "2")
+
+    result = evaluate(Unsure(), store, VAL, SPEC, samples=4, seed=0)
+    np.testing.assert_array_equal(result.fallback, result.rows.agent_ids == "2")
+    assert 0 < result.fallback.sum() < len(result.rows)
+    assert not evaluate(Kalman(), store, VAL, SPEC, samples=4, seed=0).fallback.any()

@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 
 from forecast.datasets.windows import WindowSpec, prediction_times
+from forecast.errors import ForecastError
 from forecast.evaluation.scoring.sample import EvaluationSample
 from forecast.evaluation.scoring.situation import Situation
-from forecast.evaluation.scoring.slices import SLICINGS, UNKNOWN, label
+from forecast.evaluation.scoring.slices import (
+    SLICINGS,
+    UNKNOWN,
+    combinations,
+    label,
+    read_slices,
+)
 from forecast.models.metrics.map_compliance import LAYERS
 from forecast.scene import AgentKind, LaneMap, Polygons, Polylines, Scene
 from tests.scenes import moved, street_scene
@@ -241,3 +248,37 @@ def test_every_label_is_one_that_is_listed():
         for name, labels in label(surroundings(street_scene(), at=at)).items():
             if not SLICINGS[name].more:
                 assert {*labels.tolist()} <= {*SLICINGS[name].labels, UNKNOWN}, name
+
+
+def test_slicings_are_read_from_a_text():
+    assert read_slices("crossing,light") == ("crossing", "light")
+    assert read_slices(" light , light") == ("light",)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("crossing,lihgt", "slices: 'lihgt' is unknown; one or more of ego_distance, ego_path, "),
+        ("", "slices: '' is unknown; one or more of "),
+        ("crossing,light,city,speed", "slices is 'crossing,light,city,speed'; at most 3 names"),
+    ],
+)
+def test_unknown_slicings_are_one_line_with_the_list(words, message):
+    with pytest.raises(ForecastError) as error:
+        read_slices(words)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_combinations_hold_every_row_whose_labels_are_known_once():
+    labels = {
+        "light": np.array(["night", "day", "day", UNKNOWN]),
+        "city": np.array(["b", "a", "b", "b"]),
+    }
+    found = combinations(labels, ["light", "city"])
+    assert {labels: mask.nonzero()[0].tolist() for labels, mask in found.items()} == {
+        ("night", "a"): [],
+        ("night", "b"): [0],
+        ("day", "a"): [1],
+        ("day", "b"): [2],
+    }

@@ -9,6 +9,8 @@ from forecast.evaluation.scoring.statistics import (
     _tail,
     distance_change,
     scene_means,
+    scene_spread,
+    scenes_for,
 )
 
 
@@ -152,3 +154,19 @@ class TestDistanceChange:
         found = distance_change(np.ones(len(names)), np.zeros(len(names)), names)
         assert found.value == -1
         assert np.isnan([found.low, found.high]).all()
+
+
+def test_spread_between_scenes_by_hand():
+    values = np.array([1.0, 1.0, 2.0, 6.0, np.nan])
+    names = np.array(["a", "a", "b", "b", "c"])
+    # mean 2.5; the sums of deviations are -3 and 3, 2 rows a scene: sqrt((9 + 9) / 1) / 2
+    assert scene_spread(values, names) == pytest.approx(18**0.5 / 2)
+    assert np.isnan(scene_spread(values, names, names == "a"))
+
+
+def test_scenes_for_an_interval_by_hand():
+    # Student's t of 4 degrees of freedom is 2.776 at 97.5 %, of 3 it is 3.182
+    assert scenes_for(2.776 / 5**0.5 + 1e-3, 1.0) == 5
+    assert scenes_for(2.776 / 5**0.5 - 1e-3, 1.0) == 6
+    assert scenes_for(1e-6, 1.0) is None
+    assert scenes_for(0.1, 0.0) == 2

@@ -12,6 +12,9 @@ from forecast.evaluation.verdict.acceptance import (
     TOO_FEW,
     Acceptance,
     Criterion,
+    DecisionRule,
+    Estimate,
+    Missing,
     judge,
     read_acceptance,
 )
@@ -138,3 +141,75 @@ class TestJudge:
         assert self.verdict(at_most=9, minimum_scenes=10, where=night) == PASS
         assert self.verdict(at_most=9, minimum_scenes=11, where=night) == TOO_FEW
         assert self.verdict(at_most=9, where={"light": "dusk"}) == TOO_FEW
+
+    def test_the_minimum_in_the_text_is_the_one_that_decides(self):
+        few = np.isin(self.scenes, ["0", "1", "2", "3"])
+        criterion = Criterion("a", "any", "x", at_most=9)
+        for scenes in (0, 4, 5, 10):
+            rule = DecisionRule(10, scenes)
+            acceptance = Acceptance([criterion], 10, scenes)
+            for count in range(1, 12):
+                inside = np.isin(self.scenes, np.arange(count).astype(str))
+                (outcome,) = judge(acceptance, self.scenes[inside], {}, {"x": self.values[inside]})
+                assert (outcome.verdict == TOO_FEW) == (count < rule.scenes)
+            assert f"fewer than 10 prediction times or {rule.scenes} scenes" in rule.words
+        assert "or 5 scenes, which an interval needs;" in DecisionRule(10, 1).words
+        assert few.sum() == 40
+
+
+class TestMissing:
+    """What an undecided criterion still needs."""
+
+    criterion = Criterion("a", "any", "x", at_most=1.0)
+
+    def missing(self, found: Estimate, spread=np.nan, rows=100, scenes=10) -> Missing:
+        return DecisionRule(rows, scenes).missing(self.criterion, found, spread)
+
+    def test_the_minimum_of_scenes(self):
+        found = Estimate(0.5, np.nan, np.nan, 300, 2)
+        assert self.missing(found) == Missing(8, 0, "minimum")
+        assert self.missing(found).words == "8 more scenes"
+
+    def test_the_minimum_of_prediction_times_at_so_many_a_scene(self):
+        found = Estimate(0.5, 0.4, 0.6, 24, 12)  # 2 a scene, 76 are missing
+        assert self.missing(found) == Missing(38, 76, "minimum")
+        assert self.missing(found).words == "38 more scenes with 76 prediction times"
+
+    def test_nothing_there(self):
+        found = Estimate(np.nan, np.nan, np.nan, 0, 0)
+        assert self.missing(found) == Missing(10, 100, "minimum")
+
+    def test_a_mean_that_does_not_meet_the_limit_needs_the_minimum_alone(self):
+        found = Estimate(1.5, np.nan, np.nan, 300, 4)
+        assert self.missing(found, spread=9.0) == Missing(6, 0, "minimum")
+
+    def test_an_interval_across_the_limit_by_the_spread(self):
+        found = Estimate(0.9, 0.7, 1.1, 300, 12)
+        # half width 0.1 with a spread of 0.3: t / sqrt(S) <= 1/3, from 38 scenes on
+        assert self.missing(found, spread=0.3) == Missing(26, 0, "interval")
+        assert self.missing(found, spread=1e-9) == Missing(1, 0, "interval")
+
+    def test_a_mean_at_the_limit_may_never_be_decided(self):
+        found = Estimate(1.0 - 1e-9, 0.7, 1.1, 300, 12)
+        assert self.missing(found, spread=0.3).words == "more than 10000 scenes"
+
+    def test_as_many_scenes_again_decide_it(self):
+        generator = np.random.default_rng(3)
+        values = generator.normal(0.9, 0.3, 12)
+        values += 0.9 - values.mean()
+        rows = np.repeat(values, 20), np.repeat(np.arange(12), 20).astype(str)
+        acceptance = Acceptance([self.criterion], 100, 10)
+        (outcome,) = judge(acceptance, rows[1], {}, {"x": rows[0]})
+        assert outcome.verdict == TOO_FEW
+        total = 12 + outcome.missing.scenes
+        more = np.resize(values, total // 12 * 12 + 12)
+        names = np.repeat(np.arange(len(more)), 20).astype(str)
+        (later,) = judge(acceptance, names, {}, {"x": np.repeat(more, 20)})
+        assert later.verdict == PASS
+
+    def test_a_metric_without_values_is_said(self):
+        values = {"x": np.full(20, np.nan)}
+        names = np.arange(20).astype(str)
+        (outcome,) = judge(Acceptance([self.criterion], 10, 5), names, {}, values)
+        assert outcome.missing.why == "undefined"
+        assert "for which the metric is defined" in outcome.missing.words
