@@ -6,6 +6,7 @@ It needs neither Lightning nor a dataset: a planner passes its own `Scene`.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,11 +17,17 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from forecast.datasets.windows import Window, WindowSpec, window
-from forecast.errors import ForecastError, require
+from forecast.errors import ForecastError, ForecastWarning, require
 from forecast.inference.paths import is_folder
 from forecast.inference.plans import PlanWorlds
 from forecast.inference.stream import Stream
-from forecast.inference.weights import PACKAGED, Training, read_model, save_model
+from forecast.inference.weights import (
+    PACKAGED,
+    Training,
+    not_calibrated,
+    read_model,
+    save_model,
+)
 from forecast.inference.windows import ego_motion, forecast_window, horizon_steps
 from forecast.inference.world import World
 from forecast.models.compile import accelerate
@@ -298,6 +305,9 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Forecaster:
             code, so load such a folder only from a source that you trust.
         device: Device of the network. The programs of a folder run on the processor only.
 
+    Warns:
+        ForecastWarning: The weights are not calibrated.
+
     Raises:
         ForecastError: The file is missing, unreadable, or not of this package.
     """
@@ -305,8 +315,12 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Forecaster:
         from forecast import export  # imported here, because other weights do not need it
 
         require(str(device) == "cpu", f"{path}: device", device, "cpu")
-        return Forecaster(*export.read(Path(path)))
-    model, training, name = read_model(path)
-    model = model.to(device).eval()
-    accelerate(model.world)
-    return Forecaster(model, training, name)
+        forecaster = Forecaster(*export.read(Path(path)))
+    else:
+        model, training, name = read_model(path)
+        model = model.to(device).eval()
+        accelerate(model.world)
+        forecaster = Forecaster(model, training, name)
+    if forecaster.training.calibration is None:
+        warnings.warn(not_calibrated(path), ForecastWarning, stacklevel=2)
+    return forecaster

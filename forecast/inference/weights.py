@@ -101,6 +101,19 @@ def read_model(path: str | Path) -> tuple[PedestrianForecaster, Training, str]:
     return model, training, _name(path)
 
 
+def not_calibrated(name: str | Path) -> str:
+    """What to say of weights without calibration; one line.
+
+    Args:
+        name: Their file.
+    """
+    return (
+        f"{name} is not calibrated: its predictions have no tubes and no out-of-distribution "
+        f"fallback; run 'forecast calibrate --weights {name} --store S --split val --out "
+        "calibrated.safetensors' on scenes it was not trained on"
+    )
+
+
 def save_model(path: str | Path, model: PedestrianForecaster, training: Training) -> None:
     """Writes weights and configuration as one safetensors file.
 
