@@ -6,7 +6,6 @@ It needs neither Lightning nor a dataset: a planner passes its own `Scene`.
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,16 +16,16 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from forecast.datasets.windows import Window, WindowSpec, window
-from forecast.errors import ForecastError, ForecastWarning, require
+from forecast.errors import ForecastError, require
 from forecast.inference.paths import is_folder
 from forecast.inference.plans import PlanWorlds
 from forecast.inference.stream import Stream
 from forecast.inference.weights import (
     PACKAGED,
     Training,
-    not_calibrated,
     read_model,
     save_model,
+    warn_not_calibrated,
 )
 from forecast.inference.windows import ego_motion, forecast_window, horizon_steps
 from forecast.inference.world import World
@@ -322,5 +321,5 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Forecaster:
         accelerate(model.world)
         forecaster = Forecaster(model, training, name)
     if forecaster.training.calibration is None:
-        warnings.warn(not_calibrated(path), ForecastWarning, stacklevel=2)
+        warn_not_calibrated(path)
     return forecaster

@@ -18,7 +18,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from forecast.errors import ForecastError
 from forecast.graphs.datamodule import ForecastDataModule
-from forecast.inference.weights import not_calibrated
+from forecast.inference.weights import warn_not_calibrated
 from forecast.training.module import ForecastModule
 from forecast.training.run_folder import (
     LIGHTNING_WORDS,
@@ -38,7 +38,9 @@ _FIT = (
     "one, and a finished one goes on with a larger --trainer.max_epochs, along the schedule of "
     "that length from where it stands. Its configuration is written beside the first, as "
     "config_2.yaml and so on. --ckpt_path last starts the run or goes on with it. --try makes a "
-    "try of about a minute in the folder RUN_try."
+    "try of about a minute in the folder RUN_try. Curves: step/* every --trainer.log_every_n_steps "
+    "steps (loss, learning rate, norm of the gradient before clipping, windows per second), "
+    "train/* and val/* once an epoch."
 )
 
 _TRY_BATCH = 4
@@ -75,19 +77,7 @@ class ForecastCLI(LightningCLI):
             options["data"]["train"], options["data"]["val"] = [], None
         if options["try"]:
             _shorten(options, command)
-        name = str(options.get("ckpt_path") or "")
-        run, checkpoint = Path(options["run"]), None
-        if name and "://" not in name:  # Lightning reads those from elsewhere
-            try:
-                checkpoint = checkpoint_of(name, command, run)
-            except ForecastError as error:
-                raise ForecastError(f"--ckpt_path {error}") from None
-        # Other processes start when the first has begun to write.
-        if command == "fit" and getattr(rank_zero_only, "rank", 0) == 0:
-            if checkpoint is not None:
-                require_unfinished(checkpoint, options["trainer"])
-            if name not in LIGHTNING_WORDS and not (options["try"] and is_trial(run)):
-                require_free(run, checkpoint)
+        _check_start(options, command)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Writes the results to the run's folder unless the user configures a logger."""
@@ -120,7 +110,30 @@ class ForecastCLI(LightningCLI):
         if self._get(self.config, "try"):
             print(f"tried: tensorboard --logdir {run} shows the curves", file=sys.stderr)
         else:
-            print(not_calibrated(last), file=sys.stderr)
+            warn_not_calibrated(last)
+
+
+def _check_start(options: Any, command: str) -> None:
+    """Checks the checkpoint to go on from and the run's folder; writes nothing.
+
+    Raises:
+        ForecastError: The command cannot start from the checkpoint or in the folder.
+        Finished: Nothing is left to train.
+    """
+    name = str(options.get("ckpt_path") or "")
+    run, checkpoint = Path(options["run"]), None
+    if name and "://" not in name:  # Lightning reads those from elsewhere
+        try:
+            checkpoint = checkpoint_of(name, command, run)
+        except ForecastError as error:
+            raise ForecastError(f"--ckpt_path {error}") from None
+    # Other processes start when the first has begun to write.
+    if command != "fit" or getattr(rank_zero_only, "rank", 0) != 0:
+        return
+    if checkpoint is not None:
+        require_unfinished(checkpoint, options["trainer"])
+    if name not in LIGHTNING_WORDS and not (options["try"] and is_trial(run)):
+        require_free(run, checkpoint)
 
 
 def _shorten(options: Any, command: str) -> None:
@@ -142,6 +155,7 @@ def _shorten(options: Any, command: str) -> None:
     data["num_workers"] = 0
     for name, value in {
         "devices": 1,
+        "num_nodes": 1,
         "max_epochs": 1,
         "max_steps": -1,
         "limit_train_batches": None,

@@ -46,7 +46,9 @@ def test_a_finished_run_goes_on_along_the_longer_schedule(store, tmp_path: Path,
     assert fit(2) == 0
     first = (run / "config.yaml").read_bytes()
     before, said = contents(run), capsys.readouterr().err
-    assert said.splitlines()[-1].startswith(f"{last} is not calibrated: its predictions have no ")
+    assert said.splitlines()[-1].startswith(
+        f"warning: {last} is not calibrated: its predictions have "
+    )
     assert f"run 'forecast calibrate --weights {last} --store S" in said
 
     assert fit(2, f"--ckpt_path={last}") == 0

@@ -14,7 +14,7 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
-from forecast import inference
+from forecast import cli, inference
 from forecast.datasets.store import SceneStore, prepare
 from forecast.datasets.windows import WindowSpec, window
 from forecast.errors import ForecastError
@@ -154,6 +154,19 @@ def test_weights_load_as_a_predictor(store: SceneStore, run: Path) -> None:
     assert forecaster.training.dts_s == [0.5]
     prediction = forecaster.predict(store["street-2"], 10, horizon_s=2.0, samples=5)
     assert prediction.positions_m.shape == (5, 6, 4, 2)
+
+
+@pytest.mark.slow
+def test_an_evaluation_says_once_that_weights_are_not_calibrated(
+    store: SceneStore, run: Path, tmp_path: Path, capsys
+) -> None:
+    last, out = run / "checkpoints" / "last.ckpt", tmp_path / "out"
+    words = ["--store", str(store.path), "--split", "val", "--predictor", str(last), "--out", out]
+    more = ["--horizon-s", "1", "--samples", "2"]
+    assert cli.main(["evaluate", *map(str, words), *more]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "calibrat" in line]
+    assert len(said) == 1
+    assert said[0].startswith(f"warning: {last} is not calibrated: ")
 
 
 @pytest.mark.slow
