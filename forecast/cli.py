@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecast import __version__
-from forecast.errors import ForecastError
+from forecast.errors import ForecastError, ForecastWarning
 from forecast.parallel import Workers, named
 from forecast.scene import AgentKind
 
@@ -66,11 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     code: int | None = None
     try:
-        if words and words[0] in _TRAINING:
-            _train(words[0], words[1:])
-        else:
-            args = _parser().parse_args(words)
-            code = args.run(args)
+        with _warnings_in_one_line():
+            if words and words[0] in _TRAINING:
+                _train(words[0], words[1:])
+            else:
+                args = _parser().parse_args(words)
+                code = args.run(args)
     except ForecastError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -78,6 +81,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     return code or 0
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Shows the package's own warnings without the line of code that they come from."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, ForecastWarning):
+            print(f"warning: {message}", file=sys.stderr)
+        else:
+            shown(message, category, *place, **more)
+
+    shown = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 _Commands = Any

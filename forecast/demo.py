@@ -31,7 +31,7 @@ def run_demo(out: Path, *, scenes: int = 10, training: Sequence[str] = ()) -> No
     Args:
         out: Folder that gets ``town/``, ``store/``, ``model/`` (TensorBoard, checkpoints) and
             ``evaluation/`` (metrics.json, predictions.parquet, report.html). An existing city is
-            used again.
+            used again, and so is a model that was trained to the end.
         scenes: Number of scenes of the city.
         training: Further arguments for ``forecast fit``.
     """
@@ -91,4 +91,5 @@ def _training_arguments(store: Path, out: Path) -> list[str]:
         "--data.train=" + json.dumps([{"store": str(store), "split": "town_train"}]),
         "--data.val=" + json.dumps({"store": str(store), "split": "town_val"}),
         f"--run={out}",
+        "--ckpt_path=last",  # begins, goes on, or has nothing to do
     ]

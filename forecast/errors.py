@@ -28,4 +28,4 @@ def require(holds: bool, item: str, value: Any, expected: str) -> None:
 
 
 class ForecastWarning(UserWarning):
-    """Says that an input was mended, and how. The message is one line."""
+    """Says that an input was mended or lacks something, and how. The message is one line."""

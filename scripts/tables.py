@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ def fit(config: str, folder: str, *words: str) -> tuple[str, float]:
     """
     took = Path(folder) / "minutes.txt"
     if not took.is_file():
+        shutil.rmtree(folder, ignore_errors=True)  # the minutes are those of a whole training
         before = sum(os.times()[:4])  # this process and its children
         run("fit", "--config", str(ROOT / "configs" / config), f"--run={folder}", *words)
         took.write_text(f"{(sum(os.times()[:4]) - before) / 60:.1f}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,9 @@ from forecast.errors import ForecastError, require
 from forecast.graphs.augment import AugmentConfig, augment_graph, augment_window
 from forecast.graphs.config import GraphConfig
 from forecast.graphs.hetero import window_graph
+
+_TRAINS = re.compile("(.*_)?train$")
+"""Names of splits for training."""
 
 
 @dataclass(frozen=True)
@@ -203,38 +207,43 @@ class ForecastDataModule(pl.LightningDataModule):
     Args:
         train: Sources of training windows.
         val: Source of validation windows. Weights are neither trained nor selected with it.
+        store: Path of a store with splits for both, such as train and val or mini_train and
+            mini_val (see `sources_in`), in the place of ``train`` and ``val``.
         graph: Ranges of the graph (taken from the model's configuration by the command line).
         augment: How training windows are varied.
         history_steps: Observed steps, the current one included.
         horizon_steps: Imagined steps.
-        batch_size: Windows per batch, in each process.
+        batch_size: Windows per training step, in all processes together; each takes an equal share.
         windows_per_epoch: Training windows drawn per epoch, by all processes together.
         num_workers: Loader processes; 0 loads in the training process.
     """
 
     def __init__(
         self,
-        train: Sequence[SourceConfig],
-        val: SourceConfig,
-        graph: GraphConfig,
+        train: Sequence[SourceConfig] = (),
+        val: SourceConfig | None = None,
+        graph: GraphConfig = GraphConfig(),  # noqa: B008 (frozen)
         augment: AugmentConfig = AugmentConfig(),  # noqa: B008 (frozen)
         history_steps: int = 5,
         horizon_steps: int = 12,
         batch_size: int = 32,
         windows_per_epoch: int = 3200,
         num_workers: int = 0,
+        store: str | None = None,
     ) -> None:
         super().__init__()
         require(history_steps >= 2, "history_steps", history_steps, "2 or more")
+        require(batch_size >= 1, "batch_size", batch_size, "1 or more")
         require(
             windows_per_epoch >= batch_size,
             "windows_per_epoch",
             windows_per_epoch,
             f"at least one batch of {batch_size}",
         )
-        self.train, self.val, self.graph, self.augment = list(train), val, graph, augment
+        self.train, self.val = _sources(train, val, store)
+        self.graph, self.augment = graph, augment
         self.train_spec = WindowSpec(history_steps, horizon_steps, 2, full_future=False)
-        self.val_spec = _scoring(val, history_steps, horizon_steps)
+        self.val_spec = _scoring(self.val, history_steps, horizon_steps)
         self.batch_size, self.num_workers = batch_size, num_workers
         self.windows_per_epoch = windows_per_epoch
         for source in [*self.train, self.val]:  # fails before a run writes any file
@@ -276,15 +285,28 @@ class ForecastDataModule(pl.LightningDataModule):
             epoch=lambda: self.trainer.current_epoch if self.trainer else 0,
             place=self._place(),
         )
-        least = f"at least a batch of {self.batch_size} for each process"
-        require(len(draws) >= self.batch_size, "windows per epoch and process", len(draws), least)
-        return self._loader(self.train_set, draws, drop_last=True)
+        share = self.batch_share(self._place().processes)
+        return self._loader(self.train_set, draws, share, drop_last=True)
+
+    def batch_share(self, processes: int) -> int:
+        """Windows of a training step in each process.
+
+        Args:
+            processes: Number of processes that train together.
+
+        Raises:
+            ForecastError: The batch cannot be divided equally among them.
+        """
+        whole = f"a multiple of {processes}, the number of processes that share it,"
+        require(self.batch_size % processes == 0, "batch_size", self.batch_size, whole)
+        return self.batch_size // processes
 
     def val_dataloader(self) -> DataLoader:
         """Batches of all scored windows, in order, divided among processes."""
         place, count = self._place(), len(self.val_set)
         require(count >= place.processes, "validation windows", count, "one for each process")
-        return self._loader(self.val_set, Share(count, place))
+        batch_size = max(1, self.batch_size // place.processes)
+        return self._loader(self.val_set, Share(count, place), batch_size)
 
     def test_dataloader(self) -> DataLoader:
         """The validation windows, which ``forecast test`` scores."""
@@ -298,16 +320,63 @@ class ForecastDataModule(pl.LightningDataModule):
         self,
         windows: Dataset[HeteroData],
         sampler: Draws | Share,
+        batch_size: int,
         drop_last: bool = False,
     ) -> DataLoader:
         return DataLoader(
             windows,
-            batch_size=self.batch_size,
+            batch_size=batch_size,
             sampler=sampler,
             drop_last=drop_last,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
         )
+
+
+def _sources(
+    train: Sequence[SourceConfig], val: SourceConfig | None, store: str | None
+) -> tuple[list[SourceConfig], SourceConfig]:
+    """The sources of a store if one is given, else those that are named one by one."""
+    if store:
+        require(not train and val is None, f"store {store}: train or val", "given too", "neither")
+        training, val = sources_in(store)
+        return [training], val
+    if not train or val is None:
+        missing = "val" if train else "train"
+        raise ForecastError(
+            f"data.{missing} is missing; give a configuration (--config), or a store with splits "
+            "for training and validation (--data.store)"
+        )
+    return list(train), val
+
+
+def sources_in(store: str) -> tuple[SourceConfig, SourceConfig]:
+    """A store's scenes for training and for validation.
+
+    These are its splits ``train`` and ``val``, or two that are called ``…_train`` and ``…_val``. Of
+    several such pairs, one counts: that with the most scenes, then the most training scenes.
+
+    Args:
+        store: Path of the store.
+
+    Raises:
+        ForecastError: There is no store or no such pair, or two pairs are of equal size.
+    """
+    splits = SceneStore.open(store).splits
+
+    def size(pair: tuple[str, str]) -> tuple[int, int]:
+        train, val = pair
+        return len({*splits[train], *splits[val]}), len(splits[train])
+
+    pairs = [(name, f"{name.removesuffix('train')}val") for name in splits if _TRAINS.match(name)]
+    pairs = sorted([pair for pair in pairs if pair[1] in splits], key=size, reverse=True)
+    if not pairs or size(pairs[0]) in map(size, pairs[1:]):
+        raise ForecastError(
+            f"{store}: its splits ({', '.join(splits) or 'none'}) have no single pair for training "
+            "and validation, such as train and val; give data.train and data.val"
+        )
+    train, val = pairs[0]
+    return SourceConfig(store, train), SourceConfig(store, val)
 
 
 def _scoring(source: SourceConfig, history_steps: int, horizon_steps: int) -> WindowSpec:

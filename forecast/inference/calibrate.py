@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from forecast.datasets.progress import with_progress
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec, prediction_times, window, window_seed
-from forecast.errors import ForecastError
+from forecast.errors import ForecastError, ForecastWarning
 from forecast.inference.forecaster import Forecaster, load
 from forecast.inference.weights import Source
 from forecast.inference.windows import observed, predict_window
@@ -46,7 +47,10 @@ def calibrate_weights(
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ForecastError(f"--out {out}: {error.strerror}; give a file to write") from None
-    forecaster = calibrated(load(weights), SceneStore.open(store), split, seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ForecastWarning)  # they are not calibrated yet
+        forecaster = load(weights)
+    forecaster = calibrated(forecaster, SceneStore.open(store), split, seed=seed)
     forecaster.save(out)
     print(summary(forecaster))
     return forecaster

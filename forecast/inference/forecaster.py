@@ -20,7 +20,13 @@ from forecast.errors import ForecastError, require
 from forecast.inference.paths import is_folder
 from forecast.inference.plans import PlanWorlds
 from forecast.inference.stream import Stream
-from forecast.inference.weights import PACKAGED, Training, read_model, save_model
+from forecast.inference.weights import (
+    PACKAGED,
+    Training,
+    read_model,
+    save_model,
+    warn_not_calibrated,
+)
 from forecast.inference.windows import ego_motion, forecast_window, horizon_steps
 from forecast.inference.world import World
 from forecast.models.compile import accelerate
@@ -298,6 +304,9 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Forecaster:
             code, so load such a folder only from a source that you trust.
         device: Device of the network. The programs of a folder run on the processor only.
 
+    Warns:
+        ForecastWarning: The weights are not calibrated.
+
     Raises:
         ForecastError: The file is missing, unreadable, or not of this package.
     """
@@ -305,8 +314,12 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Forecaster:
         from forecast import export  # imported here, because other weights do not need it
 
         require(str(device) == "cpu", f"{path}: device", device, "cpu")
-        return Forecaster(*export.read(Path(path)))
-    model, training, name = read_model(path)
-    model = model.to(device).eval()
-    accelerate(model.world)
-    return Forecaster(model, training, name)
+        forecaster = Forecaster(*export.read(Path(path)))
+    else:
+        model, training, name = read_model(path)
+        model = model.to(device).eval()
+        accelerate(model.world)
+        forecaster = Forecaster(model, training, name)
+    if forecaster.training.calibration is None:
+        warn_not_calibrated(path)
+    return forecaster

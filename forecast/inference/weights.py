@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from forecast.errors import ForecastError
+from forecast.errors import ForecastError, ForecastWarning
 from forecast.inference.paths import head_of
 from forecast.models.calibration.conformal import Calibration
 from forecast.models.calibration.ood import OODModel
@@ -99,6 +100,24 @@ def read_model(path: str | Path) -> tuple[PedestrianForecaster, Training, str]:
             f"{path}: the weights do not fit the configuration they carry ({detail}); train again"
         ) from None
     return model, training, _name(path)
+
+
+def warn_not_calibrated(name: str | Path) -> None:
+    """Warns of weights without calibration, once per process and file.
+
+    Args:
+        name: Their file.
+
+    Warns:
+        ForecastWarning: What their predictions lack, and the command that adds it.
+    """
+    text = (
+        f"{name} is not calibrated: its predictions have no tubes and no out-of-distribution "
+        f"fallback; run 'forecast calibrate --weights {name} --store S --split val --out "
+        "calibrated.safetensors' on scenes it was not trained on"
+    )
+    # Python shows a text once per line of code, so it is this line and not that of the caller.
+    warnings.warn(text, ForecastWarning, stacklevel=1)
 
 
 def save_model(path: str | Path, model: PedestrianForecaster, training: Training) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,24 +14,53 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
 
 from forecast.errors import ForecastError
 from forecast.graphs.datamodule import ForecastDataModule
-from forecast.inference import PACKAGED
-from forecast.inference.paths import head_of, weights_in
-from forecast.inference.weights import is_safetensors, read_checkpoint
+from forecast.inference.weights import warn_not_calibrated
 from forecast.training.module import ForecastModule
+from forecast.training.run_folder import (
+    LIGHTNING_WORDS,
+    Finished,
+    SavesConfig,
+    checkpoint_of,
+    is_trial,
+    require_free,
+    require_unfinished,
+)
+from forecast.training.throughput import Throughput
 
-_LIGHTNING_WORDS = {"last": "checkpoints/last*.ckpt", "hpc": "hpc_ckpt_*.ckpt"}
-"""Lightning's words for checkpoints, and where these are in the folder of a run."""
+_FIT = (
+    "Trains a model. The folder --run gets all that a run leaves: config.yaml, checkpoints, and "
+    "curves and pictures for TensorBoard. It must not hold another run. --ckpt_path "
+    "RUN/checkpoints/last.ckpt goes on with a run: a broken one gives the weights of an unbroken "
+    "one, and a finished one goes on with a larger --trainer.max_epochs, along the schedule of "
+    "that length from where it stands. Its configuration is written beside the first, as "
+    "config_2.yaml and so on. --ckpt_path last starts the run or goes on with it. --try makes a "
+    "try of about a minute in the folder RUN_try. Curves: step/* every --trainer.log_every_n_steps "
+    "steps (loss, learning rate, norm of the gradient before clipping, windows per second), "
+    "train/* and val/* once an epoch."
+)
+
+_TRY_BATCH = 4
+_TRY_STEPS = 20
+_TRY_VALIDATION_BATCHES = 4
 
 
 class ForecastCLI(LightningCLI):
     """LightningCLI with one folder for the results of a run: TensorBoard, config, checkpoints."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds ``--run`` and takes the graph's ranges from the model's configuration."""
+        """Adds ``--run`` and ``--try``; the graph's ranges are the model's."""
         parser.add_argument("--run", default="runs/forecast", help="Folder of this run's results.")
+        parser.add_argument(
+            "--try",
+            action="store_true",
+            help=f"fit: make a try of about a minute, with {_TRY_STEPS} steps of at most "
+            f"{_TRY_BATCH} windows, one validation on few windows and one picture, on one device. "
+            "It is written to RUN_try, and the next try replaces it.",
+        )
         parser.link_arguments(
             "model",
             "data.graph",
@@ -38,68 +69,103 @@ class ForecastCLI(LightningCLI):
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parses, and refuses a checkpoint that cannot be used before any file is written."""
+        """Parses, and refuses what cannot be done before any file is written."""
         super().parse_arguments(parser, args)
         command = self.config["subcommand"]
         options = self.config[command]
-        checkpoint = str(options.get("ckpt_path") or "")
-        if checkpoint and "://" not in checkpoint:  # Lightning reads those from elsewhere
-            try:
-                _check_checkpoint(checkpoint, command, Path(options["run"]))
-            except ForecastError as error:
-                raise ForecastError(f"--ckpt_path {error}") from None
+        if options["data"]["store"]:  # in the place of what a configuration file names
+            options["data"]["train"], options["data"]["val"] = [], None
+        if options["try"]:
+            _shorten(options, command)
+        _check_start(options, command)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Writes the results to the run's folder unless the user configures a logger."""
         run = self._get(self.config, "run")
-        try:
-            Path(run).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ForecastError(f"--run {run}: {error.strerror}; give a folder to write") from None
         kwargs["use_distributed_sampler"] = False  # the data module distributes its windows itself
         kwargs["default_root_dir"] = self._get(self.config, "trainer.default_root_dir") or run
         if self._get(self.config, "trainer.logger") is None:
-            kwargs["logger"] = TensorBoardLogger(run, name="", version="")
+            kwargs["logger"] = TensorBoardLogger(run, name="", version="", default_hp_metric=False)
         return super().instantiate_trainer(**kwargs)
 
+    def after_instantiate_classes(self) -> None:
+        """Makes the run's folder, once nothing in the arguments can be wrong."""
+        run = Path(self._get(self.config, "run"))
+        if self.subcommand == "fit":
+            self.datamodule.batch_share(self.trainer.num_nodes * self.trainer.num_devices)
+        try:
+            if self._get(self.config, "try") and is_trial(run):
+                shutil.rmtree(run)
+            run.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ForecastError(f"--run {run}: {error.strerror}; give a folder to write") from None
 
-def _check_checkpoint(name: str, command: str, run: Path) -> None:
-    """Checks what ``--ckpt_path`` names.
+    def after_fit(self) -> None:
+        """Says what is left to do."""
+        callback = self.trainer.checkpoint_callback
+        last = getattr(callback, "last_model_path", "")
+        if not (last and self.trainer.is_global_zero):
+            return
+        run = self._get(self.config, "run")
+        if self._get(self.config, "try"):
+            print(f"tried: tensorboard --logdir {run} shows the curves", file=sys.stderr)
+        else:
+            warn_not_calibrated(last)
 
-    Args:
-        name: A file, or one of Lightning's words.
-        command: ``fit``, ``validate`` or ``test``.
-        run: The run's folder.
+
+def _check_start(options: Any, command: str) -> None:
+    """Checks the checkpoint to go on from and the run's folder; writes nothing.
 
     Raises:
-        ForecastError: There is none, or the command cannot go on from it.
+        ForecastError: The command cannot start from the checkpoint or in the folder.
+        Finished: Nothing is left to train.
     """
-    path = Path(name)
-    if name in _LIGHTNING_WORDS:
-        found = list(run.glob(_LIGHTNING_WORDS[name]))
-        if not found and (name, command) == ("last", "fit"):
-            return  # Lightning begins anew, so that one command starts and resumes a run
-        if not found:
-            words = f"there is no such checkpoint in {run}; give a file"
-            raise ForecastError(f"{name}: {words}{_such_as(weights_in(run))}")
-        path = max(found, key=lambda each: each.stat().st_mtime)
-    elif name == "best":
-        words = "which checkpoint is the best is known only while training; give a file"
-        raise ForecastError(f"{name}: {words}{_such_as(weights_in(run))}")
-    if name in PACKAGED or is_safetensors(head_of(path)):
-        raise ForecastError(
-            f"{name}: holds weights, not the state of a training run; give a .ckpt, or start from "
-            f"these weights with --model.start_from {name}"
-        )
-    if "optimizer_states" not in read_checkpoint(path) and command == "fit":
-        raise ForecastError(
-            f"{path}: holds no state of the optimiser, so training cannot go on; start from its "
-            f"weights with --model.start_from {path}"
-        )
+    name = str(options.get("ckpt_path") or "")
+    run, checkpoint = Path(options["run"]), None
+    if name and "://" not in name:  # Lightning reads those from elsewhere
+        try:
+            checkpoint = checkpoint_of(name, command, run)
+        except ForecastError as error:
+            raise ForecastError(f"--ckpt_path {error}") from None
+    # Other processes start when the first has begun to write.
+    if command != "fit" or getattr(rank_zero_only, "rank", 0) != 0:
+        return
+    if checkpoint is not None:
+        require_unfinished(checkpoint, options["trainer"])
+    if name not in LIGHTNING_WORDS and not (options["try"] and is_trial(run)):
+        require_free(run, checkpoint)
 
 
-def _such_as(known: Path | None) -> str:
-    return "" if known is None else f", such as {known}"
+def _shorten(options: Any, command: str) -> None:
+    """Turns the settings of a run into those of a try.
+
+    Raises:
+        ForecastError: The command is not ``fit``, or there is a checkpoint to go on from.
+    """
+    if command != "fit":
+        raise ForecastError(f"--try: is for fit; leave it out of {command}")
+    if options["ckpt_path"]:
+        name = options["ckpt_path"]
+        raise ForecastError(f"--try: starts anew; leave out --ckpt_path {name}")
+    data, trainer = options["data"], options["trainer"]
+    if not options["run"].endswith("_try"):  # where the configuration is that of a try
+        options["run"] += "_try"
+    data["batch_size"] = min(data["batch_size"], _TRY_BATCH)
+    data["windows_per_epoch"] = _TRY_STEPS * data["batch_size"]
+    data["num_workers"] = 0
+    for name, value in {
+        "devices": 1,
+        "num_nodes": 1,
+        "max_epochs": 1,
+        "max_steps": -1,
+        "limit_train_batches": None,
+        "limit_val_batches": _TRY_VALIDATION_BATCHES,
+        "val_check_interval": None,
+        "check_val_every_n_epoch": 1,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1,
+    }.items():
+        trainer[name] = value
 
 
 def main(command: str, args: Sequence[str], callbacks: Sequence[pl.Callback] = ()) -> None:
@@ -109,18 +175,25 @@ def main(command: str, args: Sequence[str], callbacks: Sequence[pl.Callback] = (
         command: ``fit``, ``validate`` or ``test``.
         args: What follows it on the command line, such as ``--config configs/nuscenes.yaml``.
         callbacks: Further callbacks besides those of the configuration, such as pictures.
+
+    Raises:
+        ForecastError: An argument is wrong; nothing is written then.
     """
     _suppress_hints()
     checkpoints = ModelCheckpoint(save_last=True, enable_version_counter=False)
-    ForecastCLI(
-        ForecastModule,
-        ForecastDataModule,
-        seed_everything_default=0,
-        save_config_kwargs={"overwrite": True},
-        trainer_defaults={"callbacks": [checkpoints, *callbacks]},
-        auto_configure_optimizers=False,
-        args=[command, *args],
-    )
+    try:
+        ForecastCLI(
+            ForecastModule,
+            ForecastDataModule,
+            seed_everything_default=0,
+            save_config_callback=SavesConfig,
+            trainer_defaults={"callbacks": [checkpoints, Throughput(), *callbacks]},
+            parser_kwargs={"fit": {"description": _FIT}},
+            auto_configure_optimizers=False,
+            args=[command, *args],
+        )
+    except Finished as finished:
+        print(finished, file=sys.stderr)
 
 
 def _suppress_hints() -> None:

@@ -63,6 +63,49 @@ class OptimizerConfig:
         require(0 < self.warmup < 1, "optimizer.warmup", self.warmup, "a share between 0 and 1")
 
 
+class OneCycle(torch.optim.lr_scheduler.OneCycleLR):
+    """One cycle of the learning rate, which a resumed run may continue with other settings.
+
+    Args:
+        optimizer: The optimiser.
+        config: Highest rate and warm-up.
+        steps: Steps of the whole training.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, config: OptimizerConfig, steps: int
+    ) -> None:
+        least = math.ceil(2 / config.warmup)  # fewer have no warm-up step
+        super().__init__(
+            optimizer,
+            max_lr=config.lr,
+            total_steps=max(steps, least),
+            pct_start=config.warmup,
+        )
+        kept = ("initial_lr", "max_lr", "min_lr", "weight_decay")
+        self._settings = [{key: group[key] for key in kept} for group in optimizer.param_groups]
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes to the step at which a run stopped, in the schedule of the present settings.
+
+        With the settings of that run, the rate of every further step is the same to the last bit.
+
+        Args:
+            state_dict: State of the schedule of that run. The optimiser has loaded its own before.
+
+        Raises:
+            ForecastError: The present schedule ends before that step.
+        """
+        done = state_dict["last_epoch"]
+        expected = f"fewer than the {self.total_steps} of the whole training"
+        require(done < self.total_steps, "--ckpt_path: steps done", done, expected)
+        for group, settings in zip(self.optimizer.param_groups, self._settings, strict=True):
+            group.update(settings)
+        count = {"_step_count": state_dict["_step_count"]}
+        super().load_state_dict({"last_epoch": done - 1, **count})
+        self.step()  # sets rate and momentum
+
+
 class ForecastModule(pl.LightningModule):
     """Trains a `PedestrianForecaster` on its own imagined futures.
 
@@ -133,6 +176,12 @@ class ForecastModule(pl.LightningModule):
         """Loss of one training batch."""
         return self._step(batch, "train")
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Logs the learning rate of a step and the norm of its gradient before clipping."""
+        gradients = [each.grad for each in self.parameters() if each.grad is not None]
+        self.log("step/gradient_norm", torch.nn.utils.get_total_norm(gradients))
+        self.log("step/learning_rate", optimizer.param_groups[0]["lr"])
+
     def validation_step(self, batch: HeteroData, batch_index: int) -> None:
         """Logs losses and metrics of one validation batch."""
         self._step(batch, "val")
@@ -191,7 +240,9 @@ class ForecastModule(pl.LightningModule):
         # A float, because Lightning rounds integers down when it combines those of processes.
         size: Any = float(batch.num_graphs if stage == "train" else weight)
         self.log_dict(losses, batch_size=size, on_epoch=True, on_step=False, sync_dist=True)
-        if stage != "train":
+        if stage == "train":
+            self.log("step/loss", losses["train/loss"], prog_bar=True, sync_dist=True)
+        else:
             metrics = self.val_metrics if stage == "val" else self.test_metrics
             metrics.update(_scored(batch, futures[:, batch["agent"].scored]))
             self.log_dict(metrics, on_epoch=True, batch_size=size)
@@ -202,13 +253,7 @@ class ForecastModule(pl.LightningModule):
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=config.lr,
-            total_steps=max(steps, math.ceil(2 / config.warmup)),  # fewer have no warm-up step
-            pct_start=config.warmup,
-        )
+        schedule = OneCycle(optimizer, config, int(self.trainer.estimated_stepping_batches))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},

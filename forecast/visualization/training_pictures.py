@@ -5,12 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytorch_lightning as pl
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from forecast.graphs.datamodule import WindowDataset
 from forecast.inference import predict_window
 from forecast.training.module import ForecastModule
-from forecast.visualization.birds_eye import draw_window
+from forecast.visualization.birds_eye import LIGHT, draw_window
+
+_LEGEND = {
+    "observed": LIGHT.history,
+    "predicted samples": LIGHT.sample,
+    "most probable": LIGHT.mode,
+    "ground truth": LIGHT.truth,
+    "vehicles and cyclists": LIGHT.body,
+    "ego": LIGHT.ego,
+}
 
 
 class BirdsEye(pl.Callback):
@@ -48,7 +58,7 @@ class BirdsEye(pl.Callback):
     def draw(self, module: ForecastModule, windows: WindowDataset) -> Figure:
         """The figure of the fixed windows of a validation set."""
         chosen = np.linspace(0, len(windows) - 1, min(self.windows, len(windows))).astype(int)
-        figure = Figure(figsize=(5 * len(chosen), 5), layout="constrained")
+        figure = Figure(figsize=(5 * len(chosen), 5.4), layout="constrained")
         for axes, item in zip(np.atleast_1d(figure.subplots(1, len(chosen))), chosen, strict=True):
             cut = windows.window(int(item))
             prediction = predict_window(
@@ -60,4 +70,7 @@ class BirdsEye(pl.Callback):
             )
             draw_window(axes, cut, prediction)
             axes.set_title(f"{cut.scene_id} step {cut.at}")
+        lines = [Line2D([], [], color=colour, linewidth=3) for colour in _LEGEND.values()]
+        columns = min(len(lines), 2 * len(chosen))  # as wide as the windows
+        figure.legend(lines, list(_LEGEND), loc="outside lower center", ncols=columns)
         return figure

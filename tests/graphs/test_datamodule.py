@@ -7,7 +7,7 @@ import torch
 from forecast.datasets.store import SceneStore, prepare
 from forecast.errors import ForecastError
 from forecast.graphs import GraphConfig
-from forecast.graphs.datamodule import Draws, ForecastDataModule, SourceConfig
+from forecast.graphs.datamodule import Draws, ForecastDataModule, Place, SourceConfig
 from forecast.scene import Scene
 from tests.scenes import StreetSource
 
@@ -95,3 +95,70 @@ def test_a_missing_store_is_refused(tmp_path: Path) -> None:
     source = SourceConfig(str(tmp_path / "absent"), "train")
     with pytest.raises(ForecastError, match="absent"):
         ForecastDataModule([source], source, GraphConfig())
+
+
+class Splits(StreetSource):
+    """Streets with the given splits."""
+
+    def __init__(self, **splits: list[int]) -> None:
+        self.named = {name: [f"street-{i}" for i in scenes] for name, scenes in splits.items()}
+
+    def splits(self) -> dict[str, list[str]]:
+        return self.named
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [
+        ({"val": [2], "train": [0, 1]}, ("train", "val")),
+        ({"town_train": [0], "town_val": [2], "test": [1]}, ("town_train", "town_val")),
+        # as nuScenes mini has them: both hold all scenes
+        (
+            {"train": [0], "val": [1, 2], "mini_train": [0, 1], "mini_val": [2]},
+            ("mini_train", "mini_val"),
+        ),
+    ],
+)
+def test_a_store_alone_names_its_training_and_validation(tmp_path, splits, expected) -> None:
+    path = str(prepare(Splits(**splits), tmp_path / "store").path)
+    data = ForecastDataModule(store=path)
+    assert (data.train, data.val) == (
+        [SourceConfig(path, expected[0])],
+        SourceConfig(path, expected[1]),
+    )
+
+
+@pytest.mark.parametrize(
+    "splits",
+    [
+        {},
+        {"train": [0]},
+        {"a_train": [0], "b_val": [1]},
+        {"retrain": [0], "reval": [1]},
+        {"a_train": [0], "a_val": [1], "b_train": [1], "b_val": [2]},  # folds of equal size
+    ],
+)
+def test_a_store_without_a_single_pair_of_splits_is_refused(tmp_path, splits) -> None:
+    path = prepare(Splits(**splits), tmp_path / "store").path
+    with pytest.raises(ForecastError, match="no single pair for training and validation") as error:
+        ForecastDataModule(store=str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_sources_are_given_once(store: SceneStore) -> None:
+    source = SourceConfig(str(store.path), "train")
+    with pytest.raises(ForecastError, match=r"data\.train is missing; give a configuration"):
+        ForecastDataModule()
+    with pytest.raises(ForecastError, match=r"data\.val is missing"):
+        ForecastDataModule([source])
+    with pytest.raises(ForecastError, match="train or val is given too; neither is needed"):
+        ForecastDataModule([source], store=str(store.path))
+
+
+def test_the_batch_is_that_of_all_processes_together(store: SceneStore, monkeypatch) -> None:
+    data = module(store)
+    monkeypatch.setattr(data, "_place", lambda: Place(1, 3))
+    (batch, _) = data.train_dataloader()
+    assert batch.num_graphs == 1
+    with pytest.raises(ForecastError, match="batch_size is 3; a multiple of 2, the number of proc"):
+        data.batch_share(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import safetensors.torch
 import torch
 
 from forecast import inference
-from forecast.errors import ForecastError
+from forecast.errors import ForecastError, ForecastWarning
 from forecast.inference import PACKAGED, Forecaster
 from forecast.inference.weights import CHECKPOINT_KEY, read_model
 
@@ -114,3 +115,19 @@ def test_files_of_another_kind(tmp_path: Path, content: bytes, words: str) -> No
     path = tmp_path / "model.bin"
     path.write_bytes(content)
     assert words in refused(path)
+
+
+def test_loading_says_once_that_weights_are_not_calibrated(
+    forecaster: Forecaster, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    forecaster.save(path)
+    with pytest.warns(ForecastWarning) as warned:
+        inference.load(path)
+    (message,) = [str(each.message) for each in warned]
+    assert message.startswith(f"{path} is not calibrated: its predictions have no tubes and no ")
+    assert f"run 'forecast calibrate --weights {path} --store S" in message
+    assert "\n" not in message
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        inference.load("town")

@@ -14,14 +14,14 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
-from forecast import inference
+from forecast import cli, inference
 from forecast.datasets.store import SceneStore, prepare
 from forecast.datasets.windows import WindowSpec, window
 from forecast.errors import ForecastError
 from forecast.graphs import GraphConfig, window_graph
 from forecast.inference import Source
 from forecast.scene import AgentKind, Predictor
-from forecast.training.cli import _check_checkpoint, main
+from forecast.training.cli import main
 from forecast.training.module import ForecastModule
 from forecast.visualization.training_pictures import BirdsEye
 from tests.scenes import StreetSource, street_scene
@@ -80,6 +80,29 @@ def test_tensorboard_gets_scalars_and_a_birds_eye_figure(run: Path) -> None:
     scalars = set(events.Tags()["scalars"])
     assert {"train/loss", "val/loss", "val/top1_fde_m", "val/min_ade_20_m"} <= scalars
     assert all(np.isfinite([e.value for e in events.Scalars(name)]).all() for name in scalars)
+    for name in ("loss", "learning_rate", "gradient_norm", "windows_per_s"):
+        steps = events.Scalars(f"step/{name}")
+        assert [each.step for each in steps] == list(range(6)), name
+        assert all(each.value > 0 for each in steps)
+
+
+@pytest.mark.slow
+def test_tensorboard_gets_the_hyper_parameters(run: Path) -> None:
+    """The checkpoint has none of them, so it loads without running code (`weights`)."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    events = EventAccumulator(str(run)).Reload()
+    assert "hp_metric" not in events.Tags()["scalars"]
+    content = events.PluginTagToContent("hparams")
+    start = HParamsPluginData.FromString(content["_hparams_/session_start_info"])
+    found = start.session_start_info.hparams
+    assert found["model.optimizer.lr"].number_value == 2e-3
+    assert found["data.batch_size"].number_value == 4
+    assert found["data.train.0.split"].string_value == "train"
+    experiment = HParamsPluginData.FromString(content["_hparams_/experiment"]).experiment
+    assert "val/top1_fde_m" in [each.name.tag for each in experiment.metric_infos]
+    assert weights(run)
 
 
 class PowerCut(Callback):
@@ -134,66 +157,24 @@ def test_weights_load_as_a_predictor(store: SceneStore, run: Path) -> None:
 
 
 @pytest.mark.slow
+def test_an_evaluation_says_once_that_weights_are_not_calibrated(
+    store: SceneStore, run: Path, tmp_path: Path, capsys
+) -> None:
+    last, out = run / "checkpoints" / "last.ckpt", tmp_path / "out"
+    words = ["--store", str(store.path), "--split", "val", "--predictor", str(last), "--out", out]
+    more = ["--horizon-s", "1", "--samples", "2"]
+    assert cli.main(["evaluate", *map(str, words), *more]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "calibrat" in line]
+    assert len(said) == 1
+    assert said[0].startswith(f"warning: {last} is not calibrated: ")
+
+
+@pytest.mark.slow
 def test_another_configuration_is_refused(store: SceneStore, run: Path, tmp_path: Path) -> None:
     last = run / "checkpoints" / "last.ckpt"
     other = "--model.forecaster.world_model.hidden=24"
     with pytest.raises(ForecastError, match=r"world_model\.hidden 16 instead of 24"):
         main("fit", arguments(store, tmp_path, other, f"--ckpt_path={last}"))
-
-
-def test_a_checkpoint_that_cannot_be_used_says_what_to_name(store, tmp_path: Path) -> None:
-    """Each before any file of the run is made."""
-    checkpoints = tmp_path / "before" / "checkpoints"
-    checkpoints.mkdir(parents=True)
-    last = checkpoints / "last.ckpt"
-    torch.save({"state_dict": {}, "forecast": {}, "optimizer_states": []}, last)
-    torch.save({"state_dict": {}, "forecast": {}}, tmp_path / "bare.ckpt")
-    town, run = inference.PACKAGED["town"], tmp_path / "run"
-    weights = "holds weights, not the state of a training run; give a .ckpt, or start from these "
-    for command, given, words in [
-        ("fit", "town", f"{weights}weights with --model.start_from town"),
-        ("test", town, f"{weights}weights with --model.start_from {town}"),
-        ("fit", tmp_path / "before", f"is the folder of a training run; give a file in it: {last}"),
-        ("fit", checkpoints, f"is a folder; give a file in it: {last}"),
-        ("validate", checkpoints / "lst.ckpt", f"is no such weights file; did you mean {last}?"),
-        ("fit", tmp_path / "absent.ckpt", "is no such weights file; give a .ckpt"),
-        (
-            "fit",
-            tmp_path / "bare.ckpt",
-            "holds no state of the optimiser, so training cannot",
-        ),
-        ("fit", "best", "which checkpoint is the best is known only while training; give a file"),
-        ("validate", "last", f"there is no such checkpoint in {run}; give a file"),
-        ("fit", "hpc", f"there is no such checkpoint in {run}; give a file"),
-    ]:
-        with pytest.raises(ForecastError) as error:
-            main(command, arguments(store, run, f"--ckpt_path={given}"))
-        assert str(error.value).startswith(f"--ckpt_path {given}: ")
-        assert words in str(error.value)
-        assert "\n" not in str(error.value)
-        assert not run.exists()
-
-
-def test_lightnings_words_mean_files_of_the_run(tmp_path: Path) -> None:
-    _check_checkpoint("last", "fit", tmp_path)  # nothing there: the run begins
-    last = tmp_path / "checkpoints" / "last.ckpt"
-    last.parent.mkdir()
-    torch.save({"state_dict": {}, "forecast": {}, "optimizer_states": []}, last)
-    for command in ("fit", "validate", "test"):
-        _check_checkpoint("last", command, tmp_path)
-    with pytest.raises(ForecastError, match=rf"best: .*; give a file, such as {last}"):
-        _check_checkpoint("best", "test", tmp_path)
-    last.write_bytes(last.read_bytes()[:100])
-    with pytest.raises(ForecastError, match=r"last\.ckpt: .* its 100 bytes are damaged or cut off"):
-        _check_checkpoint("last", "fit", tmp_path)
-
-
-def test_an_unreadable_checkpoint_is_refused_before_anything_is_made(store, tmp_path) -> None:
-    (tmp_path / "broken.ckpt").write_text("no checkpoint")
-    words = arguments(store, tmp_path / "run", f"--ckpt_path={tmp_path / 'broken.ckpt'}")
-    with pytest.raises(ForecastError, match="not a checkpoint of 'forecast fit'"):
-        main("fit", words)
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_refused(store: SceneStore, tmp_path: Path) -> None:
@@ -216,6 +197,7 @@ def test_a_folder_that_cannot_be_made_is_refused(store: SceneStore, tmp_path: Pa
         ("--data.augment.reverse=1.5", "augment.reverse is 1.5; a share between 0 and 1"),
         ("--data.history_steps=1", "history_steps is 1; 2 or more"),
         ("--data.windows_per_epoch=3", "windows_per_epoch is 3; at least one batch of 4"),
+        ("--trainer.devices=3", "batch_size is 4; a multiple of 3, the number of processes"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(store, tmp_path, capsys, word, message) -> None:
