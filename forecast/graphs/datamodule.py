@@ -207,8 +207,6 @@ class ForecastDataModule(pl.LightningDataModule):
     Args:
         train: Sources of training windows.
         val: Source of validation windows. Weights are neither trained nor selected with it.
-        store: Path of a store with splits for both, such as train and val or mini_train and
-            mini_val (see `sources_in`), in the place of ``train`` and ``val``.
         graph: Ranges of the graph (taken from the model's configuration by the command line).
         augment: How training windows are varied.
         history_steps: Observed steps, the current one included.
@@ -216,6 +214,12 @@ class ForecastDataModule(pl.LightningDataModule):
         batch_size: Windows per training step, in all processes together; each takes an equal share.
         windows_per_epoch: Training windows drawn per epoch, by all processes together.
         num_workers: Loader processes; 0 loads in the training process.
+        store: Path of a store with splits for training and for validation, such as train and val or
+            mini_train and mini_val (see `sources_in`), in the place of ``train`` and ``val``.
+
+    Raises:
+        ForecastError: A value makes no sense, a store or split is missing, or sources are missing
+            or given twice.
     """
 
     def __init__(

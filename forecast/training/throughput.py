@@ -14,8 +14,12 @@ class Throughput(pl.Callback):
     Each value is a mean over the steps since the one before, loading included and validation not.
     """
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begins to count; a run that goes on within an epoch calls no other hook before."""
+        self._begin()
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begins to count."""
+        """Begins anew, because writing a checkpoint is not training."""
         self._begin()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
