@@ -88,9 +88,9 @@ class TestEveryBaseline:
 
 class TestRegistry:
     def test_names(self):
-        names = ["stationary", "constant_velocity", "kalman", "kmeans"]
+        names = ["constant_velocity", "kalman", "kmeans", "stationary"]
         assert list(BASELINES) == names
-        assert [baseline.name for baseline in FITTED] == [*names[:3], "kmeans_6"]
+        assert [baseline.name for baseline in FITTED] == ["constant_velocity", "kalman", "kmeans_6", "stationary"]
 
     def test_without_examples_kalman_has_defaults_and_kmeans_refuses(self):
         assert BASELINES["kalman"](None, 20, 0) == Kalman()
