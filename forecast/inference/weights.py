@@ -74,6 +74,10 @@ class Training:
     calibration: Calibration | None = None
     ood: OODModel | None = None
 
+    def drawn(self, samples: int) -> int:
+        """Number of samples to imagine where ``samples`` are asked: the tubes may need more."""
+        return max(samples, self.calibration.samples if self.calibration else 0)
+
 
 def read_model(path: str | Path) -> tuple[PedestrianForecaster, Training, str]:
     """Reads a weights file.

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from forecast import geometry
 from forecast.errors import ForecastError, require
+from forecast.scene.arguments import real_number
 from forecast.scene.between_steps import between_steps
 from forecast.scene.grid import Grid, occupancy
 from forecast.scene.representatives import representatives
@@ -49,6 +50,7 @@ class Prediction:
         tubes: Calibrated regions of each agent and step, if the predictor was calibrated.
         fallback: Agents whose futures are constant velocity instead of the predictor's own
             ``[A]``, because their past is out of distribution; None without an OOD detector.
+        scene_id: Name of the scene; "" if the predictor does not say.
     """
 
     positions_m: NDArray[np.float32]
@@ -62,6 +64,15 @@ class Prediction:
     spread_m: NDArray[np.float32] | None = None
     tubes: Tubes | None = None
     fallback: NDArray[np.bool_] | None = None
+    scene_id: str = ""
+
+    def __repr__(self) -> str:
+        until_s = self.steps * self.dt_s
+        agents = f"{int(self.valid.sum())} of {len(self.valid)} agents"
+        return (
+            f"Prediction({self.scene_id!r} at {self.at_us / 1e6:.3f} s: {self.samples} samples, "
+            f"{agents}, {self.steps} steps of {self.dt_s:g} s up to {until_s:g} s)"
+        )
 
     def __post_init__(self) -> None:
         """Checks shapes, finiteness and weights; raises `ForecastError`."""
@@ -198,6 +209,7 @@ class Prediction:
         agent = np.flatnonzero(self.agent_ids == agent_id)
         known = len(agent) == 1 and bool(self.tubes.valid[agent[0]])
         require(known, "agent", f"'{agent_id}'", "a pedestrian who is predicted")
+        at_s = real_number("at_s", at_s, "a time in seconds")
         step = round(at_s / self.dt_s) if np.isfinite(at_s) else 0
         is_step = 1 <= step <= self.steps and abs(at_s - step * self.dt_s) < _TIME_TOLERANCE_S
         last_s = self.steps * self.dt_s
@@ -273,8 +285,11 @@ class Prediction:
         Args:
             area: A shapely polygon or its ring ``[P, 2]`` in the frame of this prediction; for a
                 lane `forecast.scene.questions.lane_area`.
-            within_s: Seconds after the prediction time.
+            within_s: Seconds after the prediction time, from the first to the last predicted step.
             level: Coverage of the intervals.
+
+        Raises:
+            ForecastError: The area is no polygon, or the time or the level is out of range.
         """
         return self.time_to_entry(area).within(within_s, level)
 
@@ -285,7 +300,16 @@ class Prediction:
         return self._first_times(questions.first_entry(self._paths_m(), area))
 
     def crosses(self, line_m: ArrayLike, within_s: float, level: float = 0.95) -> Chances:
-        """Probability of each agent to cross a line ``[P, 2]`` by a time, with intervals."""
+        """Probability of each agent to cross a line by a time, with intervals of a level.
+
+        Args:
+            line_m: Points ``[P, 2]`` in the frame of this prediction.
+            within_s: As in `enters`.
+            level: As in `enters`.
+
+        Raises:
+            ForecastError: The line has another shape, or the time or the level is out of range.
+        """
         from forecast.scene import questions
 
         first = self._first_times(questions.first_crossing(self._paths_m(), line_m))
@@ -299,7 +323,9 @@ class Prediction:
         """Times of events at steps ``[K, A]``; step 0 is one ``dt_s`` after the prediction time."""
         from forecast.scene.chances import FirstTimes
 
-        return FirstTimes(self.agent_ids[self.valid], (steps + 1) * self.dt_s, self.weights)
+        span_s = (self.dt_s, self.steps * self.dt_s)
+        first_s = (steps + 1) * self.dt_s
+        return FirstTimes(self.agent_ids[self.valid], first_s, self.weights, span_s)
 
 
 @runtime_checkable
