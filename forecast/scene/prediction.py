@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from forecast.scene.chances import Chances, FirstTimes
     from forecast.scene.questions import Area, Region
 
-# `chances` and `questions` are imported when they are used: they load scipy and shapely, which
-# `import forecast` and the command line do without.
+# `chances`, `questions` and `prediction_rows` are imported when they are used: they load scipy,
+# shapely and pyarrow, which `import forecast` and the command line do without.
 
 _WEIGHT_TOLERANCE = 1e-4
 _TIME_TOLERANCE_S = 1e-6
@@ -216,6 +217,26 @@ class Prediction:
         require(is_step, "at_s", at_s, f"a multiple of {self.dt_s} s up to {last_s:g} s")
         return self.tubes.polygon(int(agent[0]), step - 1, level)
 
+    def save(self, path: Path | str) -> None:
+        """Writes the prediction as a ``.parquet`` file; see `save_predictions`."""
+        save_predictions(path, [self])
+
+    @classmethod
+    def load(cls, path: Path | str, *, dt_s: float | None = None) -> Prediction:
+        """Reads the only prediction of a file; see `load_predictions`.
+
+        Args:
+            path: The file.
+            dt_s: As in `load_predictions`.
+
+        Raises:
+            ForecastError: As in `load_predictions`, or the file holds several predictions.
+        """
+        found = load_predictions(path, dt_s=dt_s)
+        needed = "1 prediction; load_predictions reads several,"
+        require(len(found) == 1, f"{path}: its number of predictions", len(found), needed)
+        return found[0]
+
     def to_frame(self, world_from_ego: NDArray[Any]) -> NDArray[np.float64]:
         """The futures seen from another frame.
 
@@ -326,6 +347,46 @@ class Prediction:
         span_s = (self.dt_s, self.steps * self.dt_s)
         first_s = (steps + 1) * self.dt_s
         return FirstTimes(self.agent_ids[self.valid], first_s, self.weights, span_s)
+
+
+def save_predictions(path: Path | str, predictions: Iterable[Prediction]) -> None:
+    """Writes predictions as one ``.parquet`` file, which ``forecast evaluate --predictor`` reads.
+
+    Positions are written in the world's frame. Agents that are not predicted are left out. An
+    iterator is written one prediction after the other, so not all need to be in memory.
+
+    Args:
+        path: The file; it is there only when it is complete.
+        predictions: Predictions at different times or of different scenes, each with the name of
+            its scene.
+
+    Raises:
+        ForecastError: The path has another ending, a prediction has no name of its scene, or two
+            are of the same scene and time.
+    """
+    from forecast.scene import prediction_rows
+
+    prediction_rows.write_predictions(Path(path), predictions)
+
+
+def load_predictions(path: Path | str, *, dt_s: float | None = None) -> list[Prediction]:
+    """Reads the predictions of a ``.parquet`` file, in its order.
+
+    Those of `save_predictions` are the same as before, without agents that were not predicted;
+    positions differ by less than 1e-6 m. Files of other programs need the columns of
+    `forecast.scene.prediction_rows`; so do those that ``forecast evaluate`` writes.
+
+    Args:
+        path: The file.
+        dt_s: Step length, for files without a column ``dt_s``.
+
+    Raises:
+        ForecastError: The file cannot be read, or its rows are no joint futures.
+    """
+    from forecast.scene import prediction_rows
+
+    rows = prediction_rows.read_predictions(Path(path), dt_s)
+    return [Prediction(**fields) for fields in rows]
 
 
 @runtime_checkable
