@@ -22,6 +22,7 @@ def completed(path: Path) -> Iterator[Path]:
     Yields:
         The path to write to, in the same folder.
     """
+    path = path.absolute()
     temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
     _remove(temporary)
     try:

@@ -114,3 +114,20 @@ def test_files_of_another_kind(tmp_path: Path, content: bytes, words: str) -> No
     path = tmp_path / "model.bin"
     path.write_bytes(content)
     assert words in refused(path)
+
+
+def test_a_stopped_save_leaves_the_file_as_it_was(forecaster, tmp_path, monkeypatch):
+    path = tmp_path / "weights.safetensors"
+    forecaster.save(path)
+    before = path.read_bytes()
+
+    def cut(file, content):
+        with file.open("wb") as opened:
+            opened.write(content[:100])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(path), "write_bytes", cut)
+    with pytest.raises(KeyboardInterrupt):
+        forecaster.save(path)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["weights.safetensors"]
