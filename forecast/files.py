@@ -27,9 +27,15 @@ def completed(path: Path) -> Iterator[Path]:
     _remove(temporary)
     try:
         yield temporary
-        if temporary.is_dir() and path.is_dir():
+        is_there = temporary.is_dir() and path.is_dir()
+        if is_there:
             path.replace(old)  # a folder does not replace one that holds files
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except OSError:
+            if is_there:
+                old.replace(path)
+            raise
     finally:
         _remove(temporary)
         _remove(old)

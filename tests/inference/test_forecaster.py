@@ -244,6 +244,14 @@ def test_many_scenes_are_predicted_as_each_alone(forecaster: Forecaster) -> None
     assert forecaster.predict_many([]) == []
 
 
+def test_a_scene_without_anybody_is_one_of_many(forecaster: Forecaster) -> None:
+    scene = street_scene()
+    nobody = np.zeros_like(scene.tracks.valid)
+    empty = replace(scene, tracks=replace(scene.tracks, valid=nobody))
+    many = forecaster.predict_many([empty, scene, empty], samples=2)
+    assert [len(made.agent_ids) for made in many] == [0, 5, 0]
+
+
 def test_many_scenes_are_imagined_in_batches(forecaster: Forecaster, monkeypatch) -> None:
     asked = [street_scene(seed=seed) for seed in range(5)]
     whole = forecaster.predict_many(asked, samples=2)
