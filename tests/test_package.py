@@ -1,13 +1,43 @@
+import subprocess
+import sys
+
+import pytest
+
 import forecast
+from forecast import inference, planning
 from forecast.datasets.store import SceneStore
 from forecast.inference import Forecaster, load
+from forecast.visualization.plot import plot
+from tests.streets import street_store
 
 
 def test_the_public_names_are_there() -> None:
     assert all(hasattr(forecast, name) for name in forecast.__all__)
-    assert (forecast.Forecaster, forecast.SceneStore, forecast.load) == (
+    assert (forecast.Forecaster, forecast.SceneStore, forecast.load, forecast.plot) == (
         Forecaster,
         SceneStore,
         load,
+        plot,
     )
+    for part in (inference, planning):
+        shared = set(part.__all__) & set(forecast.__all__)
+        assert all(getattr(forecast, name) is getattr(part, name) for name in shared)
     assert not hasattr(forecast, "absent")
+
+
+def test_dir_names_also_what_is_imported_later() -> None:
+    script = "import sys, forecast; print(*dir(forecast)); print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    names, has_torch = run.stdout.splitlines()
+    assert set(forecast.__all__) <= set(names.split())
+    assert {"TYPE_CHECKING", "Any", "annotations"}.isdisjoint(names.split())
+    assert has_torch == "False"
+
+
+def test_a_store_is_opened_by_its_path(tmp_path) -> None:
+    street_store(tmp_path / "store")
+    store = forecast.open_store(str(tmp_path / "store"))
+    assert store["street-3"].id == "street-3"
+    assert repr(store).endswith("store': 5 scenes of streets)")
+    with pytest.raises(forecast.ForecastError, match="not a store"):
+        forecast.open_store(tmp_path)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from forecast.scene import AgentKind
-from tests.scenes import drive, street_scene
+import forecast
 from tests.test_contract import ROOT
 
 PAGES = [
@@ -18,28 +18,47 @@ PAGES = [
 ]
 
 
-def test_the_examples_run():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    scene = street_scene(steps=8)
-    tracks, seen = scene.tracks, scene.tracks.kinds != AgentKind.STATIC
-    names = {
-        "positions_m": tracks.positions_m[seen],
-        "headings_rad": tracks.headings_rad[seen],
-        "kinds": tracks.kinds[seen],
-        "plan": drive(scene, 7, 12),
-    }
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_examples_run_as_they_stand(tmp_path, monkeypatch):
+    """One after the other in an empty folder, with nothing that the README does not show."""
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    names = {"__name__": "readme"}
     for block in blocks:
         exec(block, names)
-    assert len(blocks) == 1
-    assert names["futures"].positions_m.shape == (20, seen.sum(), 12, 2)
+    assert len(blocks) == 2
+    assert names["futures"].positions_m.shape == (20, 2, 12, 2)
     assert len(names["ranking"].plans) == 1000
+    assert names["live"].agent_ids.tolist() == names["futures"].agent_ids.tolist() == ["0", "1"]
+    assert len(names["message"]["objects"]) == 1
+    assert (tmp_path / "futures.png").stat().st_size > 10_000
+
+
+def test_the_lines_that_show_nothing_answer_what_they_say(tmp_path, monkeypatch):
+    """The walker comes from the left of the car and steps into its lane."""
+    monkeypatch.chdir(tmp_path)
+    first, second = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(first, names)
+    asked = [line for line in second.splitlines() if line.startswith("futures.")]
+    (entered, crossed), (region, occupied) = (eval(line, names) for line in asked)
+    assert entered.of("0")[0] > 0.5
+    assert crossed.of("0")[0] > 0.5
+    assert region.polygon.area > 0
+    assert occupied.shape == (12, 40, 80)
+
+
+def test_the_names_of_the_package_are_there():
+    named = set(re.findall(r"forecast\.([A-Za-z_]+)(?=[(\[])", README))
+    assert {"load", "plot", "Grid", "Frame"} <= named
+    assert [name for name in named if not hasattr(forecast, name)] == []
 
 
 def test_the_readme_is_short():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 200
-    blocks = re.findall(r"```[a-z]*\n(.*?)```", text, flags=re.DOTALL)
+    assert len(README.splitlines()) <= 200
+    blocks = re.findall(r"```[a-z]*\n(.*?)```", README, flags=re.DOTALL)
     assert all(len(block.splitlines()) <= 10 for block in blocks if "forecast/\n" not in block)
 
 

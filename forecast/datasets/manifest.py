@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ import pyarrow as pa
 
 from forecast.datasets.scene_file import SCHEMA_VERSION, SceneFile
 from forecast.errors import ForecastError
+from forecast.files import completed
 from forecast.scene import AgentKind
 
 MANIFEST = "store.json"
@@ -125,9 +125,5 @@ def sha256(buffer: pa.Buffer) -> str:
 
 def replace_file(path: Path, content: pa.Buffer | bytes) -> None:
     """Writes a file atomically: no reader ever sees a part of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with completed(path) as temporary:
         temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

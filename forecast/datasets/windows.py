@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from forecast import geometry
 from forecast.errors import ForecastError
 from forecast.scene import AgentKind, LaneMap, Scene
+from forecast.scene.arguments import whole_steps
 from forecast.scene.continuity import continuous, jumps
 
 
@@ -113,11 +114,14 @@ class WindowSpec:
             horizon_s: Time from the current step to the last predicted one; None: the protocol's.
 
         Raises:
-            ForecastError: The protocol is unknown, or a length is out of range.
+            ForecastError: The protocol is unknown, or a length is out of range or not a multiple of
+                the step.
         """
         rules = protocol_of(protocol)
-        history = round((rules.history_s if history_s is None else history_s) / dt_s) + 1
-        horizon = round((rules.horizon_s if horizon_s is None else horizon_s) / dt_s)
+        past = rules.history_s if history_s is None else history_s
+        ahead = rules.horizon_s if horizon_s is None else horizon_s
+        history = whole_steps("history_s", past, dt_s) + 1 if past else 1
+        horizon = whole_steps("horizon_s", ahead, dt_s)
         return cls(history, horizon, min_history_steps(protocol, history))
 
     def is_official(self, protocol: str, dt_s: float) -> bool:
@@ -260,14 +264,14 @@ def window(
 
     Args:
         scene: Any scene.
-        at: Index of the current step.
+        at: Index of the current step; below 0 it is counted from the end.
         spec: Lengths of the window. Steps outside the scene are not valid.
         scored: Column ``at`` of `PredictionTimes.scored` ``[A]``; None: it is computed here.
 
     Raises:
         ForecastError: ``at`` is not a step of the scene, or lies between two records.
     """
-    scene.require_prediction_time(at)
+    at = scene.prediction_step(at)
     if scored is None:
         scored = prediction_times(scene, spec).scored[:, at]
     tracks, agents = scene.tracks, scene.present(at)

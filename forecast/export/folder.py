@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import torch
 
+from forecast.datasets.progress import with_progress
 from forecast.errors import ForecastError, require
 from forecast.export.formats import FORMATS
 from forecast.export.model import ExportedModel
+from forecast.files import completed
 from forecast.inference.paths import of_folder
 from forecast.inference.weights import Training, read_model, save_model
 from forecast.models.programs import AXES, programs
 
 _WEIGHTS, _INTERFACE = "weights.safetensors", "interface.json"
+_SUFFIXES = (*(form.suffix for form in FORMATS.values()), ".data")
+"""Suffixes of programs, and of the weights that ONNX puts beside one."""
 
 
 def run(*, weights: str | Path, out: Path, form: str) -> None:
@@ -28,26 +33,43 @@ def run(*, weights: str | Path, out: Path, form: str) -> None:
 
     Args:
         weights: A weights file, or a name of `forecast.inference.PACKAGED`.
-        out: The folder; it is created.
+        out: The folder. It is there only when it is complete; an earlier export is replaced.
         form: A key of `FORMATS`.
 
     Raises:
-        ForecastError: The weights cannot be read, or a requirement of the format is not installed.
+        ForecastError: The weights cannot be read, a requirement of the format is not installed, or
+            there is something else than an exported model at the folder.
     """
     model, training, _ = read_model(weights)
     model = model.eval().requires_grad_(False)
-    out.mkdir(parents=True, exist_ok=True)
-    described = {}
-    for name, program in programs(model).items():
-        file = out / f"{name}{FORMATS[form].suffix}"
-        FORMATS[form].write(program, file)
-        interface = program.interface()
-        counts = [f"{len(values)} {kind}" for kind, values in interface.items()]
-        print(f"{file}: {', '.join(counts)}", flush=True)
-        described[name] = {"file": file.name, **interface}
-    save_model(out / _WEIGHTS, model, training)
-    contents = {"format": form, "torch": torch.__version__, "axes": AXES, "programs": described}
-    (out / _INTERFACE).write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
+    _check_out(out)
+    described: dict[str, dict[str, Any]] = {}
+    with completed(out) as folder:
+        folder.mkdir(parents=True)
+        made = programs(model)
+        for name, program in with_progress(made.items(), len(made), f"export {out}", "program"):
+            file = folder / f"{name}{FORMATS[form].suffix}"
+            FORMATS[form].write(program, file)
+            described[name] = {"file": file.name, **program.interface()}
+        save_model(folder / _WEIGHTS, model, training)
+        contents = {"format": form, "torch": torch.__version__, "axes": AXES, "programs": described}
+        text = json.dumps(contents, indent=2) + "\n"
+        (folder / _INTERFACE).write_text(text, encoding="utf-8")
+    for one in described.values():
+        counts = [f"{len(one[kind])} {kind}" for kind in ("inputs", "outputs")]
+        print(f"{out / one['file']}: {', '.join(counts)}")
+
+
+def _check_out(out: Path) -> None:
+    """Refuses a place where something else is than an exported model, which would be lost."""
+    if out.exists() and not out.is_dir():
+        raise ForecastError(f"--out {out}: is a file; give a new folder")
+    for path in sorted(out.iterdir()) if out.is_dir() else ():
+        if path.name not in (_WEIGHTS, _INTERFACE) and path.suffix not in _SUFFIXES:
+            raise ForecastError(
+                f"--out {out}: holds '{path.name}', which is no part of an exported model; give a "
+                "new or empty folder"
+            )
 
 
 class _Array(msgspec.Struct):

@@ -6,7 +6,7 @@ It needs neither Lightning nor a dataset: a planner passes its own `Scene`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,19 @@ from forecast.inference.weights import (
     save_model,
     warn_not_calibrated,
 )
-from forecast.inference.windows import ego_motion, forecast_window, horizon_steps
+from forecast.inference.windows import (
+    ego_motion,
+    forecast_window,
+    forecast_windows,
+    horizon_steps,
+)
 from forecast.inference.world import World
 from forecast.models.compile import accelerate
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.planning import ClearanceConfig, CostConfig, EgoState, Ranking
 from forecast.planning.plan_poses import plan_poses, plan_steps
 from forecast.scene import LaneMap, Prediction, Scene
+from forecast.scene.arguments import real_number, whole_number
 from forecast.scene.parsing import parse_array
 from forecast.scene.resampling import history
 
@@ -54,6 +60,15 @@ class Forecaster:
 
     def __init__(self, model: PedestrianForecaster, training: Training, name: str) -> None:
         self.model, self.training, self.name = model.eval().requires_grad_(False), training, name
+
+    def __repr__(self) -> str:
+        known, parameters = self.training, sum(p.numel() for p in self.model.parameters())
+        calibrated = "not calibrated" if known.calibration is None else "calibrated"
+        steps = ", ".join(f"{dt_s:g}" for dt_s in known.dts_s)
+        return (
+            f"Forecaster({self.name!r}: {parameters} parameters, steps of {steps} s, "
+            f"{known.history_steps} observed, {calibrated})"
+        )
 
     def predict(
         self,
@@ -80,8 +95,8 @@ class Forecaster:
 
         Args:
             scene: The scene; steps after ``at`` are not used.
-            at: Index of the current step.
-            horizon_s: Length of the prediction.
+            at: Index of the current step; below 0 it is counted from the end.
+            horizon_s: Length of the prediction, a multiple of its step.
             samples: Number of joint futures K.
             seed: Seed of the noise.
             ego_plan: Poses ``[T', 3]`` of the ego in the scene's frame up to the horizon, or None.
@@ -91,14 +106,52 @@ class Forecaster:
                 are interpolated.
 
         Raises:
-            ForecastError: ``samples`` or ``horizon_s`` is too small, ``horizon_s`` is beyond the
-                last calibrated time, ``ego_plan`` is shorter or longer than the horizon, the ego
-                cannot drive it (`forecast.planning.plan_poses`), or the scene's step is longer than
-                the model's.
+            ForecastError: ``samples`` is too small, ``horizon_s`` is no multiple of the step or is
+                beyond the last calibrated time, ``ego_plan`` is shorter or longer than the horizon,
+                the ego cannot drive it (`forecast.planning.plan_poses`), or the scene's step is
+                longer than the model's.
         """
         options: dict[str, Any] = {"horizon_s": horizon_s, "seed": seed, "dt_s": dt_s}
         options |= {"ego_plan": ego_plan, "plan_dt_s": plan_dt_s}
         return next(self.predict_incremental(scene, at, samples=[samples], **options))
+
+    def predict_many(
+        self,
+        scenes: Iterable[Scene | tuple[Scene, int]],
+        *,
+        horizon_s: float = HORIZON_S,
+        samples: int = 20,
+        seed: int = 0,
+        dt_s: float | None = None,
+    ) -> list[Prediction]:
+        """`predict` for many scenes at once, which takes less time than one after the other.
+
+        The results are those of `predict` up to rounding: positions differ by less than 1 mm.
+
+        Args:
+            scenes: Pairs of a scene and a step of it, as in `predict`; a scene alone stands for its
+                last step. They may be of different datasets and step lengths.
+            horizon_s: As in `predict`.
+            samples: As in `predict`.
+            seed: As in `predict`; the same for every scene.
+            dt_s: As in `predict`; default: that of the model in each scene.
+
+        Returns:
+            A prediction for each of the scenes, in their order.
+
+        Raises:
+            ForecastError: As in `predict`, or an item is no scene.
+        """
+        asked = [_scene_and_step(item) for item in scenes]
+        steps_s = [self.step_s(scene.id, scene.dt_s) for scene, _ in asked]
+        dts_s = [step_s if dt_s is None else dt_s for step_s in steps_s]
+        cuts = [
+            self.window(scene, at, horizon_steps(horizon_s, step_s, step))
+            for (scene, at), step_s, step in zip(asked, steps_s, dts_s, strict=True)
+        ]
+        origins = [scene.origin_m for scene, _ in asked]
+        options: dict[str, Any] = {"samples": samples, "seed": seed, "horizon_s": horizon_s}
+        return forecast_windows(self.model, self.training, cuts, origins, **options, dts_s=dts_s)
 
     def predict_incremental(
         self,
@@ -144,7 +197,7 @@ class Forecaster:
 
         Args:
             scene: The scene; steps after ``at`` are not used.
-            at: Index of the current step.
+            at: Index of the current step; below 0 it is counted from the end.
             samples: Number of joint futures K.
             seed: Seed of the noise.
 
@@ -204,7 +257,7 @@ class Forecaster:
 
         Args:
             scene: The scene; steps after ``at`` are not used.
-            at: Index of the current step.
+            at: Index of the current step; below 0 it is counted from the end.
             plans: Poses ``[P, T', 3]`` of the ego's centre in the scene's frame.
             samples: Number of joint futures K.
             seed: Seed of the noise.
@@ -222,8 +275,11 @@ class Forecaster:
                 small; there is no ego or ``ego`` is elsewhere; or the scene's step is longer than
                 the model's.
         """
-        require(samples >= 1, "samples", samples, "at least 1")
-        require(react >= 0, "react", react, "at least 0")
+        samples, react = (
+            whole_number(name, value, least=least)
+            for name, value, least in (("samples", samples, 1), ("react", react, 0))
+        )
+        seed = whole_number("seed", seed)
         step_s = self.step_s(scene.id, scene.dt_s)
         longest_s = max(HORIZON_S, self.training.horizon_steps * step_s)
         every: dict[str, Any] = {"dt_s": step_s, "plan_dt_s": plan_dt_s}
@@ -240,7 +296,7 @@ class Forecaster:
 
         Args:
             scene: The scene; steps after ``at`` are not used.
-            at: Index of the current step.
+            at: Index of the current step; below 0 it is counted from the end.
             steps: Steps to imagine.
 
         Raises:
@@ -248,7 +304,7 @@ class Forecaster:
                 ``at``, or that lies between two records.
         """
         step_s = self.step_s(scene.id, scene.dt_s)
-        scene.require_prediction_time(at)
+        at = scene.prediction_step(at)
         past = scene.between(0, at + 1)
         if step_s != scene.dt_s:
             past = history(past, step_s, self.training.history_steps)
@@ -269,7 +325,7 @@ class Forecaster:
         Raises:
             ForecastError: The step is longer than those of training.
         """
-        known = self.training.dts_s
+        known, dt_s = self.training.dts_s, real_number(f"{item}: dt_s", dt_s, "a step in seconds")
         if any(abs(dt_s / known_s - 1) <= _STEP_TOLERANCE for known_s in known):
             return dt_s
         if not 0 < dt_s < max(known):
@@ -289,6 +345,15 @@ class Forecaster:
     def save(self, path: str | Path) -> None:
         """Writes weights and configuration as one safetensors file."""
         save_model(path, self.model, self.training)
+
+
+def _scene_and_step(item: Any) -> tuple[Scene, int]:
+    """An item of `Forecaster.predict_many` as a scene and a step."""
+    pair = item if isinstance(item, tuple | list) else (item, -1)
+    if len(pair) != 2 or not isinstance(pair[0], Scene):
+        named = ", ".join(type(part).__name__ for part in pair)
+        raise ForecastError(f"scenes: an item is {named}; a Scene or a pair (scene, at) is needed")
+    return pair[0], pair[1]
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Forecaster:

@@ -18,6 +18,7 @@ from forecast.inference.weights import Training
 from forecast.inference.windows import forecast_window, horizon_steps
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.scene import AgentKind, LaneMap, Prediction, Scene, Tracks
+from forecast.scene.arguments import real_number
 from forecast.scene.flicker import flicker
 from forecast.scene.parsing import (
     parse_array,
@@ -86,6 +87,9 @@ class Frame:
             ("mended", int(replaced.sum())),
         ):
             object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        return f"Frame(at {self.at_us / 1e6:.3f} s: {len(self.agent_ids)} agents)"
 
     def moving(self) -> Frame:
         """The frame without agents of kind STATIC."""
@@ -219,6 +223,7 @@ class Stream:
         origin_m: NDArray[np.float64],
         forget_s: float,
     ) -> None:
+        forget_s = real_number("forget_s", forget_s, "a time in seconds")
         require(forget_s >= step_s, "forget_s", forget_s, f"at least one step ({step_s} s)")
         self.dt_s, self.origin_m = dt_s, origin_m
         self.mended: Counter[str] = Counter()
@@ -228,6 +233,14 @@ class Stream:
         self._kept_us = round((training.history_steps + JITTER) * step_s * 1e6)
         self._recording = _Recording.empty()
         self._predictions: list[Prediction] = []
+
+    def __repr__(self) -> str:
+        known = self._recording
+        last = (
+            f"the last at {known.times_us[-1] / 1e6:.3f} s" if len(known.times_us) else "none yet"
+        )
+        frames = f"{len(known.times_us)} frames kept, {last}"
+        return f"Stream({len(known.names)} agents, {frames}, steps of {self.dt_s:g} s)"
 
     @property
     def agent_ids(self) -> list[str]:

@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 
 from forecast.errors import ForecastError, ForecastWarning
+from forecast.files import completed
 from forecast.inference.paths import head_of
 from forecast.models.calibration.conformal import Calibration
 from forecast.models.calibration.ood import OODModel
@@ -75,6 +76,10 @@ class Training:
     calibration: Calibration | None = None
     ood: OODModel | None = None
 
+    def drawn(self, samples: int) -> int:
+        """Number of samples to imagine where ``samples`` are asked: the tubes may need more."""
+        return max(samples, self.calibration.samples if self.calibration else 0)
+
 
 def read_model(path: str | Path) -> tuple[PedestrianForecaster, Training, str]:
     """Reads a weights file.
@@ -124,12 +129,13 @@ def save_model(path: str | Path, model: PedestrianForecaster, training: Training
     """Writes weights and configuration as one safetensors file.
 
     Args:
-        path: The file.
+        path: The file; it is there only when it is complete.
         model: The network.
         training: Training data and settings of the weights.
     """
     metadata = {"forecast": json.dumps(asdict(training))}
-    Path(path).write_bytes(safetensors.torch.save(model.state_dict(), metadata))
+    with completed(Path(path)) as file:
+        file.write_bytes(safetensors.torch.save(model.state_dict(), metadata))
 
 
 def _name(path: Path) -> str:

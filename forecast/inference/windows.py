@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch_geometric.data import Batch
 
 from forecast.datasets.windows import Window
 from forecast.errors import require
 from forecast.graphs import window_graph
 from forecast.inference.weights import Training
+from forecast.models.calibration.conformal import Calibration
 from forecast.models.calibration.fallback import Fallback, with_fallback
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import keyed_noise
@@ -25,9 +27,13 @@ from forecast.models.types import Noise, Plan, State
 from forecast.planning import EgoState
 from forecast.planning.plan_poses import EgoMotion, plan_poses
 from forecast.scene import AgentKind, Prediction
+from forecast.scene.arguments import whole_number, whole_steps
 
 _ROUNDING = 1e-6
 """Tolerance of a number of steps."""
+
+_AGENTS_AT_ONCE = 256
+"""Highest number of agents of windows that are imagined together. More are not faster."""
 
 _EGO_NEAR_M = 20.0
 """A state of the ego given beside a scene may differ from it in place by as much."""
@@ -80,11 +86,10 @@ def horizon_steps(horizon_s: float, step_s: float, dt_s: float) -> int:
         dt_s: Step of the prediction.
 
     Raises:
-        ForecastError: The horizon is shorter than a step, or a step is not above 0.
+        ForecastError: A value is no number, the horizon is not a multiple of the prediction's step,
+            or that is not above 0.
     """
-    require(0 < dt_s < np.inf, "dt_s", dt_s, "a finite step above 0")
-    asked = round(horizon_s / dt_s) if np.isfinite(horizon_s) else 0
-    require(asked >= 1, "horizon_s", horizon_s, f"at least one step of {dt_s} s")
+    asked = whole_steps("horizon_s", horizon_s, dt_s)
     return math.ceil(asked * dt_s / step_s - _ROUNDING)
 
 
@@ -121,17 +126,118 @@ def forecast_window(
     Raises:
         ForecastError: ``samples`` is too small, or as `incremental_predictions`.
     """
-    require(min(samples) >= 1, "samples", min(samples), "at least 1")
-    calibration, seen = training.calibration, observed(cut)
-    least = calibration.samples if calibration else 0
-    drawn = [max(count, least) for count in samples]
-    fallback = Fallback.of(seen, calibration, training.ood, cut.agent_ids.tolist(), seed)
+    samples = [whole_number("samples", count, least=1) for count in samples]
+    seed = whole_number("seed", seed)
+    finish = _Finish.of(training, cut, seed, horizon_s, dt_s)
     options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan, "plan_dt_s": plan_dt_s}
+    drawn = [training.drawn(count) for count in samples]
     predictions = incremental_predictions(model, cut, origin_m, samples=drawn, **options)
-    now_m = cut.positions_m[:, cut.history_steps - 1]
     for count, prediction in zip(samples, predictions, strict=True):
-        made = with_fallback(prediction, seen, count, calibration, fallback)
-        yield made.resampled(dt_s, round(horizon_s / dt_s), now_m)
+        yield finish(prediction, count)
+
+
+@dataclass(frozen=True, eq=False)
+class _Finish:
+    """Adds tubes and fallback to the predictions of a window, and resamples them.
+
+    Attributes:
+        cut: The window.
+        seen: Its history.
+        calibration: Fitted tubes or None.
+        fallback: The fallback of OOD pedestrians or None.
+        steps: Number of steps of the result.
+        dt_s: Step of the result.
+    """
+
+    cut: Window
+    seen: ObservedTracks
+    calibration: Calibration | None
+    fallback: Fallback | None
+    steps: int
+    dt_s: float
+
+    @classmethod
+    def of(
+        cls, training: Training, cut: Window, seed: int, horizon_s: float, dt_s: float
+    ) -> _Finish:
+        seen, tubes = observed(cut), training.calibration
+        fallback = Fallback.of(seen, tubes, training.ood, cut.agent_ids.tolist(), seed)
+        return cls(cut, seen, tubes, fallback, whole_steps("horizon_s", horizon_s, dt_s), dt_s)
+
+    def __call__(self, prediction: Prediction, samples: int) -> Prediction:
+        made = with_fallback(prediction, self.seen, samples, self.calibration, self.fallback)
+        now_m = self.cut.positions_m[:, self.cut.history_steps - 1]
+        return made.resampled(self.dt_s, self.steps, now_m)
+
+
+def forecast_windows(
+    model: PedestrianForecaster,
+    training: Training,
+    cuts: Sequence[Window],
+    origins_m: Sequence[NDArray[np.float64]],
+    *,
+    samples: int,
+    seed: int,
+    horizon_s: float,
+    dts_s: Sequence[float],
+) -> list[Prediction]:
+    """`forecast_window` for W windows, imagined together; see `Forecaster.predict_many`.
+
+    Args:
+        model: The network.
+        training: Training data and settings of its weights.
+        cuts: The windows ``[W]``, with equally many observed steps.
+        origins_m: World positions ``[W, 2]`` of their frames.
+        samples: Number of samples.
+        seed: Seed of the noise of each window.
+        horizon_s: Length of the predictions.
+        dts_s: Steps of the predictions ``[W]``.
+
+    Raises:
+        ForecastError: As in `forecast_window`.
+    """
+    samples = whole_number("samples", samples, least=1)
+    seed, drawn = whole_number("seed", seed), training.drawn(samples)
+    made: dict[int, Prediction] = {}
+    for batch in _batches(cuts):
+        together = _imagined_together(model, [cuts[i] for i in batch], drawn, seed)
+        for i, futures in zip(batch, together, strict=True):
+            finish = _Finish.of(training, cuts[i], seed, horizon_s, dts_s[i])
+            made[i] = finish(_with_mode(futures, cuts[i], origins_m[i]), samples)
+    return [made[i] for i in range(len(cuts))]
+
+
+def _batches(cuts: Sequence[Window]) -> Iterator[list[int]]:
+    """Indices of windows to imagine together: with one horizon and a limited number of agents."""
+    by_horizon: dict[int, list[int]] = {}
+    for i, cut in enumerate(cuts):
+        by_horizon.setdefault(cut.future_m.shape[1], []).append(i)
+    for group in by_horizon.values():
+        batch: list[int] = []
+        agents = 0
+        for i in group:
+            if batch and agents + len(cuts[i].kinds) > _AGENTS_AT_ONCE:
+                yield batch
+                batch, agents = [], 0
+            batch.append(i)
+            agents += len(cuts[i].kinds)
+        yield batch
+
+
+def _imagined_together(
+    model: PedestrianForecaster, cuts: Sequence[Window], samples: int, seed: int
+) -> list[NDArray[np.float32]]:
+    """The futures ``[2 + K, A, T, 2]`` of each window, those of the mode first."""
+    graphs = [window_graph(cut, model.config.graph) for cut in cuts]
+    batch = Batch.from_data_list(graphs).to(next(model.parameters()).device)
+    with torch.inference_mode():
+        context = model.context(batch)
+        state = model.observe(context, batch)
+    steps = cuts[0].future_m.shape[1]
+    config, names = model.config.world_model, [cut.agent_ids.tolist() for cut in cuts]
+    noise = Noise.joined([keyed_noise(config, each, samples, steps, seed) for each in names])
+    futures = _imagined(model, context, state, noise, 0, None)
+    return np.split(futures, np.cumsum([len(each) for each in names])[:-1], axis=1)
 
 
 def predict_window(
@@ -198,18 +304,21 @@ def incremental_predictions(
     for count in samples:
         if len(futures) < 2 + count:
             noise = keyed_noise(model.config.world_model, names, count, steps, seed)
-            more = _imagined(model, encoded, noise, len(futures), plan)
+            made = len(futures)
+            more = _imagined(model, encoded.context, encoded.state, noise, made, plan)
             futures = np.concatenate([futures, more])
-        mode = futures[:2].mean(axis=0, keepdims=True)
-        drawn = np.concatenate([mode, futures[2:]])
-        yield predicted(drawn, cut.agent_ids, cut.at_us, cut.dt_s, origin_m)
+        yield _with_mode(futures, cut, origin_m)
 
 
 def _imagined(
-    model: PedestrianForecaster, encoded: Encoded, noise: Noise, first: int, plan: Plan | None
+    model: PedestrianForecaster,
+    context: SceneContext,
+    state: State,
+    noise: Noise,
+    first: int,
+    plan: Plan | None,
 ) -> NDArray[np.float32]:
     """Positions ``[S, A, T, 2]`` of the futures from index ``first`` on, imagined in parts."""
-    context, state = encoded.context, encoded.state
     device, agents = context.agents.dt.device, max(1, len(context.agents.kind))
     size = part_size((len(noise.mirror) - first) * agents, device, WHOLE_SCENE)
     parts = noise.to(device).split(first, max(1, -(-size // agents)))
@@ -220,32 +329,27 @@ def _imagined(
         return np.asarray(torch.cat(futures).cpu().numpy())
 
 
-def predicted(
-    futures: NDArray[np.float32],
-    agent_ids: NDArray[np.str_],
-    at_us: int,
-    dt_s: float,
-    origin_m: NDArray[np.float64],
+def _with_mode(
+    futures: NDArray[np.float32], cut: Window, origin_m: NDArray[np.float64]
 ) -> Prediction:
-    """A prediction from a mode and K equally likely samples.
+    """A prediction of equally likely samples.
 
     Args:
-        futures: The mode, then the samples ``[1 + K, A, T, 2]`` in metres.
-        agent_ids: Names of the agents ``[A]``.
-        at_us: Time of the prediction in microseconds.
-        dt_s: Step length.
-        origin_m: World position ``[2]`` of the futures' frame.
+        futures: The mode in both chiralities, then the samples ``[2 + K, A, T, 2]`` in metres.
+        cut: The window.
+        origin_m: World position ``[2]`` of its frame.
     """
-    samples = len(futures) - 1
+    samples = len(futures) - 2
     return Prediction(
-        positions_m=futures[1:],
+        positions_m=futures[2:],
         weights=np.full(samples, 1 / samples),
-        agent_ids=agent_ids,
-        valid=np.ones(len(agent_ids), bool),
-        at_us=at_us,
-        dt_s=dt_s,
+        agent_ids=cut.agent_ids,
+        valid=np.ones(len(cut.agent_ids), bool),
+        at_us=cut.at_us,
+        dt_s=cut.dt_s,
         origin_m=origin_m,
-        mode_m=futures[0],
+        mode_m=futures[:2].mean(axis=0),
+        scene_id=cut.scene_id,
     )
 
 

@@ -25,6 +25,7 @@ from forecast.models.types import Motion, State
 from forecast.planning.plan_poses import EgoMotion, plan_poses, plan_steps
 from forecast.scene import AgentKind, Prediction
 from forecast.scene.agents import TYPICAL_SIZE_M
+from forecast.scene.arguments import whole_number
 from forecast.scene.parsing import FLOAT32_REACH_M, LARGEST_HEADING_RAD, parse_array, parse_kind
 
 _STEPS_BETWEEN_SEARCHES = 3.0
@@ -63,8 +64,9 @@ class World:
         samples: int,
         seed: int,
     ) -> None:
-        require(samples >= 1, "samples", samples, "at least 1")
+        samples, seed = whole_number("samples", samples, least=1), whole_number("seed", seed)
         self.dt_s, self.origin_m, self.at_us = cut.dt_s, origin_m, cut.at_us
+        self._scene_id = cut.scene_id
         self._names: list[str] = cut.agent_ids.tolist()
         self._kinds, self._sizes = cut.kinds, cut.sizes_m
         self._since = np.zeros(len(self._names), np.int64)  # step at which each agent was added
@@ -85,6 +87,11 @@ class World:
         self._horizon = cut.future_m.shape[1]
         self._searched: tuple[SceneContext, Tensor, Tensor, Tensor] | None
         self._searched = (encoded.context, self._state.motion.position[0], everywhere, everywhere)
+
+    def __repr__(self) -> str:
+        agents = f"{len(self._names)} agents, {len(self._controls)} under command"
+        start, now = f"{self.at_us / 1e6:.3f} s", f"{self.time_s:g} s"
+        return f"World({self._noise.samples} samples, {agents}, {now} imagined from {start} on)"
 
     @property
     def agent_ids(self) -> list[str]:
@@ -131,6 +138,7 @@ class World:
             dt_s=self.dt_s,
             origin_m=self.origin_m,
             mode_m=_numpy(path[:2].mean(0)),
+            scene_id=self._scene_id,
         )
 
     def fork(self) -> World:
@@ -153,7 +161,7 @@ class World:
         Raises:
             ForecastError: ``steps`` is below 1.
         """
-        require(steps >= 1, "steps", steps, "at least 1")
+        whole_number("steps", steps, least=1)
         with torch.inference_mode():
             for _ in range(steps):
                 self._step()

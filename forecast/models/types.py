@@ -181,6 +181,12 @@ class Noise(NamedTuple):
     mirror: Tensor
     turn: Tensor
 
+    @classmethod
+    def joined(cls, scenes: list[Noise]) -> Noise:
+        """The noise of several scenes with the same seed, the agents of one after the other."""
+        intent, steps, _, turn = zip(*scenes, strict=True)
+        return cls(torch.cat(intent, 1), torch.cat(steps, 2), scenes[0].mirror, torch.cat(turn, 1))
+
     def to(self, device: torch.device) -> Noise:
         """The same numbers on another device."""
         return Noise(*(value.to(device) for value in self))

@@ -55,10 +55,15 @@ class EgoState:
     def of(cls, scene: Scene, at: int) -> EgoState:
         """The ego of a scene at step ``at``; its speed is that of its last step.
 
+        Args:
+            scene: The scene.
+            at: Index of the step; below 0 it is counted from the end.
+
         Raises:
-            ForecastError: The scene has no agent of kind EGO that is observed at ``at``.
+            ForecastError: There is no such step, or the scene has no agent of kind EGO that is
+                observed then.
         """
-        tracks = scene.tracks
+        at, tracks = scene.step(at), scene.tracks
         egos = np.flatnonzero((tracks.kinds == AgentKind.EGO) & tracks.valid[:, at])
         require(len(egos) == 1, f"{scene.id}: number of egos at step {at}", len(egos), "exactly 1")
         seen = np.flatnonzero(tracks.valid[egos[0], : at + 1])[-2:]

@@ -126,6 +126,12 @@ class Ranking:
     config: CostConfig
     reactive: NDArray[np.bool_]
 
+    def __repr__(self) -> str:
+        plans, steps = self.plans.shape[:2]
+        best = f"best {self.best} of cost {self.cost[self.best]:.3g}"
+        counts = f"{steps} steps, {len(self.weights)} samples, {int(self.reactive.sum())} reactive"
+        return f"Ranking({plans} plans, {counts}; {best})"
+
     @cached_property
     def order(self) -> NDArray[np.int64]:
         """Plans by cost, the best first; of equal ones the earlier first."""

@@ -3,7 +3,13 @@
 from forecast.scene.agents import AgentKind, Tracks
 from forecast.scene.grid import Grid
 from forecast.scene.lanes import LaneMap, Polygons, Polylines
-from forecast.scene.prediction import IncrementalPredictor, Prediction, Predictor
+from forecast.scene.prediction import (
+    IncrementalPredictor,
+    Prediction,
+    Predictor,
+    load_predictions,
+    save_predictions,
+)
 from forecast.scene.scene import Scene
 from forecast.scene.tubes import Tubes
 
@@ -19,4 +25,6 @@ __all__ = [
     "Scene",
     "Tracks",
     "Tubes",
+    "load_predictions",
+    "save_predictions",
 ]

@@ -49,7 +49,8 @@ cyclists 15, vehicles 31.
 class Tracks:
     """Tracks of all agents of a scene on one time grid.
 
-    Values at steps that are not ``valid`` are undefined and stored as 0.
+    Values at steps that are not ``valid`` are undefined and stored as 0. `Scene.positions_m` has
+    NaN there.
 
     Attributes:
         agent_ids: Unique names ``[A]``, the dataset's own (nuScenes: instance tokens, "ego").
@@ -108,6 +109,15 @@ class Tracks:
     def __len__(self) -> int:
         """Number of agents A."""
         return len(self.agent_ids)
+
+    def __repr__(self) -> str:
+        return f"Tracks({self.counted()}, {self.steps} steps)"
+
+    def counted(self) -> str:
+        """The number of agents, and of agents of each kind, in words."""
+        counts = np.bincount(self.kinds, minlength=len(AgentKind))
+        kinds = [f"{counts[kind]} {kind.name.lower()}" for kind in AgentKind if counts[kind]]
+        return f"{len(self)} agents ({', '.join(kinds)})" if kinds else "no agents"
 
     @property
     def steps(self) -> int:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv
 
 from forecast.errors import ForecastError, require
+from forecast.scene.arguments import real_number
+
+_ROUNDING_S = 1e-6
+"""Tolerance of times."""
+
+_NAMED = 5
+"""Number of agents that a text names."""
 
 
 def effective_samples(weights: NDArray[np.float64]) -> float:
@@ -33,7 +41,7 @@ def probability_interval(
         samples: Their number; it may have a fraction.
         level: Coverage.
     """
-    require(0 < level < 1, "level", level, "a level between 0 and 1")
+    require_level(level)
     tail = (1 - level) / 2
     hits = np.clip(probability, 0, 1) * samples
     misses = samples - hits
@@ -59,6 +67,12 @@ class Chances:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
 
+    def __repr__(self) -> str:
+        named = zip(self.agent_ids[:_NAMED], self.probability[:_NAMED], strict=True)
+        first = ", ".join(f"{name} {share:.3g}" for name, share in named)
+        more = ", …" if len(self.agent_ids) > _NAMED else ""
+        return f"Chances({len(self.agent_ids)} agents: {first}{more})"
+
     def of(self, agent: str) -> tuple[float, float, float]:
         """Probability, lower and upper end of one agent; raises `ForecastError` if it has none."""
         row = agent_row(self.agent_ids, agent)
@@ -71,32 +85,77 @@ class FirstTimes:
 
     Attributes:
         agent_ids: Names ``[A]`` of the agents that are predicted.
-        first_s: Seconds after the prediction time ``[K, A]``; infinite if it never happens.
+        first_s: Seconds after the prediction time ``[K, A]``; infinite if it does not happen up to
+            the last predicted step.
         weights: Probability of each sample ``[K]``.
+        span_s: Times of the first and the last predicted step.
     """
 
     agent_ids: NDArray[np.str_]
     first_s: NDArray[np.float64]
     weights: NDArray[np.float64]
+    span_s: tuple[float, float]
+
+    def __repr__(self) -> str:
+        samples, agents = self.first_s.shape
+        return f"FirstTimes({agents} agents, {samples} samples, up to {self.span_s[1]:g} s)"
 
     def within(self, seconds: float, level: float = 0.95) -> Chances:
-        """Probability that the event happens by ``seconds``, with intervals of that level."""
+        """Probability that the event happens by ``seconds``, with intervals of that level.
+
+        Raises:
+            ForecastError: The time is before the first or after the last predicted step, or the
+                level is out of range.
+        """
+        require_within("within_s", seconds, self.span_s)
         probability = self.distribution([seconds])[0]
         low, high = probability_interval(probability, effective_samples(self.weights), level)
         return Chances(self.agent_ids, probability, low, high)
 
     def distribution(self, times_s: ArrayLike) -> NDArray[np.float64]:
-        """Probability ``[N, A]`` that the event has happened by each of the times ``[N]``."""
-        times = np.asarray(times_s, np.float64)[:, None, None]
-        return np.einsum("k,nka->na", self.weights, self.first_s <= times)
+        """Probability ``[N, A]`` that the event has happened by each of the times ``[N]``.
+
+        Raises:
+            ForecastError: A time is before the first or after the last predicted step.
+        """
+        times = np.asarray(times_s, np.float64)
+        for time_s in times.tolist():
+            require_within("times_s", time_s, self.span_s)
+        by = times[:, None, None] + _ROUNDING_S
+        return np.einsum("k,nka->na", self.weights, self.first_s <= by)
 
     def quantile_s(self, share: float) -> NDArray[np.float64]:
         """Time ``[A]`` by which it has happened in this share of the weight; infinite if never."""
-        require(0 < share <= 1, "share", share, "a share above 0 and at most 1")
+        needed = "a share above 0 and at most 1"
+        require(0 < real_number("share", share, needed) <= 1, "share", share, needed)
         order = np.argsort(self.first_s, axis=0, kind="stable")
         reached = np.cumsum(self.weights[order], axis=0) >= share - 1e-9
         first = np.take_along_axis(self.first_s, order, axis=0)
         return np.take_along_axis(first, reached.argmax(axis=0)[None], axis=0)[0]
+
+
+def require_within(item: str, time_s: Any, span_s: tuple[float, float]) -> float:
+    """A time that a prediction covers.
+
+    Args:
+        item: Its name in messages.
+        time_s: Seconds after the prediction time.
+        span_s: Times of the first and the last predicted step.
+
+    Raises:
+        ForecastError: It is no number, before the first step or after the last one.
+    """
+    first, last = span_s
+    needed = f"a time from {first:g} s to {last:g} s"
+    asked = real_number(item, time_s, needed)
+    require(first - _ROUNDING_S <= asked <= last + _ROUNDING_S, item, time_s, needed)
+    return asked
+
+
+def require_level(level: Any) -> None:
+    """Refuses a level that is not between 0 and 1, with a `ForecastError`."""
+    needed = "a level between 0 and 1"
+    require(0 < real_number("level", level, needed) < 1, "level", level, needed)
 
 
 def agent_row(agent_ids: NDArray[np.str_], agent: str) -> int:
@@ -105,6 +164,6 @@ def agent_row(agent_ids: NDArray[np.str_], agent: str) -> int:
     if len(rows) != 1:
         raise ForecastError(
             f"agent '{agent}' is not predicted; the {len(agent_ids)} predicted ones are "
-            f"{', '.join(agent_ids[:5].tolist())}{', …' if len(agent_ids) > 5 else ''}"
+            f"{', '.join(agent_ids[:_NAMED].tolist())}{', …' if len(agent_ids) > _NAMED else ''}"
         )
     return int(rows[0])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.errors import ForecastError
+from forecast.errors import require
+from forecast.scene.arguments import real_number, whole_number
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,12 @@ class Grid:
 
     def __post_init__(self) -> None:
         """Checks the sizes; raises `ForecastError`."""
-        if self.cell_m <= 0 or self.columns < 1 or self.rows < 1:
-            raise ForecastError(f"{self}: cell_m must be positive, columns and rows at least 1")
+        for name in ("columns", "rows"):
+            whole_number(f"grid: {name}", getattr(self, name), least=1)
+        for name in ("x_m", "y_m", "cell_m"):
+            value = real_number(f"grid: {name}", getattr(self, name), "a length in metres")
+            require(math.isfinite(value), f"grid: {name}", value, "a finite length in metres")
+        require(self.cell_m > 0, "grid: cell_m", self.cell_m, "a length above 0")
 
 
 def occupancy(

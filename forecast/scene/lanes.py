@@ -39,6 +39,9 @@ class Polylines:
         points = np.concatenate(rows) if rows else np.zeros((0, 2), np.float32)
         return cls(points, np.cumsum([0, *map(len, rows)], dtype=np.int64))
 
+    def __repr__(self) -> str:
+        return f"Polylines({len(self)} lines, {len(self.points_m)} points)"
+
     def __len__(self) -> int:
         """Number of polylines M."""
         return len(self.offsets) - 1
@@ -71,6 +74,9 @@ class Polygons:
         rows = list(polygons)
         rings = Polylines.of(ring for polygon in rows for ring in polygon)
         return cls(rings, np.cumsum([0, *map(len, rows)], dtype=np.int64))
+
+    def __repr__(self) -> str:
+        return f"Polygons({len(self)} polygons, {len(self.rings.points_m)} points)"
 
     def __len__(self) -> int:
         """Number of polygons."""
@@ -126,6 +132,10 @@ class LaneMap:
             and not ((self.successors >= 0) & (self.successors < len(self.lane_ids))).all()
         ):
             raise ForecastError("successors name a lane that is not in the map")
+
+    def __repr__(self) -> str:
+        areas = f"{len(self.crosswalks)} crosswalks, {len(self.walkways)} walkways"
+        return f"LaneMap({len(self)} lanes, {areas})"
 
     def __len__(self) -> int:
         """Number of lanes L."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from forecast import geometry
 from forecast.errors import ForecastError, require
+from forecast.scene.arguments import real_number
 from forecast.scene.between_steps import between_steps
 from forecast.scene.grid import Grid, occupancy
 from forecast.scene.representatives import representatives
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from forecast.scene.chances import Chances, FirstTimes
     from forecast.scene.questions import Area, Region
 
-# `chances` and `questions` are imported when they are used: they load scipy and shapely, which
-# `import forecast` and the command line do without.
+# `chances`, `questions` and `prediction_rows` are imported when they are used: they load scipy,
+# shapely and pyarrow, which `import forecast` and the command line do without.
 
 _WEIGHT_TOLERANCE = 1e-4
 _TIME_TOLERANCE_S = 1e-6
@@ -49,6 +51,7 @@ class Prediction:
         tubes: Calibrated regions of each agent and step, if the predictor was calibrated.
         fallback: Agents whose futures are constant velocity instead of the predictor's own
             ``[A]``, because their past is out of distribution; None without an OOD detector.
+        scene_id: Name of the scene; "" if the predictor does not say.
     """
 
     positions_m: NDArray[np.float32]
@@ -62,6 +65,15 @@ class Prediction:
     spread_m: NDArray[np.float32] | None = None
     tubes: Tubes | None = None
     fallback: NDArray[np.bool_] | None = None
+    scene_id: str = ""
+
+    def __repr__(self) -> str:
+        until_s = self.steps * self.dt_s
+        agents = f"{int(self.valid.sum())} of {len(self.valid)} agents"
+        return (
+            f"Prediction({self.scene_id!r} at {self.at_us / 1e6:.3f} s: {self.samples} samples, "
+            f"{agents}, {self.steps} steps of {self.dt_s:g} s up to {until_s:g} s)"
+        )
 
     def __post_init__(self) -> None:
         """Checks shapes, finiteness and weights; raises `ForecastError`."""
@@ -198,11 +210,32 @@ class Prediction:
         agent = np.flatnonzero(self.agent_ids == agent_id)
         known = len(agent) == 1 and bool(self.tubes.valid[agent[0]])
         require(known, "agent", f"'{agent_id}'", "a pedestrian who is predicted")
+        at_s = real_number("at_s", at_s, "a time in seconds")
         step = round(at_s / self.dt_s) if np.isfinite(at_s) else 0
         is_step = 1 <= step <= self.steps and abs(at_s - step * self.dt_s) < _TIME_TOLERANCE_S
         last_s = self.steps * self.dt_s
         require(is_step, "at_s", at_s, f"a multiple of {self.dt_s} s up to {last_s:g} s")
         return self.tubes.polygon(int(agent[0]), step - 1, level)
+
+    def save(self, path: Path | str) -> None:
+        """Writes the prediction as a ``.parquet`` file; see `save_predictions`."""
+        save_predictions(path, [self])
+
+    @classmethod
+    def load(cls, path: Path | str, *, dt_s: float | None = None) -> Prediction:
+        """Reads the only prediction of a file; see `load_predictions`.
+
+        Args:
+            path: The file.
+            dt_s: As in `load_predictions`.
+
+        Raises:
+            ForecastError: As in `load_predictions`, or the file holds several predictions.
+        """
+        found = load_predictions(path, dt_s=dt_s)
+        needed = "1 prediction; load_predictions reads several,"
+        require(len(found) == 1, f"{path}: its number of predictions", len(found), needed)
+        return found[0]
 
     def to_frame(self, world_from_ego: NDArray[Any]) -> NDArray[np.float64]:
         """The futures seen from another frame.
@@ -273,8 +306,11 @@ class Prediction:
         Args:
             area: A shapely polygon or its ring ``[P, 2]`` in the frame of this prediction; for a
                 lane `forecast.scene.questions.lane_area`.
-            within_s: Seconds after the prediction time.
+            within_s: Seconds after the prediction time, from the first to the last predicted step.
             level: Coverage of the intervals.
+
+        Raises:
+            ForecastError: The area is no polygon, or the time or the level is out of range.
         """
         return self.time_to_entry(area).within(within_s, level)
 
@@ -285,7 +321,16 @@ class Prediction:
         return self._first_times(questions.first_entry(self._paths_m(), area))
 
     def crosses(self, line_m: ArrayLike, within_s: float, level: float = 0.95) -> Chances:
-        """Probability of each agent to cross a line ``[P, 2]`` by a time, with intervals."""
+        """Probability of each agent to cross a line by a time, with intervals of a level.
+
+        Args:
+            line_m: Points ``[P, 2]`` in the frame of this prediction.
+            within_s: As in `enters`.
+            level: As in `enters`.
+
+        Raises:
+            ForecastError: The line has another shape, or the time or the level is out of range.
+        """
         from forecast.scene import questions
 
         first = self._first_times(questions.first_crossing(self._paths_m(), line_m))
@@ -299,7 +344,49 @@ class Prediction:
         """Times of events at steps ``[K, A]``; step 0 is one ``dt_s`` after the prediction time."""
         from forecast.scene.chances import FirstTimes
 
-        return FirstTimes(self.agent_ids[self.valid], (steps + 1) * self.dt_s, self.weights)
+        span_s = (self.dt_s, self.steps * self.dt_s)
+        first_s = (steps + 1) * self.dt_s
+        return FirstTimes(self.agent_ids[self.valid], first_s, self.weights, span_s)
+
+
+def save_predictions(path: Path | str, predictions: Iterable[Prediction]) -> None:
+    """Writes predictions as one ``.parquet`` file, which ``forecast evaluate --predictor`` reads.
+
+    Positions are written in the world's frame. Agents that are not predicted are left out. An
+    iterator is written one prediction after the other, so not all need to be in memory.
+
+    Args:
+        path: The file; it is there only when it is complete.
+        predictions: Predictions at different times or of different scenes, each with the name of
+            its scene.
+
+    Raises:
+        ForecastError: The path has another ending, a prediction has no name of its scene, or two
+            are of the same scene and time.
+    """
+    from forecast.scene import prediction_rows
+
+    prediction_rows.write_predictions(Path(path), predictions)
+
+
+def load_predictions(path: Path | str, *, dt_s: float | None = None) -> list[Prediction]:
+    """Reads the predictions of a ``.parquet`` file, in its order.
+
+    Those of `save_predictions` are the same as before, without agents that were not predicted;
+    positions differ by less than 1e-6 m. Files of other programs need the columns of
+    `forecast.scene.prediction_rows`; so do those that ``forecast evaluate`` writes.
+
+    Args:
+        path: The file.
+        dt_s: Step length, for files without a column ``dt_s``.
+
+    Raises:
+        ForecastError: The file cannot be read, or its rows are no joint futures.
+    """
+    from forecast.scene import prediction_rows
+
+    rows = prediction_rows.read_predictions(Path(path), dt_s)
+    return [Prediction(**fields) for fields in rows]
 
 
 @runtime_checkable

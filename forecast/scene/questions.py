@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from forecast.errors import require
 from forecast.scene.between_steps import between_steps
+from forecast.scene.chances import require_level, require_within
 from forecast.scene.lanes import LaneMap
 
 Area: TypeAlias = "shapely.Polygon | shapely.MultiPolygon | ArrayLike"
@@ -48,6 +49,10 @@ class Region:
     level: float
     cell_m: float
 
+    def __repr__(self) -> str:
+        parts = len(self.polygon.geoms)
+        return f"Region({self.polygon.area:.2f} m^2 in {parts} parts, level {self.level:g})"
+
     def contains(self, points_m: ArrayLike) -> NDArray[np.bool_]:
         """Whether points ``[..., 2]`` lie in the region ``[...]``."""
         points = np.asarray(points_m, np.float64)
@@ -67,9 +72,8 @@ def positions_at(paths_m: NDArray[np.float64], dt_s: float, at_s: float) -> NDAr
         ForecastError: The time is before the first or after the last step.
     """
     steps = paths_m.shape[1]
-    step, span = at_s / dt_s, f"a time from {dt_s} s to {steps * dt_s} s"
-    require(1 - 1e-6 <= step <= steps + 1e-6, "at_s", at_s, span)
-    at = np.clip([step], 1.0, steps)
+    asked_s = require_within("at_s", at_s, (dt_s, steps * dt_s))
+    at = np.clip([asked_s / dt_s], 1.0, steps)  # against rounding
     return between_steps(paths_m, paths_m[:, 0], at, axis=1)[:, 0]
 
 
@@ -86,7 +90,7 @@ def highest_density_region(
     Raises:
         ForecastError: The level is out of range.
     """
-    require(0 < level < 1, "level", level, "a level between 0 and 1")
+    require_level(level)
     width = _kernel_width(points_m)
     low, high = points_m.min(axis=0) - _MARGIN * width, points_m.max(axis=0) + _MARGIN * width
     cell = max(width / 4, float((high - low).max()) / _MOST_CELLS)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.errors import require
+from forecast.scene.arguments import whole_number
 
 _ROUNDS = 20
 
@@ -35,7 +36,12 @@ def representatives(
         ForecastError: k is out of range.
     """
     many = len(paths_m)
-    require(1 <= k <= many, "k", k, f"1 to {many} futures; draw more samples for more")
+    require(
+        1 <= whole_number("k", k) <= many,
+        "k",
+        k,
+        f"1 to {many} futures; draw more samples for more",
+    )
     distance = _distances(paths_m)
     chosen = _greedy(distance, weights, k)
     for _ in range(_ROUNDS):

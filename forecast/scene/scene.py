@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from forecast import geometry
 from forecast.errors import ForecastError, require
 from forecast.scene.agents import AgentKind, Tracks
+from forecast.scene.arguments import index
 from forecast.scene.lanes import LaneMap
 from forecast.scene.parsing import (
     parse_array,
@@ -171,10 +172,24 @@ class Scene:
             headings_recorded=headings_rad is not None,
         )
 
+    def __repr__(self) -> str:
+        lanes = "no map" if self.lane_map is None else f"{len(self.lane_map)} lanes"
+        steps = f"{self.steps} steps of {self.dt_s:g} s"
+        return f"Scene({self.id!r}: {steps}, {self.tracks.counted()}, {lanes})"
+
     @property
     def steps(self) -> int:
         """Number of time steps T."""
         return self.tracks.steps
+
+    @property
+    def positions_m(self) -> NDArray[np.float32]:
+        """Positions ``[A, T, 2]`` relative to ``origin_m``, NaN where an agent was not observed.
+
+        For plots and statistics. Made at each access, because ``tracks.positions_m`` is 0 there.
+        """
+        tracks = self.tracks
+        return np.where(tracks.valid[..., None], tracks.positions_m, np.float32(np.nan))
 
     @property
     def start_us(self) -> int:
@@ -191,25 +206,37 @@ class Scene:
             interpolated=None if self.interpolated is None else self.interpolated[start:stop],
         )
 
-    def require_prediction_time(self, at: int) -> None:
-        """Checks that a prediction may start at a step.
+    def step(self, at: int) -> int:
+        """The index of a step, 0 or above.
+
+        Args:
+            at: The step; below 0 it is counted from the end, so -1 is the last one.
+
+        Raises:
+            ForecastError: It is no whole number, or not a step of the scene.
+        """
+        return index(f"{self.id}: at", at, self.steps)
+
+    def prediction_step(self, at: int) -> int:
+        """The index of a step at which a prediction may start; see `step`.
 
         Raises:
             ForecastError: It is not a step of the scene, or lies between two records.
         """
-        if not 0 <= at < self.steps:
-            raise ForecastError(f"{self.id}: at is {at}; 0 to {self.steps - 1} is needed")
+        at = self.step(at)
         if self.interpolated is not None and self.interpolated[at]:
             recorded = np.flatnonzero(~self.interpolated)[:5].tolist()
             raise ForecastError(
                 f"{self.id}: step {at} lies between two records, so its positions depend on the "
                 f"later one; one of steps {recorded}, … is needed"
             )
+        return at
 
     def present(self, at: int) -> NDArray[np.int64]:
-        """Indices of the agents that can move and are observed at step ``at``."""
+        """Indices of the agents that can move and are observed at step ``at``; see `step`."""
         tracks = self.tracks
-        return np.flatnonzero(tracks.valid[:, at] & (tracks.kinds != AgentKind.STATIC))
+        seen = tracks.valid[:, self.step(at)]
+        return np.flatnonzero(seen & (tracks.kinds != AgentKind.STATIC))
 
 
 def _origin_and_step(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.errors import ForecastError, require
+from forecast.scene.arguments import index, real_number, whole_number
 from forecast.scene.between_steps import between_steps
 
 _FEWEST_CORNERS = 3
@@ -35,6 +36,11 @@ class Tubes:
     scale: NDArray[np.float64]
     levels: tuple[float, ...]
     valid: NDArray[np.bool_]
+
+    def __repr__(self) -> str:
+        agents, steps = self.centre_m.shape[:2]
+        levels = ", ".join(f"{level:g}" for level in self.levels)
+        return f"Tubes({int(self.valid.sum())} of {agents} agents, {steps} steps, levels {levels})"
 
     def __post_init__(self) -> None:
         """Checks shapes, levels and matrices; raises `ForecastError`."""
@@ -81,6 +87,7 @@ class Tubes:
 
     def level_index(self, level: float) -> int:
         """Index of a level in `levels`; raises `ForecastError` if it is not among them."""
+        level = real_number("level", level, "a level between 0 and 1")
         near = [i for i, known in enumerate(self.levels) if abs(known - level) < 1e-9]
         stated = ", ".join(f"{known:g}" for known in self.levels)
         require(bool(near), "level", level, f"one of {stated}")
@@ -92,8 +99,8 @@ class Tubes:
         Its edges touch the ellipse from outside, so it contains the truth at least as often.
 
         Args:
-            agent: Index of the agent.
-            step: Index of the step.
+            agent: Index of the agent; below 0 it is counted from the end.
+            step: Index of the step; below 0 it is counted from the end.
             level: One of `levels`.
             points: Number of corners P.
 
@@ -103,7 +110,9 @@ class Tubes:
         Raises:
             ForecastError: The agent or the level has no tube, or there are too few corners.
         """
-        require(points >= _FEWEST_CORNERS, "points", points, f"at least {_FEWEST_CORNERS}")
+        points = whole_number("points", points, least=_FEWEST_CORNERS)
+        agent = index("agent", agent, len(self.valid))
+        step = index("step", step, self.scale.shape[1])
         require(bool(self.valid[agent]), f"the tube of agent {agent}", "not given", "a pedestrian")
         radius = self.scale[agent, step, self.level_index(level)] / np.cos(np.pi / points)
         angle = 2 * np.pi * np.arange(points) / points

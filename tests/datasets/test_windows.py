@@ -47,6 +47,12 @@ def test_the_protocols_give_their_lengths():
     assert one_frame == WindowSpec(1, 6, min_history_steps=1, full_future=True)
 
 
+def test_lengths_between_two_steps_are_refused():
+    for name, value in (("horizon_s", 2.3), ("history_s", 1.2)):
+        with pytest.raises(ForecastError, match=f"{name} is {value}; a multiple of the step of"):
+            WindowSpec.of_protocol("nuscenes-ped-v1", 0.5, **{name: value})
+
+
 def test_a_protocol_has_lengths_of_its_own():
     assert WindowSpec.of_protocol("nuscenes-ped-v1", 0.5) == WindowSpec(5, 12, 2)
     assert WindowSpec.of_protocol("eth-ucy-v1", 0.4) == WindowSpec(8, 12, 8)
@@ -193,10 +199,16 @@ def test_steps_outside_the_scene_are_not_valid(scene):
     assert not last.positions_m[0, 3:].any()
 
 
-@pytest.mark.parametrize("at", [-1, 6])
+@pytest.mark.parametrize("at", [-7, 6])
 def test_a_step_outside_the_scene_is_refused(scene, at):
-    with pytest.raises(ForecastError, match=rf"scene: at is {at}; 0 to 5 is needed"):
+    with pytest.raises(ForecastError, match=rf"scene: at is {at}; 0 to 5, or -6 to -1 counted"):
         window(scene, at, WindowSpec(2, 2))
+
+
+def test_a_step_below_0_is_counted_from_the_end(scene):
+    last, same = window(scene, -1, WindowSpec(2, 2)), window(scene, 5, WindowSpec(2, 2))
+    assert last.at == 5
+    np.testing.assert_array_equal(last.positions_m, same.positions_m)
 
 
 def test_scored_may_be_passed_in(scene):

@@ -19,13 +19,14 @@ from torch.utils import _pytree as pytree
 
 import forecast
 from forecast import ForecastError, export
+from forecast.cli import main
 from forecast.export.folder import read
 from forecast.export.formats import Onnx
 from forecast.inference import Forecaster, Training
 from forecast.models.features import RELATIONS
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.noise import keyed_noise
-from forecast.models.programs import AXES, captured, programs
+from forecast.models.programs import AXES, Program, captured, programs
 from forecast.models.reactive import ReactiveRollout
 from forecast.models.rollout import SceneContext, imagine, observe
 from forecast.models.types import Motion, Noise, Observation, Plan, State
@@ -226,6 +227,63 @@ def test_the_interface_says_what_programs_take(
             assert len(value["shape"]) == tensor.ndim
             assert [n for n in tensor.shape if n in fixed] == fixed
             assert f"torch.{value['dtype']}" == str(tensor.dtype)
+
+
+def test_a_stopped_export_leaves_no_folder(
+    forecaster: Forecaster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forecaster.save(tmp_path / "weights.safetensors")
+    out = tmp_path / "small"
+    words = ["export", "--weights", str(tmp_path / "weights.safetensors"), "--out", str(out)]
+    monkeypatch.setattr(Onnx, "write", lambda self, program, path: path.touch())
+    assert main([*words, "--format", "onnx"]) == 0
+    before = sorted(path.name for path in out.iterdir())
+    assert len(before) == 7
+
+    def stopped(self: Onnx, program: Program, path: Path) -> None:
+        assert not path.is_relative_to(out)
+        if path.stem == "update":
+            raise KeyboardInterrupt
+        path.touch()
+
+    monkeypatch.setattr(Onnx, "write", stopped)
+    assert main([*words, "--format", "onnx"]) == 130
+    assert sorted(path.name for path in out.iterdir()) == before  # the earlier export
+    shutil.rmtree(out)
+    assert main([*words, "--format", "onnx"]) == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
+def test_an_export_shows_progress(
+    forecaster: Forecaster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Onnx, "write", lambda self, program, path: path.touch())
+    forecaster.save(tmp_path / "weights.safetensors")
+    out = tmp_path / "small"
+    for _ in range(2):  # the second replaces the first
+        export.run(weights=tmp_path / "weights.safetensors", out=out, form="onnx")
+        shown = capsys.readouterr()
+        lines = [f"export {out}: {done} of 5 programs" for done in range(1, 6)]
+        assert shown.err.splitlines() == lines
+        assert f"{out / 'map.onnx'}: 3 inputs, 2 outputs" in shown.out.splitlines()
+
+
+def test_an_export_replaces_nothing_else(
+    forecaster: Forecaster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Onnx, "write", lambda self, program, path: path.touch())
+    forecaster.save(tmp_path / "weights.safetensors")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    for name, message in (
+        ("mine", "holds 'notes.txt', which is no part of an exported model; give a new or empty"),
+        ("weights.safetensors", "is a file; give a new folder"),
+    ):
+        with pytest.raises(ForecastError, match=message):
+            export.run(weights=tmp_path / "weights.safetensors", out=tmp_path / name, form="onnx")
 
 
 def test_no_folder_of_export_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 
 from forecast import ForecastError, Predictor, inference
-from forecast.inference import Forecaster, weights
+from forecast.inference import Forecaster, Frame, weights, windows
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.planning import EgoState
 from forecast.scene import AgentKind, IncrementalPredictor, Scene
@@ -121,12 +121,181 @@ def test_a_plan_that_cannot_be_driven_is_refused(forecaster: Forecaster) -> None
             forecaster.predict(scene, 10, ego_plan=wrong)
 
 
+def ask_predict(forecaster: Forecaster, scene: Scene, at: int, **options) -> object:
+    return forecaster.predict(scene, at, **options)
+
+
+def ask_many(forecaster: Forecaster, scene: Scene, at: int, **options) -> object:
+    return forecaster.predict_many([(scene, at)], **options)[0]
+
+
+def ask_imagine(forecaster: Forecaster, scene: Scene, at: int, **options) -> object:
+    return forecaster.imagine(scene, at, **options).step().prediction()
+
+
+def ask_rank(forecaster: Forecaster, scene: Scene, at: int, **options) -> object:
+    plans = np.stack([drive(scene, at, 8, bend) for bend in (-0.1, 0.0)])
+    return forecaster.rank_plans(scene, at, plans, **options)
+
+
+def ask_stream(forecaster: Forecaster, scene: Scene, at: int, **options) -> object:
+    tracks, stream = scene.tracks, forecaster.stream()
+    for step in range(scene.step(at) - 4, scene.step(at) + 1):
+        seen = tracks.valid[:, step]
+        names, kinds = tracks.agent_ids[seen], tracks.kinds[seen]
+        stream.observe(Frame(500_000 * step, names, kinds, tracks.positions_m[seen, step]))
+    return stream.predict(**options)
+
+
+DOORS = [ask_predict, ask_many, ask_imagine, ask_rank, ask_stream]
+
+
+@pytest.mark.parametrize("ask", DOORS)
+def test_a_step_below_0_is_counted_from_the_end(forecaster: Forecaster, ask) -> None:
+    scene = street_scene(steps=12)
+    last, same = (ask(forecaster, scene, at, samples=2) for at in (-1, 11))
+    for name in ("positions_m", "cost"):
+        if hasattr(last, name):
+            np.testing.assert_array_equal(getattr(last, name), getattr(same, name))
+    assert EgoState.of(scene, -1) == EgoState.of(scene, 11)
+
+
+@pytest.mark.parametrize("ask", DOORS)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"samples": 0}, "samples is 0; at least 1"),
-        ({"horizon_s": 0.1}, "one step of 0.5 s"),
-        ({"horizon_s": float("inf")}, "one step of 0.5 s"),
+        ({"samples": 2.5}, "samples is 2.5; a whole number of at least 1 is needed"),
+        ({"samples": "2"}, "samples is '2'; a whole number of at least 1 is needed"),
+        ({"samples": 0}, "samples is 0; at least 1 is needed"),
+        ({"seed": 1.5}, "seed is 1.5; a whole number is needed"),
+    ],
+)
+def test_numbers_that_do_not_count_are_refused(forecaster, ask, arguments, message) -> None:
+    with pytest.raises(ForecastError, match=f"^{message}$"):
+        ask(forecaster, street_scene(steps=12), 11, **arguments)
+
+
+@pytest.mark.parametrize("ask", [each for each in DOORS if each is not ask_stream])
+@pytest.mark.parametrize(
+    ("at", "message"),
+    [
+        (4.0, "at is 4.0; a whole number is needed"),
+        ("4", "at is '4'; a whole number is needed"),
+        (12, "at is 12; 0 to 11, or -12 to -1 counted from the end, is needed"),
+        (-13, "at is -13; 0 to 11, or -12 to -1 counted from the end, is needed"),
+    ],
+)
+def test_a_step_that_is_none_is_refused(forecaster: Forecaster, ask, at, message) -> None:
+    if ask is ask_rank:
+
+        def ask(forecaster, scene, at):
+            return forecaster.rank_plans(scene, at, np.zeros((2, 8, 3)))
+
+    with pytest.raises(ForecastError, match=f"^street: {message}$"):
+        ask(forecaster, street_scene(steps=12), at)
+    with pytest.raises(ForecastError, match=f"^street: {message}$"):
+        EgoState.of(street_scene(steps=12), at)
+
+
+@pytest.mark.parametrize("ask", [ask_predict, ask_many, ask_stream])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"horizon_s": 2.3}, "horizon_s is 2.3; a multiple of the step of 0.5 s, such as 2 or 2.5"),
+        ({"horizon_s": "6"}, "horizon_s is '6'; a time in seconds is needed"),
+        ({"horizon_s": -3.0}, "horizon_s is -3.0; at least one step of 0.5 s is needed"),
+        ({"horizon_s": 0.1}, "horizon_s is 0.1; at least one step of 0.5 s"),
+        ({"horizon_s": float("inf")}, "horizon_s is inf; at least one step of 0.5 s"),
+        ({"horizon_s": 2.35, "dt_s": 0.1}, "horizon_s is 2.35; a multiple of the step of 0.1 s"),
+        ({"dt_s": "0.5"}, "dt_s is '0.5'; a step in seconds is needed"),
+        ({"dt_s": 0}, "dt_s is 0; a finite step above 0 is needed"),
+    ],
+)
+def test_a_horizon_between_two_steps_is_refused(forecaster, ask, arguments, message) -> None:
+    with pytest.raises(ForecastError, match=f"^{message}"):
+        ask(forecaster, street_scene(steps=12), 11, **arguments)
+
+
+def test_a_horizon_may_end_between_two_steps_of_the_model(forecaster: Forecaster) -> None:
+    made = forecaster.predict(street_scene(), 10, horizon_s=2.3, samples=2, dt_s=0.1)
+    assert (made.steps, made.dt_s) == (23, 0.1)
+
+
+def test_many_scenes_are_predicted_as_each_alone(forecaster: Forecaster) -> None:
+    coarse = street_scene(seed=3, dt_s=0.4)
+    bare = replace(street_scene(seed=4), lane_map=None)
+    one = bare.tracks.select(np.array([0]))
+    asked = [
+        (street_scene(), 10),
+        (coarse, -2),
+        street_scene(seed=2),
+        (replace(bare, tracks=one), 9),
+    ]
+    many = forecaster.predict_many(asked, samples=3, seed=5, horizon_s=2.0)
+    pairs = [item if isinstance(item, tuple) else (item, -1) for item in asked]
+    assert [len(made.agent_ids) for made in many] == [6, 5, 5, 1]
+    for made, (scene, at) in zip(many, pairs, strict=True):
+        alone = forecaster.predict(scene, at, samples=3, seed=5, horizon_s=2.0)
+        assert (made.scene_id, made.at_us, made.dt_s) == ("street", alone.at_us, scene.dt_s)
+        for name in ("agent_ids", "weights"):
+            np.testing.assert_array_equal(getattr(made, name), getattr(alone, name))
+        for name in ("positions_m", "mode_m"):
+            np.testing.assert_allclose(getattr(made, name), getattr(alone, name), atol=1e-5)
+    assert forecaster.predict_many([]) == []
+
+
+def test_a_scene_without_anybody_is_one_of_many(forecaster: Forecaster) -> None:
+    scene = street_scene()
+    nobody = np.zeros_like(scene.tracks.valid)
+    empty = replace(scene, tracks=replace(scene.tracks, valid=nobody))
+    many = forecaster.predict_many([empty, scene, empty], samples=2)
+    assert [len(made.agent_ids) for made in many] == [0, 5, 0]
+
+
+def test_many_scenes_are_imagined_in_batches(forecaster: Forecaster, monkeypatch) -> None:
+    asked = [street_scene(seed=seed) for seed in range(5)]
+    whole = forecaster.predict_many(asked, samples=2)
+    sizes = []
+    imagined = windows._imagined_together
+
+    def counted(model, cuts, samples, seed):
+        sizes.append(len(cuts))
+        return imagined(model, cuts, samples, seed)
+
+    monkeypatch.setattr(windows, "_imagined_together", counted)
+    monkeypatch.setattr(windows, "_AGENTS_AT_ONCE", 11)
+    for made, again in zip(whole, forecaster.predict_many(asked, samples=2), strict=True):
+        np.testing.assert_allclose(made.positions_m, again.positions_m, atol=1e-5)
+    assert sizes == [2, 2, 1]
+
+
+@pytest.mark.parametrize("item", ["street", (1, 2), (street_scene(),)])
+def test_what_is_no_scene_is_refused(forecaster: Forecaster, item) -> None:
+    with pytest.raises(ForecastError, match=r"an item is .*; a Scene or a pair \(scene, at\) is"):
+        forecaster.predict_many([item])
+
+
+def test_texts_of_objects_are_one_short_line(forecaster: Forecaster) -> None:
+    scene = street_scene(steps=12)
+    plans = np.stack([drive(scene, -1, 8, bend) for bend in (-0.1, 0.0)])
+    for made in (
+        forecaster,
+        forecaster.stream(),
+        forecaster.imagine(scene, -1),
+        forecaster.rank_plans(scene, -1, plans, samples=2),
+        forecaster.predict(scene, -1, samples=2),
+        Frame(0, ["a"], ["pedestrian"], [[0.0, 0.0]]),
+    ):
+        text = repr(made)
+        assert text.startswith(f"{type(made).__name__}(")
+        assert "\n" not in text
+        assert "array" not in text
+        assert len(text) < 160
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         ({"ego_plan": np.zeros((3, 3))}, "ego_plan holds 3 poses every 0.5 s, 1.5 s in all"),
         (
             {"ego_plan": np.zeros((60, 3))},

@@ -131,3 +131,20 @@ def test_loading_says_once_that_weights_are_not_calibrated(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         inference.load("town")
+
+
+def test_a_stopped_save_leaves_the_file_as_it_was(forecaster, tmp_path, monkeypatch):
+    path = tmp_path / "weights.safetensors"
+    forecaster.save(path)
+    before = path.read_bytes()
+
+    def cut(file, content):
+        with file.open("wb") as opened:
+            opened.write(content[:100])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(path), "write_bytes", cut)
+    with pytest.raises(KeyboardInterrupt):
+        forecaster.save(path)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["weights.safetensors"]

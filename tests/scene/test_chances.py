@@ -36,6 +36,7 @@ TIMES = FirstTimes(
     agent_ids=np.array(["a", "b"]),
     first_s=np.array([[1.0, np.inf], [2.0, 3.0], [np.inf, 1.0]]),
     weights=np.array([0.2, 0.3, 0.5]),
+    span_s=(0.5, 10.0),
 )
 
 

@@ -173,9 +173,19 @@ def test_occupancy_is_the_weight_of_the_samples_with_somebody_there(samples, age
     np.testing.assert_allclose(made.occupancy(Grid(0, 0, 1, 2, 3)), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("wrong", [{"cell_m": 0.0}, {"cell_m": -1.0}, {"columns": 0}, {"rows": 0}])
-def test_a_grid_without_cells_is_refused(wrong):
-    with pytest.raises(ForecastError, match="cell_m must be positive, columns and rows at least 1"):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"cell_m": 0.0}, "grid: cell_m is 0.0; a length above 0 is needed"),
+        ({"cell_m": -1.0}, "grid: cell_m is -1.0; a length above 0 is needed"),
+        ({"cell_m": "1"}, "grid: cell_m is '1'; a length in metres is needed"),
+        ({"x_m": np.nan}, "grid: x_m is nan; a finite length in metres is needed"),
+        ({"columns": 0}, "grid: columns is 0; at least 1 is needed"),
+        ({"rows": 2.5}, "grid: rows is 2.5; a whole number of at least 1 is needed"),
+    ],
+)
+def test_a_grid_without_cells_is_refused(wrong, message):
+    with pytest.raises(ForecastError, match=message):
         Grid(**{"x_m": 0, "y_m": 0, "cell_m": 1, "columns": 1, "rows": 1, **wrong})
 
 

@@ -95,7 +95,7 @@ def test_entry_and_crossing_against_shapely(seed):
     entered = made.time_to_entry(area).first_s
     np.testing.assert_array_equal(np.isfinite(entered), shapely.intersects(paths, area))
     crossed = shapely.intersects(paths, shapely.LineString(line)).mean(axis=0)
-    np.testing.assert_allclose(made.crosses(line, 9).probability, crossed)
+    np.testing.assert_allclose(made.crosses(line, 5 * DT_S).probability, crossed)
     for k, a in np.argwhere(np.isfinite(entered)):
         at = entered[k, a] / DT_S - 1
         step = min(int(at), 3)
@@ -171,7 +171,20 @@ def test_samples_that_agree_have_a_region_around_them():
     [
         (lambda p: p.where("p9"), "agent 'p9' is not predicted; the 1 predicted ones are p0"),
         (lambda p: p.where("p1"), "agent 'p1' is not predicted"),
-        (lambda p: p.where("p0", 7.0), "at_s is 7.0; a time from 0.5 s to 6.0 s is needed"),
+        (lambda p: p.where("p0", 7.0), "at_s is 7.0; a time from 0.5 s to 6 s is needed"),
+        (lambda p: p.where("p0", "3"), "at_s is '3'; a time from 0.5 s to 6 s is needed"),
+        (lambda p: p.enters(SQUARE, 10), "within_s is 10; a time from 0.5 s to 6 s is needed"),
+        (lambda p: p.enters(SQUARE, -1), "within_s is -1; a time from 0.5 s"),
+        (lambda p: p.enters(SQUARE, 0.2), "within_s is 0.2; a time from 0.5 s"),
+        (lambda p: p.enters(SQUARE, np.nan), "within_s is nan; a time from 0.5 s"),
+        (lambda p: p.enters(SQUARE, "3"), "within_s is '3'; a time from 0.5 s"),
+        (lambda p: p.enters(SQUARE, 3, level=1.5), "level is 1.5; a level between 0 and 1"),
+        (lambda p: p.enters(SQUARE, 3, level="x"), "level is 'x'; a level between 0 and 1"),
+        (lambda p: p.crosses([[0, 1], [9, 1]], 60), "within_s is 60; a time from 0.5 s to 6 s"),
+        (lambda p: p.time_to_entry(SQUARE).distribution([3, 60]), "times_s is 60.0; a time from"),
+        (lambda p: p.time_to_entry(SQUARE).quantile_s("x"), "share is 'x'; a share above 0"),
+        (lambda p: p.representatives(2.5), "k is 2.5; a whole number is needed"),
+        (lambda p: p.region("p0", "3", 0.9), "the prediction has no tubes"),
         (lambda p: p.where("p0", 0.0), "at_s is 0.0; a time from 0.5 s"),
         (lambda p: p.where("p0", level=1.0), "level is 1.0; a level between 0 and 1"),
         (lambda p: p.enters([[0, 0], [1, 1]], 3), r"shape of area is \[2, 2\]; a polygon or its"),

@@ -33,6 +33,33 @@ def test_from_arrays_fills_in_what_a_planner_does_not_have(scene):
     assert (scene.steps, scene.start_us, scene.frame_ids.tolist()) == (3, 0, [""] * 3)
 
 
+def test_positions_are_nan_where_nobody_was_seen(scene):
+    expected = [[0, 0], [0, 1], [NAN, NAN]]
+    np.testing.assert_array_equal(scene.positions_m[0], expected)
+    np.testing.assert_array_equal(scene.positions_m[1:], scene.tracks.positions_m[1:])
+    again = Scene.from_arrays(scene.positions_m, scene.tracks.kinds, scene.dt_s)
+    np.testing.assert_array_equal(again.tracks.valid, scene.tracks.valid)
+
+
+def test_a_step_may_be_counted_from_the_end(scene):
+    assert [scene.step(at) for at in (0, 2, -1, -3, np.int8(-2))] == [0, 2, 2, 0, 1]
+    assert scene.present(-1).tolist() == scene.present(2).tolist() == [1]
+    for at, message in ((3, "0 to 2, or -3 to -1"), (-4, "0 to 2, or"), (1.0, "a whole number")):
+        with pytest.raises(ForecastError, match=rf"^scene: at is {at}; {message}"):
+            scene.present(at)
+
+
+def test_texts_name_sizes_and_not_arrays(scene):
+    assert repr(scene) == (
+        "Scene('scene': 3 steps of 0.5 s, 3 agents (1 pedestrian, 1 vehicle, 1 static), 2 lanes)"
+    )
+    assert repr(replace(scene, lane_map=None)).endswith("1 static), no map)")
+    assert repr(scene.tracks) == "Tracks(3 agents (1 pedestrian, 1 vehicle, 1 static), 3 steps)"
+    assert repr(scene.lane_map) == "LaneMap(2 lanes, 1 crosswalks, 2 walkways)"
+    assert repr(scene.lane_map.centerlines) == "Polylines(2 lines, 5 points)"
+    assert repr(scene.lane_map.crosswalks) == "Polygons(1 polygons, 4 points)"
+
+
 def test_from_arrays_takes_what_is_given():
     scene = Scene.from_arrays(
         [[[100, 200], [101, 200]]],

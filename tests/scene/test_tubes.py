@@ -106,6 +106,10 @@ def test_broken_tubes_are_refused(tubes, change, message):
         ((0, 0, 0.8), "level is 0.8; one of 0.5, 0.9 is needed"),
         ((1, 0, 0.5), "the tube of agent 1 is not given; a pedestrian is needed"),
         ((0, 0, 0.5, 2), "points is 2; at least 3 is needed"),
+        ((0, 1, 0.5), "step is 1; 0 to 0, or -1 to -1 counted from the end, is needed"),
+        ((2, 0, 0.5), "agent is 2; 0 to 1, or -2 to -1 counted from the end, is needed"),
+        ((0, 0.0, 0.5), "step is 0.0; a whole number is needed"),
+        ((0, 0, "0.5"), "level is '0.5'; a level between 0 and 1 is needed"),
     ],
 )
 def test_a_polygon_that_is_not_there(tubes, arguments, message):

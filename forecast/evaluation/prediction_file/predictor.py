@@ -130,4 +130,5 @@ class PredictionFilePredictor:
             dt_s=scene.dt_s,
             origin_m=scene.origin_m,
             mode_m=None if mode is None else mode.astype(np.float32),
+            scene_id=scene.id,
         )

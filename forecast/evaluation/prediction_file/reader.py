@@ -21,9 +21,9 @@ from forecast.evaluation.prediction_file.predictor import (
     PredictionFilePredictor,
     PredictionFileWindow,
 )
-from forecast.evaluation.prediction_file.writer import MODE_SAMPLE
 from forecast.scene import AgentKind, Scene, Tracks
 from forecast.scene.agents import FASTEST_MPS
+from forecast.scene.prediction_rows import MODE_SAMPLE
 
 _TEXTS = ("scene_id", "agent_id")
 _NUMBERS = ("at_us", "sample", "weight", "step", "x_m", "y_m")

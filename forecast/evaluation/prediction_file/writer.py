@@ -5,33 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from forecast.evaluation.scoring.sample import EvaluationSample
 from forecast.scene import Prediction
+from forecast.scene.prediction_rows import PREDICTION_ROWS, prediction_columns
 
-MODE_SAMPLE = -1
-"""``sample`` of the rows of a best guess that is not among the samples; their weight is 0."""
-
-_NAME = pa.dictionary(pa.int32(), pa.string())
 PREDICTIONS_SCHEMA = pa.schema(
-    [
-        ("scene_id", _NAME),
-        ("agent_id", _NAME),
-        ("at_us", pa.int64()),
-        ("sample", pa.int32()),
-        ("weight", pa.float64()),
-        ("step", pa.int32()),
-        ("x_m", pa.float64()),
-        ("y_m", pa.float64()),
-        ("truth_x_m", pa.float64()),
-        ("truth_y_m", pa.float64()),
-    ]
+    [*PREDICTION_ROWS, ("truth_x_m", pa.float64()), ("truth_y_m", pa.float64())]
 )
 """One row per window, scored agent, sample and step (from 1); positions in the world's frame.
 
@@ -74,28 +58,9 @@ class PredictionsWriter:
 
 def predictions_table(sample: EvaluationSample, prediction: Prediction) -> pa.Table:
     """The rows of one window, in the order of agents, samples and steps."""
-    scored = sample.window.scored
-    futures, weights = prediction.positions_m[:, scored], prediction.weights
-    numbers = np.arange(len(weights))
-    if prediction.mode_m is not None:
-        futures = np.concatenate([prediction.mode_m[None, scored], futures])
-        weights = np.concatenate([[0.0], weights])
-        numbers = np.concatenate([[MODE_SAMPLE], numbers])
-    shape = (int(scored.sum()), len(weights), prediction.steps)
-    world = futures.swapaxes(0, 1) + prediction.origin_m  # [N, K, T, 2]
-    truth = np.broadcast_to(sample.truth_m[:, None] + sample.scene.origin_m, world.shape)
-
-    def column(values: Any) -> NDArray[Any]:
-        return np.broadcast_to(values, shape).ravel()
-
-    agent = column(np.arange(shape[0], dtype=np.int32)[:, None, None])
-    columns = [
-        pa.DictionaryArray.from_arrays(np.zeros_like(agent), [sample.scene.id]),
-        pa.DictionaryArray.from_arrays(agent, sample.window.agent_ids[scored].tolist()),
-        column(sample.window.at_us),
-        column(numbers[:, None].astype(np.int32)),
-        column(weights[:, None]),
-        column(np.arange(1, shape[2] + 1, dtype=np.int32)),
-        *(column(positions[..., axis]) for positions in (world, truth) for axis in (0, 1)),
-    ]
+    columns = prediction_columns(prediction, sample.window.scored, sample.scene.id)
+    truth = (sample.truth_m + sample.scene.origin_m)[:, None]  # [N, 1, T, 2]
+    futures = len(columns["step"]) // (truth.size // 2)
+    for axis, name in enumerate(("truth_x_m", "truth_y_m")):
+        columns[name] = np.repeat(truth[..., axis], futures, axis=1).ravel()
     return pa.table(columns, schema=PREDICTIONS_SCHEMA)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from forecast.errors import ForecastError
 from forecast.scene import AgentKind, Prediction, Scene
+from forecast.scene.arguments import whole_number, whole_steps
 from forecast.scene.continuity import continuous, jumps
 
 Floats = NDArray[np.float64]
@@ -42,14 +42,9 @@ class Past:
     @classmethod
     def of(cls, scene: Scene, at: int, horizon_s: float, samples: int) -> Past:
         """Cuts the past out of a scene; raises `ForecastError` for wrong arguments."""
-        scene.require_prediction_time(at)
-        if samples < 1:
-            raise ForecastError(f"samples is {samples}; at least 1 is needed")
-        steps = round(horizon_s / scene.dt_s) if math.isfinite(horizon_s) else 0
-        if steps < 1:
-            raise ForecastError(
-                f"horizon_s is {horizon_s}; a finite time of at least {scene.dt_s} s is needed"
-            )
+        at = scene.prediction_step(at)
+        whole_number("samples", samples, least=1)
+        steps = whole_steps("horizon_s", horizon_s, scene.dt_s)
         agents = scene.present(at)
         tracks = scene.tracks.between(0, at + 1).select(agents)
         times_us = scene.timestamps_us[: at + 1]
@@ -100,6 +95,7 @@ class Past:
             origin_m=self.scene.origin_m,
             mode_m=None if mode is None else mode.astype(np.float32),
             spread_m=None if spread is None else spread.astype(np.float32),
+            scene_id=self.scene.id,
         )
 
     def _planned_path(self, ego_plan: NDArray[Any]) -> Floats:

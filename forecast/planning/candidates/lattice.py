@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast import geometry
-from forecast.errors import require
 from forecast.planning.candidates.limits import MotionLimits, feasible
 from forecast.planning.candidates.profiles import speed_profiles
 from forecast.planning.candidates.routes import STEP_M, arc_routes, lane_routes
 from forecast.planning.ego import EgoState
 from forecast.scene import LaneMap
+from forecast.scene.arguments import whole_number, whole_steps
 
 _OFFSET_M = 3.5
 """Largest lateral offset: the width of a lane to either side."""
@@ -47,7 +47,7 @@ def candidates(
         ego: The ego now.
         n: Number of plans.
         lane_map: Lanes in the frame of the ego.
-        horizon_s: Length of the plans; ``round(horizon_s / dt_s)`` steps.
+        horizon_s: Length of the plans, a multiple of ``dt_s``.
         dt_s: Step length.
         limits: Default `MotionLimits`.
 
@@ -58,12 +58,11 @@ def candidates(
         standing car.
 
     Raises:
-        ForecastError: ``n`` is below 2 or the horizon below one step.
+        ForecastError: ``n`` is below 2, or the horizon is not a multiple of the step.
     """
     limits = limits or MotionLimits()
-    steps = round(horizon_s / dt_s) if dt_s > 0 else 0
-    require(n >= 2, "n", n, "at least 2")
-    require(steps >= 1, "horizon_s", horizon_s, f"at least one step of {dt_s} s")
+    whole_number("n", n, least=2)
+    steps = whole_steps("horizon_s", horizon_s, dt_s)
     plans = np.zeros((0, steps, 3))
     for density in _DENSITIES:
         plans = _lattice(ego, lane_map, limits, dt_s, steps, density)

@@ -8,17 +8,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from forecast import ForecastError
+from forecast import ForecastError, inference, save_predictions
+from forecast.cli import main
 from forecast.datasets.crowds.eth_ucy import EthUcySource
 from forecast.datasets.nuscenes import NuScenesSource
 from forecast.datasets.store import prepare
-from forecast.datasets.windows import WindowSpec, prediction_times
+from forecast.datasets.windows import WindowSpec, prediction_times, window_seed
 from forecast.evaluation import evaluate
 from forecast.evaluation.prediction_file.reader import _fastest, read_predictions
 from forecast.evaluation.prediction_file.writer import PredictionsWriter, predictions_table
 from forecast.evaluation.scoring.sample import EvaluationSample
 from forecast.evaluation.scoring.scores import JOINT_METRICS
-from forecast.models.baselines import Kalman, KMeansResiduals
+from forecast.models.baselines import ConstantVelocity, Kalman, KMeansResiduals
 from forecast.scene import AgentKind
 from forecast.scene.agents import FASTEST_MPS
 from tests.streets import StreetSource
@@ -590,3 +591,47 @@ class TestRowsOfOthers:
                 values = [each.values[name][mine] for each in (found, alone[half], again)]
                 np.testing.assert_allclose(values[0], values[1], atol=1e-6, err_msg=name)
                 np.testing.assert_allclose(values[0], values[2], atol=1e-6, err_msg=name)
+
+
+# --- predictions that were saved
+
+
+def saved(predictor, store, folder: Path) -> Path:
+    """The predictions of the scored windows, as a user saves them."""
+    made = (
+        predictor.predict(scene, at, samples=5, seed=window_seed(0, scene.id, at))
+        for scene in map(store.__getitem__, VAL)
+        for at in prediction_times(scene, SPEC).steps.tolist()
+    )
+    save_predictions(folder / "saved.parquet", made)
+    return folder / "saved.parquet"
+
+
+def test_saved_predictions_are_read_as_they_were(store, tmp_path):
+    predictor = ConstantVelocity()
+    again = read(store, saved(predictor, store, tmp_path))
+    assert again.counts["renormalised"] == again.counts["padded"] == 0
+    for name in VAL:
+        for at in prediction_times(store[name], SPEC).steps.tolist():
+            one, other = (each.predict(store[name], at) for each in (predictor, again))
+            assert other.valid.all()
+            for field in ("positions_m", "weights", "agent_ids", "at_us", "scene_id"):
+                np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
+
+
+@pytest.mark.slow
+def test_saved_predictions_are_scored_as_their_predictor(store, tmp_path):
+    found = []
+    path = saved(inference.load("town"), store, tmp_path)
+    for given, out in (("town", "own"), (str(path), "saved")):
+        words = ["--store", str(store.path), "--split", "val", "--samples", "5"]
+        words += ["--predictor", given, "--out", str(tmp_path / out)]
+        assert main(["evaluate", *words]) == 0
+        found.append(json.loads((tmp_path / out / "metrics.json").read_text()))
+    own, again = found
+    assert again["counts"]["origins"] == own["counts"]["origins"] > 0
+    # Sets of 200 samples behind the selected scores cannot be in a file of 5.
+    known = [key for key, value in again["all"].items() if value is not None]
+    assert {"top1_fde_m", "min_ade_5_m", "energy_score_m"} <= set(known)
+    for key in known:
+        assert again["all"][key] == pytest.approx(own["all"][key], rel=1e-5, abs=1e-6), key

@@ -14,7 +14,6 @@ from forecast import ForecastError, Scene, cli
 from forecast.datasets.store import SceneStore, prepare
 from forecast.datasets.windows import WindowSpec, prediction_times
 from forecast.evaluation import EvaluationConfig, EvaluationResult, run_evaluation
-from forecast.evaluation.prediction_file.writer import MODE_SAMPLE
 from forecast.evaluation.run.provenance import provenance_of
 from forecast.evaluation.scoring.rows import QUANTITIES
 from forecast.evaluation.scoring.slices import SLICINGS
@@ -22,6 +21,7 @@ from forecast.evaluation.verdict.acceptance import EXAMPLE
 from forecast.inference import Forecaster, Training, load
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.parallel import Workers
+from forecast.scene.prediction_rows import MODE_SAMPLE
 from tests.scenes import street_scene
 from tests.streets import StreetSource, street_store
 

@@ -68,12 +68,17 @@ class TestEveryBaseline:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"at": 9}, "scene: at is 9; 0 to 8 is needed"),
+            ({"at": 9}, "scene: at is 9; 0 to 8, or -9 to -1 counted from the end, is needed"),
+            ({"samples": 2.5}, "samples is 2.5; a whole number of at least 1 is needed"),
+            (
+                {"horizon_s": 2.3},
+                "horizon_s is 2.3; a multiple of the step of 0.5 s, such as 2 or 2.5 s, is needed",
+            ),
             ({"samples": 0}, "samples is 0; at least 1 is needed"),
             *(
                 (
                     {"horizon_s": value},
-                    f"horizon_s is {value}; a finite time of at least 0.5 s is needed",
+                    f"horizon_s is {value}; at least one step of 0.5 s is needed",
                 )
                 for value in (0.1, math.inf, math.nan)
             ),
@@ -90,7 +95,12 @@ class TestRegistry:
     def test_names(self):
         names = ["constant_velocity", "kalman", "kmeans", "stationary"]
         assert list(BASELINES) == names
-        assert [baseline.name for baseline in FITTED] == ["constant_velocity", "kalman", "kmeans_6", "stationary"]
+        assert [baseline.name for baseline in FITTED] == [
+            "constant_velocity",
+            "kalman",
+            "kmeans_6",
+            "stationary",
+        ]
 
     def test_without_examples_kalman_has_defaults_and_kmeans_refuses(self):
         assert BASELINES["kalman"](None, 20, 0) == Kalman()

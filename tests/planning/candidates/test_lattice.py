@@ -91,7 +91,8 @@ def test_other_steps():
     [
         ({"n": 1}, "n is 1; at least 2 is needed"),
         ({"horizon_s": 0.1}, "horizon_s is 0.1; at least one step of 0.5 s is needed"),
-        ({"dt_s": 0.0}, "horizon_s is 6.0; at least one step of 0.0 s is needed"),
+        ({"horizon_s": 2.3}, "horizon_s is 2.3; a multiple of the step of 0.5 s"),
+        ({"dt_s": 0.0}, "dt_s is 0.0; a finite step above 0 is needed"),
     ],
 )
 def test_questions_without_an_answer_are_refused(given, message):

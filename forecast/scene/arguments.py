@@ -1,0 +1,94 @@
+"""Numbers that users pass: counts, times, multiples of a step.
+
+They are refused where they would otherwise be rounded or cut, or end in a traceback.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from numbers import Real
+from typing import Any
+
+from forecast.errors import ForecastError, require
+
+_ON_STEP = 0.02
+"""A time this close to a multiple of the step, in steps, is that multiple. Steps of recorded data
+are not exact: 6 s in steps of 0.5005 s."""
+
+
+def whole_number(item: str, value: Any, least: int | None = None) -> int:
+    """A whole number, such as a number of samples.
+
+    Args:
+        item: Its name in messages.
+        value: An integer of Python or NumPy.
+        least: Smallest accepted value; None for any.
+
+    Raises:
+        ForecastError: It is another type, also a float such as 4.0, or too small.
+    """
+    bound = "" if least is None else f"at least {least}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        needed = f"a whole number{bound and ' of '}{bound}"
+        raise ForecastError(f"{item} is {value!r}; {needed} is needed") from None
+    require(least is None or number >= least, item, number, bound)
+    return number
+
+
+def index(item: str, value: Any, count: int) -> int:
+    """An index from 0 on, of one that may be counted from the end: -1 is the last one.
+
+    Args:
+        item: Its name in messages.
+        value: An integer of Python or NumPy.
+        count: Number of entries.
+
+    Raises:
+        ForecastError: It is another type or out of range.
+    """
+    number = whole_number(item, value)
+    needed = f"0 to {count - 1}, or {-count} to -1 counted from the end,"
+    require(-count <= number < count, item, number, needed)
+    return number % count
+
+
+def real_number(item: str, value: Any, needed: str) -> float:
+    """A number such as a time.
+
+    Args:
+        item: Its name in messages.
+        value: A real number of Python or NumPy.
+        needed: What is needed, for messages: "a time in seconds".
+
+    Raises:
+        ForecastError: It is another type, such as a text.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise ForecastError(f"{item} is {value!r}; {needed} is needed")
+    return float(value)
+
+
+def whole_steps(item: str, time_s: Any, dt_s: Any) -> int:
+    """The number of steps of a time that is a multiple of the step.
+
+    Args:
+        item: Name of the time in messages.
+        time_s: The time in seconds.
+        dt_s: The step length in seconds.
+
+    Raises:
+        ForecastError: A value is no number, the step is not above 0, or the time is shorter than a
+            step, not finite, or not a multiple of it.
+    """
+    step_s = real_number("dt_s", dt_s, "a step in seconds")
+    require(0 < step_s < math.inf, "dt_s", dt_s, "a finite step above 0")
+    steps = real_number(item, time_s, "a time in seconds") / step_s
+    nearest = round(steps) if math.isfinite(steps) else 0
+    require(nearest >= 1, item, time_s, f"at least one step of {step_s:g} s")
+    below, above = math.floor(steps) * step_s, math.ceil(steps) * step_s
+    multiple = f"a multiple of the step of {step_s:g} s, such as {below or above:g} or {above:g} s,"
+    require(abs(steps - nearest) <= _ON_STEP, item, time_s, multiple)
+    return nearest

@@ -1,0 +1,147 @@
+"""`plot`: a prediction in its scene as one picture, for notebooks and scripts."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from forecast.datasets.windows import Window, WindowSpec, window
+from forecast.errors import ForecastError, require
+from forecast.scene import AgentKind, Prediction, Scene
+from forecast.visualization.birds_eye import LIGHT, draw_window
+
+_HISTORY_S = 2.0
+"""Length of the observed tracks that are drawn."""
+
+
+class Picture(Figure):
+    """A figure that a notebook shows without more; ``savefig`` writes it to a file."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
+def plot(
+    scene: Scene,
+    prediction: Prediction,
+    *,
+    agents: Sequence[str] | None = None,
+    axes: Axes | None = None,
+) -> Figure:
+    """Draws a prediction: map, agents, observed tracks, sampled futures, best guess and truth.
+
+    The recorded future is drawn where the scene has it. To show the picture in a window, give axes
+    of ``matplotlib.pyplot``.
+
+    Args:
+        scene: The scene of the prediction.
+        prediction: Its prediction.
+        agents: Names of the agents whose futures are drawn; default: the predicted pedestrians, or
+            all predicted agents where there are none.
+        axes: Axes to draw in; default: those of a new figure.
+
+    Returns:
+        The figure, as a `Picture` if it is new.
+
+    Raises:
+        ForecastError: The prediction is of another scene, or an agent is not predicted.
+    """
+    cut, own = _window(scene, prediction), prediction
+    row_of = {name: row for row, name in enumerate(own.agent_ids.tolist())}
+    rows = np.array([row_of.get(name, -1) for name in cut.agent_ids.tolist()], np.int64)
+    predicted = (rows >= 0) & own.valid[rows]
+    cut = replace(cut, scored=_shown(cut, predicted, agents))
+    if axes is None:
+        figure = Picture(figsize=(7, 7), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+    draw_window(axes, cut, _in_order(own, rows, scene.origin_m))
+    _legend(axes, cut, own)
+    axes.set_title(f"{scene.id}, {(own.at_us - scene.start_us) / 1e6:g} s", fontsize=10)
+    return axes.get_figure(root=True)  # type: ignore[return-value]
+
+
+def _window(scene: Scene, prediction: Prediction) -> Window:
+    """The scene around the time of the prediction."""
+    found = np.flatnonzero(scene.timestamps_us == prediction.at_us)
+    needed = f"a prediction at a time of scene {scene.id}"
+    require(len(found) == 1, "prediction.at_us", prediction.at_us, needed)
+    other = prediction.scene_id not in ("", scene.id)
+    require(not other, "prediction.scene_id", f"'{prediction.scene_id}'", f"'{scene.id}'")
+    unknown = np.setdiff1d(prediction.agent_ids[prediction.valid], scene.tracks.agent_ids)
+    require(not len(unknown), "agents that the scene lacks", unknown[:3].tolist(), needed)
+    history = round(_HISTORY_S / scene.dt_s) + 1
+    ahead = max(1, int(prediction.steps * prediction.dt_s / scene.dt_s + 1e-6))
+    spec = WindowSpec(history, ahead, min_history_steps=1)
+    return window(scene, int(found[0]), spec, scored=np.zeros(len(scene.tracks), bool))
+
+
+def _shown(
+    cut: Window, predicted: NDArray[np.bool_], agents: Sequence[str] | None
+) -> NDArray[np.bool_]:
+    """The agents whose futures are drawn ``[A]``."""
+    if agents is None:
+        people = predicted & (cut.kinds == AgentKind.PEDESTRIAN)
+        return people if people.any() else predicted
+    names = [agents] if isinstance(agents, str) else list(agents)
+    for name in names:
+        if name not in cut.agent_ids[predicted]:
+            known = ", ".join(cut.agent_ids[predicted][:5].tolist())
+            raise ForecastError(f"agents: '{name}' is not predicted; one of {known}, … is needed")
+    return np.isin(cut.agent_ids, names)
+
+
+def _in_order(
+    prediction: Prediction, rows: NDArray[np.int64], origin_m: NDArray[np.float64]
+) -> Prediction:
+    """The prediction with other agents by row, some of them -1, relative to another origin."""
+    shift = (prediction.origin_m - origin_m).astype(np.float32)
+    mode, fallback = prediction.mode_m, prediction.fallback
+    return Prediction(
+        positions_m=prediction.positions_m[:, rows] + shift,
+        weights=prediction.weights,
+        agent_ids=prediction.agent_ids[rows],
+        valid=prediction.valid[rows] & (rows >= 0),
+        at_us=prediction.at_us,
+        dt_s=prediction.dt_s,
+        origin_m=origin_m,
+        mode_m=None if mode is None else mode[rows] + shift,
+        fallback=None if fallback is None else fallback[rows],
+        scene_id=prediction.scene_id,
+    )
+
+
+def _legend(axes: Axes, cut: Window, prediction: Prediction) -> None:
+    """Names the colours of what is drawn."""
+    now, colours = cut.history_steps - 1, LIGHT
+    lines = {"observed": colours.history}
+    if prediction.samples > 1:
+        lines[f"{prediction.samples} sampled futures"] = colours.sample
+    lines["best guess"] = colours.mode
+    if cut.future_valid[cut.scored].any():
+        lines["what happened"] = colours.truth
+    areas: dict[str, str] = {}
+    if cut.lane_map is not None:
+        areas |= {"road": colours.road, "walkway": colours.walkway, "crosswalk": colours.crosswalk}
+    kinds = set(cut.kinds[cut.valid[:, now]].tolist())
+    if kinds & {AgentKind.VEHICLE, AgentKind.CYCLIST}:
+        areas["vehicle, cyclist"] = colours.body
+    if AgentKind.EGO in kinds:
+        areas["ego"] = colours.ego
+    handles: list[Any] = [
+        Line2D([], [], color=colour, label=name) for name, colour in lines.items()
+    ]
+    handles += [Patch(color=colour, label=name) for name, colour in areas.items()]
+    axes.legend(handles=handles, fontsize=7, loc="best", framealpha=0.9)
