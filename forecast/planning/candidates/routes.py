@@ -69,17 +69,22 @@ def _own_lane(ego: EgoState, lane_map: LaneMap) -> int | None:
 
 
 def _beside(ego: EgoState, line_m: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Distance to a line, the arc length of its nearest point, and its heading there."""
+    """Distance to a line, the arc length of its nearest point, and its heading there.
+
+    A line may cross itself. So only its parts in the ego's direction count, if it has any.
+    """
     start, step = line_m[:-1], np.diff(line_m, axis=0)
     length2 = np.maximum(np.square(step).sum(-1), 1e-12)
     to_ego = np.array([ego.x_m, ego.y_m]) - start
     share = np.clip((to_ego * step).sum(-1) / length2, 0, 1)
     distance = np.linalg.norm(to_ego - share[:, None] * step, axis=-1)
-    nearest = int(np.argmin(distance))
+    headings = np.arctan2(step[:, 1], step[:, 0])
+    aligned = np.abs(geometry.wrap_angle(headings - ego.heading_rad)) <= _ALIGNED_RAD
+    counted = np.where(aligned, distance, np.inf) if aligned.any() else distance
+    nearest = int(np.argmin(counted))
     length = np.sqrt(length2)
     along = float(length[:nearest].sum() + share[nearest] * length[nearest])
-    heading = float(np.arctan2(step[nearest, 1], step[nearest, 0]))
-    return float(distance[nearest]), along, heading
+    return float(distance[nearest]), along, float(headings[nearest])
 
 
 def _chains(lane_map: LaneMap, lane: int, length_m: float) -> list[list[int]]:

@@ -76,6 +76,18 @@ def test_a_lane_that_is_far_or_runs_the_other_way_is_not_followed():
         np.testing.assert_array_equal(candidates(ego, lane_map=ROAD), candidates(ego))
 
 
+def test_a_route_that_crosses_itself_is_followed_in_the_direction_of_the_ego():
+    """The way back runs north 0.5 m ahead of the ego; its own part is 1 m aside."""
+    loop = np.array([[-20, 0], [60, 0], [60, -60], [0.5, -60], [0.5, 60]])
+    plans = candidates(EgoState(0, 1.0, 0, 5.0), lane_map=one_lane(loop))
+    np.testing.assert_allclose(plans[0, :, 1:], [[1.0, 0.0]] * 12, atol=0.02)
+    assert plans[:, -1, 1].min() > -4.5
+
+
+def one_lane(line):
+    return LaneMap(lane_ids=np.array(["route"]), centerlines=Polylines.of([line]))
+
+
 def test_the_same_question_has_the_same_answer():
     ego = EgoState(0, 0, 0, 7.0, 1.0)
     np.testing.assert_array_equal(candidates(ego, lane_map=ROAD), candidates(ego, lane_map=ROAD))
