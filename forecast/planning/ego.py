@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from forecast.errors import require
 from forecast.scene import AgentKind, Scene
@@ -50,6 +50,41 @@ class EgoState:
     def pose(self) -> NDArray[np.float64]:
         """``(x_m, y_m, heading_rad)``."""
         return np.array([self.x_m, self.y_m, self.heading_rad])
+
+    def after(self, poses: ArrayLike, dt_s: float) -> EgoState:
+        """The ego at the last of some poses that it drives from here.
+
+        Speed and acceleration at the end of the last step follow from its mean speed and that of
+        the step before, as if the acceleration were constant.
+
+        Args:
+            poses: x in m, y in m, heading in rad ``[T, 3]``, such as the first poses of a plan.
+            dt_s: Time between the poses; the first is as long after now.
+
+        Raises:
+            ForecastError: The poses are of another shape or not finite, or ``dt_s`` is not above 0.
+        """
+        require(0 < dt_s < math.inf, "dt_s", dt_s, "a time above 0 s")
+        driven = np.asarray(poses, np.float64)
+        good = driven.ndim == 2 and driven.shape[1] == 3 and len(driven) > 0
+        require(good, "shape of poses", list(driven.shape), "[T, 3]")
+        x, y, heading = driven[-1].tolist()
+        places = np.concatenate([self.pose[None, :2], driven[:, :2]])[-3:]
+        ahead = np.array([math.cos(heading), math.sin(heading)])
+        speeds = (np.diff(places, axis=0) / dt_s) @ ahead
+        if len(speeds) == 1:
+            gained = 2 * (float(speeds[0]) - self.speed_mps)
+        else:
+            gained = float(speeds[1] - speeds[0])
+        speed = float(speeds[-1]) + gained / 2
+        return replace(
+            self,
+            x_m=x,
+            y_m=y,
+            heading_rad=heading,
+            speed_mps=max(speed, 0.0),
+            acceleration_mps2=gained / dt_s if speed > 0 else 0.0,
+        )
 
     @classmethod
     def of(cls, scene: Scene, at: int) -> EgoState:
