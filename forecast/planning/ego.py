@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from forecast.errors import require
 from forecast.scene import AgentKind, Scene
-from forecast.scene.agents import TYPICAL_SIZE_M
+from forecast.scene.agents import FASTEST_MPS, HARDEST_MPS2, TYPICAL_SIZE_M
+from forecast.scene.parsing import LARGEST_HEADING_RAD, LARGEST_VEHICLE_M
 
 _LENGTH_M, _WIDTH_M, _ = TYPICAL_SIZE_M[AgentKind.EGO]
 
@@ -41,10 +42,20 @@ class EgoState:
         """Checks the numbers; raises `ForecastError`."""
         values = (self.x_m, self.y_m, self.heading_rad, self.acceleration_mps2)
         require(all(map(math.isfinite, values)), "ego state", values, "finite numbers")
+        turned = abs(self.heading_rad) <= LARGEST_HEADING_RAD
+        require(turned, "ego heading_rad", self.heading_rad, "an angle in radians (not in degrees)")
         good = math.isfinite(self.speed_mps) and self.speed_mps >= 0
         require(good, "ego speed_mps", self.speed_mps, "a finite speed of at least 0")
+        fastest = FASTEST_MPS[AgentKind.EGO]
+        slow = f"at most {fastest:g} m/s (not km/h)"
+        require(self.speed_mps <= fastest, "ego speed_mps", self.speed_mps, slow)
+        soft = abs(self.acceleration_mps2) <= HARDEST_MPS2
+        need = f"at most {HARDEST_MPS2:g} m/s^2"
+        require(soft, "ego acceleration_mps2", self.acceleration_mps2, need)
         size = (self.length_m, self.width_m)
         require(min(size) > 0 and math.isfinite(sum(size)), "ego size", size, "a size above 0")
+        small = max(size) <= LARGEST_VEHICLE_M
+        require(small, "ego size", size, "a size in metres (not in centimetres)")
 
     @property
     def pose(self) -> NDArray[np.float64]:

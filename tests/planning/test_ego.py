@@ -51,6 +51,10 @@ def test_a_scene_needs_one_ego(made, count):
         ({"x_m": np.nan}, "ego state is .*; finite numbers is needed"),
         ({"speed_mps": -1.0}, "ego speed_mps is -1.0; a finite speed of at least 0"),
         ({"width_m": 0.0}, "ego size is .*; a size above 0"),
+        ({"heading_rad": 90.0}, r"ego heading_rad is 90.0; an angle in radians \(not in degrees\)"),
+        ({"speed_mps": 90.0}, r"ego speed_mps is 90.0; at most 70 m/s \(not km/h\)"),
+        ({"acceleration_mps2": -50.0}, r"ego acceleration_mps2 is -50.0; at most 20 m/s\^2"),
+        ({"length_m": 450.0}, r"ego size is \(450.0, .*; a size in metres \(not in centimetres\)"),
     ],
 )
 def test_a_state_that_cannot_be_is_refused(change, message):
