@@ -29,7 +29,7 @@ from forecast.planning import ClearanceConfig, CostConfig, EgoState, Ranking
 from forecast.planning.plan_poses import plan_poses, plan_steps
 from forecast.planning.road import road_use
 from forecast.scene import LaneMap, Prediction, Scene
-from forecast.scene.parsing import parse_array
+from forecast.scene.parsing import parse_array, require_map_near
 from forecast.scene.resampling import history
 
 if TYPE_CHECKING:
@@ -254,6 +254,7 @@ class Forecaster:
         ego, route = details.get("ego"), details.get("route")
         cut, poses = self._plan_window(scene, at, plans, details.get("plan_dt_s"), ego)
         ego = EgoState.of(scene, at) if ego is None else ego
+        require_map_near("route", route, ego.pose[None, :2])
         road = road_use(poses, scene.lane_map if route is None else route, ego)
 
         def ranked(chosen: NDArray[np.int64], futures: int, react: int) -> Ranking:

@@ -75,7 +75,7 @@ class CostConfig:
     How the defaults were chosen: three quarters of the speeds above 2 m/s of the ego in 65 nuScenes
     scenes are below 9 m/s, and the limit is 50 km/h, that of cities in most countries. A contact in
     one of 20 samples costs 27; every other price is below that at the worst value it usually has.
-    To pass somebody, half a metre aside (0.12) is cheaper than 1.5 m/s less over 6 s (0.9), and
+    To pass somebody, half a metre aside (0.25) is cheaper than 1.5 m/s less over 6 s (0.9), and
     that is cheaper than a distance of half a metre (1). `scripts/closed_loop` shows the result.
 
     Attributes:
@@ -116,7 +116,7 @@ class CostConfig:
     progress_per_m: float = 0.1
     speed_limit_mps: float = 13.9
     speeding: float = 20.0
-    lane_offset: float = 0.5
+    lane_offset: float = 1.0
     against_lane: float = 20.0
     off_road: float = 50.0
     acceleration: float = 0.1

@@ -38,7 +38,7 @@ class RoadUse:
             position and direction, at most `FAR_M`.
         turn_rad: Angle between the ego's heading and that lane, 0 to pi.
         off_road: Whether a corner of the body is off the drivable area. If the map has none:
-            whether it is on a walkway.
+            whether it is on a walkway. False beyond a lane that ends at the edge of the map.
     """
 
     offset_m: NDArray[np.float64]
@@ -57,11 +57,14 @@ class _Lanes(NamedTuple):
         tree: Search tree of x, y and the direction as a vector of length `_TURN_M`.
         points_m: ``[N, 2]``.
         heading_rad: Direction of the lane ``[N]``.
+        open: Whether it is the first of a lane without predecessor, or the last of one without
+            successor ``[N]``.
     """
 
     tree: cKDTree
     points_m: NDArray[np.float64]
     heading_rad: NDArray[np.float64]
+    open: NDArray[np.bool_]
 
 
 def road_use(plans: NDArray[np.float64], lane_map: LaneMap | None, ego: EgoState) -> RoadUse:
@@ -79,25 +82,24 @@ def road_use(plans: NDArray[np.float64], lane_map: LaneMap | None, ego: EgoState
     lanes = _lanes(lane_map)
     unclear = np.ones(plans.shape[:2], bool)
     if lanes is not None:
-        offset, turn = _beside(plans, lanes)
-        unclear = (offset > _ON_LANE_M) | (turn > _ON_LANE_RAD)
+        offset, turn, outside = _beside(plans, lanes)
+        unclear = ~outside & ((offset > _ON_LANE_M) | (turn > _ON_LANE_RAD))
     off_road[unclear] = _off_road(plans[unclear], lane_map, ego)
     return RoadUse(offset, turn, off_road)
 
 
-def _beside(
-    plans: NDArray[np.float64], lanes: _Lanes
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Offset from the nearest lane and angle against it, both ``[P, T]``."""
+def _beside(plans: NDArray[np.float64], lanes: _Lanes) -> tuple[NDArray[Any], ...]:
+    """Offset from the nearest lane, angle against it, and whether it has ended ``[P, T]``."""
     flat = plans.reshape(-1, 3)
     _, nearest = lanes.tree.query(_with_direction(flat[:, :2], flat[:, 2]))
     heading = lanes.heading_rad[nearest]
-    local = geometry.to_frame(flat[:, :2], lanes.points_m[nearest], heading)
-    # Beyond the end of a lane, its line does not go on.
-    beyond = np.maximum(np.abs(local[:, 0]) - _SPACING_M, 0.0)
-    offset = np.minimum(np.hypot(local[:, 1], beyond), FAR_M)
+    along, aside = geometry.to_frame(flat[:, :2], lanes.points_m[nearest], heading).T
+    beyond = np.maximum(np.abs(along) - _SPACING_M, 0.0)
+    outside = (beyond > 0) & lanes.open[nearest]
+    # A lane that ends at the edge of the map is continued straight, as by `candidates`.
+    offset = np.minimum(np.hypot(aside, np.where(outside, 0.0, beyond)), FAR_M)
     turn = np.abs(geometry.wrap_angle(flat[:, 2] - heading))
-    return offset.reshape(plans.shape[:2]), turn.reshape(plans.shape[:2])
+    return tuple(values.reshape(plans.shape[:2]) for values in (offset, turn, outside))
 
 
 def _off_road(poses: NDArray[np.float64], lane_map: LaneMap, ego: EgoState) -> NDArray[np.bool_]:
@@ -120,7 +122,11 @@ def _lanes(lane_map: LaneMap) -> _Lanes | None:
     points = np.concatenate([(line[1:] + line[:-1]) / 2 for line in lines])
     ways = np.concatenate([np.diff(line, axis=0) for line in lines])
     headings = np.arctan2(ways[:, 1], ways[:, 0])
-    return _Lanes(cKDTree(_with_direction(points, headings)), points, headings)
+    last = np.cumsum([len(line) - 1 for line in lines]) - 1
+    ends = np.zeros(len(points), bool)
+    ends[np.delete(last, lane_map.successors[:, 0])] = True
+    ends[np.delete(np.append(0, last[:-1] + 1), lane_map.successors[:, 1])] = True
+    return _Lanes(cKDTree(_with_direction(points, headings)), points, headings, ends)
 
 
 def _spaced(line_m: NDArray[np.float64]) -> NDArray[np.float64]:

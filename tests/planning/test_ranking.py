@@ -144,8 +144,8 @@ def test_lanes_and_the_drivable_area_are_kept():
     ego, free = EgoState(0, 0, 0, 9.0), CostConfig(progress_per_m=0, acceleration=0, jerk=0)
     ranking = rank(beside([1.0, 0, 3.5, -4.5]), nobody(), ego, cost=free, lane_map=ROAD)
     assert ranking.best == 1
-    # half the square of the offset, which counts up to 4 m, and 50 off the road
-    expected = [0.5, 0, 0.5 * 3.5**2, 0.5 * 16 + 50]
+    # the square of the offset, which counts up to 4 m, and 50 off the road
+    expected = [1, 0, 3.5**2, 16 + 50]
     assert ranking.cost == pytest.approx(expected, abs=1e-3)
     assert ranking.road.offset_m[:, 0] == pytest.approx([1.0, 0, 3.5, 4.0], abs=1e-3)
     without = rank(beside([1.0, 0, 3.5, -4.5]), nobody(), ego, cost=free)

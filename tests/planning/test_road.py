@@ -36,7 +36,7 @@ def use(pose, lane_map=STREET):
         ((20, 1.5, 0.0), 3.25, 0.0),  # in the other lane: its own one counts
         ((20, 1.5, np.pi), 0.25, 0.0),
         ((20, 9.0, 0.0), FAR_M, 0.0),
-        ((102, -1.75, 0.0), 1.5, 0.0),  # 2.5 m from the middle of its last metre; 1 m is free
+        ((130, -1.25, 0.0), 0.5, 0.0),  # a lane that ends goes on straight
     ],
 )
 def test_the_lane_in_the_direction_of_the_ego_counts(pose, offset_m, turn_rad):
@@ -66,6 +66,16 @@ def test_a_corner_off_the_drivable_area_is_off_the_road(pose, off):
     assert (
         use(pose, replace(STREET, lane_ids=STREET.lane_ids[:0], centerlines=Polylines()))[2] == off
     )
+
+
+def test_a_lane_ends_at_the_edge_of_the_map_but_not_at_a_junction():
+    """In 10 m the ego is 9 m from the next lane, or where nothing is known."""
+    assert use((110, -1.75, 0.0)) == (pytest.approx(0), 0, False)
+    turn = np.array([[100.0, -1.75], [100.0, -30.0]])
+    lanes = Polylines.of([EAST, WEST, turn])
+    junction = replace(STREET, lane_ids=np.array(["e", "w", "s"]), centerlines=lanes)
+    junction = replace(junction, successors=np.array([[0, 2]]))
+    assert use((110, -1.75, 0.0), junction)[::2] == (FAR_M, True)
 
 
 def test_walkways_count_if_there_is_no_drivable_area():

@@ -12,6 +12,7 @@ from forecast.planning.candidates.profiles import speed_profiles
 from forecast.planning.candidates.routes import STEP_M, arc_routes, lane_routes
 from forecast.planning.ego import EgoState
 from forecast.scene import LaneMap
+from forecast.scene.parsing import require_map_near
 
 _OFFSET_M = 3.5
 """Largest lateral offset: the width of a lane to either side."""
@@ -58,12 +59,13 @@ def candidates(
         standing car.
 
     Raises:
-        ForecastError: ``n`` is below 2 or the horizon below one step.
+        ForecastError: ``n`` is below 2 or the horizon below one step, or the map lies elsewhere.
     """
     limits = limits or MotionLimits()
     steps = round(horizon_s / dt_s) if dt_s > 0 else 0
     require(n >= 2, "n", n, "at least 2")
     require(steps >= 1, "horizon_s", horizon_s, f"at least one step of {dt_s} s")
+    require_map_near("candidates", lane_map, ego.pose[None, :2])
     plans = np.zeros((0, steps, 3))
     for density in _DENSITIES:
         plans = _lattice(ego, lane_map, limits, dt_s, steps, density)

@@ -16,6 +16,10 @@ _NEAR_M = 4.0
 _ALIGNED_RAD = 1.0
 _BEHIND_M = 10.0
 _ROUTES = 4
+_TRIES = 6
+"""Tries to find the point of a line that the ego is exactly beside. An error of 1 cm is 0.1 m/s in
+plans of 0.1 s."""
+
 _SMOOTH_M = 2.0
 """Standard deviation of the smoothing; mapped lanes have kinks that no car follows."""
 
@@ -113,5 +117,11 @@ def _smooth(ego: EgoState, line_m: NDArray[np.float64], length_m: float) -> NDAr
     smooth = gaussian_filter1d(even, _SMOOTH_M / STEP_M, axis=0, mode="nearest")
     _, along, _ = _beside(ego, smooth)
     spans = np.concatenate([[0], np.linalg.norm(np.diff(smooth, axis=0), axis=1).cumsum()])
-    at = along + np.arange(0.0, length_m + STEP_M, STEP_M)
-    return np.stack([np.interp(at, spans, smooth[:, i]) for i in range(2)], axis=-1)
+    ahead_m = np.arange(0.0, length_m + STEP_M, STEP_M)
+    for _ in range(_TRIES):
+        points = [np.interp(along + ahead_m, spans, smooth[:, i]) for i in range(2)]
+        found = np.stack(points, axis=-1)
+        # In a bend, the chord to the next point is not square to the way from the ego to the line.
+        chord = found[1] - found[0]
+        along += float((ego.pose[:2] - found[0]) @ chord / np.linalg.norm(chord))
+    return found
