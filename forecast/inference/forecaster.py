@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import torch
@@ -38,15 +38,40 @@ from forecast.models.compile import accelerate
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.planning import ClearanceConfig, CostConfig, EgoState, Ranking
 from forecast.planning.plan_poses import plan_poses, plan_steps
+from forecast.planning.road import road_use
 from forecast.scene import LaneMap, Prediction, Scene
 from forecast.scene.arguments import real_number, whole_number
-from forecast.scene.parsing import parse_array
+from forecast.scene.parsing import parse_array, require_map_near
 from forecast.scene.resampling import history
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _STEP_TOLERANCE = 0.25
 """A scene's step may differ by this share from a step that the model was trained with."""
 HORIZON_S = 6.0
 """Default horizon."""
+_REFINED = 5
+"""Number of plans that are ranked again with more samples."""
+
+
+class PlanDetails(TypedDict, total=False):
+    """What else `Forecaster.rank_plans` takes by keyword.
+
+    Attributes:
+        plan_dt_s: Time between the poses of a plan; default: the model's step. Plans are
+            interpolated at the model's steps.
+        ego: The ego now; default: the scene's agent of kind EGO.
+        limits: Limits of the measured distances and times; default `ClearanceConfig`.
+        route: The lanes and the drivable area that the cost holds the ego to; default: the scene's
+            map. With the lanes of the ego's route alone, another turn costs as much as leaving the
+            lane.
+    """
+
+    plan_dt_s: float | None
+    ego: EgoState | None
+    limits: ClearanceConfig | None
+    route: LaneMap | None
 
 
 class Forecaster:
@@ -243,10 +268,9 @@ class Forecaster:
         samples: int = 20,
         seed: int = 0,
         react: int = 50,
-        plan_dt_s: float | None = None,
-        ego: EgoState | None = None,
+        refine_samples: int = 0,
         cost: CostConfig | None = None,
-        limits: ClearanceConfig | None = None,
+        **details: Unpack[PlanDetails],
     ) -> Ranking:
         """Ranks plans of the ego by cost, with people's reactions to the best of them.
 
@@ -255,6 +279,11 @@ class Forecaster:
         compared with futures in which people react to that plan. These plans come first in the
         ranking. All futures share their random numbers, so plans differ by their own effects only.
 
+        With ``refine_samples``, the 5 best plans are compared again, with more futures. That lowers
+        `Ranking.collision_high`: 20 futures without contact only show that a collision is less
+        probable than 0.168, 100 less than 0.036, 200 less than 0.018. For 1,000 plans, 100 take
+        as long as all the rest, and 200 twice as long.
+
         Args:
             scene: The scene; steps after ``at`` are not used.
             at: Index of the current step; below 0 it is counted from the end.
@@ -262,34 +291,58 @@ class Forecaster:
             samples: Number of joint futures K.
             seed: Seed of the noise.
             react: Number of plans with reactions; 0 for none, P or more for all.
-            plan_dt_s: Time between the poses of a plan; default: the model's step. Plans are
-                interpolated at the model's steps.
-            ego: The ego now; default: the scene's agent of kind EGO.
+            refine_samples: Number of joint futures for the best plans; 0: no more than the others.
             cost: Weights of the cost; default `CostConfig`.
-            limits: Limits of the measured distances and times; default `ClearanceConfig`.
+            details: ``plan_dt_s``, ``ego``, ``limits`` and ``route``; see `PlanDetails`.
 
         Raises:
             ForecastError: ``plans`` is not finite of shape ``[P, T', 3]``, takes no whole number of
                 the model's steps or is longer than 6 s and the horizon of training; the ego cannot
-                drive a plan (`forecast.planning.plan_poses`); ``samples`` or ``react`` is too
-                small; there is no ego or ``ego`` is elsewhere; or the scene's step is longer than
-                the model's.
+                drive a plan (`forecast.planning.plan_poses`); ``samples``, ``react`` or
+                ``refine_samples`` is too small; there is no ego or ``ego`` is elsewhere; or the
+                scene's step is longer than the model's.
+            TypeError: A keyword is unknown.
         """
-        samples, react = (
-            whole_number(name, value, least=least)
-            for name, value, least in (("samples", samples, 1), ("react", react, 0))
-        )
+        unknown = sorted(details.keys() - PlanDetails.__annotations__.keys())
+        if unknown:
+            raise TypeError(f"rank_plans got an unexpected keyword argument '{unknown[0]}'")
+        samples = whole_number("samples", samples, least=1)
+        react = whole_number("react", react, least=0)
+        refine_samples = whole_number("refine_samples", refine_samples, least=0)
         seed = whole_number("seed", seed)
+        more = refine_samples == 0 or refine_samples > samples
+        require(more, "refine_samples", refine_samples, f"0 or more than samples ({samples})")
+        ego, route = details.get("ego"), details.get("route")
+        cut, poses = self._plan_window(scene, at, plans, details.get("plan_dt_s"), ego)
+        ego = EgoState.of(scene, at) if ego is None else ego
+        require_map_near("route", route, ego.pose[None, :2])
+        road = road_use(poses, scene.lane_map if route is None else route, ego)
+
+        def ranked(chosen: NDArray[np.int64], futures: int, react: int) -> Ranking:
+            found = PlanWorlds(self.model, cut, poses[chosen], futures, seed, self.training)
+            return found.rank(ego, react, road.rows(chosen), cost, details.get("limits"))
+
+        first = ranked(np.arange(len(poses)), samples, min(react, len(poses)))
+        if refine_samples == 0:
+            return first
+        few = np.sort(first.order[: min(_REFINED, react or _REFINED)])
+        return first.refined(few, ranked(few, refine_samples, len(few) if react else 0))
+
+    def _plan_window(
+        self,
+        scene: Scene,
+        at: int,
+        plans: NDArray[Any],
+        plan_dt_s: float | None,
+        ego: EgoState | None,
+    ) -> tuple[Window, NDArray[np.float64]]:
+        """The window for plans, and their poses ``[P, T, 3]`` at its steps; see `rank_plans`."""
         step_s = self.step_s(scene.id, scene.dt_s)
         longest_s = max(HORIZON_S, self.training.horizon_steps * step_s)
         every: dict[str, Any] = {"dt_s": step_s, "plan_dt_s": plan_dt_s}
         steps = plan_steps(plans, longest_s=longest_s, **every)
         cut = self.window(scene, at, steps)
-        motion = ego_motion(cut, ego)
-        poses = plan_poses(plans, motion, steps=steps, item="plans", **every)
-        ego = EgoState.of(scene, at) if ego is None else ego
-        worlds = PlanWorlds(self.model, cut, poses, samples, seed, self.training)
-        return worlds.rank(ego, min(react, len(poses)), cost, limits)
+        return cut, plan_poses(plans, ego_motion(cut, ego), steps=steps, item="plans", **every)
 
     def window(self, scene: Scene, at: int, steps: int) -> Window:
         """The model's input at a step of a scene; no agent is marked as scored.

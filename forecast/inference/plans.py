@@ -15,7 +15,8 @@ from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import keyed_noise
 from forecast.models.reactive import ReactionConfig, ReactiveRollout
 from forecast.planning import ClearanceConfig, CostConfig, EgoState, Futures, Ranking, clearance
-from forecast.planning.ranking import ranked
+from forecast.planning.ranking import PlanMotion, ranked
+from forecast.planning.road import RoadUse
 from forecast.scene import AgentKind
 
 
@@ -67,6 +68,7 @@ class PlanWorlds:
         self,
         ego: EgoState,
         react: int,
+        road: RoadUse,
         cost: CostConfig | None = None,
         limits: ClearanceConfig | None = None,
     ) -> Ranking:
@@ -75,24 +77,23 @@ class PlanWorlds:
         Args:
             ego: The ego now.
             react: Number of plans with reactions, at most P.
+            road: How the plans use the road.
             cost: Weights of the cost.
             limits: Limits of the measured distances and times.
         """
-        dt_s, everything = self.encoded.cut.dt_s, np.arange(len(self.plans))
-        if react == len(self.plans):
-            met = clearance(self.plans, self.reacting(everything), ego, limits)
-            reacts = np.ones(len(self.plans), bool)
-            return ranked(self.plans, met, self._weights, reacts, ego, dt_s, cost)
-        met = clearance(self.plans, self.open_loop(), ego, limits)
-        reacts = np.zeros(len(self.plans), bool)
-        first = ranked(self.plans, met, self._weights, reacts, ego, dt_s, cost)
-        if react == 0:
+        cut, everything = self.encoded.cut, np.arange(len(self.plans))
+        motion = PlanMotion.of(self.plans, ego, cut.dt_s)
+        reacts = np.full(len(self.plans), react == len(self.plans))
+        futures = self.reacting(everything) if reacts.all() else self.open_loop()
+        met = clearance(self.plans, futures, ego, limits)
+        first = ranked(self.plans, met, self._weights, reacts, motion, road, cost)
+        if react == 0 or reacts.all():
             return first
         chosen = np.sort(first.order[:react])
         again = clearance(self.plans[chosen], self.reacting(chosen), ego, limits)
-        reacts[chosen] = True
+        reacts = np.isin(everything, chosen)
         met = met.replaced(chosen, again)
-        return ranked(self.plans, met, self._weights, reacts, ego, dt_s, cost)
+        return ranked(self.plans, met, self._weights, reacts, motion, road, cost)
 
     def open_loop(self) -> Futures:
         """Futures ``[K, A, T, 2]`` in which the ego drives as imagined, the same for all plans."""

@@ -26,6 +26,8 @@ from forecast.scene.parsing import (
     parse_kinds,
     parse_names,
     parse_sizes,
+    require_map_near,
+    require_radians,
     warn_of_sizes,
     within_reach,
 )
@@ -262,6 +264,8 @@ class Stream:
         words = "positions relative to the stream's origin_m"
         within_reach("frame", frame.positions_m, frame.agent_ids, words)
         self._check_first(frame)
+        if not len(self._recording.times_us):
+            require_map_near("frame", self._lane_map, frame.positions_m)
         self.mended["typical_size"] += frame.mended
         recording = self._recording.with_frame(frame.moving())
         now_us = recording.times_us[-1]
@@ -278,7 +282,7 @@ class Stream:
         It can be given to `Forecaster.imagine` or `Forecaster.rank_plans`, with its last step.
 
         Raises:
-            ForecastError: No frame was observed yet.
+            ForecastError: No frame was observed yet, or headings are in degrees.
         """
         known = self._recording
         if not len(known.times_us):
@@ -288,7 +292,9 @@ class Stream:
         wanted_us, way = history_resampling(*observed, dt_s=self._step_s, steps=steps)
         places = way.values(known.positions_m)
         given = way.angles(known.headings_rad)
-        moved, _ = geometry.motion_headings(places, way.valid)
+        moved, moves = geometry.motion_headings(places, way.valid)
+        moves &= way.valid & (known.kinds != AgentKind.PEDESTRIAN)[:, None]
+        require_radians("stream", given, moved, places, moves, known.names)
         tracks = Tracks(
             agent_ids=known.names,
             kinds=known.kinds,

@@ -24,9 +24,20 @@ from forecast.models.rollout import Moment, SceneContext, advance, begin, surrou
 from forecast.models.types import Motion, State
 from forecast.planning.plan_poses import EgoMotion, plan_poses, plan_steps
 from forecast.scene import AgentKind, Prediction
-from forecast.scene.agents import TYPICAL_SIZE_M
+from forecast.scene.agents import (
+    FASTEST_MPS,
+    FASTEST_TURN_RADPS,
+    HARDEST_MPS2,
+    TYPICAL_SIZE_M,
+)
 from forecast.scene.arguments import whole_number
-from forecast.scene.parsing import FLOAT32_REACH_M, LARGEST_HEADING_RAD, parse_array, parse_kind
+from forecast.scene.parsing import (
+    FLOAT32_REACH_M,
+    LARGEST_HEADING_RAD,
+    parse_array,
+    parse_kind,
+    parse_sizes,
+)
 
 _STEPS_BETWEEN_SEARCHES = 3.0
 """A search for candidates covers the motion of agents over this many steps."""
@@ -173,7 +184,8 @@ class World:
         """Lets an agent follow poses, from the next step on. Then it moves as imagined again.
 
         The ego must be able to drive its poses from where it is. If it is elsewhere in every
-        sample, it must be able to in one sample at least; in the others it jumps.
+        sample, it must be able to in one sample at least; in the others it jumps. Others may
+        jump to their first pose.
 
         Args:
             poses: x in m, y in m, heading in rad ``[T', 3]``, relative to ``origin_m``.
@@ -183,13 +195,13 @@ class World:
 
         Raises:
             ForecastError: The poses are not finite of shape ``[T', 3]``, take no whole number of
-                steps or are far from ``origin_m``, the ego cannot drive them
+                steps or are far from ``origin_m``, the agent cannot move so
                 (`forecast.planning.plan_poses`), or there is no such agent.
         """
         index = self._index(agent)
         options: dict[str, Any] = {"dt_s": self.dt_s, "plan_dt_s": plan_dt_s, "item": "poses"}
         options["steps"] = plan_steps(poses, **options)
-        options["checks_motion"] = self._kinds[index] == AgentKind.EGO
+        options["kind"] = AgentKind(self._kinds[index])
         start = self._start(index, np.asarray(poses, np.float64)[0, :2], plan_dt_s or self.dt_s)
         given = plan_poses(poses, start, **options)
         _near("poses", given[:, :2])
@@ -206,9 +218,14 @@ class World:
             agent: Name of the vehicle; default: the ego.
 
         Raises:
-            ForecastError: A value is not finite, or there is no such vehicle.
+            ForecastError: A value is not finite or no vehicle can do it, or there is no such one.
         """
         _finite("action", np.array([acceleration_mps2, yaw_rate_radps]))
+        for name, value, most, other in (
+            ("acceleration_mps2", acceleration_mps2, HARDEST_MPS2, "m/s^2"),
+            ("yaw_rate_radps", yaw_rate_radps, FASTEST_TURN_RADPS, "rad/s (not degrees)"),
+        ):
+            require(abs(value) <= most, name, value, f"at most {most:g} {other}")
         kind = AgentKind(int(self._kinds[self._index(agent)]))
         require(kind >= AgentKind.VEHICLE, "kind of the agent", kind.name, "one that drives")
         self._set_control(agent, Act(acceleration_mps2, yaw_rate_radps))
@@ -227,8 +244,7 @@ class World:
         kind = AgentKind(int(self._kinds[self._index(agent)]))
         good = kind < AgentKind.VEHICLE
         require(good, "kind of the agent", kind.name, "a pedestrian or cyclist; give a car a plan")
-        if speed_mps is not None:
-            require(0 <= speed_mps < np.inf, "speed_mps", speed_mps, "a speed of at least 0")
+        speed_mps = None if speed_mps is None else _speed(speed_mps, kind)
         self._set_control(agent, GoTo(self._tensor(_point("goal_m", goal_m)), speed_mps))
 
     def release(self, agent: str | None = None) -> None:
@@ -275,7 +291,8 @@ class World:
             pace = old.norm(dim=-1, keepdim=True)
             moves = heading_rad is None
             way = torch.where(moves & (pace > 1e-3), old / pace.clamp(min=1e-3), facing[:, index])
-            velocity[:, index] = way * (pace if speed_mps is None else _speed(speed_mps))
+            kind = AgentKind(self._kinds[index])
+            velocity[:, index] = way * (pace if speed_mps is None else _speed(speed_mps, kind))
         self._searched = None
         changed = Motion(position, velocity, facing, motion.yaw_rate)
         self._state = self._state._replace(motion=changed)
@@ -303,19 +320,34 @@ class World:
         Raises:
             ForecastError: The name is in use, or a value is out of range.
         """
-        require(agent not in self._names, "agent", f"'{agent}'", "a name that is not in use")
         kind = parse_kind(f"agent '{agent}'", kind)
         require(kind != AgentKind.STATIC, "kind", "STATIC", "one that moves; or put_obstacle")
-        lengths = TYPICAL_SIZE_M[kind] if size_m is None else size_m
-        size = parse_array(f"agent '{agent}'", "size_m", lengths, (3,), np.float32)
+        item, typical = f"agent '{agent}'", TYPICAL_SIZE_M[kind]
+        size = parse_array(item, "size_m", typical if size_m is None else size_m, (3,), np.float32)
+        parse_sizes(item, size[None], np.array([kind]))
+        self._put(agent, kind, position_m, heading_rad, speed_mps, size)
+
+    def _put(
+        self,
+        agent: str,
+        kind: AgentKind,
+        position_m: ArrayLike,
+        heading_rad: float,
+        speed_mps: float,
+        size_m: ArrayLike,
+    ) -> None:
+        """See `add`; an obstacle may be of any size."""
+        require(agent not in self._names, "agent", f"'{agent}'", "a name that is not in use")
+        size = parse_array(f"agent '{agent}'", "size_m", size_m, (3,), np.float32)
         good = bool((np.isfinite(size) & (size > 0)).all())
         require(good, "size_m", size_m, "3 finite lengths above 0")
         place, way = _point("position_m", position_m), _direction(heading_rad)
+        speed = _speed(speed_mps, kind)
         self._names.append(agent)
         self._kinds = np.append(self._kinds, np.int8(kind))
         self._sizes = np.concatenate([self._sizes, size[None]])
         self._since = np.append(self._since, self._steps)
-        self._join(self._tensor(place), self._tensor(way), _speed(speed_mps))
+        self._join(self._tensor(place), self._tensor(way), speed)
 
     def put_obstacle(
         self, name: str, position_m: ArrayLike, size_m: Sequence[float], heading_rad: float = 0.0
@@ -331,7 +363,7 @@ class World:
         Raises:
             ForecastError: The name is in use, or a value is out of range.
         """
-        self.add(name, AgentKind.VEHICLE, position_m, heading_rad=heading_rad, size_m=size_m)
+        self._put(name, AgentKind.VEHICLE, position_m, heading_rad, 0.0, size_m)
         self._controls[name] = Stay()
 
     def remove(self, agent: str) -> None:
@@ -504,6 +536,9 @@ def _direction(heading_rad: float) -> NDArray[np.float32]:
     return np.array([np.cos(heading_rad), np.sin(heading_rad)], np.float32)
 
 
-def _speed(speed_mps: float) -> float:
+def _speed(speed_mps: float, kind: AgentKind) -> float:
     require(0 <= speed_mps < np.inf, "speed_mps", speed_mps, "a finite speed of at least 0")
+    fastest = FASTEST_MPS[kind]
+    most = f"at most {fastest:g} m/s for a {kind.name.lower()}"
+    require(speed_mps <= fastest, "speed_mps", speed_mps, most)
     return float(speed_mps)

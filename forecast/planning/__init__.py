@@ -6,6 +6,7 @@ from forecast.planning.ego import EgoState
 from forecast.planning.futures import Futures
 from forecast.planning.ranking import CostConfig, Ranking, rank
 from forecast.planning.risk import Lead
+from forecast.planning.road import RoadUse, road_use
 
 __all__ = [
     "Clearance",
@@ -16,8 +17,10 @@ __all__ = [
     "Lead",
     "MotionLimits",
     "Ranking",
+    "RoadUse",
     "candidates",
     "clearance",
     "feasible",
     "rank",
+    "road_use",
 ]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from forecast.errors import require
 from forecast.scene import AgentKind, Scene
-from forecast.scene.agents import TYPICAL_SIZE_M
+from forecast.scene.agents import FASTEST_MPS, HARDEST_MPS2, TYPICAL_SIZE_M
+from forecast.scene.parsing import LARGEST_HEADING_RAD, LARGEST_VEHICLE_M
 
 _LENGTH_M, _WIDTH_M, _ = TYPICAL_SIZE_M[AgentKind.EGO]
 
@@ -41,15 +42,60 @@ class EgoState:
         """Checks the numbers; raises `ForecastError`."""
         values = (self.x_m, self.y_m, self.heading_rad, self.acceleration_mps2)
         require(all(map(math.isfinite, values)), "ego state", values, "finite numbers")
+        turned = abs(self.heading_rad) <= LARGEST_HEADING_RAD
+        require(turned, "ego heading_rad", self.heading_rad, "an angle in radians (not in degrees)")
         good = math.isfinite(self.speed_mps) and self.speed_mps >= 0
         require(good, "ego speed_mps", self.speed_mps, "a finite speed of at least 0")
+        fastest = FASTEST_MPS[AgentKind.EGO]
+        slow = f"at most {fastest:g} m/s (not km/h)"
+        require(self.speed_mps <= fastest, "ego speed_mps", self.speed_mps, slow)
+        soft = abs(self.acceleration_mps2) <= HARDEST_MPS2
+        need = f"at most {HARDEST_MPS2:g} m/s^2"
+        require(soft, "ego acceleration_mps2", self.acceleration_mps2, need)
         size = (self.length_m, self.width_m)
         require(min(size) > 0 and math.isfinite(sum(size)), "ego size", size, "a size above 0")
+        small = max(size) <= LARGEST_VEHICLE_M
+        require(small, "ego size", size, "a size in metres (not in centimetres)")
 
     @property
     def pose(self) -> NDArray[np.float64]:
         """``(x_m, y_m, heading_rad)``."""
         return np.array([self.x_m, self.y_m, self.heading_rad])
+
+    def after(self, poses: ArrayLike, dt_s: float) -> EgoState:
+        """The ego at the last of some poses that it drives from here.
+
+        Speed and acceleration at the end of the last step follow from its mean speed and that of
+        the step before, as if the acceleration were constant.
+
+        Args:
+            poses: x in m, y in m, heading in rad ``[T, 3]``, such as the first poses of a plan.
+            dt_s: Time between the poses; the first is as long after now.
+
+        Raises:
+            ForecastError: The poses are of another shape or not finite, or ``dt_s`` is not above 0.
+        """
+        require(0 < dt_s < math.inf, "dt_s", dt_s, "a time above 0 s")
+        driven = np.asarray(poses, np.float64)
+        good = driven.ndim == 2 and driven.shape[1] == 3 and len(driven) > 0
+        require(good, "shape of poses", list(driven.shape), "[T, 3]")
+        x, y, heading = driven[-1].tolist()
+        places = np.concatenate([self.pose[None, :2], driven[:, :2]])[-3:]
+        ahead = np.array([math.cos(heading), math.sin(heading)])
+        speeds = (np.diff(places, axis=0) / dt_s) @ ahead
+        if len(speeds) == 1:
+            gained = 2 * (float(speeds[0]) - self.speed_mps)
+        else:
+            gained = float(speeds[1] - speeds[0])
+        speed = float(speeds[-1]) + gained / 2
+        return replace(
+            self,
+            x_m=x,
+            y_m=y,
+            heading_rad=heading,
+            speed_mps=max(speed, 0.0),
+            acceleration_mps2=gained / dt_s if speed > 0 else 0.0,
+        )
 
     @classmethod
     def of(cls, scene: Scene, at: int) -> EgoState:

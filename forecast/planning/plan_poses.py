@@ -174,7 +174,7 @@ def plan_poses(
     steps: int,
     plan_dt_s: float | None = None,
     item: str = "ego_plan",
-    checks_motion: bool = True,
+    kind: AgentKind = AgentKind.EGO,
 ) -> Floats:
     """Poses of the ego at the model's steps, from plans with a step of their own.
 
@@ -190,7 +190,8 @@ def plan_poses(
         steps: Number of the model's steps T.
         plan_dt_s: Time between poses; default: the model's step.
         item: Name of the plans in messages.
-        checks_motion: Whether plans that no car can drive are refused.
+        kind: Whose plans they are. Those of the ego must be such that a car can drive them; for
+            others, only speeds and headings are checked.
 
     Returns:
         Poses ``[T, 3]`` or ``[P, T, 3]``.
@@ -206,8 +207,10 @@ def plan_poses(
     found = _resampled(given, every_s, dt_s, steps)
     # Velocities jump where interpolated lines meet, so of the two steps the longer one is checked.
     checked = given if every_s > dt_s else np.concatenate([now, found], axis=1)
-    if checks_motion:
+    if kind == AgentKind.EGO:
         _check_motion(checked, max(every_s, dt_s), ego, every_s, item)
+    else:
+        _check_reach(checked, max(every_s, dt_s), kind, item)
     return found if item == "plans" else found[0]
 
 
@@ -390,3 +393,22 @@ def _check_motion(poses: Floats, dt_s: float, ego: EgoMotion, every_s: float, it
         rule = [bool(found[plan, step]) for found in wrong].index(True)
         reasons = one.reasons(step == 0, dt_s, every_s, most_mps2)
         raise ForecastError(f"{_place(item, plan, number)}: {reasons[rule]}")
+
+
+def _check_reach(poses: Floats, dt_s: float, kind: AgentKind, item: str) -> None:
+    """Checks speeds and headings of poses ``[P, 1 + T, 3]`` of another agent than the ego.
+
+    The first pose may be anywhere: an agent may be put elsewhere.
+
+    Raises:
+        ForecastError: Names the first step that is too fast for its kind, or in degrees.
+    """
+    speeds = np.linalg.norm(np.diff(poses[:, 1:, :2], axis=1), axis=-1) / dt_s
+    fastest = FASTEST_MPS[kind]
+    for plan, step in np.argwhere(speeds > fastest)[:1].tolist():
+        item = f"{_place(item, plan, step + 2)}: speed of a {kind.name.lower()}"
+        require(False, item, f"{speeds[plan, step]:.1f} m/s", f"at most {fastest:g} m/s")
+    large = np.abs(poses[:, 1:, 2]) > LARGEST_HEADING_RAD
+    for plan, step in np.argwhere(large)[:1].tolist():
+        item = f"{_place(item, plan, step + 1)}: heading_rad"
+        require(False, item, poses[plan, step + 1, 2], "an angle in radians (not in degrees)")

@@ -45,6 +45,13 @@ cyclists 15, vehicles 31.
 """
 
 
+HARDEST_MPS2 = 20.0
+"""No road vehicle accelerates or brakes harder; recorded paths of egos have up to 12 m/s^2."""
+
+FASTEST_TURN_RADPS = 4.0
+"""No road vehicle turns faster; with the tightest circle, 5 m, that is 20 m/s."""
+
+
 @dataclass(frozen=True, eq=False)
 class Tracks:
     """Tracks of all agents of a scene on one time grid.

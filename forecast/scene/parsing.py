@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from forecast.errors import ForecastError, ForecastWarning, require
+from forecast.geometry import wrap_angle
 from forecast.scene.agents import TYPICAL_SIZE_M, AgentKind
+from forecast.scene.lanes import LaneMap
 
 FLOAT32_REACH_M = 10_000.0
 """At larger coordinates the resolution of float32 is coarser than 1 mm."""
@@ -23,8 +25,11 @@ LARGEST_HEADING_RAD = 4 * np.pi
 """Larger headings are in degrees. Headings that are not wrapped may exceed pi."""
 
 _LARGEST_M = {AgentKind.PEDESTRIAN: 5.0, AgentKind.STATIC: np.inf}
-_LARGEST_VEHICLE_M = 100.0
+LARGEST_VEHICLE_M = 100.0
 """Larger people, and larger vehicles, are in another unit than metres."""
+
+_OFF_RAD = np.radians(30)
+_FAR_ENOUGH_M = 4.0
 
 _NAMED = 3
 """Number of agents that a message names."""
@@ -94,7 +99,7 @@ def parse_sizes(
         return typical, np.zeros(len(kinds), bool)
     given = parse_array(item, "sizes_m", sizes_m, (len(kinds), 3), np.float32)
     known = np.isfinite(given) & (given > 0)
-    largest = [_LARGEST_M.get(AgentKind(kind), _LARGEST_VEHICLE_M) for kind in kinds.tolist()]
+    largest = [_LARGEST_M.get(AgentKind(kind), LARGEST_VEHICLE_M) for kind in kinds.tolist()]
     for agent in np.flatnonzero(np.where(known, given, 0).max(axis=1, initial=0) > largest)[:1]:
         size = given[agent].round(2).tolist()
         raise ForecastError(f"{item}: a size is {size}: centimetres? metres are needed")
@@ -146,6 +151,46 @@ def parse_headings(
     return headings
 
 
+def require_radians(
+    item: str,
+    headings_rad: NDArray[Any],
+    motion_rad: NDArray[Any],
+    positions_m: NDArray[Any],
+    moves: NDArray[np.bool_],
+    names: NDArray[np.str_],
+) -> None:
+    """Refuses small headings in degrees, which look like radians: 5 degrees are no 5 radians.
+
+    A heading is in degrees if it is far off the direction of motion and its opposite, all the time
+    and over some metres, and would be right as degrees. Trackers confuse front and rear.
+
+    Args:
+        item: What has these agents; for messages.
+        headings_rad: Headings as given ``[A, T]``; NaN where unknown.
+        motion_rad: Directions of motion ``[A, T]``.
+        positions_m: Positions ``[A, T, 2]``.
+        moves: Where an agent with headings that count is observed and its motion known ``[A, T]``.
+        names: Names of the agents ``[A]``.
+
+    Raises:
+        ForecastError: The headings of an agent are in degrees.
+    """
+    counted = moves & ~np.isnan(headings_rad)
+    off = np.abs(wrap_angle(motion_rad - headings_rad))
+    as_degrees = np.abs(wrap_angle(motion_rad - np.radians(headings_rad)))
+    fits = (off > _OFF_RAD) & (off < np.pi - _OFF_RAD) & (as_degrees < _OFF_RAD / 3)
+    suspect = (fits | ~counted).all(axis=1) & (counted.sum(axis=1) >= 3)
+    for agent in np.flatnonzero(suspect).tolist():
+        places = positions_m[agent, counted[agent]]
+        if np.hypot(*(places[-1] - places[0])) < _FAR_ENOUGH_M:
+            continue
+        heading = headings_rad[agent, counted[agent]][-1]
+        raise ForecastError(
+            f"{item}: headings_rad of agent '{names[agent]}' is {heading:g}, far off its motion: "
+            "degrees? radians are needed, NaN where unknown"
+        )
+
+
 def parse_array(
     item: str, name: str, value: ArrayLike, shape: tuple[int, ...], dtype: type
 ) -> NDArray[Any]:
@@ -189,6 +234,38 @@ def require_resolution(item: str, name: str, positions_m: NDArray[Any]) -> None:
         raise ForecastError(
             f"{item}: {name} are {positions_m.dtype}, in steps of {step:g} m at {far:.0f} m; "
             "float64 is needed for world coordinates"
+        )
+
+
+def require_map_near(
+    item: str, lane_map: LaneMap | None, positions_m: NDArray[Any], far_m: float = 200.0
+) -> None:
+    """Refuses a map in another frame than the agents.
+
+    Args:
+        item: What has these positions; for messages.
+        lane_map: The map, or None.
+        positions_m: Positions ``[N, 2]``; without any, nothing is checked.
+        far_m: A map is in another frame if no point of it is within this of the box around them.
+
+    Raises:
+        ForecastError: The map has points, but none near the agents.
+    """
+    if lane_map is None or not len(positions_m):
+        return
+    areas = (lane_map.drivable_area, lane_map.walkways, lane_map.crosswalks)
+    lines = [lane_map.centerlines, lane_map.dividers, *(area.rings for area in areas)]
+    known = [line.points_m for line in lines if len(line.points_m)]
+    if not known:
+        return
+    low, high = positions_m.min(axis=0), positions_m.max(axis=0)
+    boxes = [(points.min(axis=0), points.max(axis=0)) for points in known]
+    away = [np.maximum(np.maximum(first - high, low - last), 0.0) for first, last in boxes]
+    off_m = min(float(np.hypot(*each)) for each in away)
+    if off_m > far_m:
+        raise ForecastError(
+            f"{item}: the lane map lies {off_m:.0f} m from all agents: world coordinates? a map "
+            "relative to origin_m is needed"
         )
 
 

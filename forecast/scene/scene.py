@@ -20,6 +20,8 @@ from forecast.scene.parsing import (
     parse_kinds,
     parse_names,
     parse_sizes,
+    require_map_near,
+    require_radians,
     require_resolution,
     warn_of_sizes,
     within_reach,
@@ -158,6 +160,7 @@ class Scene:
         require_resolution(name, "positions_m", np.asarray(positions_m)[seen])
         local = np.where(seen[..., None], world - origin, 0.0)
         tracks = _tracks(given, local, seen, kinds, headings_rad, sizes_m, agent_ids)
+        require_map_near(name, lane_map, local[seen])
         elapsed_us = np.round(np.arange(grid[1]) * step_s * 1e6).astype(np.int64)
         return cls(
             id=name,
@@ -282,9 +285,11 @@ def _tracks(
     sizes, replaced = parse_sizes(scene, sizes_m, values)
     warn_of_sizes(scene, names, replaced)
     positions = within_reach(scene, local_m, names, "world positions with an origin_m")
-    headings, _ = geometry.motion_headings(local_m, seen)
+    headings, known = geometry.motion_headings(local_m, seen)
     if headings_rad is not None:
         recorded = parse_headings(scene, headings_rad, seen, names, values)
+        moves = seen & known & (values != AgentKind.PEDESTRIAN)[:, None]
+        require_radians(scene, recorded, headings, local_m, moves, names)
         headings = np.where(np.isnan(recorded), headings, recorded)
     categories = given["categories"]
     words = [AgentKind(kind).name.lower() for kind in values.tolist()]

@@ -8,8 +8,9 @@ Rooms:
 * `export`: what is written. The ego's recording, visibility, sensors, tables, the map expansion,
   and the dataset as a whole.
 
-`simulate` advances a scene by one step. `realism` compares the city with recorded traffic.
-`random_numbers`, `routes`, `boxes` and `pairs` are helpers of all rooms.
+`simulate` advances a scene by one step. In `traffic`, somebody else drives the ego. `realism`
+compares the city with recorded traffic. `random_numbers`, `routes`, `boxes` and `pairs` are helpers
+of all rooms.
 """
 
 from forecast.simulator.export.dataset import VERSION, write_town

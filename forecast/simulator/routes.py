@@ -67,6 +67,17 @@ def at(routes: NDArray[Any], along_m: NDArray[Any]) -> NDArray[np.float64]:
     return result
 
 
-def nearest(route: NDArray[Any], point_m: NDArray[Any]) -> float:
-    """Returns the distance along one route ``[N, D]`` at which it is closest to a point."""
-    return float(np.hypot(*(route[:, :2] - point_m).T).argmin()) * SPACING_M
+def nearest(
+    route: NDArray[Any], point_m: NDArray[Any], about_m: float = 0.0, within_m: float = np.inf
+) -> float:
+    """Returns the distance along one route ``[N, D]`` at which it is closest to a point.
+
+    Args:
+        route: The route.
+        point_m: The point ``[2]``.
+        about_m: Only the part of the route around this distance along it counts.
+        within_m: Half the length of that part. A route may cross itself.
+    """
+    along = SPACING_M * np.arange(len(route))
+    apart = np.hypot(*(route[:, :2] - point_m).T)
+    return float(along[np.where(np.abs(along - about_m) <= within_m, apart, np.inf).argmin()])

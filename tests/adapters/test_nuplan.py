@@ -172,6 +172,14 @@ def test_a_history_with_a_hole_has_a_step_without_anybody():
     assert scene.tracks.valid[0].tolist() == [True, True, False, True, True]
 
 
+def test_headings_in_degrees_are_refused():
+    past = history()
+    for state in past.ego_states:
+        state.center.heading = 45.0
+    with pytest.raises(ForecastError, match=r"nuplan: headings_rad of agent 'ego' is 45: degrees"):
+        read_scene(past.ego_states, past.observations, NuPlanConfig())
+
+
 def test_one_frame_is_a_history():
     past = history(frames=1)
     scene = read_scene(past.ego_states, past.observations, NuPlanConfig())

@@ -15,6 +15,7 @@ from forecast.inference.plans import PlanWorlds
 from forecast.models import reactive, threads
 from forecast.models.reactive import ReactionConfig
 from forecast.planning import EgoState, Futures, candidates, rank
+from forecast.scene import LaneMap, Polylines
 from tests.scenes import street_scene
 
 AT, STEPS, SAMPLES = 2, 8, 3
@@ -147,12 +148,60 @@ def test_the_two_ways_of_ranking_agree_with_plain_ranking(forecaster, plans) -> 
     scene = street_scene()
     ego = EgoState.of(scene, AT)
     frozen = forecaster.rank_plans(scene, AT, plans, samples=SAMPLES, seed=1, react=0)
-    expected = rank(plans, predicted(forecaster, scene), ego)
+    expected = rank(plans, predicted(forecaster, scene), ego, lane_map=scene.lane_map)
     np.testing.assert_allclose(frozen.cost, expected.cost, rtol=1e-3)
     aware = forecaster.rank_plans(scene, AT, plans, samples=SAMPLES, seed=1, react=len(plans))
     assert aware.reactive.all()
     alone = rank(plans[2:3], predicted(forecaster, scene, plans[2]), ego)
     np.testing.assert_allclose(aware.met.distance_m[2], alone.met.distance_m[0], atol=1e-3)
+
+
+def test_the_best_plans_are_measured_again_with_more_samples(forecaster, plans) -> None:
+    scene, options = street_scene(), {"samples": SAMPLES, "seed": 1}
+    few = forecaster.rank_plans(scene, AT, plans, react=6, **options)
+    ranking = forecaster.rank_plans(scene, AT, plans, react=6, refine_samples=30, **options)
+    again = np.sort(few.order[:5])
+    assert set(ranking.order[:5]) == set(again)
+    assert ranking.samples[again].tolist() == [30] * 5
+    others = np.setdiff1d(np.arange(len(plans)), again)
+    np.testing.assert_array_equal(ranking.cost[others], few.cost[others])
+    assert (ranking.samples[others] == SAMPLES).all()
+    options["samples"] = 30
+    alone = forecaster.rank_plans(scene, AT, plans[again], react=5, **options)
+    np.testing.assert_allclose(ranking.risk[again], alone.risk, rtol=1e-5)
+    np.testing.assert_array_equal(ranking.collision_high[again], alone.collision_high)
+
+
+def test_no_more_plans_than_have_reactions_are_measured_again(forecaster, plans) -> None:
+    scene, options = street_scene(), {"samples": SAMPLES, "refine_samples": 30}
+    for react, refined in ((2, 2), (0, 5)):
+        ranking = forecaster.rank_plans(scene, AT, plans, react=react, **options)
+        assert (ranking.samples == 30).sum() == refined
+        assert ranking.reactive.sum() == react
+
+
+def test_a_route_counts_instead_of_the_map_of_the_scene(forecaster, plans) -> None:
+    scene = street_scene()
+    line = np.array([[-50.0, 30.0], [150.0, 30.0]])
+    route = LaneMap(np.array(["aside"]), Polylines.of([line]))
+    ranking = forecaster.rank_plans(scene, AT, plans, react=0, route=route)
+    assert (ranking.road.offset_m == 4).all()
+    usual = forecaster.rank_plans(scene, AT, plans, react=0)
+    assert usual.road.offset_m.min() < 1
+
+
+def test_a_route_in_another_frame_is_refused(forecaster, plans) -> None:
+    line = np.array([[690e3, 5334e3], [690e3 + 100, 5334e3]])
+    route = LaneMap(np.array(["world"]), Polylines.of([line]))
+    with pytest.raises(ForecastError, match=r"route: the lane map lies .* relative to origin_m"):
+        forecaster.rank_plans(street_scene(), AT, plans, react=0, route=route)
+
+
+def test_a_keyword_that_rank_plans_does_not_take_is_an_error(forecaster, plans) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'rute'"):
+        forecaster.rank_plans(street_scene(), AT, plans, rute=None)
+    with pytest.raises(ForecastError, match="refine_samples is 20; 0 or more than samples"):
+        forecaster.rank_plans(street_scene(), AT, plans, refine_samples=20)
 
 
 def blocked_lane() -> tuple[Scene, NDArray[np.float64]]:

@@ -5,6 +5,7 @@ import pytest
 
 from forecast import AgentKind, ForecastError, ForecastWarning, Scene
 from forecast.inference import Forecaster, Frame, Stream, flicker
+from forecast.scene import LaneMap, Polylines
 from tests.scenes import drive, street_scene
 
 H = 5
@@ -158,6 +159,25 @@ def test_a_wrong_frame(change, message) -> None:
     good = {"agent_ids": ["a", "b"], "kinds": [0, 0], "positions_m": np.zeros((2, 2))}
     with pytest.raises(ForecastError, match=message):
         Frame(**{"at_us": 0, "headings_rad": np.zeros(2), **good, **change})
+
+
+def test_headings_in_degrees_are_refused_though_they_are_small(forecaster) -> None:
+    """5 degrees in a first frame may be 5 radians. The motion shows that they are not."""
+    stream = forecaster.stream()
+    way = np.array([np.cos(np.radians(5)), np.sin(np.radians(5))])
+    for tick in range(5):
+        place = 2.0 * tick * way
+        stream.observe(Frame(500_000 * tick, ["car"], ["vehicle"], [place], headings_rad=[5.0]))
+    with pytest.raises(ForecastError, match=r"stream: headings_rad of agent 'car' is 5, far off"):
+        stream.predict(samples=2)
+
+
+def test_a_map_in_world_coordinates_is_refused(forecaster) -> None:
+    origin = (690e3, 5334e3)
+    line = Polylines.of([np.array([[0.0, 0.0], [100.0, 0.0]]) + origin])
+    stream = forecaster.stream(LaneMap(np.array(["east"]), line), origin_m=origin)
+    with pytest.raises(ForecastError, match=r"frame: the lane map lies .* relative to origin_m"):
+        stream.observe(Frame(0, ["a"], ["pedestrian"], [[3.0, 4.0]]))
 
 
 def test_wrong_calls(forecaster) -> None:

@@ -51,8 +51,44 @@ def test_a_scene_needs_one_ego(made, count):
         ({"x_m": np.nan}, "ego state is .*; finite numbers is needed"),
         ({"speed_mps": -1.0}, "ego speed_mps is -1.0; a finite speed of at least 0"),
         ({"width_m": 0.0}, "ego size is .*; a size above 0"),
+        ({"heading_rad": 90.0}, r"ego heading_rad is 90.0; an angle in radians \(not in degrees\)"),
+        ({"speed_mps": 90.0}, r"ego speed_mps is 90.0; at most 70 m/s \(not km/h\)"),
+        ({"acceleration_mps2": -50.0}, r"ego acceleration_mps2 is -50.0; at most 20 m/s\^2"),
+        ({"length_m": 450.0}, r"ego size is \(450.0, .*; a size in metres \(not in centimetres\)"),
     ],
 )
 def test_a_state_that_cannot_be_is_refused(change, message):
     with pytest.raises(ForecastError, match=message):
         EgoState(**{"x_m": 0, "y_m": 0, "heading_rad": 0, "speed_mps": 1, **change})
+
+
+def test_the_ego_after_some_poses_of_a_plan():
+    """4 m/s and 2 m/s^2 for 0.4 s are 1.76 m, and 4.8 m/s then."""
+    times = np.arange(1, 5) * 0.1
+    along = 4 * times + times**2
+    poses = np.stack([along * np.cos(0.3), along * np.sin(0.3), np.full(4, 0.3)], -1)
+    start = EgoState(0.0, 0.0, 0.3, 4.0, 2.0, length_m=6.0)
+    for steps in (1, 2, 4):
+        ego = start.after(poses[:steps], 0.1)
+        assert ego.pose == pytest.approx(poses[steps - 1])
+        assert ego.speed_mps == pytest.approx(4 + 2 * times[steps - 1])
+        assert ego.acceleration_mps2 == pytest.approx(2)
+        assert ego.length_m == 6
+
+
+def test_an_ego_that_has_stopped_stands():
+    ego = EgoState(0.0, 0.0, 0.0, 0.5).after([[0.02, 0, 0], [0.02, 0, 0]], 0.1)
+    assert (ego.speed_mps, ego.acceleration_mps2) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("poses", "dt_s", "message"),
+    [
+        ([[1.0, 0.0, 0.0]], 0.0, "dt_s is 0.0; a time above 0 s"),
+        ([1.0, 0.0, 0.0], 0.1, r"shape of poses is \[3\]; \[T, 3\] is needed"),
+        ([[np.nan, 0.0, 0.0]], 0.1, "ego state is .*; finite numbers is needed"),
+    ],
+)
+def test_poses_that_no_state_follows_from_are_refused(poses, dt_s, message):
+    with pytest.raises(ForecastError, match=message):
+        EgoState(0, 0, 0, 1).after(poses, dt_s)

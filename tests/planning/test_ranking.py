@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from forecast import ForecastError
 from forecast.planning import CostConfig, EgoState, rank
-from forecast.planning.ranking import comfort
+from forecast.planning.ranking import PlanMotion
+from forecast.scene import LaneMap, Polygons, Polylines
 from tests.planning.any_futures import futures, scenes, straight, walking
 
 EGO = EgoState(0.0, 0.0, 0.0, 5.0)
@@ -94,10 +95,96 @@ def test_comfort_by_hand():
     times = np.arange(1, STEPS + 1) * 0.5
     plan = np.zeros((1, STEPS, 3))
     plan[0, :, 0] = 4 * times + times**2  # 2 m/s^2 throughout
-    progress, acceleration, jerk = comfort(plan, ego, 0.5)
-    assert progress == pytest.approx(4 * 3 + 9)
-    assert acceleration == pytest.approx(2)
-    assert jerk == pytest.approx(0, abs=1e-9)
+    motion = PlanMotion.of(plan, ego, 0.5)
+    assert motion.progress_m == pytest.approx(4 * 3 + 9)
+    assert motion.speeds_mps[0] == pytest.approx(4.5 + np.arange(STEPS))
+    assert motion.acceleration_mps2 == pytest.approx(2)
+    assert motion.jerk_mps3 == pytest.approx(0, abs=1e-9)
+
+
+def nobody():
+    return futures(np.zeros((3, 0, STEPS, 2)), np.zeros((0, 2)))
+
+
+def cruising(speeds, **prices):
+    """Plans at constant speeds on an empty road, as if the ego had always driven so."""
+    free = CostConfig(acceleration=0, jerk=0, **prices)
+    return rank(straight(speeds), nobody(), EGO, cost=free)
+
+
+def test_the_target_speed_is_the_best_one():
+    """By hand: 3 s at 4 m/s less, or more, are 12 m at 0.1 each."""
+    ranking = cruising([5.0, 9.0, 13.0])
+    assert ranking.cost == pytest.approx([1.2, 0.0, 1.2])
+    assert cruising([5.0, 9.0, 13.0], target_speed_mps=12).best == 2
+
+
+def test_the_limit_holds_whatever_the_target():
+    ranking = cruising([8.0, 8.3, 8.4, 12.0], target_speed_mps=12, speed_limit_mps=8.3)
+    assert ranking.order.tolist() == [1, 0, 2, 3]
+    # 3.7 m/s too fast: 11.1 m more than at the target, which is the limit, and 20 for each m/s
+    assert ranking.cost[3] == pytest.approx(0.1 * 3.7 * 3 + 20 * 3.7)
+
+
+ROAD = LaneMap(
+    np.array(["east", "west"]),
+    Polylines.of([np.array([[-50, 0], [150, 0]]), np.array([[150, 3.5], [-50, 3.5]])]),
+    drivable_area=Polygons.of([[np.array([[-50, -4], [150, -4], [150, 5.5], [-50, 5.5]])]]),
+)
+
+
+def beside(offsets):
+    """Plans at 9 m/s on parallels to the lane."""
+    plans = straight(np.full(len(offsets), 9.0))
+    plans[..., 1] = np.asarray(offsets)[:, None]
+    return plans
+
+
+def test_lanes_and_the_drivable_area_are_kept():
+    ego, free = EgoState(0, 0, 0, 9.0), CostConfig(progress_per_m=0, acceleration=0, jerk=0)
+    ranking = rank(beside([1.0, 0, 3.5, -4.5]), nobody(), ego, cost=free, lane_map=ROAD)
+    assert ranking.best == 1
+    # the square of the offset, which counts up to 4 m, and 50 off the road
+    expected = [1, 0, 3.5**2, 16 + 50]
+    assert ranking.cost == pytest.approx(expected, abs=1e-3)
+    assert ranking.road.offset_m[:, 0] == pytest.approx([1.0, 0, 3.5, 4.0], abs=1e-3)
+    without = rank(beside([1.0, 0, 3.5, -4.5]), nobody(), ego, cost=free)
+    assert without.cost == pytest.approx([0, 0, 0, 0])
+
+
+def test_leaving_the_lane_is_cheaper_than_a_contact():
+    standing = walking([[20.0, 0.3]], [[0, 0]])
+    ego = EgoState(0, 0, 0, 9.0)
+    ranking = rank(beside([0, -2.0]), standing, ego, lane_map=ROAD)
+    assert ranking.collision_probability.tolist() == [1, 0]
+    assert ranking.best == 1
+
+
+def test_more_samples_for_some_plans():
+    """The third of 3 plans, of equal cost, was measured with 100 samples instead of 20."""
+    plans = straight([9.0, 9.0, 9.0])
+    first = rank(plans, crossing(0.0), EGO)
+    assert first.order.tolist() == [0, 1, 2]
+    few = np.array([1, 2])
+    again = rank(plans[few], crossing(0.0, samples=100), EGO)
+    ranking = first.refined(few, again)
+    assert ranking.order.tolist() == [1, 2, 0]
+    assert ranking.samples.tolist() == [20, 100, 100]
+    assert ranking.collision_high == pytest.approx([0.1684, 0.0362, 0.0362], abs=1e-4)
+    assert ranking.cost == pytest.approx(first.cost)
+
+
+def test_a_lead_between_refined_plans_is_that_of_their_samples():
+    """One contact in 20 is not real; five in 100 are, though the difference is the same."""
+    plans = straight([0.0, 5.0, 0.0])
+    first = rank(plans, crossing(0.05), EGO)
+    assert not first.lead(0, 1, risk_only=True).real
+    few = np.array([0, 1])
+    ranking = first.refined(few, rank(plans[few], crossing(0.05, samples=100), EGO))
+    lead = ranking.lead(0, 1, risk_only=True)
+    assert (lead.first, lead.second, lead.real) == (0, 1, True)
+    assert lead.difference == pytest.approx(first.lead(0, 1, risk_only=True).difference)
+    assert not ranking.lead(2, 1, risk_only=True).real
 
 
 def test_a_single_plan_has_no_lead():
@@ -142,6 +229,8 @@ def test_figures_are_finite_where_there_is_somebody():
         ({"ttc_ok_s": 0}, "ttc_ok_s is 0; a number above 0"),
         ({"tail_share": 1.5}, "tail_share is 1.5; at most 1"),
         ({"level": 1.0}, "level is 1.0; a level below 1"),
+        ({"target_speed_mps": 0}, "target_speed_mps is 0; a number above 0"),
+        ({"speed_limit_mps": -5}, "speed_limit_mps is -5; a number of at least 0"),
         ({"jerk": float("nan")}, "jerk is nan; a number of at least 0"),
     ],
 )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from forecast import AgentKind, ForecastError, Scene
+from forecast.scene import LaneMap, Polylines
 from forecast.scene.agents import TYPICAL_SIZE_M
 from tests.any_scene import small_map
 
@@ -113,6 +114,36 @@ def test_headings_in_degrees_are_refused_where_they_are_used():
     with pytest.raises(ForecastError, match=r"agent '1' is 90: degrees\? radians are needed"):
         Scene.from_arrays(two, ["pedestrian", "ego"], 0.5, headings_rad=[[0], [90]])
     Scene.from_arrays(two, ["pedestrian", "ego"], 0.5, headings_rad=[[90], [3 * np.pi]])
+
+
+def east_north_east(headings_rad, kind=CAR, dt_s=0.5, speed_mps=4.0) -> Scene:
+    """An agent that drives in the direction of 5 degrees, which are 0.087 radians."""
+    along = speed_mps * dt_s * np.arange(5)
+    way = np.array([np.cos(np.radians(5)), np.sin(np.radians(5))])
+    return Scene.from_arrays(along[:, None] * way + np.zeros((1, 5, 2)), [kind], dt_s,
+                             headings_rad=np.broadcast_to(headings_rad, (1, 5)))  # fmt: skip
+
+
+def test_small_headings_in_degrees_are_refused_where_the_motion_shows_it():
+    for kind in ("vehicle", "ego", "cyclist"):
+        with pytest.raises(ForecastError, match=r"agent '0' is 5, far off its motion: degrees\?"):
+            east_north_east(5.0, kind)
+    for right in (0.087, 0.087 + np.pi, [5.0, 5.0, 0.1, 5.0, 5.0], NAN):
+        east_north_east(right)  # also backwards, and with one value that is no degrees
+    east_north_east(5.0, "pedestrian")  # recorded headings of people are not used
+    east_north_east(5.0, speed_mps=0.5)  # 1 m in all: no motion to compare with
+
+
+def test_a_map_in_another_frame_than_the_agents_is_refused():
+    there = np.array([600.0, 1600.0])
+    here, lines = np.tile(there, (1, 2, 1)), small_map().centerlines
+    shifted = Polylines(lines.points_m + np.float32(there), lines.offsets)
+    only_lanes = LaneMap(small_map().lane_ids, shifted)
+    with pytest.raises(ForecastError, match=r"scene: the lane map lies 1[67].. m from all agents"):
+        Scene.from_arrays(here, [CAR], 0.5, origin_m=there, lane_map=only_lanes)
+    Scene.from_arrays(here, [CAR], 0.5, origin_m=there, lane_map=small_map())
+    Scene.from_arrays(here, [CAR], 0.5, lane_map=only_lanes)
+    Scene.from_arrays(here, [CAR], 0.5, origin_m=there, lane_map=LaneMap())
 
 
 @pytest.mark.parametrize(

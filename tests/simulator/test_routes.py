@@ -39,3 +39,12 @@ def test_packed_routes_are_interpolated_and_clamped():
     )
     assert routes.at(packed, np.array([[1.0, 2.0], [3.0, 4.0]])).shape == (2, 2, 3)
     assert routes.nearest(b, np.array([5.0, 11.2])) == pytest.approx(10.0)
+
+
+def test_the_nearest_point_of_a_route_that_crosses_itself():
+    route = routes.sample(
+        np.array([[0.0, 0.0], [40.0, 0.0], [40.0, 20.0], [20.0, 20.0], [20.0, -20.0]])
+    )
+    crossing = np.array([20.0, 0.6])
+    assert routes.nearest(route, crossing) == pytest.approx(99.5)
+    assert routes.nearest(route, crossing, about_m=18.0, within_m=20.0) == pytest.approx(20.0)

@@ -12,6 +12,7 @@ from forecast.planning.candidates.routes import STEP_M, arc_routes, lane_routes
 from forecast.planning.ego import EgoState
 from forecast.scene import LaneMap
 from forecast.scene.arguments import whole_number, whole_steps
+from forecast.scene.parsing import require_map_near
 
 _OFFSET_M = 3.5
 """Largest lateral offset: the width of a lane to either side."""
@@ -58,11 +59,13 @@ def candidates(
         standing car.
 
     Raises:
-        ForecastError: ``n`` is below 2, or the horizon is not a multiple of the step.
+        ForecastError: ``n`` is below 2, the horizon is not a multiple of the step, or the map lies
+            elsewhere.
     """
     limits = limits or MotionLimits()
     whole_number("n", n, least=2)
     steps = whole_steps("horizon_s", horizon_s, dt_s)
+    require_map_near("candidates", lane_map, ego.pose[None, :2])
     plans = np.zeros((0, steps, 3))
     for density in _DENSITIES:
         plans = _lattice(ego, lane_map, limits, dt_s, steps, density)

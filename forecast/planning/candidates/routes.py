@@ -16,6 +16,10 @@ _NEAR_M = 4.0
 _ALIGNED_RAD = 1.0
 _BEHIND_M = 10.0
 _ROUTES = 4
+_TRIES = 6
+"""Tries to find the point of a line that the ego is exactly beside. An error of 1 cm is 0.1 m/s in
+plans of 0.1 s."""
+
 _SMOOTH_M = 2.0
 """Standard deviation of the smoothing; mapped lanes have kinks that no car follows."""
 
@@ -69,17 +73,22 @@ def _own_lane(ego: EgoState, lane_map: LaneMap) -> int | None:
 
 
 def _beside(ego: EgoState, line_m: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Distance to a line, the arc length of its nearest point, and its heading there."""
+    """Distance to a line, the arc length of its nearest point, and its heading there.
+
+    A line may cross itself. So only its parts in the ego's direction count, if it has any.
+    """
     start, step = line_m[:-1], np.diff(line_m, axis=0)
     length2 = np.maximum(np.square(step).sum(-1), 1e-12)
     to_ego = np.array([ego.x_m, ego.y_m]) - start
     share = np.clip((to_ego * step).sum(-1) / length2, 0, 1)
     distance = np.linalg.norm(to_ego - share[:, None] * step, axis=-1)
-    nearest = int(np.argmin(distance))
+    headings = np.arctan2(step[:, 1], step[:, 0])
+    aligned = np.abs(geometry.wrap_angle(headings - ego.heading_rad)) <= _ALIGNED_RAD
+    counted = np.where(aligned, distance, np.inf) if aligned.any() else distance
+    nearest = int(np.argmin(counted))
     length = np.sqrt(length2)
     along = float(length[:nearest].sum() + share[nearest] * length[nearest])
-    heading = float(np.arctan2(step[nearest, 1], step[nearest, 0]))
-    return float(distance[nearest]), along, heading
+    return float(distance[nearest]), along, float(headings[nearest])
 
 
 def _chains(lane_map: LaneMap, lane: int, length_m: float) -> list[list[int]]:
@@ -108,5 +117,11 @@ def _smooth(ego: EgoState, line_m: NDArray[np.float64], length_m: float) -> NDAr
     smooth = gaussian_filter1d(even, _SMOOTH_M / STEP_M, axis=0, mode="nearest")
     _, along, _ = _beside(ego, smooth)
     spans = np.concatenate([[0], np.linalg.norm(np.diff(smooth, axis=0), axis=1).cumsum()])
-    at = along + np.arange(0.0, length_m + STEP_M, STEP_M)
-    return np.stack([np.interp(at, spans, smooth[:, i]) for i in range(2)], axis=-1)
+    ahead_m = np.arange(0.0, length_m + STEP_M, STEP_M)
+    for _ in range(_TRIES):
+        points = [np.interp(along + ahead_m, spans, smooth[:, i]) for i in range(2)]
+        found = np.stack(points, axis=-1)
+        # In a bend, the chord to the next point is not square to the way from the ego to the line.
+        chord = found[1] - found[0]
+        along += float((ego.pose[:2] - found[0]) @ chord / np.linalg.norm(chord))
+    return found

@@ -43,6 +43,8 @@ _FIRM_BRAKE_MPS2 = 3.5
 _HALT_REACH_M = 1.5
 _ON_ROAD_MARGIN_S = 0.2
 _VISIBLE_BRAKE_MPS2 = 0.4
+_NEXT_M = 20.0
+"""An ego driven from outside is looked for on its route as far as this from where it was."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +248,7 @@ def step_vehicles(
         moved = ego_pose[:2] - state.poses[0, :2]
         poses[0] = ego_pose
         faster[0] = np.hypot(*moved) / dt_s
-        along[0] = routes.nearest(fleet.routes[0], ego_pose[:2])
+        along[0] = routes.nearest(fleet.routes[0], ego_pose[:2], state.along_m[0], _NEXT_M)
     halts = (np.abs(fleet.halts_m - along) < _HALT_REACH_M) & (faster < 0.3)
     active = state.active & (along < fleet.lengths_m - 1.0)
     gained = (faster - speed) / dt_s

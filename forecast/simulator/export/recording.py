@@ -37,8 +37,8 @@ class Recording:
         speeds_mps: ``[A, T]``.
         parked: Whether each is a parked vehicle or a prop ``[A]``.
         sits: Whether each is a pedestrian who sits when not moving ``[A]``.
-        seen: Whether each is near the ego, and has been visible at this keyframe or before
-            ``[A, T]``.
+        present: Whether each exists and is near the ego ``[A, T]``.
+        seen: Whether each is present, and has been visible at this keyframe or before ``[A, T]``.
         visibility: nuScenes visibility bins ``[A, T]``, 0 where not seen.
         summary: Description of the scene, in the style of nuScenes.
     """
@@ -51,6 +51,7 @@ class Recording:
     speeds_mps: NDArray[np.float64]
     parked: NDArray[np.bool_]
     sits: NDArray[np.bool_]
+    present: NDArray[np.bool_]
     seen: NDArray[np.bool_]
     visibility: NDArray[np.int64]
     summary: str
@@ -107,6 +108,7 @@ def record(scenario: Scenario, states: list[SimulationState], walls: Any = None)
         ego_track=track,
         parked=parked,
         sits=sits,
+        present=present,
         seen=seen,
         visibility=np.where(seen, visibility.visibility_bins(share), 0),
         summary=_summary(scenario, keyframes, seen[:people_count], speeds, ego),

@@ -76,6 +76,40 @@ def test_a_lane_that_is_far_or_runs_the_other_way_is_not_followed():
         np.testing.assert_array_equal(candidates(ego, lane_map=ROAD), candidates(ego))
 
 
+def test_a_route_that_crosses_itself_is_followed_in_the_direction_of_the_ego():
+    """The way back runs north 0.5 m ahead of the ego; its own part is 1 m aside."""
+    loop = np.array([[-20, 0], [60, 0], [60, -60], [0.5, -60], [0.5, 60]])
+    plans = candidates(EgoState(0, 1.0, 0, 5.0), lane_map=one_lane(loop))
+    np.testing.assert_allclose(plans[0, :, 1:], [[1.0, 0.0]] * 12, atol=0.02)
+    assert plans[:, -1, 1].min() > -4.5
+
+
+@pytest.mark.parametrize("aside", [-1.9, 0.0, 1.9])
+def test_a_plan_begins_where_the_ego_is_also_beside_a_bend(aside):
+    """Its speed does not jump in the first tenth of a second, on either side of the line."""
+    angle = np.linspace(0, np.pi / 2, 20)
+    bend = 6 * np.stack([np.sin(angle), 1 - np.cos(angle)], -1)
+    line = np.concatenate([[[-20, 0]], bend, [[6, 40]]])
+    for turned in np.linspace(0.3, 1.2, 7):
+        way = np.array([-np.sin(turned), np.cos(turned)])
+        x, y = 6 * np.array([np.sin(turned), 1 - np.cos(turned)]) + aside * way
+        ego = EgoState(x, y, turned, 1.5)
+        plans = candidates(ego, 200, one_lane(line), dt_s=0.1)
+        first = np.linalg.norm(plans[:, 0, :2] - ego.pose[:2], axis=-1) / 0.1
+        assert np.abs(first - 1.5).max() < 0.1
+
+
+def test_a_map_in_world_coordinates_is_refused():
+    """Else there would be no lane near, and plans would follow arcs."""
+    far = one_lane(np.array([[690e3, 5334e3], [690e3 + 100, 5334e3]]))
+    with pytest.raises(ForecastError, match=r"candidates: the lane map lies .* world coordinates"):
+        candidates(EgoState(0, 0, 0, 5.0), lane_map=far)
+
+
+def one_lane(line):
+    return LaneMap(lane_ids=np.array(["route"]), centerlines=Polylines.of([line]))
+
+
 def test_the_same_question_has_the_same_answer():
     ego = EgoState(0, 0, 0, 7.0, 1.0)
     np.testing.assert_array_equal(candidates(ego, lane_map=ROAD), candidates(ego, lane_map=ROAD))

@@ -127,6 +127,7 @@ def moment(seen, speeds=0.0, categories=("human.pedestrian.adult",)):
         speeds_mps=np.full((count, steps), speeds),
         parked=np.arange(count) == 3,
         sits=np.arange(count) == 0,
+        present=np.array(seen),
         seen=np.array(seen),
         visibility=np.where(seen, 2, 0),
         summary="",
