@@ -95,12 +95,8 @@ class TestRegistry:
     def test_names(self):
         names = ["constant_velocity", "kalman", "kmeans", "stationary"]
         assert list(BASELINES) == names
-        assert [baseline.name for baseline in FITTED] == [
-            "constant_velocity",
-            "kalman",
-            "kmeans_6",
-            "stationary",
-        ]
+        fitted = ["constant_velocity", "kalman", "kmeans_6", "stationary"]
+        assert [baseline.name for baseline in FITTED] == fitted
 
     def test_without_examples_kalman_has_defaults_and_kmeans_refuses(self):
         assert BASELINES["kalman"](None, 20, 0) == Kalman()
