@@ -221,7 +221,7 @@ class Forecaster:
         ranking. All futures share their random numbers, so plans differ by their own effects only.
 
         With ``refine_samples``, the 5 best plans are compared again, with more futures, which
-        lowers `Ranking.collision_high`. After 1,000 plans, 100 futures take as long as all the rest.
+        lowers `Ranking.collision_high`. For 1,000 plans, 100 futures take as long as all the rest.
 
         Args:
             scene: The scene; steps after ``at`` are not used.
