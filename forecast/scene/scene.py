@@ -154,14 +154,13 @@ class Scene:
         name = given["id"]
         origin, step_s = _origin_and_step(name, given["origin_m"], dt_s)
         world = _positions(name, positions_m)
-        grid = world.shape[:2]
         observed = ~np.isnan(world).any(-1) if valid is None else valid
-        seen = parse_array(name, "valid", observed, grid, bool)
+        seen = parse_array(name, "valid", observed, world.shape[:2], bool)
         require_resolution(name, "positions_m", np.asarray(positions_m)[seen])
         local = np.where(seen[..., None], world - origin, 0.0)
         tracks = _tracks(given, local, seen, kinds, headings_rad, sizes_m, agent_ids)
         require_map_near(name, lane_map, local[seen])
-        elapsed_us = np.round(np.arange(grid[1]) * step_s * 1e6).astype(np.int64)
+        elapsed_us = np.round(np.arange(seen.shape[1]) * step_s * 1e6).astype(np.int64)
         return cls(
             id=name,
             location=given["location"],
@@ -171,7 +170,7 @@ class Scene:
             tracks=tracks,
             lane_map=lane_map,
             origin_m=origin,
-            frame_ids=np.full(grid[1], "", np.str_),
+            frame_ids=np.full(seen.shape[1], "", np.str_),
             headings_recorded=headings_rad is not None,
         )
 
