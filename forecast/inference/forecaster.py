@@ -345,7 +345,7 @@ class Forecaster:
         return {"weights_sha256": digest.hexdigest(), **asdict(self.training)}
 
     def save(self, path: str | Path) -> None:
-        """Writes weights and configuration as one safetensors file."""
+        """Writes weights and configuration as one safetensors file; see `save_model`."""
         save_model(path, self.model, self.training)
 
 
