@@ -263,7 +263,6 @@ def _add_audit(commands: _Commands) -> None:
         "--require",
         nargs="?",
         const="every",
-        default="",
         metavar="NAMES",
         help="exit with code 1 also if a wished guarantee is broken: one of NAMES, such as "
         "frame,placebo, or any if no names are given",

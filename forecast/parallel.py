@@ -153,7 +153,7 @@ def _attempt(function: Callable[[Item], Result], item: Item) -> Outcome[Item, Re
         return Done(item, function(item))
     except ForecastError as error:
         return Failed(item, error)
-    except Exception as error:  # any error of one scene must leave the others unaffected
+    except (Exception, SystemExit) as error:  # of one scene: must leave the others unaffected
         place = traceback.extract_tb(error.__traceback__)[-1]
         words = " ".join(f"{type(error).__name__}: {error}".split())
         return Failed(item, ForecastError(f"{words} ({Path(place.filename).name}:{place.lineno})"))

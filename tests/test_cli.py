@@ -335,7 +335,7 @@ def test_audit(asked):
     usual = given | {"split": "all", "windows": 6, "seed": 0}
     other = given | {"split": "val", "windows": 3, "seed": 2}
     assert notes == [
-        ((), usual | {"also_required": ""}),
+        ((), usual | {"also_required": None}),
         ((), other | {"also_required": "every"}),
         ((), usual | {"also_required": "frame,placebo"}),
     ]

@@ -95,9 +95,9 @@ class SceneStore:
 
     def _read(self, name: str) -> Scene:
         if name not in self:
-            near = difflib.get_close_matches(name, list(self), n=1, cutoff=0.0)
+            near = difflib.get_close_matches(str(name), list(self), n=1, cutoff=0.0)
             hint = f"; the closest name is '{near[0]}'" if near else "; the store is empty"
-            raise ForecastError(f"{self.path}: no scene '{name}'{hint}")
+            raise ForecastError(f"{self.path}: no scene {name!r}{hint}")
         entry = self._manifest.scenes[name]
         path = self.path / SCENES / entry.file
         try:

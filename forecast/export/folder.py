@@ -43,9 +43,10 @@ def run(*, weights: str | Path, out: Path, form: str) -> None:
     model, training, _ = read_model(weights)
     model = model.eval().requires_grad_(False)
     _check_out(out)
+    _make(out.parent, out)
     described: dict[str, dict[str, Any]] = {}
     with completed(out) as folder:
-        folder.mkdir(parents=True)
+        _make(folder, out)
         made = programs(model)
         for name, program in with_progress(made.items(), len(made), f"export {out}", "program"):
             file = folder / f"{name}{FORMATS[form].suffix}"
@@ -70,6 +71,14 @@ def _check_out(out: Path) -> None:
                 f"--out {out}: holds '{path.name}', which is no part of an exported model; give a "
                 "new or empty folder"
             )
+
+
+def _make(folder: Path, out: Path) -> None:
+    """Makes a folder that is needed for the results; raises `ForecastError` where it cannot."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ForecastError(f"--out {out}: {error.strerror}; give a folder to write") from None
 
 
 class _Array(msgspec.Struct):

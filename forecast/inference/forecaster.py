@@ -167,6 +167,8 @@ class Forecaster:
         Raises:
             ForecastError: As in `predict`, or an item is no scene.
         """
+        many = np.iterable(scenes)
+        require(many, "scenes", type(scenes).__name__, "a list of scenes or pairs (scene, at)")
         asked = [_scene_and_step(item) for item in scenes]
         steps_s = [self.step_s(scene.id, scene.dt_s) for scene, _ in asked]
         dts_s = [step_s if dt_s is None else dt_s for step_s in steps_s]
@@ -387,7 +389,7 @@ class Forecaster:
         return {"weights_sha256": digest.hexdigest(), **asdict(self.training)}
 
     def save(self, path: str | Path) -> None:
-        """Writes weights and configuration as one safetensors file."""
+        """Writes weights and configuration as one safetensors file; see `save_model`."""
         save_model(path, self.model, self.training)
 
 
@@ -395,7 +397,9 @@ def _scene_and_step(item: Any) -> tuple[Scene, int]:
     """An item of `Forecaster.predict_many` as a scene and a step."""
     pair = item if isinstance(item, tuple | list) else (item, -1)
     if len(pair) != 2 or not isinstance(pair[0], Scene):
-        named = ", ".join(type(part).__name__ for part in pair)
+        named = type(item).__name__
+        if pair is item:
+            named += f" of {', '.join(type(part).__name__ for part in pair)}"
         raise ForecastError(f"scenes: an item is {named}; a Scene or a pair (scene, at) is needed")
     return pair[0], pair[1]
 

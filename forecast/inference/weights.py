@@ -132,10 +132,16 @@ def save_model(path: str | Path, model: PedestrianForecaster, training: Training
         path: The file; it is there only when it is complete.
         model: The network.
         training: Training data and settings of the weights.
+
+    Raises:
+        ForecastError: The file cannot be written.
     """
     metadata = {"forecast": json.dumps(asdict(training))}
-    with completed(Path(path)) as file:
-        file.write_bytes(safetensors.torch.save(model.state_dict(), metadata))
+    try:
+        with completed(Path(path)) as file:
+            file.write_bytes(safetensors.torch.save(model.state_dict(), metadata))
+    except OSError as error:
+        raise ForecastError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _name(path: Path) -> str:

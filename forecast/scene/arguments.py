@@ -10,6 +10,8 @@ import operator
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from forecast.errors import ForecastError, require
 
 _ON_STEP = 0.02
@@ -26,13 +28,15 @@ def whole_number(item: str, value: Any, least: int | None = None) -> int:
         least: Smallest accepted value; None for any.
 
     Raises:
-        ForecastError: It is another type, also a float such as 4.0, or too small.
+        ForecastError: It is another type, also a bool or a float such as 4.0, or too small.
     """
     bound = "" if least is None else f"at least {least}"
+    needed = f"a whole number{bound and ' of '}{bound}"
+    # A bool is an index for Python, but where a number is asked it stands for a mistake.
+    require(not isinstance(value, bool | np.bool_), item, value, needed)
     try:
         number = operator.index(value)
     except TypeError:
-        needed = f"a whole number{bound and ' of '}{bound}"
         raise ForecastError(f"{item} is {value!r}; {needed} is needed") from None
     require(least is None or number >= least, item, number, bound)
     return number

@@ -116,13 +116,15 @@ class FirstTimes:
         """Probability ``[N, A]`` that the event has happened by each of the times ``[N]``.
 
         Raises:
-            ForecastError: A time is before the first or after the last predicted step.
+            ForecastError: They are no list of numbers, or a time is before the first or after the
+                last predicted step.
         """
-        times = np.asarray(times_s, np.float64)
-        for time_s in times.tolist():
-            require_within("times_s", time_s, self.span_s)
-        by = times[:, None, None] + _ROUNDING_S
-        return np.einsum("k,nka->na", self.weights, self.first_s <= by)
+        if isinstance(times_s, str) or not np.iterable(times_s):
+            raise ForecastError(f"times_s is {times_s!r}; a list of times [N] is needed")
+        times = [require_within("times_s", time_s, self.span_s) for time_s in times_s]
+        by = np.array(times, np.float64)[:, None, None] + _ROUNDING_S
+        share = np.einsum("k,nka->na", self.weights, self.first_s <= by)
+        return np.minimum(share, 1)  # against rounding
 
     def quantile_s(self, share: float) -> NDArray[np.float64]:
         """Time ``[A]`` by which it has happened in this share of the weight; infinite if never."""
@@ -160,10 +162,11 @@ def require_level(level: Any) -> None:
 
 def agent_row(agent_ids: NDArray[np.str_], agent: str) -> int:
     """Row of an agent by name; raises `ForecastError` if it is not predicted."""
-    rows = np.flatnonzero(agent_ids == agent)
+    rows = np.flatnonzero(agent_ids == agent) if isinstance(agent, str) else ()
     if len(rows) != 1:
+        named = ", ".join(map(repr, agent_ids[:_NAMED].tolist()))
         raise ForecastError(
-            f"agent '{agent}' is not predicted; the {len(agent_ids)} predicted ones are "
-            f"{', '.join(agent_ids[:_NAMED].tolist())}{', …' if len(agent_ids) > _NAMED else ''}"
+            f"agent {agent!r} is not predicted; the {len(agent_ids)} predicted ones are {named}"
+            f"{', …' if len(agent_ids) > _NAMED else ''}"
         )
     return int(rows[0])

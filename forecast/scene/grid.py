@@ -54,6 +54,7 @@ def occupancy(
     Returns:
         Probabilities ``[T, rows, columns]``.
     """
+    require(isinstance(grid, Grid), "grid", repr(grid), "a forecast.Grid")
     samples, _, steps, _ = positions_m.shape
     edge = np.array([grid.x_m, grid.y_m])
     cell = np.floor((positions_m - edge) / grid.cell_m).astype(np.int64)

@@ -104,16 +104,19 @@ class Prediction:
         self._check_values()
 
     def _check_values(self) -> None:
-        bad = self.valid & ~np.isfinite(self.positions_m).all(axis=(0, 2, 3))
+        finite = np.isfinite(self.positions_m).all(axis=(0, 2, 3))
+        if self.mode_m is not None:
+            finite &= np.isfinite(self.mode_m).all(axis=(1, 2))
+        bad = self.valid & ~finite
         if bad.any():
             raise ForecastError(
                 f"agent '{self.agent_ids[bad][0]}': a predicted position is not finite"
             )
-        total = float(self.weights.sum())
-        if (self.weights < 0).any() or not abs(total - 1) <= _WEIGHT_TOLERANCE:
-            raise ForecastError(
-                f"weights sum to {total:.6f}; non-negative weights summing to 1 are needed"
-            )
+        total, needed = float(self.weights.sum()), "non-negative weights summing to 1 are needed"
+        if (self.weights < 0).any():
+            raise ForecastError(f"a weight is {self.weights.min():g}; {needed}")
+        if not abs(total - 1) <= _WEIGHT_TOLERANCE:
+            raise ForecastError(f"weights sum to {total:.6f}; {needed}")
 
     @property
     def samples(self) -> int:
@@ -218,7 +221,12 @@ class Prediction:
         return self.tubes.polygon(int(agent[0]), step - 1, level)
 
     def save(self, path: Path | str) -> None:
-        """Writes the prediction as a ``.parquet`` file; see `save_predictions`."""
+        """Writes the prediction as a ``.parquet`` file; see `save_predictions`.
+
+        Raises:
+            ForecastError: As in `save_predictions`, or no agent is predicted.
+        """
+        require(bool(self.valid.any()), "number of predicted agents", 0, "at least 1")
         save_predictions(path, [self])
 
     @classmethod
@@ -233,7 +241,7 @@ class Prediction:
             ForecastError: As in `load_predictions`, or the file holds several predictions.
         """
         found = load_predictions(path, dt_s=dt_s)
-        needed = "1 prediction; load_predictions reads several,"
+        needed = "exactly 1 (load_predictions reads several)"
         require(len(found) == 1, f"{path}: its number of predictions", len(found), needed)
         return found[0]
 
@@ -352,8 +360,9 @@ class Prediction:
 def save_predictions(path: Path | str, predictions: Iterable[Prediction]) -> None:
     """Writes predictions as one ``.parquet`` file, which ``forecast evaluate --predictor`` reads.
 
-    Positions are written in the world's frame. Agents that are not predicted are left out. An
-    iterator is written one prediction after the other, so not all need to be in memory.
+    Positions are written in the world's frame. Agents that are not predicted are left out, and so
+    are predictions of nobody. An iterator is written one prediction after the other, so not all
+    need to be in memory.
 
     Args:
         path: The file; it is there only when it is complete.
@@ -361,8 +370,8 @@ def save_predictions(path: Path | str, predictions: Iterable[Prediction]) -> Non
             its scene.
 
     Raises:
-        ForecastError: The path has another ending, a prediction has no name of its scene, or two
-            are of the same scene and time.
+        ForecastError: The path has another ending, a prediction has no name of its scene or two
+            agents of one name, or two predictions are of the same scene and time.
     """
     from forecast.scene import prediction_rows
 

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from forecast.errors import ForecastError, require
 from forecast.files import completed
+from forecast.scene.arguments import real_number
+from forecast.scene.parsing import parse_names
 from forecast.scene.tubes import Tubes
 
 if TYPE_CHECKING:
@@ -99,27 +101,30 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     """Writes predictions; see `forecast.scene.prediction.save_predictions`."""
     good = path.suffix == ".parquet" and path.parent.is_dir()
     require(good, "path", path, "a name that ends in .parquet, in a folder that is there,")
+    many = np.iterable(predictions)
+    require(many, "predictions", type(predictions).__name__, "a list of predictions")
     places: set[tuple[str, int]] = set()
     try:
         with completed(path) as file, pq.ParquetWriter(file, _SAVED, compression="zstd") as writer:
             for prediction in predictions:
-                place = prediction.scene_id, prediction.at_us
-                _check_place(place, places)
-                places.add(place)
+                _check(prediction, places)
+                places.add((prediction.scene_id, prediction.at_us))
                 if prediction.valid.any():
                     writer.write_table(_table(prediction))
     except OSError as error:
         raise ForecastError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _check_place(place: tuple[str, int], places: set[tuple[str, int]]) -> None:
-    scene_id, at_us = place
+def _check(prediction: Prediction, places: set[tuple[str, int]]) -> None:
+    """Refuses a prediction that the rows of the file would not tell apart from another."""
+    scene_id, at_us = prediction.scene_id, prediction.at_us
+    parse_names(f"{scene_id} at {at_us} us", prediction.agent_ids[prediction.valid])
     if not scene_id:
         raise ForecastError(
             "scene_id is ''; the name of the predicted scene is needed: "
             "dataclasses.replace(prediction, scene_id=…)"
         )
-    if place in places:
+    if (scene_id, at_us) in places:
         raise ForecastError(
             f"{scene_id} at {at_us} us: there are two predictions; one is needed, or two files"
         )
@@ -174,6 +179,7 @@ def read_predictions(path: Path, dt_s: float | None) -> Iterator[dict[str, Any]]
     Yields:
         The fields of each `Prediction`, in the order of the file.
     """
+    require(path.is_file(), str(path), "no file", "a .parquet file")  # pyarrow reads folders too
     try:
         table = pq.read_table(path).unify_dictionaries()
     except (pa.ArrowException, OSError) as error:
@@ -205,11 +211,15 @@ def _array(path: Path, table: pa.Table, name: str) -> NDArray[Any]:
 
 def _check_step(path: Path, columns: dict[str, NDArray[Any]], dt_s: float | None) -> None:
     """Puts the step length into the columns of a file that does not have it."""
+    needed = "a step in seconds"
+    if dt_s is not None:
+        require(0 < real_number("dt_s", dt_s, needed) < math.inf, "dt_s", dt_s, f"{needed} above 0")
     if "dt_s" not in columns:
         if dt_s is None:
             raise ForecastError(f"{path}: has no column dt_s; give dt_s, the step in seconds")
         columns["dt_s"] = np.full(len(columns["step"]), dt_s)
     for found in np.unique(columns["dt_s"]).tolist():
+        require(0 < found < math.inf, f"{path}: dt_s", found, f"{needed} above 0")
         same = dt_s is None or abs(found - dt_s) < _WEIGHT_ROUNDING
         require(same, f"{path}: dt_s", found, f"{dt_s} as asked, or no dt_s,")
 

@@ -14,7 +14,7 @@ import numpy as np
 import shapely
 from numpy.typing import ArrayLike, NDArray
 
-from forecast.errors import require
+from forecast.errors import ForecastError, require
 from forecast.scene.between_steps import between_steps
 from forecast.scene.chances import require_level, require_within
 from forecast.scene.lanes import LaneMap
@@ -167,10 +167,7 @@ def first_crossing(paths_m: NDArray[np.float64], line_m: ArrayLike) -> NDArray[n
     Returns:
         Steps after the first, with fractions ``[K, A]``; infinite for paths that never cross.
     """
-    line = np.asarray(line_m, np.float64)
-    good = line.ndim == 2 and line.shape[1:] == (2,) and len(line) >= 2
-    require(good and bool(np.isfinite(line).all()), "shape of line", list(line.shape), "[P, 2]")
-    return _first_crossing(paths_m, _edges(line))
+    return _first_crossing(paths_m, _edges(_points("line", line_m, 2, "[P, 2], P >= 2")))
 
 
 def lane_area(lane_map: LaneMap, lane: str, width_m: float = 3.5) -> shapely.Polygon:
@@ -198,10 +195,20 @@ def _polygon(area: Area) -> shapely.Geometry:
 
 
 def _ring(points_m: ArrayLike) -> shapely.Polygon:
-    ring = np.asarray(points_m, np.float64)
-    good = ring.ndim == 2 and ring.shape[1:] == (2,) and len(ring) >= 3
-    require(good, "shape of area", list(ring.shape), "a polygon or its ring [P, 2], P >= 3")
-    return shapely.Polygon(ring)
+    return shapely.Polygon(_points("area", points_m, 3, "a polygon or its ring [P, 2], P >= 3"))
+
+
+def _points(item: str, points_m: ArrayLike, least: int, needed: str) -> NDArray[np.float64]:
+    """Points ``[P, 2]`` of a line or ring; `ForecastError` if they are few or not finite."""
+    try:
+        points = np.asarray(points_m, np.float64)
+    except (TypeError, ValueError):
+        raise ForecastError(f"{item} is not of numbers; {needed} is needed") from None
+    good = points.ndim == 2 and points.shape[1:] == (2,) and len(points) >= least
+    require(good, f"shape of {item}", list(points.shape), needed)
+    bad = points[~np.isfinite(points).all(axis=1)]
+    require(not len(bad), f"a point of {item}", bad[:1].tolist(), "a finite place")
+    return points
 
 
 def _edges(points_m: NDArray[np.float64]) -> NDArray[np.float64]:

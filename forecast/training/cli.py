@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
@@ -22,6 +21,7 @@ from forecast.inference.weights import warn_not_calibrated
 from forecast.training.module import ForecastModule
 from forecast.training.run_folder import (
     LIGHTNING_WORDS,
+    Checkpoints,
     Finished,
     SavesConfig,
     checkpoint_of,
@@ -180,7 +180,7 @@ def main(command: str, args: Sequence[str], callbacks: Sequence[pl.Callback] = (
         ForecastError: An argument is wrong; nothing is written then.
     """
     _suppress_hints()
-    checkpoints = ModelCheckpoint(save_last=True, enable_version_counter=False)
+    checkpoints = Checkpoints(save_last=True, enable_version_counter=False)
     try:
         ForecastCLI(
             ForecastModule,

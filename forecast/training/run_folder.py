@@ -14,6 +14,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import yaml
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import TensorBoardLogger
 
@@ -87,8 +88,10 @@ def require_unfinished(checkpoint: Path, trainer: Any) -> None:
         Finished: The checkpoint has all epochs or steps that the trainer is to do.
     """
     saved = read_checkpoint(checkpoint)
-    # Completed epochs are not counted yet when the checkpoint at the end of an epoch is written.
-    epochs = saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    loop = saved["loops"]["fit_loop"]
+    epoch, batch = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]
+    # An epoch is not counted yet when the checkpoint after its validation is written.
+    epochs = epoch["ready" if batch["is_last_batch"] else "processed"]
     for what, done in (("epochs", epochs), ("steps", saved["global_step"])):
         limit = trainer[f"max_{what}"]
         if limit is not None and 0 <= limit <= done:
@@ -128,6 +131,20 @@ def is_trial(run: Path) -> bool:
 def _config(run: Path, start: int) -> Path:
     """The configuration file of the n-th start of a run, counted from 1."""
     return run / ("config.yaml" if start == 1 else f"config_{start}.yaml")
+
+
+class Checkpoints(ModelCheckpoint):
+    """Checkpoints after every validation, and ``last.ckpt`` also at the end of every epoch.
+
+    Where epochs have no validation, Lightning's own would leave out what was trained after the last
+    one, and an epoch would not count as completed.
+    """
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the checkpoint of the end of the epoch; called by Lightning."""
+        super().on_train_epoch_end(trainer, pl_module)
+        if not self._should_save_on_train_epoch_end(trainer):
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
 
 class SavesConfig(SaveConfigCallback):

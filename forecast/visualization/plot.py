@@ -56,8 +56,13 @@ def plot(
         The figure, as a `Picture` if it is new.
 
     Raises:
-        ForecastError: The prediction is of another scene, or an agent is not predicted.
+        ForecastError: The prediction is of another scene, an agent is not predicted, or an argument
+            is of another type.
     """
+    for name, value, kind in (("scene", scene, Scene), ("prediction", prediction, Prediction)):
+        require(isinstance(value, kind), name, type(value).__name__, f"a {kind.__name__}")
+    found = axes is None or isinstance(axes, Axes)
+    require(found, "axes", type(axes).__name__, "one Axes, such as the second of plt.subplots()")
     cut, own = _window(scene, prediction), prediction
     row_of = {name: row for row, name in enumerate(own.agent_ids.tolist())}
     rows = np.array([row_of.get(name, -1) for name in cut.agent_ids.tolist()], np.int64)
@@ -95,11 +100,11 @@ def _shown(
     if agents is None:
         people = predicted & (cut.kinds == AgentKind.PEDESTRIAN)
         return people if people.any() else predicted
-    names = [agents] if isinstance(agents, str) else list(agents)
+    names = list(agents) if np.iterable(agents) and not isinstance(agents, str) else [agents]
     for name in names:
-        if name not in cut.agent_ids[predicted]:
-            known = ", ".join(cut.agent_ids[predicted][:5].tolist())
-            raise ForecastError(f"agents: '{name}' is not predicted; one of {known}, … is needed")
+        if not isinstance(name, str) or name not in cut.agent_ids[predicted]:
+            known = ", ".join(map(repr, cut.agent_ids[predicted][:5].tolist()))
+            raise ForecastError(f"agents: {name!r} is not predicted; one of {known}, … is needed")
     return np.isin(cut.agent_ids, names)
 
 
@@ -129,12 +134,18 @@ def _legend(axes: Axes, cut: Window, prediction: Prediction) -> None:
     lines = {"observed": colours.history}
     if prediction.samples > 1:
         lines[f"{prediction.samples} sampled futures"] = colours.sample
+    shown = np.isin(prediction.agent_ids, cut.agent_ids[cut.scored])
+    if prediction.fallback is not None and (prediction.fallback & shown).any():
+        lines["fallback: constant velocity"] = colours.fallback
     lines["best guess"] = colours.mode
     if cut.future_valid[cut.scored].any():
         lines["what happened"] = colours.truth
     areas: dict[str, str] = {}
     if cut.lane_map is not None:
-        areas |= {"road": colours.road, "walkway": colours.walkway, "crosswalk": colours.crosswalk}
+        places = {"road": (cut.lane_map.drivable_area, colours.road)}
+        places["walkway"] = cut.lane_map.walkways, colours.walkway
+        places["crosswalk"] = cut.lane_map.crosswalks, colours.crosswalk
+        areas |= {name: colour for name, (polygons, colour) in places.items() if len(polygons)}
     kinds = set(cut.kinds[cut.valid[:, now]].tolist())
     if kinds & {AgentKind.VEHICLE, AgentKind.CYCLIST}:
         areas["vehicle, cyclist"] = colours.body

@@ -281,6 +281,7 @@ def test_an_export_replaces_nothing_else(
     for name, message in (
         ("mine", "holds 'notes.txt', which is no part of an exported model; give a new or empty"),
         ("weights.safetensors", "is a file; give a new folder"),
+        ("weights.safetensors/program", "; give a folder to write"),
     ):
         with pytest.raises(ForecastError, match=message):
             export.run(weights=tmp_path / "weights.safetensors", out=tmp_path / name, form="onnx")

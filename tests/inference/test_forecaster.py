@@ -269,10 +269,17 @@ def test_many_scenes_are_imagined_in_batches(forecaster: Forecaster, monkeypatch
     assert sizes == [2, 2, 1]
 
 
-@pytest.mark.parametrize("item", ["street", (1, 2), (street_scene(),)])
-def test_what_is_no_scene_is_refused(forecaster: Forecaster, item) -> None:
-    with pytest.raises(ForecastError, match=r"an item is .*; a Scene or a pair \(scene, at\) is"):
+@pytest.mark.parametrize(
+    ("item", "named"),
+    [("street", "str"), ((1, 2), "tuple of int, int"), ((street_scene(),), "tuple of Scene")],
+)
+def test_what_is_no_scene_is_refused(forecaster: Forecaster, item, named: str) -> None:
+    with pytest.raises(
+        ForecastError, match=rf"an item is {named}; a Scene or a pair \(scene, at\)"
+    ):
         forecaster.predict_many([item])
+    with pytest.raises(ForecastError, match="scenes is Scene; a list of scenes or pairs"):
+        forecaster.predict_many(street_scene())  # type: ignore[arg-type]
 
 
 def test_texts_of_objects_are_one_short_line(forecaster: Forecaster) -> None:

@@ -44,6 +44,11 @@ def test_a_checkpoint_loads_by_any_name(forecaster: Forecaster, tmp_path: Path, 
         assert torch.equal(model.state_dict()[key], value)
 
 
+def test_a_place_that_cannot_be_written_is_named(forecaster: Forecaster, tmp_path: Path) -> None:
+    with pytest.raises(ForecastError, match=r"no/w.safetensors: cannot be written: No such file"):
+        forecaster.save(tmp_path / "no" / "w.safetensors")
+
+
 def test_saved_weights_load_by_any_name(forecaster: Forecaster, tmp_path: Path) -> None:
     forecaster.save(tmp_path / "w.ckpt")
     assert read_model(tmp_path / "w.ckpt")[1] == forecaster.training

@@ -60,3 +60,9 @@ def test_chances_of_one_agent():
     assert 0 < low < 0.5 < high < 1
     with pytest.raises(ForecastError, match="agent 'c' is not predicted; the 2 predicted ones"):
         chances.of("c")
+
+
+def test_a_certain_event_has_a_probability_of_one():
+    weights = np.full(40, 1 / 40)  # summed in floating point they are above 1
+    sure = FirstTimes(np.array(["a", "b"]), np.full((40, 2), 1.0), weights, (0.5, 6.0))
+    assert sure.within(2.0).probability.tolist() == [1.0, 1.0]

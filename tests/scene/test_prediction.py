@@ -204,8 +204,15 @@ def test_a_grid_without_cells_is_refused(wrong, message):
         ({"spread_m": np.zeros(2)}, r"spread_m has shape \[2\]; \[2, 2\] is needed"),
         ({"fallback": np.ones(3, bool)}, r"fallback has shape \[3\]; \[2\] is needed"),
         ({"valid": np.ones(2, bool)}, r"agent 'b': a predicted position is not finite"),
+        (
+            {"mode_m": np.full((2, 2, 2), np.nan, np.float32)},
+            r"agent 'a': a predicted position is not finite",
+        ),
         ({"weights": np.array([0.5, 0.6])}, r"weights sum to 1.100000; non-negative weights"),
-        ({"weights": np.array([-0.5, 1.5])}, r"non-negative weights summing to 1 are needed"),
+        (
+            {"weights": np.array([-0.5, 1.5])},
+            r"a weight is -0.5; non-negative weights summing to 1 are needed",
+        ),
         ({"weights": np.array([np.nan, 1.0])}, r"weights sum to nan; non-negative weights"),
     ],
 )

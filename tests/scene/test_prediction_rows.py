@@ -79,8 +79,42 @@ def test_many_predictions_are_one_file_in_their_order(tmp_path):
     assert len(found) == 4
     for one, other in zip(several, found, strict=True):
         assert_same(one, other)
-    with pytest.raises(ForecastError, match="number of predictions is 4; 1 prediction; load_pre"):
+    with pytest.raises(
+        ForecastError, match=r"number of predictions is 4; exactly 1 .load_predictions"
+    ):
         Prediction.load(tmp_path / "many.parquet")
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (
+            lambda path: made(valid=np.zeros(4, bool)).save(path),
+            "predicted agents is 0; at least 1",
+        ),
+        (
+            lambda path: made(agent_ids=np.array(["a", "b", "c", "b"])).save(path),
+            r"street at 1500000 us: agents named twice is \['b'\]; unique agent_ids",
+        ),
+        (lambda path: forecast.save_predictions(path, made()), "predictions is Prediction; a list"),
+        (lambda path: forecast.load_predictions(path), "theirs.parquet is no file; a .parquet"),
+        (lambda path: forecast.load_predictions(path.parent), " is no file; a .parquet file is"),
+    ],
+)
+def test_what_cannot_be_read_again_is_not_written(tmp_path, write, message):
+    with pytest.raises(ForecastError, match=message):
+        write(tmp_path / "theirs.parquet")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dt_s", ["0.4", -0.4, 0, np.nan, True])
+def test_a_step_of_loaded_predictions_is_a_time(tmp_path, dt_s):
+    made().save(tmp_path / "one.parquet")
+    bare = pq.read_table(tmp_path / "one.parquet").drop_columns(["dt_s"])
+    pq.write_table(bare, tmp_path / "bare.parquet")
+    for name in ("one", "bare"):
+        with pytest.raises(ForecastError, match=r"dt_s is .*; a step in seconds"):
+            Prediction.load(tmp_path / f"{name}.parquet", dt_s=dt_s)
 
 
 def test_rows_of_another_program_may_be_in_any_order(tmp_path):
@@ -133,7 +167,7 @@ def test_what_cannot_be_written_or_read_is_refused(tmp_path):
             lambda: forecast.save_predictions(path, [made(), made(1)]),
             "street at 1500000 us: there are two predictions; one is needed",
         ),
-        (lambda: Prediction.load(path), "not a Parquet file that can be read"),
+        (lambda: Prediction.load(__file__), "not a Parquet file that can be read"),
     ):
         with pytest.raises(ForecastError, match=message):
             ask()

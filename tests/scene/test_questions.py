@@ -169,8 +169,22 @@ def test_samples_that_agree_have_a_region_around_them():
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda p: p.where("p9"), "agent 'p9' is not predicted; the 1 predicted ones are p0"),
+        (lambda p: p.where("p9"), "agent 'p9' is not predicted; the 1 predicted ones are 'p0'"),
         (lambda p: p.where("p1"), "agent 'p1' is not predicted"),
+        (lambda p: p.where(0), "agent 0 is not predicted; the 1 predicted ones are 'p0'"),
+        (lambda p: p.where(["p0"]), r"agent \['p0'\] is not predicted"),
+        (lambda p: p.enters("ring", 3), "area is not of numbers; a polygon or its ring"),
+        (
+            lambda p: p.enters([[0, 0], [1, np.nan], [1, 0]], 3),
+            r"a point of area is \[\[1.0, nan\]\]; a finite place is needed",
+        ),
+        (lambda p: p.crosses("line", 3), "line is not of numbers; "),
+        (lambda p: p.crosses([[0, 0], [np.inf, 1]], 3), r"a point of line is \[\[inf, 1.0\]\]; a"),
+        (lambda p: p.occupancy(None), "grid is None; a forecast.Grid is needed"),
+        (lambda p: p.time_to_entry(SQUARE).distribution(3), "times_s is 3; a list of times"),
+        (lambda p: p.time_to_entry(SQUARE).distribution("3"), "times_s is '3'; a list of times"),
+        (lambda p: p.time_to_entry(SQUARE).distribution(["3"]), "times_s is '3'; a time from"),
+        (lambda p: p.time_to_entry(SQUARE).distribution([True]), "times_s is True; a time from"),
         (lambda p: p.where("p0", 7.0), "at_s is 7.0; a time from 0.5 s to 6 s is needed"),
         (lambda p: p.where("p0", "3"), "at_s is '3'; a time from 0.5 s to 6 s is needed"),
         (lambda p: p.enters(SQUARE, 10), "within_s is 10; a time from 0.5 s to 6 s is needed"),
@@ -181,7 +195,7 @@ def test_samples_that_agree_have_a_region_around_them():
         (lambda p: p.enters(SQUARE, 3, level=1.5), "level is 1.5; a level between 0 and 1"),
         (lambda p: p.enters(SQUARE, 3, level="x"), "level is 'x'; a level between 0 and 1"),
         (lambda p: p.crosses([[0, 1], [9, 1]], 60), "within_s is 60; a time from 0.5 s to 6 s"),
-        (lambda p: p.time_to_entry(SQUARE).distribution([3, 60]), "times_s is 60.0; a time from"),
+        (lambda p: p.time_to_entry(SQUARE).distribution([3, 60]), "times_s is 60; a time from"),
         (lambda p: p.time_to_entry(SQUARE).quantile_s("x"), "share is 'x'; a share above 0"),
         (lambda p: p.representatives(2.5), "k is 2.5; a whole number is needed"),
         (lambda p: p.region("p0", "3", 0.9), "the prediction has no tubes"),
@@ -193,7 +207,7 @@ def test_samples_that_agree_have_a_region_around_them():
             lambda p: p.enters([[0, 0], [1, 1], [1, 0], [0, 1]], 3),
             "area is Polygon; a polygon that is valid",
         ),
-        (lambda p: p.crosses([[0, 0]], 3), r"shape of line is \[1, 2\]; \[P, 2\] is needed"),
+        (lambda p: p.crosses([[0, 0]], 3), r"shape of line is \[1, 2\]; \[P, 2\], P >= 2 is"),
     ],
 )
 def test_questions_without_an_answer_are_refused(ask, message):

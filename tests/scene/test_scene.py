@@ -45,7 +45,12 @@ def test_positions_are_nan_where_nobody_was_seen(scene):
 def test_a_step_may_be_counted_from_the_end(scene):
     assert [scene.step(at) for at in (0, 2, -1, -3, np.int8(-2))] == [0, 2, 2, 0, 1]
     assert scene.present(-1).tolist() == scene.present(2).tolist() == [1]
-    for at, message in ((3, "0 to 2, or -3 to -1"), (-4, "0 to 2, or"), (1.0, "a whole number")):
+    for at, message in (
+        (3, "0 to 2, or -3 to -1"),
+        (-4, "0 to 2, or"),
+        (1.0, "a whole number"),
+        (True, "a whole number"),
+    ):
         with pytest.raises(ForecastError, match=rf"^scene: at is {at}; {message}"):
             scene.present(at)
 

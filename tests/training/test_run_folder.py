@@ -71,6 +71,25 @@ def test_a_finished_run_goes_on_along_the_longer_schedule(store, tmp_path: Path,
         assert each.value == pytest.approx(lowest + (2e-3 - lowest) * fall, rel=1e-4)
 
 
+def test_what_is_trained_after_the_last_validation_is_kept(store, tmp_path: Path, capsys) -> None:
+    run, every = tmp_path / "run", ["--data.batch_size=8", "--trainer.check_val_every_n_epoch=2"]
+
+    def fit(epochs: int, *more: str) -> int:
+        words = ["--trainer.limit_val_batches=1", f"--trainer.max_epochs={epochs}", *more]
+        return cli.main(["fit", *arguments(store, run, *every, *words)])
+
+    assert fit(3) == 0
+    middle, last = sorted((run / "checkpoints").iterdir())
+    assert torch.load(middle, weights_only=True)["global_step"] == 2
+    assert torch.load(last, weights_only=True)["global_step"] == 3
+    before = contents(run)
+    for epochs, checkpoint in ((2, middle), (3, last)):
+        capsys.readouterr()
+        assert fit(epochs, f"--ckpt_path={checkpoint}") == 0
+        assert f"epochs done {epochs}, --trainer.max_epochs {epochs}" in capsys.readouterr().err
+    assert contents(run) == before
+
+
 @pytest.mark.slow
 def test_a_try_has_curves_and_a_picture_and_touches_no_run(store, tmp_path: Path, capsys) -> None:
     run, tried = tmp_path / "run", tmp_path / "run_try"
@@ -118,7 +137,8 @@ def test_a_folder_with_a_run_is_refused_before_anything_is_written(store, tmp_pa
 
 
 def test_the_checkpoint_of_another_run_is_refused_where_a_run_is(store, tmp_path: Path) -> None:
-    progress = {"fit_loop": {"epoch_progress": {"current": {"processed": 1}}}}
+    batches = {"epoch_loop.batch_progress": {"is_last_batch": False}}
+    progress = {"fit_loop": {"epoch_progress": {"current": {"processed": 1}}, **batches}}
     saved = {"state_dict": {}, "forecast": {}, "optimizer_states": [], "global_step": 2}
     torch.save({**saved, "loops": progress}, tmp_path / "other.ckpt")
     run = tmp_path / "run"

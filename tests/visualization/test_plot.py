@@ -11,6 +11,7 @@ import forecast
 from forecast import ForecastError, Prediction, Scene
 from forecast.models.baselines import ConstantVelocity, Kalman
 from forecast.scene import AgentKind
+from forecast.scene.lanes import Polygons
 from forecast.visualization.birds_eye import LIGHT
 from tests.scenes import street_scene
 
@@ -120,10 +121,33 @@ def test_a_finer_scene_is_drawn_up_to_the_horizon():
             {},
             r"agents that the scene lacks is \['a', 'b', 'c'\]; a prediction at a time",
         ),
-        ({}, {"agents": ["7"]}, "agents: '7' is not predicted; one of 0, 1, 2, 3, 4, … is needed"),
+        ({}, {"agents": ["7"]}, "agents: '7' is not predicted; one of '0', '1', '2', '3', '4', …"),
+        ({}, {"agents": 7}, "agents: 7 is not predicted; one of '0', '1', '2', '3', '4', …"),
+        ({}, {"axes": [1, 2]}, "axes is list; one Axes, such as"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, options, message):
     prediction = replace(predicted(street_scene()), **change)
     with pytest.raises(ForecastError, match=message):
         forecast.plot(street_scene(), prediction, **options)
+
+
+def test_what_is_drawn_is_what_is_needed():
+    scene = street_scene()
+    with pytest.raises(ForecastError, match="scene is Prediction; a Scene is needed"):
+        forecast.plot(predicted(scene), scene)
+    with pytest.raises(ForecastError, match="prediction is NoneType; a Prediction is needed"):
+        forecast.plot(scene, None)
+
+
+def test_the_legend_names_a_fallback_and_only_what_the_map_has():
+    scene = street_scene()
+    prediction = predicted(scene)
+    prediction = replace(prediction, fallback=np.ones(len(prediction.agent_ids), bool))
+    (axes,) = forecast.plot(scene, prediction).axes
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert "fallback: constant velocity" in names
+    lane_map = replace(scene.lane_map, crosswalks=Polygons(), walkways=Polygons())
+    (axes,) = forecast.plot(replace(scene, lane_map=lane_map), predicted(scene)).axes
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert not {"crosswalk", "walkway", "fallback: constant velocity"} & set(names)

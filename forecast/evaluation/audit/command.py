@@ -18,7 +18,13 @@ EVERY = "every"
 
 
 def run_audit(
-    *, predictor: str, store: Path, split: str, windows: int, seed: int, also_required: str = ""
+    *,
+    predictor: str,
+    store: Path,
+    split: str,
+    windows: int,
+    seed: int,
+    also_required: str | None = None,
 ) -> None:
     """Audits a predictor and prints which guarantees hold.
 
@@ -29,7 +35,7 @@ def run_audit(
         windows: Number of windows to test.
         seed: Seed of everything random.
         also_required: Names of wished guarantees that are required here, such as
-            ``frame,placebo``, or `EVERY`.
+            ``frame,placebo``, or `EVERY`; None: none.
 
     Raises:
         ForecastError: A required guarantee does not hold, or there is nothing to audit.
@@ -55,10 +61,10 @@ def run_audit(
         raise ForecastError(f"{subject.name}: required guarantees do not hold: {', '.join(broken)}")
 
 
-def _required(more: str) -> list[str]:
+def _required(more: str | None) -> list[str]:
     """The guarantees that are always required and those that are named."""
     known = {guarantee.id: guarantee.required for guarantee, _ in CHECKS}
-    named = list(known) if more == EVERY else [name for name in more.split(",") if name]
+    named = list(known) if more == EVERY else [] if more is None else more.split(",")
     for name in named:
         one = f"{EVERY} or one or more of {', '.join(known)}, with commas,"
         require(name in known, "require", f"'{name}'", one)

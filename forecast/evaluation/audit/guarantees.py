@@ -333,7 +333,7 @@ def _finding(
         where = f"{probe.scene.id} step {probe.at}"
         try:
             pair = check(probe)
-        except Exception as error:  # a third party's code may raise anything
+        except (Exception, SystemExit) as error:  # a third party's code may raise anything
             words = " ".join(str(error).split())[:160]
             return Finding(guarantee, False, tested + 1, float("inf"), f"{where}: {words}")
         if pair is None:

@@ -376,9 +376,9 @@ def _own(name: str) -> tuple[NamedPredictor, OwnCode] | tuple[None, None]:
 
 
 def _listed_name(subject: NamedPredictor, is_baseline: bool, taken: Collection[str]) -> str:
-    """The predictor's name; that of trained weights is marked if the tables already use it."""
+    """The predictor's name; what is no baseline is marked if the tables already use it."""
     return (
-        f"{subject.name} (weights)" if not is_baseline and subject.name in taken else subject.name
+        f"{subject.name} (evaluated)" if not is_baseline and subject.name in taken else subject.name
     )
 
 

@@ -76,14 +76,16 @@ class OwnMetric:
         }
         try:
             found = self.spec.function(replace(scored, **copies))
-            values = torch.as_tensor(found, dtype=torch.float64)
-        except Exception as error:  # a third party's code may raise anything
+            values = torch.as_tensor(found)
+        except (Exception, SystemExit) as error:  # a third party's code may raise anything
             raise self._refused(f"fails: {in_words(error)}{self._place(error)}") from error
+        if values.is_complex():
+            raise self._refused("gives complex numbers")
         if values.shape != (agents,):
             raise self._refused(f"gives shape {list(values.shape)} for {agents} agents")
         if values.isinf().any():
             raise self._refused("gives an infinite value; NaN means that it is not defined")
-        return values
+        return values.double()
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         """It is sent by its name, so that the function may be of any kind."""
@@ -127,7 +129,7 @@ class OwnMetric:
             "higher_is_better": spec.higher_is_better,
         }
 
-    def _place(self, error: Exception) -> str:
+    def _place(self, error: BaseException) -> str:
         """The last line of the metric's own file that the error passed."""
         frames = traceback.extract_tb(error.__traceback__)
         lines = [each.lineno for each in frames if Path(each.filename).name == self.code.file]

@@ -52,6 +52,8 @@ def test_a_broken_wish_fails_where_it_is_required(store, capsys):
         said = capsys.readouterr()
         assert said.err == "error: turned: required guarantees do not hold: frame\n"
         assert "\nBROKEN     wished    frame" in said.out
+    assert main([*words, "--require", ""]) == 1  # such as an unset variable of a script
+    assert "error: require is ''; every or one or more of" in capsys.readouterr().err
     assert main([*words, "--require", "frames"]) == 1
     assert "error: require is 'frames'; every or one or more of future, " in capsys.readouterr().err
 

@@ -253,7 +253,11 @@ class TestRun:
     @pytest.mark.slow
     @pytest.mark.parametrize(
         ("file", "listed"),
-        [("kalman", "kalman (weights)"), ("recorded", "recorded (weights)"), ("walker", "walker")],
+        [
+            ("kalman", "kalman (evaluated)"),
+            ("recorded", "recorded (evaluated)"),
+            ("walker", "walker"),
+        ],
     )
     def test_weights_named_like_a_baseline_are_marked(self, store, tmp_path, file, listed):
         path = weights(tmp_path / f"{file}.safetensors")

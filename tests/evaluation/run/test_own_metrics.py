@@ -46,6 +46,8 @@ class Kind: ...
 def wide(scored): return scored.mode_m
 def late(scored): return scored.mode_m[:, 99, 0]
 def far(scored): return torch.full((len(scored.truth_m),), torch.inf)
+def turned(scored): return torch.full((len(scored.truth_m),), 1j)
+def stops(scored): raise SystemExit(0)
 def top1_fde_m(scored): return plain(scored)
 '''
 CRITERIA = """minimum_rows: 1
@@ -110,6 +112,8 @@ def test_a_function_cannot_change_what_other_metrics_get(folder):
             "fails: IndexError: index 99 is out of bounds for dimension 1 with size 4 (their_",
         ),
         ("far", "gives an infinite value; NaN means that it is not defined"),
+        ("turned", "gives complex numbers; def turned(scored)"),
+        ("stops", "fails: SystemExit: 0 (their_metrics.py:"),
         ("nothing", "cannot be imported: module 'their_metrics' has no 'nothing'"),
         ("top1_fde_m", "is 'top1_fde_m'; one that is not taken is needed"),
     ],
