@@ -11,6 +11,7 @@ from scipy.special import betaincinv
 
 from forecast.errors import ForecastError, require
 from forecast.scene.arguments import real_number
+from forecast.scene.parsing import parse_array
 
 _ROUNDING_S = 1e-6
 """Tolerance of times."""
@@ -116,9 +117,10 @@ class FirstTimes:
         """Probability ``[N, A]`` that the event has happened by each of the times ``[N]``.
 
         Raises:
-            ForecastError: A time is before the first or after the last predicted step.
+            ForecastError: The times are no list of numbers, or one is before the first or after the
+                last predicted step.
         """
-        times = np.asarray(times_s, np.float64)
+        times = parse_array("FirstTimes", "times_s", times_s, (np.size(times_s),), np.float64)
         for time_s in times.tolist():
             require_within("times_s", time_s, self.span_s)
         by = times[:, None, None] + _ROUNDING_S

@@ -76,7 +76,7 @@ class Prediction:
         )
 
     def __post_init__(self) -> None:
-        """Checks shapes, finiteness and weights; raises `ForecastError`."""
+        """Checks shapes, finiteness, step and weights; raises `ForecastError`."""
         if self.positions_m.ndim != 4 or self.positions_m.shape[-1] != 2:
             raise ForecastError(
                 f"positions_m has shape {list(self.positions_m.shape)}; [K, A, T, 2] is needed"
@@ -109,6 +109,8 @@ class Prediction:
             raise ForecastError(
                 f"agent '{self.agent_ids[bad][0]}': a predicted position is not finite"
             )
+        dt_s = real_number("dt_s", self.dt_s, "a step in seconds")
+        require(0 < dt_s < np.inf, "dt_s", dt_s, "a finite step above 0")
         total = float(self.weights.sum())
         if (self.weights < 0).any() or not abs(total - 1) <= _WEIGHT_TOLERANCE:
             raise ForecastError(
@@ -361,8 +363,8 @@ def save_predictions(path: Path | str, predictions: Iterable[Prediction]) -> Non
             its scene.
 
     Raises:
-        ForecastError: The path has another ending, a prediction has no name of its scene, or two
-            are of the same scene and time.
+        ForecastError: The path has another ending, ``predictions`` is no list of them, a prediction
+            has no name of its scene, or two are of the same scene and time.
     """
     from forecast.scene import prediction_rows
 

@@ -112,6 +112,13 @@ def _rows(prediction: Prediction, folder) -> dict:
         (lambda rows: rows["weight"].__setitem__(25, 0.9), "agents have sample weights of their"),
         (lambda rows: rows["x_m"].__setitem__(3, None), "column 'x_m' is missing or not full"),
         (lambda rows: rows.pop("agent_id"), "column 'agent_id' is missing or not full; scene_id"),
+        (
+            lambda rows: rows["dt_s"].__setitem__(3, 0.5),
+            r"dt_s is \[0.4, 0.5\]; the same",
+        ),
+        (lambda rows: rows["origin_x_m"].__setitem__(3, 0.0), "origin_x_m is .* the same value"),
+        (lambda rows: rows.update(dt_s=[0.0] * len(rows["step"])), "dt_s is 0.0; a finite step"),
+        (lambda rows: rows["arrays"].__setitem__(0, b"x"), "column arrays does not fit the rows"),
         (lambda rows: rows.update(at_us=["x"] * len(rows["step"])), "column at_us is string"),
     ],
 )
@@ -121,6 +128,14 @@ def test_rows_that_are_no_predictions_are_refused(tmp_path, change, message):
     pq.write_table(pa.table(rows), tmp_path / "wrong.parquet")
     with pytest.raises(ForecastError, match=message):
         forecast.load_predictions(tmp_path / "wrong.parquet")
+
+
+def test_tubes_of_rows_in_another_order_are_refused(tmp_path):
+    made().save(tmp_path / "one.parquet")
+    table = pq.read_table(tmp_path / "one.parquet")
+    pq.write_table(table.take(np.arange(len(table))[::-1]), tmp_path / "other.parquet")
+    with pytest.raises(ForecastError, match="column arrays does not fit the rows"):
+        Prediction.load(tmp_path / "other.parquet")
 
 
 def test_what_cannot_be_written_or_read_is_refused(tmp_path):
@@ -133,7 +148,9 @@ def test_what_cannot_be_written_or_read_is_refused(tmp_path):
             lambda: forecast.save_predictions(path, [made(), made(1)]),
             "street at 1500000 us: there are two predictions; one is needed",
         ),
-        (lambda: Prediction.load(path), "not a Parquet file that can be read"),
+        (lambda: forecast.save_predictions(path, made()), "predictions is a single Prediction"),
+        (lambda: Prediction.load(path), "p.parquet; a file of predictions is needed"),
+        (lambda: Prediction.load(path, dt_s="0.4"), "dt_s is '0.4'; a step in seconds"),
     ):
         with pytest.raises(ForecastError, match=message):
             ask()
