@@ -62,7 +62,10 @@ def run(*, weights: str | Path, out: Path, form: str) -> None:
 
 
 def _check_out(out: Path) -> None:
-    """Refuses a place where something else is than an exported model, which would be lost."""
+    """Refuses a place where something else is than an exported model, which would be lost.
+
+    Programs alone do not show that: they may be somebody's other models.
+    """
     if out.exists() and not out.is_dir():
         raise ForecastError(f"--out {out}: is a file; give a new folder")
     for path in sorted(out.iterdir()) if out.is_dir() else ():
@@ -71,6 +74,11 @@ def _check_out(out: Path) -> None:
                 f"--out {out}: holds '{path.name}', which is no part of an exported model; give a "
                 "new or empty folder"
             )
+    if out.is_dir() and any(out.iterdir()) and not (out / _INTERFACE).is_file():
+        raise ForecastError(
+            f"--out {out}: is not empty and has no {_INTERFACE}, so it is no exported model; give "
+            "a new or empty folder"
+        )
 
 
 def _make(folder: Path, out: Path) -> None:

@@ -40,7 +40,7 @@ from forecast.planning import ClearanceConfig, CostConfig, EgoState, Ranking
 from forecast.planning.plan_poses import plan_poses, plan_steps
 from forecast.planning.road import road_use
 from forecast.scene import LaneMap, Prediction, Scene
-from forecast.scene.arguments import real_number, whole_number
+from forecast.scene.arguments import parse_list, real_number, whole_number
 from forecast.scene.parsing import parse_array, require_map_near
 from forecast.scene.resampling import history
 
@@ -165,11 +165,9 @@ class Forecaster:
             A prediction for each of the scenes, in their order.
 
         Raises:
-            ForecastError: As in `predict`, or an item is no scene.
+            ForecastError: As in `predict`, or ``scenes`` is no list of them.
         """
-        many = np.iterable(scenes)
-        require(many, "scenes", type(scenes).__name__, "a list of scenes or pairs (scene, at)")
-        asked = [_scene_and_step(item) for item in scenes]
+        asked = [_scene_and_step(item) for item in parse_list("scenes", scenes)]
         steps_s = [self.step_s(scene.id, scene.dt_s) for scene, _ in asked]
         dts_s = [step_s if dt_s is None else dt_s for step_s in steps_s]
         cuts = [

@@ -25,7 +25,7 @@ from forecast.evaluation.comparison.words import (
     rows_of,
     span,
     target_words,
-    unit_of,
+    unit_words,
 )
 from forecast.evaluation.output.folder import COMPARISON_DOCUMENT_FILE, COMPARISON_FILE
 from forecast.evaluation.output.numbers import UNDEFINED, counted, interval, number, signed
@@ -137,7 +137,7 @@ def _headline(found: Comparison) -> Section:
 def _sizes(change: Change) -> tuple[Cell, Cell]:
     """The change in the metric's unit and in per cent, each with its interval."""
     ends, shares = span(change)
-    size = f"{signed(change.difference.value)}{unit_of(change)}{target_words(change)}"
+    size = f"{signed(change.difference.value)}{unit_words(change)}{target_words(change)}"
     percent = percent_words(change)
     return Cell(size, ends), Cell(percent or UNDEFINED, f"{shares} %" if shares else "")
 

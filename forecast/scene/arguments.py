@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterable, Iterator
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from forecast.errors import ForecastError, require
+
+Value = TypeVar("Value")
 
 _ON_STEP = 0.02
 """A time this close to a multiple of the step, in steps, is that multiple. Steps of recorded data
@@ -59,6 +62,23 @@ def index(item: str, value: Any, count: int) -> int:
     return number % count
 
 
+def parse_list(item: str, values: Iterable[Value]) -> Iterator[Value]:
+    """Values one after the other.
+
+    Args:
+        item: Their name in messages.
+        values: A list or any other iterable.
+
+    Raises:
+        ForecastError: It is a single object, such as one scene instead of a list of them.
+    """
+    try:
+        return iter(values)
+    except TypeError:
+        kind = type(values).__name__
+        raise ForecastError(f"{item} is a single {kind}; a list is needed: [{item}]") from None
+
+
 def real_number(item: str, value: Any, needed: str) -> float:
     """A number such as a time.
 
@@ -92,7 +112,8 @@ def whole_steps(item: str, time_s: Any, dt_s: Any) -> int:
     steps = real_number(item, time_s, "a time in seconds") / step_s
     nearest = round(steps) if math.isfinite(steps) else 0
     require(nearest >= 1, item, time_s, f"at least one step of {step_s:g} s")
-    below, above = math.floor(steps) * step_s, math.ceil(steps) * step_s
-    multiple = f"a multiple of the step of {step_s:g} s, such as {below or above:g} or {above:g} s,"
+    near = {max(count, 1) * step_s for count in (math.floor(steps), math.ceil(steps))}
+    named = " or ".join(f"{time:g}" for time in sorted(near))
+    multiple = f"a multiple of the step of {step_s:g} s, such as {named} s,"
     require(abs(steps - nearest) <= _ON_STEP, item, time_s, multiple)
     return nearest

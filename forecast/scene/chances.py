@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from forecast.errors import ForecastError, require
-from forecast.scene.arguments import real_number
+from forecast.scene.arguments import parse_list, real_number
 
 _ROUNDING_S = 1e-6
 """Tolerance of times."""
@@ -112,16 +113,15 @@ class FirstTimes:
         low, high = probability_interval(probability, effective_samples(self.weights), level)
         return Chances(self.agent_ids, probability, low, high)
 
-    def distribution(self, times_s: ArrayLike) -> NDArray[np.float64]:
+    def distribution(self, times_s: Iterable[Any]) -> NDArray[np.float64]:
         """Probability ``[N, A]`` that the event has happened by each of the times ``[N]``.
 
         Raises:
-            ForecastError: They are no list of numbers, or a time is before the first or after the
+            ForecastError: The times are no list of numbers, or one is before the first or after the
                 last predicted step.
         """
-        if isinstance(times_s, str) or not np.iterable(times_s):
-            raise ForecastError(f"times_s is {times_s!r}; a list of times [N] is needed")
-        times = [require_within("times_s", time_s, self.span_s) for time_s in times_s]
+        every = parse_list("times_s", times_s)
+        times = [require_within("times_s", time_s, self.span_s) for time_s in every]
         by = np.array(times, np.float64)[:, None, None] + _ROUNDING_S
         share = np.einsum("k,nka->na", self.weights, self.first_s <= by)
         return np.minimum(share, 1)  # against rounding

@@ -76,7 +76,7 @@ class Prediction:
         )
 
     def __post_init__(self) -> None:
-        """Checks shapes, finiteness and weights; raises `ForecastError`."""
+        """Checks shapes, finiteness, step and weights; raises `ForecastError`."""
         if self.positions_m.ndim != 4 or self.positions_m.shape[-1] != 2:
             raise ForecastError(
                 f"positions_m has shape {list(self.positions_m.shape)}; [K, A, T, 2] is needed"
@@ -112,6 +112,8 @@ class Prediction:
             raise ForecastError(
                 f"agent '{self.agent_ids[bad][0]}': a predicted position is not finite"
             )
+        dt_s = real_number("dt_s", self.dt_s, "a step in seconds")
+        require(0 < dt_s < np.inf, "dt_s", dt_s, "a finite step above 0")
         total, needed = float(self.weights.sum()), "non-negative weights summing to 1 are needed"
         if (self.weights < 0).any():
             raise ForecastError(f"a weight is {self.weights.min():g}; {needed}")
@@ -370,8 +372,9 @@ def save_predictions(path: Path | str, predictions: Iterable[Prediction]) -> Non
             its scene.
 
     Raises:
-        ForecastError: The path has another ending, a prediction has no name of its scene or two
-            agents of one name, or two predictions are of the same scene and time.
+        ForecastError: The path has another ending, ``predictions`` is no list of them, a prediction
+            has no name of its scene or two agents of one name, or two predictions are of the same
+            scene and time.
     """
     from forecast.scene import prediction_rows
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import math
+import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from forecast.errors import ForecastError, require
 from forecast.files import completed
-from forecast.scene.arguments import real_number
+from forecast.scene.arguments import parse_list, real_number
 from forecast.scene.parsing import parse_names
 from forecast.scene.tubes import Tubes
 
@@ -101,18 +102,16 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     """Writes predictions; see `forecast.scene.prediction.save_predictions`."""
     good = path.suffix == ".parquet" and path.parent.is_dir()
     require(good, "path", path, "a name that ends in .parquet, in a folder that is there,")
-    many = np.iterable(predictions)
-    require(many, "predictions", type(predictions).__name__, "a list of predictions")
     places: set[tuple[str, int]] = set()
     try:
         with completed(path) as file, pq.ParquetWriter(file, _SAVED, compression="zstd") as writer:
-            for prediction in predictions:
+            for prediction in parse_list("predictions", predictions):
                 _check(prediction, places)
                 places.add((prediction.scene_id, prediction.at_us))
                 if prediction.valid.any():
                     writer.write_table(_table(prediction))
     except OSError as error:
-        raise ForecastError(f"{path}: cannot be written: {error.strerror}") from None
+        raise ForecastError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _check(prediction: Prediction, places: set[tuple[str, int]]) -> None:
@@ -145,7 +144,10 @@ def _table(prediction: Prediction) -> pa.Table:
 
 
 def _packed(prediction: Prediction) -> bytes | None:
-    """Spread, fallback and tubes of the predicted agents, as an ``.npz`` file; None without any."""
+    """Spread, fallback and tubes of the predicted agents, as an ``.npz`` file; None without any.
+
+    It also holds the agents' names, because the rows of a file may be put in another order.
+    """
     kept, tubes = prediction.valid, prediction.tubes
     arrays: dict[str, Any] = {"spread_m": prediction.spread_m, "fallback": prediction.fallback}
     arrays = {name: value[kept] for name, value in arrays.items() if value is not None}
@@ -155,16 +157,30 @@ def _packed(prediction: Prediction) -> bytes | None:
     if not arrays:
         return None
     file = io.BytesIO()
-    np.savez(file, **arrays)
+    np.savez(file, agent_ids=prediction.agent_ids[kept], **arrays)
     return file.getvalue()
 
 
-def _unpacked(content: bytes | None) -> dict[str, Any]:
-    """The fields of a prediction that `_packed` wrote."""
-    if content is None:
+def _unpacked(
+    packed: NDArray[Any], agent_ids: NDArray[np.str_], refused: ForecastError
+) -> dict[str, Any]:
+    """The fields of a prediction that `_packed` wrote.
+
+    Args:
+        packed: The column ``arrays`` of its rows.
+        agent_ids: Its agents, in the order of the rows.
+        refused: Raised if the column holds something else.
+    """
+    contents = [content for content in packed if content is not None]
+    if not contents:
         return {}
-    with np.load(io.BytesIO(content)) as file:
-        fields: dict[str, Any] = dict(file)
+    try:
+        with np.load(io.BytesIO(contents[0])) as file:
+            fields: dict[str, Any] = dict(file)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+        raise refused from None
+    if not np.array_equal(fields.pop("agent_ids", None), agent_ids):
+        raise refused
     names = [name for name in fields if name.startswith("tubes.")]
     own = {name.removeprefix("tubes."): fields.pop(name) for name in names}
     if own:
@@ -179,6 +195,8 @@ def read_predictions(path: Path, dt_s: float | None) -> Iterator[dict[str, Any]]
     Yields:
         The fields of each `Prediction`, in the order of the file.
     """
+    if dt_s is not None:
+        real_number("dt_s", dt_s, "a step in seconds")
     require(path.is_file(), str(path), "no file", "a .parquet file")  # pyarrow reads folders too
     try:
         table = pq.read_table(path).unify_dictionaries()
@@ -258,21 +276,34 @@ def _fields(path: Path, rows: dict[str, NDArray[Any]]) -> dict[str, Any]:
             f"{path}: {scene_id} at {at_us} us: agents have sample weights of their own; joint "
             "futures are needed, with one weight for each sample"
         )
+    _check_constant(path, rows)
     world = np.stack([rows["x_m"], rows["y_m"]], axis=-1)[order].reshape(*shape, 2)
     origin = np.round(world.mean(axis=(0, 1, 2)))
     if "origin_x_m" in rows:
         origin = np.array([rows["origin_x_m"][0], rows["origin_y_m"][0]])
     local = (world - origin).astype(np.float32).swapaxes(0, 1)
-    packed = rows["arrays"][0] if "arrays" in rows else None
+    agent_ids = names[np.argsort(first)]
+    refused = ForecastError(
+        f"{path}: {scene_id} at {at_us} us: column arrays does not fit the rows, which were put in "
+        "another order or changed; leave the column out"
+    )
     return {
         "positions_m": local[has_mode:],
         "mode_m": local[0] if has_mode else None,
         "weights": weights[0, :, 0],
-        "agent_ids": names[np.argsort(first)],
+        "agent_ids": agent_ids,
         "valid": np.ones(len(names), bool),
         "at_us": at_us,
         "dt_s": float(rows["dt_s"][0]),
         "origin_m": origin,
         "scene_id": scene_id,
-        **_unpacked(packed),
+        **_unpacked(rows.get("arrays", np.array([])), agent_ids, refused),
     }
+
+
+def _check_constant(path: Path, rows: dict[str, NDArray[Any]]) -> None:
+    """Refuses a prediction whose rows have different step lengths or origins."""
+    for name in ("dt_s", "origin_x_m", "origin_y_m"):
+        found = np.unique(rows.get(name, np.array([])))
+        item = f"{path}: {rows['scene_id'][0]} at {rows['at_us'][0]} us: {name}"
+        require(len(found) <= 1, item, found[:2].tolist(), "the same value in all rows")

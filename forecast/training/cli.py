@@ -15,7 +15,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from forecast.errors import ForecastError
+from forecast.errors import ForecastError, require
 from forecast.graphs.datamodule import ForecastDataModule
 from forecast.inference.weights import warn_not_calibrated
 from forecast.training.module import ForecastModule
@@ -130,10 +130,23 @@ def _check_start(options: Any, command: str) -> None:
     # Other processes start when the first has begun to write.
     if command != "fit" or getattr(rank_zero_only, "rank", 0) != 0:
         return
+    _require_end(options["trainer"])
     if checkpoint is not None:
         require_unfinished(checkpoint, options["trainer"])
     if name not in LIGHTNING_WORDS and not (options["try"] and is_trial(run)):
         require_free(run, checkpoint)
+
+
+def _require_end(trainer: Any) -> None:
+    """Refuses a training without a last step, for which there is no schedule of the rate.
+
+    Args:
+        trainer: The trainer's settings by name.
+    """
+    epochs, timed = trainer["max_epochs"], trainer["max_time"] is not None
+    endless = epochs == -1 or (epochs is None and timed)  # Lightning's meaning of these settings
+    expected = "a number of epochs, which the schedule of the learning rate needs,"
+    require(not endless or trainer["max_steps"] != -1, "--trainer.max_epochs", epochs, expected)
 
 
 def _shorten(options: Any, command: str) -> None:
@@ -148,6 +161,7 @@ def _shorten(options: Any, command: str) -> None:
         name = options["ckpt_path"]
         raise ForecastError(f"--try: starts anew; leave out --ckpt_path {name}")
     data, trainer = options["data"], options["trainer"]
+    options["run"] = options["run"].rstrip("/")
     if not options["run"].endswith("_try"):  # where the configuration is that of a try
         options["run"] += "_try"
     data["batch_size"] = min(data["batch_size"], _TRY_BATCH)

@@ -60,6 +60,20 @@ class Palette:
 
 LIGHT = Palette()
 
+MEANINGS = {
+    "history": "observed",
+    "truth": "ground truth",
+    "mode": "best guess",
+    "sample": "samples",
+    "fallback": "FALLBACK: constant velocity (dashed, rings)",
+    "ego": "ego",
+    "body": "vehicles and cyclists",
+    "road": "carriageway",
+    "walkway": "walkway",
+    "crosswalk": "crosswalk",
+}
+"""What the colours of a `Palette` mean in a picture, for all legends."""
+
 
 @dataclass(frozen=True)
 class View:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from forecast.datasets.windows import Window, WindowSpec, window
 from forecast.errors import ForecastError, require
 from forecast.scene import AgentKind, Prediction, Scene
-from forecast.visualization.birds_eye import LIGHT, draw_window
+from forecast.visualization.birds_eye import LIGHT, MEANINGS, draw_window
 
 _HISTORY_S = 2.0
 """Length of the observed tracks that are drawn."""
@@ -66,14 +66,15 @@ def plot(
     cut, own = _window(scene, prediction), prediction
     row_of = {name: row for row, name in enumerate(own.agent_ids.tolist())}
     rows = np.array([row_of.get(name, -1) for name in cut.agent_ids.tolist()], np.int64)
-    predicted = (rows >= 0) & own.valid[rows]
+    predicted = np.isin(cut.agent_ids, own.agent_ids[own.valid])
     cut = replace(cut, scored=_shown(cut, predicted, agents))
     if axes is None:
         figure = Picture(figsize=(7, 7), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
-    draw_window(axes, cut, _in_order(own, rows, scene.origin_m))
-    _legend(axes, cut, own)
+    drawn = _in_order(own, rows, cut.agent_ids, scene.origin_m)
+    draw_window(axes, cut, drawn)
+    _legend(axes, cut, drawn)
     axes.set_title(f"{scene.id}, {(own.at_us - scene.start_us) / 1e6:g} s", fontsize=10)
     return axes.get_figure(root=True)  # type: ignore[return-value]
 
@@ -109,50 +110,69 @@ def _shown(
 
 
 def _in_order(
-    prediction: Prediction, rows: NDArray[np.int64], origin_m: NDArray[np.float64]
+    prediction: Prediction,
+    rows: NDArray[np.int64],
+    agent_ids: NDArray[np.str_],
+    origin_m: NDArray[np.float64],
 ) -> Prediction:
-    """The prediction with other agents by row, some of them -1, relative to another origin."""
+    """The prediction of other agents, relative to another origin.
+
+    Args:
+        prediction: The prediction.
+        rows: Its row for each of the agents ``[N]``, -1 for those that it lacks.
+        agent_ids: Names of the agents ``[N]``.
+        origin_m: World position ``[2]`` of the new origin.
+    """
+
+    def picked(values: NDArray[Any]) -> NDArray[Any]:
+        found = np.zeros((len(rows), *values.shape[1:]), values.dtype)
+        found[rows >= 0] = values[rows[rows >= 0]]
+        return found
+
     shift = (prediction.origin_m - origin_m).astype(np.float32)
     mode, fallback = prediction.mode_m, prediction.fallback
     return Prediction(
-        positions_m=prediction.positions_m[:, rows] + shift,
+        positions_m=picked(prediction.positions_m.swapaxes(0, 1)).swapaxes(0, 1) + shift,
         weights=prediction.weights,
-        agent_ids=prediction.agent_ids[rows],
-        valid=prediction.valid[rows] & (rows >= 0),
+        agent_ids=agent_ids,
+        valid=picked(prediction.valid),
         at_us=prediction.at_us,
         dt_s=prediction.dt_s,
         origin_m=origin_m,
-        mode_m=None if mode is None else mode[rows] + shift,
-        fallback=None if fallback is None else fallback[rows],
+        mode_m=None if mode is None else picked(mode) + shift,
+        fallback=None if fallback is None else picked(fallback),
         scene_id=prediction.scene_id,
     )
 
 
 def _legend(axes: Axes, cut: Window, prediction: Prediction) -> None:
-    """Names the colours of what is drawn."""
-    now, colours = cut.history_steps - 1, LIGHT
-    lines = {"observed": colours.history}
-    if prediction.samples > 1:
-        lines[f"{prediction.samples} sampled futures"] = colours.sample
-    shown = np.isin(prediction.agent_ids, cut.agent_ids[cut.scored])
-    if prediction.fallback is not None and (prediction.fallback & shown).any():
-        lines["fallback: constant velocity"] = colours.fallback
-    lines["best guess"] = colours.mode
-    if cut.future_valid[cut.scored].any():
-        lines["what happened"] = colours.truth
-    areas: dict[str, str] = {}
+    """Names the colours of what is drawn of a prediction of the window's agents."""
+    fallback = np.zeros(int(cut.scored.sum()), bool)
+    if prediction.fallback is not None:
+        fallback = prediction.fallback[cut.scored]
+    lines = {
+        "history": True,
+        "sample": prediction.samples > 1 and not (len(fallback) and fallback.all()),
+        "fallback": fallback.any(),
+        "mode": True,
+        "truth": cut.future_valid[cut.scored].any(),
+    }
+    areas = {"road": False, "walkway": False, "crosswalk": False}
     if cut.lane_map is not None:
-        places = {"road": (cut.lane_map.drivable_area, colours.road)}
-        places["walkway"] = cut.lane_map.walkways, colours.walkway
-        places["crosswalk"] = cut.lane_map.crosswalks, colours.crosswalk
-        areas |= {name: colour for name, (polygons, colour) in places.items() if len(polygons)}
-    kinds = set(cut.kinds[cut.valid[:, now]].tolist())
-    if kinds & {AgentKind.VEHICLE, AgentKind.CYCLIST}:
-        areas["vehicle, cyclist"] = colours.body
-    if AgentKind.EGO in kinds:
-        areas["ego"] = colours.ego
+        places = cut.lane_map.drivable_area, cut.lane_map.walkways, cut.lane_map.crosswalks
+        areas = {name: len(there) > 0 for name, there in zip(areas, places, strict=True)}
+    kinds = set(cut.kinds[cut.valid[:, cut.history_steps - 1]].tolist())
+    areas["body"] = bool(kinds & {AgentKind.VEHICLE, AgentKind.CYCLIST})
+    areas["ego"] = AgentKind.EGO in kinds
+    words = MEANINGS | {"sample": f"{prediction.samples} samples"}
     handles: list[Any] = [
-        Line2D([], [], color=colour, label=name) for name, colour in lines.items()
+        Line2D([], [], color=getattr(LIGHT, name), label=words[name])
+        for name, is_drawn in lines.items()
+        if is_drawn
     ]
-    handles += [Patch(color=colour, label=name) for name, colour in areas.items()]
+    handles += [
+        Patch(color=getattr(LIGHT, name), label=words[name])
+        for name, is_drawn in areas.items()
+        if is_drawn
+    ]
     axes.legend(handles=handles, fontsize=7, loc="best", framealpha=0.9)

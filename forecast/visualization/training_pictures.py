@@ -11,16 +11,10 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from forecast.graphs.datamodule import WindowDataset
 from forecast.inference import predict_window
 from forecast.training.module import ForecastModule
-from forecast.visualization.birds_eye import LIGHT, draw_window
+from forecast.visualization.birds_eye import LIGHT, MEANINGS, draw_window
 
-_LEGEND = {
-    "observed": LIGHT.history,
-    "predicted samples": LIGHT.sample,
-    "most probable": LIGHT.mode,
-    "ground truth": LIGHT.truth,
-    "vehicles and cyclists": LIGHT.body,
-    "ego": LIGHT.ego,
-}
+_NAMED = ("history", "sample", "mode", "truth", "body", "ego")
+"""The colours that the legend names."""
 
 
 class BirdsEye(pl.Callback):
@@ -70,7 +64,10 @@ class BirdsEye(pl.Callback):
             )
             draw_window(axes, cut, prediction)
             axes.set_title(f"{cut.scene_id} step {cut.at}")
-        lines = [Line2D([], [], color=colour, linewidth=3) for colour in _LEGEND.values()]
+        lines = [
+            Line2D([], [], color=getattr(LIGHT, name), label=MEANINGS[name], linewidth=3)
+            for name in _NAMED
+        ]
         columns = min(len(lines), 2 * len(chosen))  # as wide as the windows
-        figure.legend(lines, list(_LEGEND), loc="outside lower center", ncols=columns)
+        figure.legend(handles=lines, loc="outside lower center", ncols=columns)
         return figure

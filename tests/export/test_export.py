@@ -278,8 +278,11 @@ def test_an_export_replaces_nothing_else(
     forecaster.save(tmp_path / "weights.safetensors")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").touch()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "detector.onnx").touch()
     for name, message in (
         ("mine", "holds 'notes.txt', which is no part of an exported model; give a new or empty"),
+        ("models", "is not empty and has no interface.json, so it is no exported model"),
         ("weights.safetensors", "is a file; give a new folder"),
         ("weights.safetensors/program", "; give a folder to write"),
     ):

@@ -202,6 +202,7 @@ def test_a_step_that_is_none_is_refused(forecaster: Forecaster, ask, at, message
     ("arguments", "message"),
     [
         ({"horizon_s": 2.3}, "horizon_s is 2.3; a multiple of the step of 0.5 s, such as 2 or 2.5"),
+        ({"horizon_s": 0.35}, "horizon_s is 0.35; a multiple of the step of 0.5 s, such as 0.5 s,"),
         ({"horizon_s": "6"}, "horizon_s is '6'; a time in seconds is needed"),
         ({"horizon_s": -3.0}, "horizon_s is -3.0; at least one step of 0.5 s is needed"),
         ({"horizon_s": 0.1}, "horizon_s is 0.1; at least one step of 0.5 s"),
@@ -278,8 +279,11 @@ def test_what_is_no_scene_is_refused(forecaster: Forecaster, item, named: str) -
         ForecastError, match=rf"an item is {named}; a Scene or a pair \(scene, at\)"
     ):
         forecaster.predict_many([item])
-    with pytest.raises(ForecastError, match="scenes is Scene; a list of scenes or pairs"):
-        forecaster.predict_many(street_scene())  # type: ignore[arg-type]
+
+
+def test_a_single_scene_is_not_many(forecaster: Forecaster) -> None:
+    with pytest.raises(ForecastError, match=r"^scenes is a single Scene; a list is needed"):
+        forecaster.predict_many(street_scene())
 
 
 def test_texts_of_objects_are_one_short_line(forecaster: Forecaster) -> None:

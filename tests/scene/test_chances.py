@@ -45,6 +45,12 @@ def test_the_distribution_by_hand():
     np.testing.assert_allclose(by, [[0, 0], [0.2, 0.5], [0.5, 0.5], [0.5, 0.8]])
 
 
+@pytest.mark.parametrize("times", [3.0, "soon", [[1.0]]])
+def test_times_must_be_a_list(times):
+    with pytest.raises(ForecastError, match="times_s"):
+        TIMES.distribution(times)
+
+
 def test_quantiles_by_hand():
     np.testing.assert_array_equal(TIMES.quantile_s(0.5), [2.0, 1.0])
     np.testing.assert_array_equal(TIMES.quantile_s(0.6), [np.inf, 3.0])

@@ -96,7 +96,10 @@ def test_many_predictions_are_one_file_in_their_order(tmp_path):
             lambda path: made(agent_ids=np.array(["a", "b", "c", "b"])).save(path),
             r"street at 1500000 us: agents named twice is \['b'\]; unique agent_ids",
         ),
-        (lambda path: forecast.save_predictions(path, made()), "predictions is Prediction; a list"),
+        (
+            lambda path: forecast.save_predictions(path, made()),
+            "predictions is a single Prediction",
+        ),
         (lambda path: forecast.load_predictions(path), "theirs.parquet is no file; a .parquet"),
         (lambda path: forecast.load_predictions(path.parent), " is no file; a .parquet file is"),
     ],
@@ -146,6 +149,16 @@ def _rows(prediction: Prediction, folder) -> dict:
         (lambda rows: rows["weight"].__setitem__(25, 0.9), "agents have sample weights of their"),
         (lambda rows: rows["x_m"].__setitem__(3, None), "column 'x_m' is missing or not full"),
         (lambda rows: rows.pop("agent_id"), "column 'agent_id' is missing or not full; scene_id"),
+        (
+            lambda rows: rows["dt_s"].__setitem__(3, 0.5),
+            r"dt_s is \[0.4, 0.5\]; the same",
+        ),
+        (lambda rows: rows["origin_x_m"].__setitem__(3, 0.0), "origin_x_m is .* the same value"),
+        (
+            lambda rows: rows.update(dt_s=[0.0] * len(rows["step"])),
+            "dt_s is 0.0; a step in seconds above 0",
+        ),
+        (lambda rows: rows["arrays"].__setitem__(0, b"x"), "column arrays does not fit the rows"),
         (lambda rows: rows.update(at_us=["x"] * len(rows["step"])), "column at_us is string"),
     ],
 )
@@ -155,6 +168,14 @@ def test_rows_that_are_no_predictions_are_refused(tmp_path, change, message):
     pq.write_table(pa.table(rows), tmp_path / "wrong.parquet")
     with pytest.raises(ForecastError, match=message):
         forecast.load_predictions(tmp_path / "wrong.parquet")
+
+
+def test_tubes_of_rows_in_another_order_are_refused(tmp_path):
+    made().save(tmp_path / "one.parquet")
+    table = pq.read_table(tmp_path / "one.parquet")
+    pq.write_table(table.take(np.arange(len(table))[::-1]), tmp_path / "other.parquet")
+    with pytest.raises(ForecastError, match="column arrays does not fit the rows"):
+        Prediction.load(tmp_path / "other.parquet")
 
 
 def test_what_cannot_be_written_or_read_is_refused(tmp_path):
@@ -168,6 +189,9 @@ def test_what_cannot_be_written_or_read_is_refused(tmp_path):
             "street at 1500000 us: there are two predictions; one is needed",
         ),
         (lambda: Prediction.load(__file__), "not a Parquet file that can be read"),
+        (lambda: forecast.save_predictions(path, made()), "predictions is a single Prediction"),
+        (lambda: Prediction.load(path), "p.parquet is no file; a .parquet file"),
+        (lambda: Prediction.load(path, dt_s="0.4"), "dt_s is '0.4'; a step in seconds"),
     ):
         with pytest.raises(ForecastError, match=message):
             ask()

@@ -94,7 +94,12 @@ def test_what_is_trained_after_the_last_validation_is_kept(store, tmp_path: Path
 def test_a_try_has_curves_and_a_picture_and_touches_no_run(store, tmp_path: Path, capsys) -> None:
     run, tried = tmp_path / "run", tmp_path / "run_try"
     words = [f"--data.store={store.path}", *arguments(store, run, "--data.batch_size=32")]
-    words += ["--try", "--trainer.max_epochs=9", "--trainer.enable_progress_bar=true"]
+    words += [
+        f"--run={run}/",
+        "--try",
+        "--trainer.max_epochs=9",
+        "--trainer.enable_progress_bar=true",
+    ]
     for _ in range(2):  # the second one replaces the first
         assert cli.main(["fit", *words]) == 0
         said = capsys.readouterr()
@@ -119,6 +124,20 @@ def test_a_try_is_for_fit_and_starts_anew(store, tmp_path: Path) -> None:
         main("validate", arguments(store, tmp_path / "run", "--try"))
     with pytest.raises(ForecastError, match=r"--try: starts anew; leave out --ckpt_path a\.ckpt"):
         main("fit", arguments(store, tmp_path / "run", "--try", "--ckpt_path=a.ckpt"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--trainer.max_epochs=-1"], ["--trainer.max_epochs=null", "--trainer.max_time=1:0:0:0"]],
+)
+def test_a_training_without_an_end_is_refused_before_anything_is_written(
+    store, tmp_path: Path, words
+) -> None:
+    run = tmp_path / "run"
+    expected = r"--trainer.max_epochs is (-1|None); a number of epochs, which the schedule"
+    with pytest.raises(ForecastError, match=expected):
+        main("fit", arguments(store, run, *words))
+    assert not run.exists()
 
 
 def test_a_folder_with_a_run_is_refused_before_anything_is_written(store, tmp_path, capsys) -> None:

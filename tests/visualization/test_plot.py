@@ -12,7 +12,7 @@ from forecast import ForecastError, Prediction, Scene
 from forecast.models.baselines import ConstantVelocity, Kalman
 from forecast.scene import AgentKind
 from forecast.scene.lanes import Polygons
-from forecast.visualization.birds_eye import LIGHT
+from forecast.visualization.birds_eye import LIGHT, MEANINGS
 from tests.scenes import street_scene
 
 
@@ -48,13 +48,13 @@ def test_one_call_draws_the_scene_and_the_prediction():
     named = [text.get_text() for text in axes.get_legend().get_texts()]
     assert named == [
         "observed",
-        "7 sampled futures",
+        "7 samples",
         "best guess",
-        "what happened",
-        "road",
+        "ground truth",
+        "carriageway",
         "walkway",
         "crosswalk",
-        "vehicle, cyclist",
+        "vehicles and cyclists",
         "ego",
     ]
 
@@ -77,7 +77,7 @@ def test_the_last_step_has_no_truth():
     scene = street_scene()
     (axes,) = forecast.plot(scene, predicted(scene, -1)).axes
     assert all(len(path) == 1 for path in lines(axes, LIGHT.truth))
-    assert "what happened" not in [text.get_text() for text in axes.get_legend().get_texts()]
+    assert "ground truth" not in [text.get_text() for text in axes.get_legend().get_texts()]
 
 
 def test_a_loaded_prediction_lies_in_its_scene(tmp_path):
@@ -100,6 +100,33 @@ def test_other_agents_are_shown_on_demand_or_where_there_are_no_people():
     rest = replace(scene, tracks=scene.tracks.select(scene.tracks.kinds != AgentKind.PEDESTRIAN))
     (axes,) = forecast.plot(rest, predicted(rest)).axes
     assert len(lines(axes, LIGHT.sample)) == 7 * 3
+
+
+def test_a_fallback_is_named():
+    scene = street_scene()
+    whole = predicted(scene)
+    for fallback, expected in (
+        (np.arange(len(whole.valid)) == 0, {"7 samples", MEANINGS["fallback"]}),
+        (np.ones(len(whole.valid), bool), {MEANINGS["fallback"]}),
+    ):
+        (axes,) = forecast.plot(scene, replace(whole, fallback=fallback)).axes
+        named = {text.get_text() for text in axes.get_legend().get_texts()}
+        assert named & {"7 samples", MEANINGS["fallback"]} == expected
+
+
+def test_a_prediction_of_nobody_is_drawn_as_the_scene_alone():
+    whole = predicted(street_scene())
+    nobody = replace(
+        whole,
+        positions_m=whole.positions_m[:, :0],
+        agent_ids=whole.agent_ids[:0],
+        valid=whole.valid[:0],
+        mode_m=None,
+        spread_m=None,
+    )
+    (axes,) = forecast.plot(street_scene(), nobody).axes
+    assert lines(axes, LIGHT.sample) == []
+    assert lines(axes, LIGHT.history) != []
 
 
 def test_a_finer_scene_is_drawn_up_to_the_horizon():
@@ -146,8 +173,8 @@ def test_the_legend_names_a_fallback_and_only_what_the_map_has():
     prediction = replace(prediction, fallback=np.ones(len(prediction.agent_ids), bool))
     (axes,) = forecast.plot(scene, prediction).axes
     names = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert "fallback: constant velocity" in names
+    assert MEANINGS["fallback"] in names
     lane_map = replace(scene.lane_map, crosswalks=Polygons(), walkways=Polygons())
     (axes,) = forecast.plot(replace(scene, lane_map=lane_map), predicted(scene)).axes
     names = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert not {"crosswalk", "walkway", "fallback: constant velocity"} & set(names)
+    assert not {"crosswalk", "walkway", MEANINGS["fallback"]} & set(names)

@@ -26,6 +26,6 @@ def test_one_legend_names_what_is_drawn(tmp_path) -> None:
         for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)
     }
     assert named["observed"] == LIGHT.history
-    assert named["predicted samples"] == LIGHT.sample
-    assert named["most probable"] == LIGHT.mode
+    assert named["samples"] == LIGHT.sample
+    assert named["best guess"] == LIGHT.mode
     assert named["ground truth"] == LIGHT.truth

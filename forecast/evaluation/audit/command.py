@@ -64,7 +64,8 @@ def run_audit(
 def _required(more: str | None) -> list[str]:
     """The guarantees that are always required and those that are named."""
     known = {guarantee.id: guarantee.required for guarantee, _ in CHECKS}
-    named = list(known) if more == EVERY else [] if more is None else more.split(",")
+    words = [] if more is None else [name.strip() for name in more.split(",")]
+    named = list(known) if more == EVERY else words
     for name in named:
         one = f"{EVERY} or one or more of {', '.join(known)}, with commas,"
         require(name in known, "require", f"'{name}'", one)

@@ -179,11 +179,11 @@ def small_slices(old: SavedEvaluation) -> dict[str, int]:
     return {where: count for where, count in counts.items() if count < MIN_ROWS}
 
 
-OwnMetrics = Mapping[str, Mapping[str, Any]]
+OwnMetricFacts = Mapping[str, Mapping[str, Any]]
 """What each metric of one's own is; see `SavedEvaluation.own_metrics`."""
 
 
-def metrics(columns: Columns, own: OwnMetrics = MappingProxyType({})) -> dict[str, str]:
+def metrics(columns: Columns, own: OwnMetricFacts = MappingProxyType({})) -> dict[str, str]:
     """The metrics among the columns of rows, with their aim; see `Change.aim`."""
     numbers = [name for name, column in columns.items() if column.dtype.kind == "f"]
     return {name: _aim(name, own) for name in numbers if name in own or _is_metric(name)}
@@ -193,7 +193,7 @@ def _is_metric(name: str) -> bool:
     return name in METRICS or name in FLICKER or name.startswith("selected_")
 
 
-def _aim(name: str, own: OwnMetrics) -> str:
+def _aim(name: str, own: OwnMetricFacts) -> str:
     if name in GROUND_TRUTH_METRICS:
         return GROUND_TRUTH
     target = METRICS[name].target if name in METRICS else own.get(name, {}).get("target")

@@ -15,9 +15,7 @@ from forecast.evaluation.comparison.changes import (
     WORSE,
     Change,
 )
-
-_BEST_OF = (20, 10, 5)
-"""Numbers of futures that the best is chosen from; the largest that both have is a headline."""
+from forecast.models.metrics.registry import BEST_OF
 
 
 def headline_changes(changes: Iterable[Change]) -> dict[str, list[Change]]:
@@ -39,8 +37,8 @@ def headline_changes(changes: Iterable[Change]) -> dict[str, list[Change]]:
 
 
 def _titles(present: set[str]) -> dict[str, str]:
-    """Names for people of the headline errors, by metric."""
-    k = next((k for k in _BEST_OF if f"min_fde_{k}_m" in present), _BEST_OF[-1])
+    """Names of the headline errors in tables, by metric; best-of-k of the largest k there is."""
+    k = max((k for k in BEST_OF if f"min_fde_{k}_m" in present), default=min(BEST_OF))
     return {
         "top1_ade_m": "top-1 ADE",
         "top1_fde_m": "top-1 FDE",

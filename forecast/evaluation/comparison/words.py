@@ -7,6 +7,7 @@ import math
 from forecast.evaluation.comparison.changes import LESS, LOST, MORE, NEITHER, Change
 from forecast.evaluation.output.numbers import counted, interval, signed
 from forecast.evaluation.scoring.statistics import MIN_SCENES
+from forecast.models.metrics.registry import unit_of
 
 
 def change_words(change: Change) -> str:
@@ -16,7 +17,7 @@ def change_words(change: Change) -> str:
         return size(change)
     why = f"no interval: {counted(found.scenes, 'scene')}, {MIN_SCENES} are needed"
     share = percent_words(change)
-    words = f"{signed(found.value)}{unit_of(change)}{target_words(change)} ({ends or why})"
+    words = f"{signed(found.value)}{unit_words(change)}{target_words(change)} ({ends or why})"
     return f"{words}{f', {share}' if share else ''}{f' ({shares})' if shares else ''}"
 
 
@@ -25,7 +26,7 @@ def size(change: Change) -> str:
     value, share = change.difference.value, percent_words(change)
     if math.isnan(value):
         return "not in B" if change.verdict == LOST else "not in A"
-    words = f"{signed(value)}{unit_of(change)}{target_words(change)}"
+    words = f"{signed(value)}{unit_words(change)}{target_words(change)}"
     return f"{words}, {share}" if share else words
 
 
@@ -35,7 +36,7 @@ def span(change: Change) -> tuple[str, str]:
     Both are "" without an interval, the second also where per cent say nothing.
     """
     ends = interval(change.difference, signed=True)
-    low, high = (percent(change, end) for end in change.difference[1:3])
+    low, high = (percent(change, end) for end in (change.difference.low, change.difference.high))
     return ends, "" if math.isnan(low) else f"{_rounded(low)} to {_rounded(high)}"
 
 
@@ -57,9 +58,10 @@ def target_words(change: Change) -> str:
     return "" if change.aim in (LESS, NEITHER) else f" from {change.aim}"
 
 
-def unit_of(change: Change) -> str:
-    """Unit of a metric by its name, with a blank before it; "" for shares and counts."""
-    return " m" if change.metric.endswith("_m") else ""
+def unit_words(change: Change) -> str:
+    """Unit of a metric with a blank before it; "" for shares and counts."""
+    unit = unit_of(change.metric)
+    return "" if unit == "1" else f" {unit}"
 
 
 def percent(change: Change, value: float) -> float:

@@ -21,6 +21,7 @@ from forecast.evaluation.run.provenance import (
 from forecast.evaluation.scoring.slices import combinations
 from forecast.evaluation.scoring.statistics import MIN_ROWS
 from forecast.evaluation.verdict.verdict import verdict_of
+from forecast.models.metrics.registry import BEST_OF
 
 _NAME_WIDTH = 19
 _WIDTH = 120
@@ -124,7 +125,7 @@ def _line(name: str, means: dict[str, Mean], k: int) -> str:
     pairs = [
         pair("top1_ade_m", "top1_fde_m"),
         pair("mean_ade_m", "mean_fde_m"),
-        *(pair(f"min_ade_{best}_m", f"min_fde_{best}_m") for best in (5, 10, 20)),
+        *(pair(f"min_ade_{best}_m", f"min_fde_{best}_m") for best in BEST_OF),
         pair(f"selected_min_ade_{k}_m", f"selected_min_fde_{k}_m"),
     ]
     tail = ("miss_rate_final_2m", "kde_nll_nats", "energy_score_m", "coverage_90")

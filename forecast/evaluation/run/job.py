@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from forecast.evaluation.output.folder import (
 )
 from forecast.evaluation.output.pictures import pictures
 from forecast.evaluation.output.writers import write_metrics, write_rows
+from forecast.evaluation.prediction_file.predictor import SUFFIXES
 from forecast.evaluation.prediction_file.writer import PredictionsWriter, predictions_table
 from forecast.evaluation.result import EvaluationResult, Setting
 from forecast.evaluation.run.environment import Environment
@@ -200,7 +201,9 @@ class Job:
         subject = baselines.get(name) if own is None else own
         subject = subject or build(config.predictor, store, config.split, spec, samples, seed)
         taken = {*baselines, *left_out, GROUND_TRUTH}
-        listed = _listed_name(subject, config.predictor in BASELINES, taken)
+        listed = subject.name
+        if listed in taken and config.predictor not in BASELINES:
+            listed = f"{listed} ({_origin(config.predictor)})"
         others = {each: baseline for each, baseline in baselines.items() if each != listed}
         task = Task(store, {listed: subject} | others, spec, samples, seed, config.own_metrics)
         scenes = tuple(store.scenes_of(config.split))
@@ -375,11 +378,11 @@ def _own(name: str) -> tuple[NamedPredictor, OwnCode] | tuple[None, None]:
     return own_predictor(name) if is_importable(name) else (None, None)
 
 
-def _listed_name(subject: NamedPredictor, is_baseline: bool, taken: Collection[str]) -> str:
-    """The predictor's name; what is no baseline is marked if the tables already use it."""
-    return (
-        f"{subject.name} (evaluated)" if not is_baseline and subject.name in taken else subject.name
-    )
+def _origin(predictor: str) -> str:
+    """Where a predictor is from, to tell it from a baseline of the same name."""
+    if is_importable(predictor):
+        return "own"
+    return "file" if Path(predictor).suffix in SUFFIXES else "weights"
 
 
 def _spec(store: SceneStore, history_s: float | None, horizon_s: float | None) -> WindowSpec:

@@ -28,11 +28,8 @@ from torch import Tensor
 from forecast.errors import ForecastError, require
 from forecast.evaluation.run.own_code import OwnCode, imported, in_words, is_importable
 from forecast.evaluation.scoring.rows import QUANTITIES
-from forecast.models.metrics.registry import MetricSpec
+from forecast.models.metrics.registry import MetricSpec, unit_of
 from forecast.models.metrics.scored import Scored
-
-_UNITS = ("m", "m2", "s", "mps", "rad")
-"""Units that the end of a function's name states."""
 
 _COLUMNS = frozenset(
     {
@@ -184,11 +181,8 @@ def _spec(source: str, name: str, found: Any) -> MetricSpec:
     """The metric of a plain function."""
     if not callable(found) or isinstance(found, type) or inspect.isbuiltin(found):
         raise _refused(source, f"is of type {type(found).__name__}")
-    unit = name.rpartition("_")[2]
     words = (inspect.getdoc(found) or "").strip().splitlines()
-    return MetricSpec(
-        found, unit if unit in _UNITS else "1", words[0].rstrip(".") if words else source
-    )
+    return MetricSpec(found, unit_of(name), words[0].rstrip(".") if words else source)
 
 
 def _refused(source: str, what: str) -> ForecastError:

@@ -1,10 +1,15 @@
-"""The six metrics that sum up an evaluation, under names for people."""
+"""The six metrics that sum up an evaluation, with names in plain words.
+
+The headline errors of a comparison are others, see `forecast.evaluation.comparison.headline`: they
+decide whether a predictor is worse, so those that only few prediction times have are not there.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from forecast.models.metrics.criticality import CONFLICT_S
+from forecast.models.metrics.registry import BEST_OF
 
 
 @dataclass(frozen=True)
@@ -13,7 +18,7 @@ class Headline:
 
     Attributes:
         metric: The metric.
-        title: Its name for people, with the unit.
+        title: Its name in plain words, with the unit.
         words: What it says, in one line.
         of_movers: Whether it is the mean over movers instead of all prediction times.
     """
@@ -29,9 +34,9 @@ def headlines(samples: int) -> tuple[Headline, ...]:
 
     Args:
         samples: Number of futures that the predictors are asked for; best-of-k metrics exist for
-            5, 10 and 20.
+            `BEST_OF`.
     """
-    k = next((k for k in (20, 10) if samples >= k), 5)
+    k = max((k for k in BEST_OF if k <= samples), default=min(BEST_OF))
     return (
         Headline("top1_ade_m", "Error of the best guess, m", "mean over time, everybody (ADE)"),
         Headline(

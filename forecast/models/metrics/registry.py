@@ -42,7 +42,7 @@ from forecast.models.metrics.tubes import tube_areas, tube_coverage
 _PERCENT = (50, 80, 90, 95)
 """Levels of the regions and tubes whose coverage is a metric."""
 
-_BEST_OF = (5, 10, 20)
+BEST_OF = (5, 10, 20)
 """Numbers of samples that the best is chosen from."""
 
 _EGO_CHECK_S = 0.1
@@ -84,6 +84,22 @@ class MetricSpec:
         if self.higher_is_better:
             return -value
         return value if self.target is None else abs(value - self.target)
+
+
+_UNITS = ("m", "m2", "s", "mps", "rad", "nats", "mb")
+
+
+def unit_of(name: str) -> str:
+    """Unit that the end of a metric's name states, such as ``_m`` or ``_mps``.
+
+    Args:
+        name: Name of the metric.
+
+    Returns:
+        The unit; "1" for a name without one: a share or a count.
+    """
+    unit = name.rpartition("_")[2]
+    return unit if unit in _UNITS else "1"
 
 
 def _min_ade(scored: Scored, k: int) -> Tensor:
@@ -189,7 +205,7 @@ def _single() -> dict[str, MetricSpec]:
 def _best_of_k() -> dict[str, MetricSpec]:
     specs = {}
     for name, function in (("ADE", _min_ade), ("FDE", _min_fde)):
-        for k in _BEST_OF:
+        for k in BEST_OF:
             specs[f"min_{name.lower()}_{k}_m"] = MetricSpec(
                 partial(function, k=k),
                 "m",
@@ -197,7 +213,7 @@ def _best_of_k() -> dict[str, MetricSpec]:
             )
     for name, function in (("ADE", _joint_ade), ("FDE", _joint_fde)):
         words = "one joint sample, the best of the"
-        for k in _BEST_OF:
+        for k in BEST_OF:
             specs[f"joint_{name.lower()}_{k}_m"] = MetricSpec(
                 partial(function, k=k),
                 "m",

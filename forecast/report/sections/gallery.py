@@ -12,7 +12,7 @@ from forecast.evaluation.output.cases import case_words
 from forecast.evaluation.result import EvaluationResult, Picture
 from forecast.report.section import Figure, Gallery, Section
 from forecast.report.style import svg
-from forecast.visualization.birds_eye import draw_window
+from forecast.visualization.birds_eye import MEANINGS, draw_window
 
 _UNDER_EACH = (
     "Under each: the way that was gone and the guessed one, a fallback if there was one, the "
@@ -37,17 +37,9 @@ _GROUPS = {
 }
 
 
-_KEY = (
-    ("history", "seen before"),
-    ("truth", "truth"),
-    ("mode", "best guess"),
-    ("ego", "ego"),
-    ("body", "others' vehicles"),
-)
-_SAMPLES = (("sample", "samples"),)
-_FALLBACK = (("fallback", "FALLBACK: constant velocity (dashed, rings)"),)
-_MAP = (("road", "carriageway"), ("walkway", "walkway"), ("crosswalk", "crosswalk"))
-"""Colours of the palette and what they mean in a picture."""
+_KEY = ("history", "truth", "mode", "ego", "body")
+_MAP = ("road", "walkway", "crosswalk")
+"""Colours of the palette in every picture, and in those with a map."""
 
 
 def gallery(result: EvaluationResult) -> Section:
@@ -93,11 +85,12 @@ def _figure(result: EvaluationResult, picture: Picture) -> Figure:
 
 def _key(picture: Picture) -> tuple[tuple[str, str], ...]:
     """The meaning of the colours that occur in a picture."""
-    samples = _SAMPLES if picture.prediction.samples > 1 else ()
+    samples = ("sample",) if picture.prediction.samples > 1 else ()
     fallback = picture.prediction.fallback
     if fallback is not None and fallback[picture.agent]:
-        samples = _FALLBACK
-    return _KEY[:2] + samples + _KEY[2:] + (() if picture.window.lane_map is None else _MAP)
+        samples = ("fallback",)
+    names = _KEY[:2] + samples + _KEY[2:] + (() if picture.window.lane_map is None else _MAP)
+    return tuple((name, MEANINGS[name]) for name in names)
 
 
 def anchor(result: EvaluationResult, picture: Picture) -> str:

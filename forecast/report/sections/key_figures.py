@@ -1,4 +1,4 @@
-"""Six metrics under names for people, of the predictor and every baseline."""
+"""Six metrics with names in plain words, of the predictor and every baseline."""
 
 from __future__ import annotations
 

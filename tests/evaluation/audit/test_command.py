@@ -47,7 +47,7 @@ def test_a_broken_wish_fails_where_it_is_required(store, capsys):
     said = capsys.readouterr()
     assert said.err == ""
     assert "\nBROKEN     wished    frame" in said.out
-    for more in (["--require"], ["--require", "frame,placebo"]):
+    for more in (["--require"], ["--require", "frame, placebo"]):
         assert main([*words, *more]) == 1
         said = capsys.readouterr()
         assert said.err == "error: turned: required guarantees do not hold: frame\n"

@@ -17,6 +17,7 @@ from forecast.evaluation.comparison.changes import (
     metrics,
     paired,
 )
+from forecast.evaluation.comparison.words import size
 from forecast.evaluation.output.saved import read_evaluation
 from tests.evaluation.comparison.test_comparison import made
 
@@ -94,6 +95,7 @@ def test_what_has_no_rows_is_stated_with_its_difference(folders):
     assert {slower.verdict, nearer.verdict} == {STATED}
     assert slower.difference.value == pytest.approx(0.015)
     assert nearer.difference.value == pytest.approx(0.05 - 0.10)
+    assert size(slower) == "+0.015 s, +150 %"
     assert set(good.summary) >= {"latency_median_s", "peak_memory_mb", "tube_coverage_90_final"}
 
 

@@ -19,6 +19,7 @@ from forecast.evaluation.scoring.rows import QUANTITIES
 from forecast.evaluation.scoring.slices import SLICINGS
 from forecast.evaluation.verdict.acceptance import EXAMPLE
 from forecast.inference import Forecaster, Training, load
+from forecast.models.baselines import Kalman
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.parallel import Workers
 from forecast.scene.prediction_rows import MODE_SAMPLE
@@ -28,6 +29,10 @@ from tests.streets import StreetSource, street_store
 
 def page(result: EvaluationResult) -> dict[str, str]:
     return {"report.html": f"a page on {result.predictor}"}
+
+
+class OwnKalman(Kalman):
+    """A predictor of one's own with the name of a baseline."""
 
 
 def evaluated(
@@ -254,8 +259,8 @@ class TestRun:
     @pytest.mark.parametrize(
         ("file", "listed"),
         [
-            ("kalman", "kalman (evaluated)"),
-            ("recorded", "recorded (evaluated)"),
+            ("kalman", "kalman (weights)"),
+            ("recorded", "recorded (weights)"),
             ("walker", "walker"),
         ],
     )
@@ -266,6 +271,11 @@ class TestRun:
         assert ours["predictor"] == listed
         assert ours["floors"] == baseline["floors"]
         assert ours["floors"]["kalman"]["all"] == baseline["all"] != ours["all"]
+
+    def test_own_code_named_like_a_baseline_is_marked(self, store, tmp_path):
+        ours = evaluated(store, tmp_path / "out", f"{__name__}:OwnKalman", samples=5)
+        assert ours["predictor"] == "kalman (own)"
+        assert "kalman" in ours["floors"]
 
     def test_an_evaluated_baseline_is_scored_once(self, store, tmp_path, capsys):
         evaluated(store, tmp_path / "out", "kmeans")
