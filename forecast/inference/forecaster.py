@@ -250,8 +250,11 @@ class Forecaster:
                 history that the model was trained with.
 
         Raises:
-            ForecastError: ``dt_s`` is longer than the model's step, or ``forget_s`` is too small.
+            ForecastError: ``dt_s`` is longer than the model's step, ``forget_s`` is too small, or
+                ``lane_map`` is something else.
         """
+        good = lane_map is None or isinstance(lane_map, LaneMap)
+        require(good, "lane_map", type(lane_map).__name__, "a LaneMap, such as that of a scene,")
         step_s = max(self.training.dts_s) if dt_s is None else self.step_s("stream", dt_s)
         forget_s = self.training.history_steps * step_s if forget_s is None else forget_s
         origin = parse_array("stream", "origin_m", origin_m, (2,), np.float64)
@@ -303,6 +306,8 @@ class Forecaster:
         """
         whole_number("seed", seed)
         _check_numbers(samples, react, refine_samples, details)
+        good = cost is None or isinstance(cost, CostConfig)
+        require(good, "cost", type(cost).__name__, "a CostConfig")
         ego, route = details.get("ego"), details.get("route")
         cut, poses = self._plan_window(scene, at, plans, details.get("plan_dt_s"), ego)
         ego = EgoState.of(scene, at) if ego is None else ego

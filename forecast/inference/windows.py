@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch_geometric.data import Batch
 
+from forecast import geometry
 from forecast.datasets.windows import Window
 from forecast.errors import require
 from forecast.graphs import window_graph
@@ -27,6 +28,7 @@ from forecast.models.types import Noise, Plan, State
 from forecast.planning import EgoState
 from forecast.planning.plan_poses import EgoMotion, plan_poses
 from forecast.scene import AgentKind, Prediction
+from forecast.scene.agents import FASTEST_TURN_RADPS, HARDEST_MPS2
 from forecast.scene.arguments import whole_number, whole_steps
 
 _ROUNDING = 1e-6
@@ -362,7 +364,7 @@ def ego_motion(cut: Window, known: EgoState | None = None) -> EgoMotion:
 
     Raises:
         ForecastError: The window does not have exactly one agent of kind EGO, or the known state
-            is that of an ego elsewhere.
+            is that of an ego elsewhere, or impossible after its track.
     """
     egos = np.flatnonzero(cut.kinds == AgentKind.EGO)
     item = f"{cut.scene_id}: number of egos"
@@ -375,7 +377,22 @@ def ego_motion(cut: Window, known: EgoState | None = None) -> EgoMotion:
     off_m = float(np.hypot(*(known.pose - motion.pose)[:2]))
     near = f"a state within {_EGO_NEAR_M:g} m, relative to the scene's origin_m,"
     require(off_m <= _EGO_NEAR_M, "ego: distance from the scene's ego", f"{off_m:.1f} m", near)
-    return EgoMotion.of_state(known)
+    stated = EgoMotion.of_state(known)
+    _check_ego(stated, motion, cut.dt_s)
+    return stated
+
+
+def _check_ego(stated: EgoMotion, observed: EgoMotion, dt_s: float) -> None:
+    """Refuses a state of the ego that it cannot have after what was observed of it."""
+    turn = abs(float(geometry.wrap_angle(stated.pose[2] - observed.pose[2])))
+    need = "a heading in radians near that of the scene's ego"
+    require(turn <= FASTEST_TURN_RADPS * dt_s, "ego heading_rad", float(stated.pose[2]), need)
+    if len(observed.velocities_mps):
+        change = np.linalg.norm(observed.velocities_mps - stated.velocities_mps[0, 0], axis=-1)
+        speed = float(np.linalg.norm(stated.velocities_mps[0, 0]))
+        near = f"a velocity that the ego can have {dt_s:g} s after that of its track, in m/s,"
+        good = change.min() <= HARDEST_MPS2 * dt_s
+        require(good, "ego speed_mps", f"{speed:.1f}, {change.min():.1f} m/s off", near)
 
 
 def window_plan(

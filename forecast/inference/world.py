@@ -30,7 +30,7 @@ from forecast.scene.agents import (
     HARDEST_MPS2,
     TYPICAL_SIZE_M,
 )
-from forecast.scene.arguments import whole_number
+from forecast.scene.arguments import real_number, whole_number
 from forecast.scene.parsing import (
     FLOAT32_REACH_M,
     LARGEST_HEADING_RAD,
@@ -220,12 +220,12 @@ class World:
         Raises:
             ForecastError: A value is not finite or no vehicle can do it, or there is no such one.
         """
-        _finite("action", np.array([acceleration_mps2, yaw_rate_radps]))
         for name, value, most, other in (
             ("acceleration_mps2", acceleration_mps2, HARDEST_MPS2, "m/s^2"),
             ("yaw_rate_radps", yaw_rate_radps, FASTEST_TURN_RADPS, "rad/s (not degrees)"),
         ):
-            require(abs(value) <= most, name, value, f"at most {most:g} {other}")
+            number = real_number(name, value, f"at most {most:g} {other}")
+            require(abs(number) <= most, name, value, f"at most {most:g} {other}")
         kind = AgentKind(int(self._kinds[self._index(agent)]))
         require(kind >= AgentKind.VEHICLE, "kind of the agent", kind.name, "one that drives")
         self._set_control(agent, Act(acceleration_mps2, yaw_rate_radps))

@@ -99,7 +99,10 @@ class EgoState:
 
     @classmethod
     def of(cls, scene: Scene, at: int) -> EgoState:
-        """The ego of a scene at step ``at``; its speed is that of its last step.
+        """The ego of a scene at step ``at``; its speed is the mean of its last step.
+
+        So it lags behind, and the acceleration counts as 0. In a closed loop, take the state from
+        the car's odometry or from `after`.
 
         Args:
             scene: The scene.
@@ -107,17 +110,19 @@ class EgoState:
 
         Raises:
             ForecastError: There is no such step, or the scene has no agent of kind EGO that is
-                observed then.
+                observed then and once before.
         """
         at, tracks = scene.step(at), scene.tracks
         egos = np.flatnonzero((tracks.kinds == AgentKind.EGO) & tracks.valid[:, at])
         require(len(egos) == 1, f"{scene.id}: number of egos at step {at}", len(egos), "exactly 1")
         seen = np.flatnonzero(tracks.valid[egos[0], : at + 1])[-2:]
+        need = "at least 2, to know its speed; or give EgoState(…, speed_mps=…)"
+        require(len(seen) == 2, f"{scene.id}: steps with the ego up to {at}", len(seen), need)
         x, y = tracks.positions_m[egos[0], at]
         heading = float(tracks.headings_rad[egos[0], at])
         step = np.diff(tracks.positions_m[egos[0], seen], axis=0).sum(axis=0)
         forward = float(step @ [math.cos(heading), math.sin(heading)])
-        elapsed_s = max(int(seen[-1] - seen[0]), 1) * scene.dt_s
+        elapsed_s = int(seen[1] - seen[0]) * scene.dt_s
         length, width, _ = map(float, tracks.sizes_m[egos[0]])
         speed = max(forward / elapsed_s, 0.0)
         return cls(float(x), float(y), heading, speed, 0.0, length, width)

@@ -1,7 +1,7 @@
 """Jumps in tracks: positions that an agent cannot have reached since it was last observed.
 
 A tracker that gives one agent's name to another makes such a jump. The difference of the two
-positions is no velocity.
+positions is no velocity. Where most tracks jump at every step, the units are wrong.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast.errors import require
 from forecast.scene.agents import FASTEST_MPS, AgentKind
 
 _SHORTEST_S = 0.2
 """Speeds are means over at least this time. Over less, the noise of a tracker looks like speed."""
+_MOVED_M = 1.0
+"""An agent that is nearer to where it was first observed may stand."""
 
 
 def jumps(
@@ -56,3 +59,44 @@ def continuous(valid: NDArray[np.bool_], jumped: NDArray[np.bool_], at: int) -> 
     """
     stretch = np.cumsum(jumped, axis=1)
     return valid & (stretch == stretch[:, at : at + 1])
+
+
+def require_speeds(
+    item: str,
+    agent_ids: NDArray[np.str_],
+    positions_m: NDArray[Any],
+    valid: NDArray[np.bool_],
+    kinds: NDArray[np.int8],
+    dt_s: float,
+) -> None:
+    """Refuses tracks of which most are too fast for their kind: their units are others.
+
+    An agent is too fast if its usual step is, and its whole way from first to last. So neither one
+    jump nor the noise of a tracker makes it so.
+
+    Args:
+        item: What the tracks are of, for messages.
+        agent_ids: Names ``[A]``.
+        positions_m: Positions ``[A, T, 2]``.
+        valid: Where an agent was observed ``[A, T]``.
+        kinds: `AgentKind` values ``[A]``.
+        dt_s: Step length.
+
+    Raises:
+        ForecastError: More than half of the moving agents are too fast.
+    """
+    moving, fast = 0, []
+    for agent, seen in enumerate(valid):
+        steps = np.flatnonzero(seen)
+        path = positions_m[agent, steps].astype(np.float64)
+        if len(steps) < 2 or np.hypot(*(path[-1] - path[0])) < _MOVED_M:
+            continue
+        moving += 1
+        usual = np.median(np.hypot(*np.diff(path, axis=0).T) / np.diff(steps)) / dt_s
+        whole = np.hypot(*(path[-1] - path[0])) / ((steps[-1] - steps[0]) * dt_s)
+        if min(usual, whole) > FASTEST_MPS[AgentKind(int(kinds[agent]))]:
+            fast.append((agent_ids[agent], usual))
+    name, speed_mps = fast[0] if fast else ("", 0.0)
+    found = f"{len(fast)} of {moving}, such as agent '{name}' at {speed_mps:.0f} m/s"
+    need = f"positions in metres and the time between them in s (dt_s is {dt_s:g})"
+    require(2 * len(fast) <= moving, f"{item}: agents faster than their kind moves", found, need)

@@ -96,6 +96,9 @@ class Polygons:
 class LaneMap:
     """The map around a scene, relative to the scene's origin. Any part may be empty.
 
+    ``LaneMap(np.array(["a"]), Polylines.of([[[0, 0], [100, 0]]]))`` is one lane, with the class
+    `forecast.scene.Polylines`. A GeoJSON file is read by ``forecast prepare --map``.
+
     Attributes:
         lane_ids: Names of the lanes and lane connectors ``[L]``.
         centerlines: Their centre lines in driving direction, at least 2 points each.

@@ -13,6 +13,7 @@ from forecast import geometry
 from forecast.errors import ForecastError, require
 from forecast.scene.agents import AgentKind, Tracks
 from forecast.scene.arguments import index
+from forecast.scene.continuity import require_speeds
 from forecast.scene.lanes import LaneMap
 from forecast.scene.parsing import (
     parse_array,
@@ -160,6 +161,9 @@ class Scene:
         local = np.where(seen[..., None], world - origin, 0.0)
         tracks = _tracks(given, local, seen, kinds, headings_rad, sizes_m, agent_ids)
         require_map_near(name, lane_map, local[seen])
+        require_speeds(name, tracks.agent_ids, local, seen, tracks.kinds, step_s)
+        egos = int((tracks.kinds == AgentKind.EGO).sum())
+        require(egos <= 1, f"{name}: number of agents of kind EGO", egos, "at most 1")
         elapsed_us = np.round(np.arange(seen.shape[1]) * step_s * 1e6).astype(np.int64)
         return cls(
             id=name,

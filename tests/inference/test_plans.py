@@ -172,6 +172,32 @@ def test_the_best_plans_are_measured_again_with_more_samples(forecaster, plans) 
     np.testing.assert_array_equal(ranking.collision_high[again], alone.collision_high)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"speed_mps": 3.6 * 14},
+            r"ego speed_mps is 50.4, .* m/s off; a velocity that the ego can",
+        ),
+        ({"heading_rad": 3.0}, "ego heading_rad is 3.0; a heading in radians near"),
+    ],
+)
+def test_a_state_that_the_ego_cannot_have_is_refused(forecaster, plans, change, message) -> None:
+    scene = street_scene()
+    known = EgoState.of(scene, AT)
+    forecaster.rank_plans(scene, AT, plans[:3], samples=2, react=0, ego=known)
+    wrong = replace(known, **change)
+    with pytest.raises(ForecastError, match=message):
+        forecaster.rank_plans(scene, AT, plans[:3], samples=2, react=0, ego=wrong)
+
+
+def test_what_is_no_price_or_map_is_refused(forecaster, plans) -> None:
+    with pytest.raises(ForecastError, match="cost is dict; a CostConfig is needed"):
+        forecaster.rank_plans(street_scene(), AT, plans[:3], cost={"ttc": 1})
+    with pytest.raises(ForecastError, match="lane_map is str; a LaneMap"):
+        forecaster.stream("map.geojson")
+
+
 def test_no_more_plans_than_have_reactions_are_measured_again(forecaster, plans) -> None:
     scene, options = street_scene(), {"samples": SAMPLES, "refine_samples": 30}
     for react, refined in ((2, 2), (0, 5)):

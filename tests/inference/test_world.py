@@ -211,6 +211,7 @@ def test_an_obstacle_stays_and_others_react(world) -> None:
         (lambda w: w.change("0", speed_mps=30.0), "at most 12 m/s for a pedestrian"),
         (lambda w: w.go_to("0", (0, 0), 30.0), "at most 12 m/s for a pedestrian"),
         (lambda w: w.act(0.0, 30.0), r"yaw_rate_radps is 30\.0; at most 4 rad/s \(not degrees\)"),
+        (lambda w: w.act(-3.0, "4"), "yaw_rate_radps is '4'; at most 4 rad/s"),
         (lambda w: w.act(-50.0), r"acceleration_mps2 is -50\.0; at most 20 m/s\^2"),
         (lambda w: w.follow([[0, 0, 90]], "4"), r"poses, step 1: heading_rad is 90\.0; .*radians"),
         (lambda w: w.follow([[0, 0, 0], [9, 0, 0]], "0"), r"step 2: speed of a pedestrian is 18"),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,14 +9,16 @@ from forecast.planning import EgoState
 
 def scene(*, kinds=(AgentKind.EGO, AgentKind.PEDESTRIAN), valid=None):
     steps = np.arange(4)[:, None] * [1.5, 2.0]
-    return Scene.from_arrays(
+    made = Scene.from_arrays(
         np.stack([steps, steps + 5]),
-        list(kinds),
+        [AgentKind.EGO, AgentKind.PEDESTRIAN],
         0.5,
         valid=valid,
         headings_rad=np.full((2, 4), np.arctan2(2.0, 1.5)),
         id="street",
     )
+    tracks = replace(made.tracks, kinds=np.array(kinds, np.int8))
+    return replace(made, tracks=tracks)  # from_arrays refuses two egos
 
 
 def test_the_ego_of_a_scene():
@@ -25,10 +29,11 @@ def test_the_ego_of_a_scene():
     np.testing.assert_allclose(ego.pose, [3, 4, np.arctan2(2, 1.5)])
 
 
-def test_its_speed_bridges_a_gap_and_is_0_at_first():
+def test_its_speed_bridges_a_gap_and_is_unknown_at_first():
     valid = np.array([[1, 0, 1, 1], [1, 1, 1, 1]], bool)
     assert EgoState.of(scene(valid=valid), 2).speed_mps == pytest.approx(5)
-    assert EgoState.of(scene(), 0).speed_mps == 0
+    with pytest.raises(ForecastError, match="steps with the ego up to 0 is 1; at least 2, to know"):
+        EgoState.of(scene(), 0)
 
 
 @pytest.mark.parametrize(

@@ -255,3 +255,30 @@ def test_headings_in_degrees_are_refused_where_the_agent_is_seen():
 def test_sizes_in_centimetres_are_refused(kind, size):
     with pytest.raises(ForecastError, match=r"scene: a size is \[.*\]: centimetres\? metres are"):
         Scene.from_arrays(np.zeros((1, 3, 2)), [kind], 0.5, sizes_m=[size])
+
+
+@pytest.mark.parametrize(
+    ("scale", "dt_s", "message"),
+    [
+        (100, 0.1, "3 of 3, such as agent '0' at 120 m/s; positions in metres"),
+        (1, 0.001, r"dt_s is 0.001"),
+    ],
+)
+def test_units_of_which_most_agents_are_too_fast_are_refused(scale, dt_s, message):
+    walks = np.arange(20)[:, None] * np.array([0.12, 0.0]) + np.arange(3)[:, None, None]
+    Scene.from_arrays(walks, ["pedestrian"] * 3, 0.1)
+    with pytest.raises(ForecastError, match=message):
+        Scene.from_arrays(scale * walks, ["pedestrian"] * 3, dt_s)
+
+
+def test_one_jump_or_noise_is_no_wrong_unit():
+    jump = np.zeros((1, 20, 2))
+    jump[0, 10:] = 50.0
+    Scene.from_arrays(jump, ["pedestrian"], 0.1)
+    noisy = np.random.default_rng(0).normal(0, 1.0, (5, 20, 2))
+    Scene.from_arrays(noisy, ["pedestrian"] * 5, 0.03)
+
+
+def test_two_egos_are_refused():
+    with pytest.raises(ForecastError, match="agents of kind EGO is 2; at most 1"):
+        Scene.from_arrays(np.zeros((2, 3, 2)), ["ego", "ego"], 0.5)

@@ -73,8 +73,8 @@ def test_agents_with_times_of_their_own_depend_on_no_later_row(tmp_path):
 def test_what_a_row_says(tmp_path):
     columns = ["heading", "length", "width_m", "height_m", "ego"]
     rows = with_columns(walk(kind="Pedestrian "), "", "", "", "", 0)
-    rows += with_columns(walk(agent="c", kind="2", y=5), 7.0, 4.5, 1.8, -1, "false")
-    rows += with_columns(walk(agent="me", kind="", y=9), -1.5, 4.1, 1.7, 1.5, "True")
+    rows += with_columns(walk(agent="c", kind="2", y=5), 6.5, 4.5, 1.8, -1, "false")
+    rows += with_columns(walk(agent="me", kind="", y=9), -0.3, 4.1, 1.7, 1.5, "True")
     scene, dropped = read(tmp_path, rows, columns)
     kinds = [AgentKind.PEDESTRIAN, AgentKind.VEHICLE, AgentKind.EGO]
     assert scene.tracks.kinds.tolist() == kinds
@@ -82,8 +82,8 @@ def test_what_a_row_says(tmp_path):
     expected = [[0.7, 0.7, 1.75], [4.5, 1.8, 1.7], [4.1, 1.7, 1.5]]
     np.testing.assert_allclose(scene.tracks.sizes_m, expected)
     assert dropped == {"typical_size": 2}
-    np.testing.assert_allclose(scene.tracks.headings_rad[1], 7.0 - 2 * np.pi, rtol=1e-6)
-    np.testing.assert_allclose(scene.tracks.headings_rad[2], -1.5)
+    np.testing.assert_allclose(scene.tracks.headings_rad[1], 6.5 - 2 * np.pi, rtol=1e-5)
+    np.testing.assert_allclose(scene.tracks.headings_rad[2], -0.3)
 
 
 def test_the_size_of_an_agent_is_its_first_known_one(tmp_path):
