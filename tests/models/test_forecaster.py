@@ -87,7 +87,7 @@ def test_reordering_agents_reorders_the_forecast(model) -> None:
     names = scene.tracks.agent_ids[scene.present(10)].tolist()
     place = [names.index(n) for n in shuffled.tracks.agent_ids[shuffled.present(10)]]
     torch.testing.assert_close(
-        futures(model, shuffled), futures(model, scene)[:, place], atol=1e-5, rtol=0
+        futures(model, shuffled), futures(model, scene)[:, place], atol=1e-4, rtol=0
     )
 
 
@@ -100,7 +100,7 @@ def test_scenes_of_a_batch_do_not_touch_each_other(model) -> None:
     with torch.inference_mode():
         together = model(batch, noise)
     alone = torch.cat([futures(model, street_scene(seed)) for seed in (0, 1)], dim=1)
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=0)
 
 
 def test_an_agent_out_of_reach_changes_nothing(model) -> None:
@@ -110,7 +110,7 @@ def test_an_agent_out_of_reach_changes_nothing(model) -> None:
     kept = np.arange(len(tracks)) != 1
     alone = replace(scene, tracks=tracks.select(kept))
     with_far = futures(model, scene)[:, [0, 2, 3, 4, 5]]
-    torch.testing.assert_close(futures(model, alone), with_far, atol=1e-5, rtol=0)
+    torch.testing.assert_close(futures(model, alone), with_far, atol=1e-4, rtol=0)
 
 
 def test_a_neighbour_within_reach_matters(model) -> None:
@@ -230,7 +230,7 @@ def test_more_candidates_than_come_into_range_change_nothing(model) -> None:
     assert few[edge].edge_index.shape[1] < many[edge].edge_index.shape[1]
     noise = window_noise(CONFIG.world_model, [0], [few["agent"].num_nodes], samples=2, steps=8)
     with torch.no_grad():
-        torch.testing.assert_close(model(few, noise), model(many, noise), atol=1e-5, rtol=0)
+        torch.testing.assert_close(model(few, noise), model(many, noise), atol=1e-4, rtol=0)
 
 
 def test_a_model_without_a_map_neither_sees_nor_learns_from_one() -> None:
