@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecast import __version__
-from forecast.errors import ForecastError, ForecastWarning
+from forecast.errors import ForecastError, ForecastWarning, require
 from forecast.parallel import Workers, named
 from forecast.scene import AgentKind
 
@@ -167,6 +167,12 @@ def _add_town(commands: _Commands) -> None:
         "--counterfactual",
         action="store_true",
         help="write every scene twice, the second time with another plan of the ego",
+    )
+    parser.add_argument(
+        "--encounters",
+        action="store_true",
+        help="write moments of 8 s at which the ego's plan may matter to a pedestrian; --scenes is "
+        "their number, and --counterfactual adds three other plans of the ego for each",
     )
     parser.add_argument(
         "--full-rate",
@@ -447,8 +453,15 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 def _town(args: argparse.Namespace) -> None:
-    from forecast.simulator import write_town
+    from forecast.simulator import write_encounters, write_town
 
+    if args.encounters:
+        require(not args.full_rate, "full-rate", "given with --encounters", "one of the two")
+        count, both, seed = args.scenes, args.counterfactual, args.seed
+        write_encounters(
+            args.out, moments=count, seed=seed, counterfactual=both, workers=_workers(args)
+        )
+        return
     write_town(
         args.out,
         scenes=args.scenes,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from forecast.errors import ForecastError
 from forecast.scene import LaneMap, Polygons, Polylines, Scene, Tracks
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Increased whenever the columns or their meaning change."""
 
 
@@ -97,6 +97,7 @@ def _track_columns(tracks: Tracks) -> dict[str, pa.Array]:
         # Arrow packs booleans into bits and numpy does not, so they are stored as bytes.
         "valid": _flat_list(tracks.valid, np.uint8),
         "visibility": _flat_list(tracks.visibility, np.int8),
+        "decisions": _flat_list(tracks.decisions, np.int8),
     }
 
 
@@ -145,7 +146,7 @@ def _strings(values: NDArray[np.str_]) -> pa.Array:
 def _scene(row: dict[str, pa.Array]) -> Scene:
     stamps, agents = _numbers(row["timestamps_us"]), _text(row["agent_ids"])
     grid = (len(agents), len(stamps))
-    visibility, between = row["visibility"], row["interpolated"]
+    between = row["interpolated"]
     tracks = Tracks(
         agent_ids=agents,
         kinds=_numbers(row["kinds"]),
@@ -154,7 +155,8 @@ def _scene(row: dict[str, pa.Array]) -> Scene:
         headings_rad=_numbers(row["headings_rad"]).reshape(grid),
         sizes_m=_numbers(row["sizes_m"]).reshape(-1, 3),
         valid=_numbers(row["valid"]).view(np.bool_).reshape(grid),
-        visibility=None if visibility.null_count else _numbers(visibility).reshape(grid),
+        visibility=_grid(row["visibility"], grid),
+        decisions=_grid(row["decisions"], grid),
     )
     return Scene(
         id=row["id"][0].as_py(),
@@ -191,6 +193,10 @@ def _lines(row: dict[str, pa.Array], name: str) -> Polylines:
 
 def _polygons(row: dict[str, pa.Array], name: str) -> Polygons:
     return Polygons(_lines(row, f"{name}.rings"), _numbers(row[f"{name}.offsets"]))
+
+
+def _grid(column: pa.Array, shape: tuple[int, int]) -> NDArray[Any] | None:
+    return None if column.null_count else _numbers(column).reshape(shape)
 
 
 def _numbers(column: pa.Array) -> NDArray[Any]:

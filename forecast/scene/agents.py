@@ -22,6 +22,25 @@ class AgentKind(IntEnum):
     STATIC = 4
 
 
+class Decision(IntEnum):
+    """What a pedestrian has decided about the crossing on its way. The values are stored on disk.
+
+    Only a simulator knows them.
+    """
+
+    UNKNOWN = -1
+    FREE = 0
+    """No crossing is near, or the pedestrian stands for another reason."""
+    GO = 1
+    """Crosses, or walks on to the crossing."""
+    YIELD = 2
+    """Waits for a vehicle, before the kerb or on the road."""
+    STEP_BACK = 3
+    """Goes back from the edge of the road."""
+    UNDECIDED = 4
+    """Waits at the kerb without a vehicle in the way: hesitates, or the light is red."""
+
+
 TYPICAL_SIZE_M: dict[AgentKind, tuple[float, float, float]] = {
     AgentKind.PEDESTRIAN: (0.7, 0.7, 1.75),
     AgentKind.CYCLIST: (1.8, 0.6, 1.7),
@@ -68,6 +87,7 @@ class Tracks:
         sizes_m: Length, width, height ``[A, 3]``.
         valid: Whether the agent was observed at that step ``[A, T]``.
         visibility: nuScenes visibility bin 1 to 4 ``[A, T]``, 0 where unknown; or None.
+        decisions: `Decision` values ``[A, T]``; None where no simulator made the tracks.
     """
 
     agent_ids: NDArray[np.str_]
@@ -78,6 +98,7 @@ class Tracks:
     sizes_m: NDArray[np.float32]
     valid: NDArray[np.bool_]
     visibility: NDArray[np.int8] | None = None
+    decisions: NDArray[np.int8] | None = None
 
     def __post_init__(self) -> None:
         """Checks shapes, finiteness and unique names; raises `ForecastError`."""
@@ -90,6 +111,7 @@ class Tracks:
             "headings_rad": (agents, steps),
             "sizes_m": (agents, 3),
             "visibility": (agents, steps),
+            "decisions": (agents, steps),
         }
         for name, shape in shapes.items():
             _check_shape(name, getattr(self, name), shape)
@@ -142,6 +164,7 @@ class Tracks:
             self.sizes_m,
             self.valid[:, start:stop],
             None if self.visibility is None else self.visibility[:, start:stop],
+            None if self.decisions is None else self.decisions[:, start:stop],
         )
 
     def select(self, agents: NDArray[Any]) -> Tracks:
@@ -155,6 +178,7 @@ class Tracks:
             self.sizes_m[agents],
             self.valid[agents],
             None if self.visibility is None else self.visibility[agents],
+            None if self.decisions is None else self.decisions[agents],
         )
 
 

@@ -6,13 +6,15 @@ Rooms:
 * `population`: who is in a scene. Vehicles, pedestrians, and the routes that pedestrians walk.
 * `dynamics`: how they move. Pedestrian motion with social forces, and vehicle motion.
 * `export`: what is written. The ego's recording, visibility, sensors, tables, the map expansion,
-  and the dataset as a whole.
+  the dataset as a whole, and encounters under several plans of the ego.
 
-`simulate` advances a scene by one step. In `traffic`, somebody else drives the ego. `realism`
-compares the city with recorded traffic. `random_numbers`, `routes`, `boxes` and `pairs` are helpers
-of all rooms.
+`simulate` advances a scene by one step. `encounters` finds the moments at which the plan of the ego
+may matter, and `decisions` says what pedestrians have decided. In `traffic`, somebody else drives
+the ego. `realism` compares the city with recorded traffic. `random_numbers`, `routes`, `boxes` and
+`pairs` are helpers of all rooms.
 """
 
 from forecast.simulator.export.dataset import VERSION, write_town
+from forecast.simulator.export.encounters import write_encounters
 
-__all__ = ["VERSION", "write_town"]
+__all__ = ["VERSION", "write_encounters", "write_town"]

@@ -114,14 +114,7 @@ def step(
     """
     crowd, fleet, crossings = scenario.crowd, scenario.fleet, scenario.crossings
     conflicts, pedestrians, vehicles = scenario.conflict_points, state.pedestrians, state.vehicles
-    time_s = DT_S * state.index
-    walk = traffic_lights.may_walk(scenario.lights, time_s)
-    lanes = vehicle_motion.next_lanes(fleet, vehicles)
-    green = traffic_lights.may_drive(scenario.lights, lanes, time_s)
-    intent = pedestrian_motion.crossing_intents(crowd, crossings, pedestrians, walk)
-    gaps = vehicle_motion.crossing_gaps(
-        fleet, vehicles, conflicts, crowd, crossings, intent, pedestrians.waited_s, green
-    )
+    intent, gaps, green = gaps_in_traffic(scenario, state)
     cars, sizes = _vehicle_boxes(fleet, vehicles)
     return SimulationState(
         state.index + 1,
@@ -132,6 +125,31 @@ def step(
             fleet, vehicles, conflicts, crossings, pedestrians, intent, green, DT_S, ego_pose
         ),
     )
+
+
+def gaps_in_traffic(
+    scenario: Scenario, state: SimulationState
+) -> tuple[pedestrian_motion.CrossingIntent, pedestrian_motion.CrossingGaps, NDArray[np.bool_]]:
+    """Returns the next crossings of all pedestrians, their gaps in traffic, and the lights.
+
+    Args:
+        scenario: What stays the same.
+        state: The state now.
+
+    Returns:
+        The intents, the gaps, and whether each vehicle may enter its next junction ``[V]``.
+    """
+    crowd, fleet, crossings = scenario.crowd, scenario.fleet, scenario.crossings
+    pedestrians, vehicles, time_s = state.pedestrians, state.vehicles, DT_S * state.index
+    walk = traffic_lights.may_walk(scenario.lights, time_s)
+    lanes = vehicle_motion.next_lanes(fleet, vehicles)
+    green = traffic_lights.may_drive(scenario.lights, lanes, time_s)
+    intent = pedestrian_motion.crossing_intents(crowd, crossings, pedestrians, walk)
+    conflicts, waited_s = scenario.conflict_points, pedestrians.waited_s
+    gaps = vehicle_motion.crossing_gaps(
+        fleet, vehicles, conflicts, crowd, crossings, intent, waited_s, green
+    )
+    return intent, gaps, green
 
 
 def steps(scenario: Scenario, state: SimulationState) -> Iterator[SimulationState]:

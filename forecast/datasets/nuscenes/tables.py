@@ -29,6 +29,7 @@ from forecast.datasets.nuscenes.rows import as_array, read_rows, read_table
 from forecast.datasets.time_grid import require_microseconds
 from forecast.errors import ForecastError
 from forecast.parallel import Workers
+from forecast.scene.agents import Decision
 
 TABLE_NAMES = (
     "scene",
@@ -43,8 +44,9 @@ TABLE_NAMES = (
 )
 """The tables that are needed."""
 
-OPTIONAL_TABLE_NAMES = ("log", "visibility")
-"""The tables that are read if they are there. Only maps need ``log.json``."""
+OPTIONAL_TABLE_NAMES = ("log", "visibility", "decision")
+"""The tables that are read if they are there. Only maps need ``log.json``. The simulated city has
+``decision.json``, which nuScenes does not have: what each pedestrian has decided."""
 
 _LEVELS = {
     "v0-40": 1,
@@ -63,6 +65,7 @@ _LEVELS = {
 _UNKNOWN_SIZE = (np.nan, np.nan, np.nan)
 
 _INT64 = msgspec.Meta(ge=-(2**62), le=2**62)
+_DECISION = msgspec.Meta(ge=int(min(Decision)), le=int(max(Decision)))
 _Size = tuple[float | None, float | None, float | None]
 _Token = str | int | float | None
 """A token of visibility. Some writers make numbers of "1" to "4"."""
@@ -109,6 +112,11 @@ class _Annotation(msgspec.Struct, gc=False):
     size: _Size | None = None
     rotation: rotations.Quaternion | None = None
     visibility_token: _Token = None
+
+
+class _Decision(msgspec.Struct, gc=False):
+    instance_token: str
+    decisions: list[Annotated[int, _DECISION]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +191,8 @@ class Tables:
         other_channels: The other channels.
         faults: Why a scene cannot be used, by its row.
         counts: Number of dropped and mended records of each scene ``[S]``, by reason.
+        decisions: `Decision` values of a pedestrian at the keyframes of its scene, by the instance
+            token.
     """
 
     scene_names: list[str]
@@ -196,6 +206,7 @@ class Tables:
     other_channels: list[str]
     faults: dict[int, str]
     counts: dict[str, NDArray[np.int64]]
+    decisions: dict[str, list[int]]
 
 
 def read_tables(
@@ -244,6 +255,7 @@ def read_tables(
         other_channels=ego.others,
         faults={**more_faults, **_ego_faults(folder, keyframes, ego), **faults},
         counts=counts,
+        decisions=_read_decisions(folder),
     )
 
 
@@ -268,6 +280,13 @@ def _read_locations(folder: Path, scenes: list[_Scene]) -> list[str]:
     index = index_of(path, [log.token for log in logs])
     rows = rows_of([scene.log_token for scene in scenes], index)
     return [(logs[row].location or "") if row >= 0 else "" for row in rows]
+
+
+def _read_decisions(folder: Path) -> dict[str, list[int]]:
+    """Returns what the pedestrians of a simulator decided at each keyframe, by instance token."""
+    path = folder / "decision.json"
+    rows = read_rows(path, _Decision) if path.exists() else []
+    return {row.instance_token: row.decisions for batch in rows for row in batch}
 
 
 def _read_instances(folder: Path) -> tuple[list[str], NDArray[np.str_]]:

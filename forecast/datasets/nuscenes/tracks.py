@@ -14,7 +14,7 @@ from forecast.datasets.time_grid import TimeGrid
 from forecast.errors import ForecastError
 from forecast.geometry import motion_headings
 from forecast.scene import AgentKind, Tracks
-from forecast.scene.agents import TYPICAL_SIZE_M
+from forecast.scene.agents import TYPICAL_SIZE_M, Decision
 from forecast.scene.continuity import jumps
 from forecast.scene.parsing import parse_names, parse_sizes, within_reach
 
@@ -94,6 +94,7 @@ def build_tracks(
         sizes_m=sizes,
         valid=way.valid,
         visibility=np.where(way.valid, earlier, np.int8(0)),
+        decisions=_decisions(tables, scene, records.instances, way.first),
     )
     seen = way.valid.any(axis=1)
     if not seen[0] or not seen[1:].any():
@@ -101,6 +102,29 @@ def build_tracks(
         raise ForecastError(f"{name}: {who} at any step; at least one is needed: annotate them")
     counts |= {"agent_between_steps": int((~seen).sum()), "typical_size": int(typical[seen].sum())}
     return tracks if seen.all() else tracks.select(seen), counts
+
+
+def _decisions(
+    tables: Tables, scene: int, instances: NDArray[np.int32], earlier: NDArray[np.int64]
+) -> NDArray[np.int8] | None:
+    """Returns what each agent had decided at the record before each step; None without a table.
+
+    Raises:
+        ForecastError: A row of the table has another number of decisions than keyframes.
+    """
+    if not tables.decisions:
+        return None
+    frames = tables.keyframes.of(scene)
+    made = np.full((len(instances) + 1, frames.stop - frames.start), Decision.UNKNOWN, np.int8)
+    for row, token in enumerate(tables.instance_tokens[instances].tolist(), start=1):
+        found = tables.decisions.get(token)
+        if found is not None and len(found) != made.shape[1]:
+            raise ForecastError(
+                f"decision.json: instance '{token}' has {len(found)} decisions; its scene has "
+                f"{made.shape[1]} keyframes, and one decision for each is needed"
+            )
+        made[row] = Decision.UNKNOWN if found is None else found
+    return np.take_along_axis(made, earlier, axis=1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,8 +40,10 @@ _STOP_S = 4.0
 
 _LOOK_AHEAD_M = 4.0
 _KERB_LOOK_M = 4.0
-_STEP_BACK_M = 1.6
+STEP_BACK_M = 1.6
 """Pedestrians less than this far on the road step back from a vehicle that does not stop."""
+STOPS_BEFORE_M = 0.5
+"""Pedestrians on the road stop this far before the lane of a vehicle that does not stop."""
 _COHESION_PER_M = 0.35
 _COURSE, _STOP, _STOP_LENGTH = 40, 41, 42
 """Channels of random numbers. The drift uses the first ones."""
@@ -204,7 +206,7 @@ def step_pedestrians(
     """
     gap_seen, decided = _decisions(crowd, state, intent, gaps, dt_s)
     nth = (state.along_m[:, None] > crowd.kerbs_m[..., 1]).sum(1)
-    held = intent.close & (decided <= nth) & (intent.distance_m > -_STEP_BACK_M)
+    held = intent.close & (decided <= nth) & (intent.distance_m > -STEP_BACK_M)
     waited = np.where(held, state.waited_s + dt_s, 0.0)
     gives_up = _any_of_group(crowd, held & (waited > crowd.patience_s))
     idle = _standing_time(crowd, state, intent, index, dt_s)
@@ -252,7 +254,7 @@ def _decisions(
     willing = (able & (gap_seen > crowd.hesitates_s)) | intent.decided | (intent.crossing < 0)
     goes = intent.close & ~_any_of_group(crowd, ~willing)
     endangered = intent.decided & np.isfinite(gaps.danger_m) & (intent.distance_m < 1.0)
-    at_kerb = intent.distance_m > -_STEP_BACK_M
+    at_kerb = intent.distance_m > -STEP_BACK_M
     steps_back = _any_of_group(crowd, endangered & at_kerb) & at_kerb & (intent.crossing >= 0)
     decided = np.where(goes, np.maximum(state.decided, nth + 1), state.decided)
     return gap_seen, np.where(steps_back, np.minimum(decided, nth), decided)
@@ -365,11 +367,11 @@ def _wanted_velocity(
     stands: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """Returns desired velocities ``[A, 2]``: on course, to the kerb or to the standing place."""
-    hurries = (intent.distance_m < 0) & (gaps.danger_m < 0.5)
+    hurries = (intent.distance_m < 0) & (gaps.danger_m < STOPS_BEFORE_M)
     course = course * np.where(hurries, 1.35, 1.0)[:, None]
     room = np.where(held, np.maximum(intent.distance_m - 0.4, 0.0), np.inf)
-    waits = (intent.distance_m < 0) & (gaps.danger_m >= 0.5)
-    room = np.where(waits, np.maximum(gaps.danger_m - 0.5, 0.0), room)
+    waits = (intent.distance_m < 0) & (gaps.danger_m >= STOPS_BEFORE_M)
+    room = np.where(waits, np.maximum(gaps.danger_m - STOPS_BEFORE_M, 0.0), room)
     walking = _at_most(course, np.sqrt(2 * 0.9 * room))
     kerb = routes.at(crowd.routes, state.along_m + np.minimum(intent.distance_m, 0.0) - 0.6)
     kerb = kerb[:, :2] + crowd.laterals_m[:, None] * left(kerb[:, 2])

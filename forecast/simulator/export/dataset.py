@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -18,10 +18,11 @@ from PIL import Image
 from forecast.datasets.progress import with_progress
 from forecast.errors import ForecastError
 from forecast.parallel import Failed, Workers
+from forecast.simulator.encounters import PLANS
 from forecast.simulator.export import tables
 from forecast.simulator.export.map_expansion import map_expansion
 from forecast.simulator.export.recording import Recording, degrade, record
-from forecast.simulator.export.sensors import FULL_RATE, LIDAR_KEYFRAMES
+from forecast.simulator.export.sensors import FULL_RATE, LIDAR_KEYFRAMES, Sensor
 from forecast.simulator.map import layouts, surfaces
 from forecast.simulator.map.district import District, build_district
 from forecast.simulator.simulate import (
@@ -37,6 +38,13 @@ from forecast.simulator.simulate import (
 
 VERSION = "v1.0-town"
 FACTUAL, COUNTERFACTUAL, PAIRS = "factual", "counterfactual", "counterfactual.json"
+ENCOUNTERS = "encounters.json"
+_TOWNS = (
+    {VERSION: True, "maps": False},
+    {PAIRS: True, FACTUAL: False, COUNTERFACTUAL: False},
+    {ENCOUNTERS: True, **dict.fromkeys(PLANS, False)},
+)
+"""What the folder of a town may hold, and whether it must."""
 _FORK_FRAMES = (4, 17)
 """Range of keyframes at which a counterfactual can diverge; the last one is excluded."""
 _REACTS_M = 0.5
@@ -53,8 +61,13 @@ class _Job:
     noise_m: float
     gap_share: float
 
+    @property
+    def sensors(self) -> tuple[Sensor, ...]:
+        """The sensors of the dataset."""
+        return FULL_RATE if self.full_rate else LIDAR_KEYFRAMES
 
-_EncodedRows = dict[str, bytes]
+
+EncodedRows = dict[str, bytes]
 """Encoded rows of a scene by table, without the brackets of the JSON list."""
 
 
@@ -103,9 +116,9 @@ def write_town(
             f"noise_m is {noise_m} and gap_share {gap_share}; noise_m >= 0 and "
             "0 <= gap_share < 1 are needed"
         )
-    _refuse_other_content(out)
+    refuse_other_content(out)
     job = _Job(seed, counterfactual, full_rate, noise_m, gap_share)
-    with _atomic_folder(out) as partial:
+    with whole_or_absent(out) as partial:
         _write(partial, job, scenes, workers)
 
 
@@ -116,7 +129,7 @@ def location_of(scene: int) -> str:
 
 def simulate_scene(seed: int, scene: int) -> Recording:
     """Simulates and records one scene of the dataset with a seed."""
-    district, walls = _place(location_of(scene), seed)
+    district, walls = place(location_of(scene), seed)
     scenario, state = draw_scenario(district, seed, scene)
     return record(scenario, simulate_frames(scenario, state), walls)
 
@@ -127,7 +140,7 @@ def simulate_pair(seed: int, scene: int) -> tuple[Recording, Recording, dict[str
     Returns:
         The two recordings and the scene's entry in ``counterfactual.json``.
     """
-    district, walls = _place(location_of(scene), seed)
+    district, walls = place(location_of(scene), seed)
     scenario, state = draw_scenario(district, seed, scene)
     states = simulate_frames(scenario, state)
     other, note = _counterfactual_states(scenario, states, np.random.default_rng([seed, scene, 1]))
@@ -161,13 +174,13 @@ def _counterfactual_states(
 
 
 @cache
-def _place(location: str, seed: int) -> tuple[District, Any]:
+def place(location: str, seed: int) -> tuple[District, Any]:
     """Returns a district and its buildings."""
     district = build_district(layouts.layout_of(location, seed))
     return district, surfaces.buildings(district)
 
 
-def _encoded_scene(job: _Job, scene: int) -> tuple[list[_EncodedRows], dict[str, Any] | None]:
+def _encoded_scene(job: _Job, scene: int) -> tuple[list[EncodedRows], dict[str, Any] | None]:
     """Returns the rows of a scene for each dataset, and its note for ``counterfactual.json``."""
     if job.counterfactual:
         factual, other, note = simulate_pair(job.seed, scene)
@@ -175,36 +188,38 @@ def _encoded_scene(job: _Job, scene: int) -> tuple[list[_EncodedRows], dict[str,
     return [_encoded(job, scene, simulate_scene(job.seed, scene))], None
 
 
-def _encoded(job: _Job, scene: int, recording: Recording) -> _EncodedRows:
+def _encoded(job: _Job, scene: int, recording: Recording) -> EncodedRows:
     if job.noise_m > 0 or job.gap_share > 0:
         rng = np.random.default_rng([job.seed, scene, 2])
         recording = degrade(recording, job.noise_m, job.gap_share, rng)
-    sensors = FULL_RATE if job.full_rate else LIDAR_KEYFRAMES
-    rows = tables.scene_tables(recording, job.seed, scene, location_of(scene), sensors)
+    return encoded(tables.scene_tables(recording, job.seed, scene, location_of(scene), job.sensors))
+
+
+def encoded(rows: Mapping[str, list[tables.TableRow]]) -> EncodedRows:
+    """Returns the rows of each table as JSON, without the brackets of the list."""
     encode = msgspec.json.Encoder().encode
     return {name: b",\n".join(map(encode, table)) for name, table in rows.items()}
 
 
-def _refuse_other_content(out: Path) -> None:
+def refuse_other_content(out: Path) -> None:
+    """Raises `ForecastError` if a folder holds anything but an earlier town."""
     if not out.exists():
         return
     if not out.is_dir():
         raise ForecastError(f"{out}: is a file; name a new or empty folder for the town")
     found = {path.name for path in out.iterdir()}
-    for needed, allowed in (
-        (VERSION, {VERSION, "maps"}),
-        (PAIRS, {FACTUAL, COUNTERFACTUAL, PAIRS}),
-    ):
-        if not found or (needed in found and found <= allowed):
+    for parts in _TOWNS:
+        needed = {name for name, must in parts.items() if must}
+        if not found or (needed <= found and found <= set(parts)):
             return
-    other = sorted(found - {VERSION, "maps", FACTUAL, COUNTERFACTUAL, PAIRS}) or sorted(found)
+    other = sorted(found - set().union(*_TOWNS)) or sorted(found)
     raise ForecastError(
         f"{out}: holds '{other[0]}', which is not part of a town; name a new or empty folder"
     )
 
 
 @contextmanager
-def _atomic_folder(out: Path) -> Iterator[Path]:
+def whole_or_absent(out: Path) -> Iterator[Path]:
     """Yields a temporary folder beside ``out``, and moves it to ``out`` when the work is done."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
@@ -221,24 +236,26 @@ def _atomic_folder(out: Path) -> Iterator[Path]:
 def _write(folder: Path, job: _Job, scenes: int, workers: Workers) -> None:
     """Simulates the scenes, and writes each as soon as it and all scenes before it are done."""
     roots = [folder / FACTUAL, folder / COUNTERFACTUAL] if job.counterfactual else [folder]
+    numbers = range(scenes)
+    located = {scene: location_of(scene) for scene in numbers}
     for root in roots:
-        _write_maps(root, scenes, job.seed)
-        _write_fixed(root / VERSION, job, scenes)
+        write_maps(root, layouts.LOCATIONS[:scenes], job.seed)
+        write_fixed(root / VERSION, job.seed, located, held_out(list(numbers)), job.sensors)
     notes = []
     with ExitStack() as files:
-        writers = [_TableWriter(root / VERSION, files) for root in roots]
+        writers = [TableWriter(root / VERSION, files) for root in roots]
         done = _all_scenes(job, scenes, workers)
         for rows, note in with_progress(done, scenes, "town"):
             for writer, encoded in zip(writers, rows, strict=True):
                 writer.extend(encoded)
             notes.append(note)
     if job.counterfactual:
-        _write_json(folder / PAIRS, {"frame_s": 0.5, "scenes": notes})
+        write_json(folder / PAIRS, {"frame_s": 0.5, "scenes": notes})
 
 
 def _all_scenes(
     job: _Job, scenes: int, workers: Workers
-) -> Iterator[tuple[list[_EncodedRows], dict[str, Any] | None]]:
+) -> Iterator[tuple[list[EncodedRows], dict[str, Any] | None]]:
     """Yields the result of `_encoded_scene` for each scene, in order."""
     for each in workers.map(partial(_encoded_scene, job), range(scenes), forked=True):
         if isinstance(each, Failed):
@@ -246,39 +263,56 @@ def _all_scenes(
         yield each.value
 
 
-def _write_maps(root: Path, scenes: int, seed: int) -> None:
-    """Writes the maps of the locations in use."""
+def write_maps(root: Path, locations: Sequence[str], seed: int) -> None:
+    """Writes the maps of some locations into a dataset."""
     folder = root / "maps" / "expansion"
     folder.mkdir(parents=True)
-    for location in layouts.LOCATIONS[:scenes]:
-        expansion = map_expansion(_place(location, seed)[0], seed)
-        _write_json(folder / f"{location}.json", expansion)
+    for location in locations:
+        write_json(folder / f"{location}.json", map_expansion(place(location, seed)[0], seed))
         mask = tables.map_row(location, seed, [])["filename"]
         # The devkit opens a raster mask for every map. Nothing here uses it, so it is blank.
         Image.fromarray(np.zeros((1, 1), np.uint8)).save(root / mask)
 
 
-def _write_fixed(folder: Path, job: _Job, scenes: int) -> None:
-    """Writes the tables that do not depend on the simulation, and the splits."""
-    folder.mkdir()
-    sensors = FULL_RATE if job.full_rate else LIDAR_KEYFRAMES
+def write_fixed(
+    folder: Path,
+    seed: int,
+    located: Mapping[int, str],
+    kept_out: int,
+    sensors: tuple[Sensor, ...] = LIDAR_KEYFRAMES,
+) -> None:
+    """Writes the tables that do not depend on the simulation, and the splits.
+
+    Args:
+        folder: The version folder; it is made.
+        seed: Seed of the dataset.
+        located: Location of each scene by its number, in order.
+        kept_out: Number of scenes at the end that are not for training.
+        sensors: The sensors of the dataset.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.fixed_tables(sensors).items():
-        _write_json(folder / f"{name}.json", rows)
-    _write_json(folder / "map.json", [
-        tables.map_row(location, job.seed, [s for s in range(scenes) if location_of(s) == location])
-        for location in layouts.LOCATIONS[:scenes]
+        write_json(folder / f"{name}.json", rows)
+    write_json(folder / "map.json", [
+        tables.map_row(location, seed, [s for s in located if located[s] == location])
+        for location in dict.fromkeys(located.values())
     ])  # fmt: skip
-    held_out = max(round(0.2 * scenes), 1) if scenes > 1 else 0
-    names = [tables.scene_name(scene) for scene in range(scenes)]
-    splits = {"town_train": names[: scenes - held_out], "town_val": names[scenes - held_out :]}
-    _write_json(folder / "splits.json", splits)
+    names = [tables.scene_name(scene) for scene in located]
+    train = len(names) - kept_out
+    write_json(folder / "splits.json", {"town_train": names[:train], "town_val": names[train:]})
 
 
-def _write_json(path: Path, value: Any) -> None:
+def held_out(scenes: Sequence[int]) -> int:
+    """Returns how many scenes at the end are not for training: a fifth, at least one of two."""
+    return max(round(0.2 * len(scenes)), 1) if len(scenes) > 1 else 0
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value as a JSON file."""
     path.write_bytes(msgspec.json.encode(value))
 
 
-class _TableWriter:
+class TableWriter:
     """Appends rows to the tables on disk scene by scene, so that no table is ever in memory."""
 
     def __init__(self, folder: Path, files: ExitStack) -> None:
@@ -286,7 +320,8 @@ class _TableWriter:
         self._add: dict[str, Callable[[bytes], object]] = {}
         self._begun: set[str] = set()
 
-    def extend(self, rows: _EncodedRows) -> None:
+    def extend(self, rows: EncodedRows) -> None:
+        """Appends rows to their tables."""
         for name, encoded in rows.items():
             if name not in self._add:
                 file = self._files.enter_context((self._folder / f"{name}.json").open("wb"))

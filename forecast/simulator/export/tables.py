@@ -141,6 +141,11 @@ def scene_tables(
     }  # fmt: skip
 
 
+def instance_token(seed: int, scene: int, agent: int) -> str:
+    """Returns the token of an agent of a recording."""
+    return _scene_token("instance", seed, scene, agent)
+
+
 def _scene_token(kind: str, seed: int, scene: int, *more: object) -> str:
     return token(kind, seed, scene, *more)
 
@@ -162,7 +167,7 @@ def _annotations(
         steps = np.flatnonzero(recording.seen[agent])
         head = _scene_token("annotation", seed, scene, agent)[:24]
         names = [f"{head}{step:08x}" for step in steps.tolist()]
-        instance = _scene_token("instance", seed, scene, agent)
+        instance = instance_token(seed, scene, agent)
         length, width, height = np.round(recording.sizes_m[agent], 3).tolist()
         instances.append({
             "token": instance,
