@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from forecast import geometry
 from forecast.errors import ForecastError
-from forecast.scene import AgentKind, LaneMap, Scene
+from forecast.scene import AgentKind, LaneMap, Scene, Tracks
+from forecast.scene.agents import Decision
 from forecast.scene.arguments import whole_steps
 from forecast.scene.continuity import continuous, jumps
 
@@ -210,6 +211,7 @@ class Window:
             pedestrian is unknown until it moves.
         valid: ``[A, H + T]``.
         scored: Pedestrians that the protocol scores ``[A]``.
+        decisions: What each has decided at the current step, as `Decision` values ``[A]``.
         lane_map: The scene's map or None.
     """
 
@@ -226,6 +228,7 @@ class Window:
     heading_known: NDArray[np.bool_]
     valid: NDArray[np.bool_]
     scored: NDArray[np.bool_]
+    decisions: NDArray[np.int8]
     lane_map: LaneMap | None
 
     @property
@@ -254,6 +257,7 @@ class Window:
             heading_known=self.heading_known[agents],
             valid=self.valid[agents],
             scored=self.scored[agents],
+            decisions=self.decisions[agents],
         )
 
 
@@ -300,8 +304,15 @@ def window(
         heading_known=known[:, now],
         valid=valid,
         scored=scored[agents],
+        decisions=_decisions(tracks, at)[agents],
         lane_map=scene.lane_map,
     )
+
+
+def _decisions(tracks: Tracks, at: int) -> NDArray[np.int8]:
+    if tracks.decisions is None:
+        return np.full(len(tracks), Decision.UNKNOWN, np.int8)
+    return tracks.decisions[:, at]
 
 
 def _headings(

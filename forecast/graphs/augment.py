@@ -14,6 +14,7 @@ from forecast.datasets.windows import Window
 from forecast.errors import require
 from forecast.graphs.pieces import MapKind
 from forecast.scene import AgentKind
+from forecast.scene.agents import Decision
 
 _SOON_S = 3.0
 """Agents count as near a pedestrian if they can be near it within this time."""
@@ -225,6 +226,7 @@ def reverse(window: Window) -> Window:
         heading_known=known[:, history - 1],
         valid=np.ascontiguousarray(valid),
         scored=valid.all(axis=1),
+        decisions=np.full_like(window.decisions, Decision.UNKNOWN),
     )
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, Sampler
-from torch_geometric.data import HeteroData
-from torch_geometric.loader import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torch_geometric.data import Batch, HeteroData
 
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import (
@@ -41,11 +40,14 @@ class SourceConfig:
         store: Path of a store that ``forecast prepare`` wrote.
         split: A split of the store, ``all``, or a file of scene names.
         weight: Share of the training windows drawn from here, relative to the other sources.
+        plans: Stores of the same scenes with other plans of the ego, such as those of ``forecast
+            town --encounters --counterfactual``. Each window is then drawn under two of the plans.
     """
 
     store: str
     split: str
     weight: float = 1.0
+    plans: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Checks the weight; raises `ForecastError`."""
@@ -88,19 +90,69 @@ class WindowDataset(Dataset[HeteroData]):
         name, at = self.index[item]
         return window(self.store[name], at, self.spec, self.scored[name][:, at])
 
-    def varied(self, item: int, config: AugmentConfig, seed: int) -> HeteroData:
-        """The graph of an augmented window.
+    def varied(self, item: int, config: AugmentConfig, seed: int) -> list[HeteroData]:
+        """The graph of an augmented window, in a list.
 
         Args:
             item: Index of the window.
             config: The changes.
             seed: Seed of the changes and of the noise.
         """
+        return [self._varied(self.window(item), config, seed, twin=False)]
+
+    def _varied(
+        self, window: Window, config: AugmentConfig, seed: int, *, twin: bool
+    ) -> HeteroData:
         rng = np.random.default_rng(seed)
         config = config.drawn(rng)
-        graph = window_graph(augment_window(self.window(item), config, rng), self.graph)
+        graph = window_graph(augment_window(window, config, rng), self.graph)
         augment_graph(graph, config, rng)
+        graph.twin = torch.tensor([twin])
         return _seeded(graph, seed)
+
+
+class PairedWindows(WindowDataset):
+    """The windows of scenes that exist under several plans of the ego.
+
+    A window begins where the plans part. A draw gives it under two of the plans: the same agents,
+    the same history and the same random numbers, so that every difference is an effect of the plan.
+
+    Args:
+        source: Stores and split of the scenes.
+        spec: Lengths and scoring rule.
+        graph: Ranges of the graph.
+    """
+
+    def __init__(self, source: SourceConfig, spec: WindowSpec, graph: GraphConfig) -> None:
+        super().__init__(source, spec, graph)
+        self.stores = [self.store, *map(SceneStore.open, source.plans)]
+        last = spec.history_steps - 1
+        self.index = [(name, at) for name, at in self.index if at == last]
+
+    def varied(self, item: int, config: AugmentConfig, seed: int) -> list[HeteroData]:
+        """The graphs of a window under two plans; the first has ``twin`` set."""
+        name, at = self.index[item]
+        rng = np.random.default_rng([seed, 1])
+        two = rng.choice(len(self.stores), 2, replace=False)
+        # What would change the future of a person in one of the two only is left out.
+        kept = replace(config, reverse=0.0, slow_down=0.0, wander=0.0)
+        windows = [window(self.stores[i][name], at, self.spec) for i in two]
+        one, other = windows
+        if one.agent_ids.tolist() != other.agent_ids.tolist():
+            stores = " and ".join(str(self.stores[i].path) for i in two)
+            raise ForecastError(
+                f"{stores}: scene {name} has other agents at step {at}; stores of the same scenes "
+                "with other plans of the ego are needed"
+            )
+        return [
+            self._varied(each, kept, seed, twin=first)
+            for each, first in zip(windows, (True, False), strict=True)
+        ]
+
+
+def _joined(draws: list[list[HeteroData]]) -> Batch:
+    """A batch of the graphs of several draws, one after the other."""
+    return Batch.from_data_list([graph for draw in draws for graph in draw])
 
 
 def _seeded(graph: HeteroData, seed: int) -> HeteroData:
@@ -109,7 +161,7 @@ def _seeded(graph: HeteroData, seed: int) -> HeteroData:
     return graph
 
 
-class TrainingWindows(Dataset[HeteroData]):
+class TrainingWindows(Dataset[list[HeteroData]]):
     """The augmented windows of several sources; indexed by (window, seed).
 
     Args:
@@ -124,7 +176,7 @@ class TrainingWindows(Dataset[HeteroData]):
     def __len__(self) -> int:
         return int(self.first[-1])
 
-    def __getitem__(self, draw: tuple[int, int]) -> HeteroData:
+    def __getitem__(self, draw: tuple[int, int]) -> list[HeteroData]:
         window, seed = draw
         source = int(np.searchsorted(self.first, window, side="right")) - 1
         item = window - int(self.first[source])
@@ -257,7 +309,12 @@ class ForecastDataModule(pl.LightningDataModule):
         """Opens the stores; called by Lightning."""
         if stage == "fit":
             self.seed = torch.initial_seed()
-            sources = [WindowDataset(source, self.train_spec, self.graph) for source in self.train]
+            sources = [
+                (PairedWindows if source.plans else WindowDataset)(
+                    source, self.train_spec, self.graph
+                )
+                for source in self.train
+            ]
             self.train_set = TrainingWindows(sources, self.augment)
         self.val_set = WindowDataset(self.val, self.val_spec, self.graph)
 
@@ -334,6 +391,7 @@ class ForecastDataModule(pl.LightningDataModule):
             drop_last=drop_last,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            collate_fn=_joined if isinstance(windows, TrainingWindows) else Batch.from_data_list,
         )
 
 

@@ -29,7 +29,8 @@ def window_graph(
 
     Nodes ``agent``: ``position [A, H, 2]``, ``heading [A, H]``, ``valid [A, H]``, ``kind [A]``,
     ``size [A, 3]``, ``dt [A]``, ``heading_known [A]``; and as targets ``future [A, T, 2]``,
-    ``future_heading [A, T]``, ``future_valid [A, T]``, ``scored [A]``. Nodes ``map``:
+    ``future_heading [A, T]``, ``future_valid [A, T]``, ``scored [A]``, ``decision [A]``
+    (`forecast.scene.agents.Decision`). Nodes ``map``:
     ``points [M, P, 2]``, ``kind [M]`` (`MapKind`). Edges: ``agent near agent`` with
     ``radius [E]`` (candidates), ``map near agent`` (candidates), and ``map next map`` (the second
     piece starts where the first ends). Candidates are sorted by target. Only ``future*`` and
@@ -49,6 +50,7 @@ def window_graph(
     agent.future = torch.from_numpy(window.future_m)
     agent.future_heading = torch.from_numpy(window.headings_rad[:, history:])
     agent.future_valid = torch.from_numpy(window.future_valid)
+    agent.decision = torch.from_numpy(window.decisions.astype(np.int64))
     agent.scored = torch.from_numpy(window.scored)
 
     past, valid = window.positions_m[:, :history], window.valid[:, :history]

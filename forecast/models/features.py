@@ -24,6 +24,7 @@ from torch import Tensor
 from forecast.models.dynamics import length, to_local
 from forecast.models.neighbors import lookahead_m
 from forecast.models.types import TRAITS, Agents, State
+from forecast.scene import AgentKind
 
 STILL_MPS = 0.1
 """Added to the relative speed, so that the time to the closest approach stays finite."""
@@ -55,11 +56,35 @@ AGENT_EDGE_FEATURES = (
     "exp(-gap at the closest approach in m)",
     "1 / (1 + time to the closest approach in s)",
 )
+VEHICLE_EDGE_FEATURES = (
+    *AGENT_EDGE_FEATURES,
+    "vehicle's speed, 10 m/s",
+    "vehicle's acceleration, 3 m/s^2",
+    "vehicle's way to where it passes, scaled",
+    "distance from the vehicle's lane, scaled",
+    "speed towards the vehicle's lane, m/s",
+    "vehicle's arrival, scaled",
+    "vehicle's arrival minus own, at a walking pace, scaled",
+    "vehicle's arrival minus own, at the present pace, scaled",
+    "deceleration to stop before, scaled",
+    "vehicle's half width, m",
+    "vehicle's half length, m",
+    "vehicle is the ego",
+)
 MAP_EDGE_FEATURES = POSE_FEATURES
+
+WALKING_PACE_MPS = 1.4
+"""Pace at which somebody who stands now is taken to cross."""
+_ASIDE_M = 20.0
+"""A vehicle that passes farther away than this from a person sends no message."""
+_BEHIND_M = 6.0
+"""A vehicle that has passed by more than this sends no message."""
+_SOFT_M, _SOFT_MPS = 0.5, 0.5
+"""Lengths and speeds that keep features smooth where a direction or a speed is 0."""
 
 
 class AgentTable(NamedTuple):
-    """The ten numbers of each agent that edge features are computed from; M rows.
+    """The numbers of each agent that edge features are computed from; M rows.
 
     Attributes:
         x: Position in metres ``[M]``.
@@ -73,6 +98,10 @@ class AgentTable(NamedTuple):
             agents that are not vehicles.
         body_radius_m: ``[M]``.
         visible: 1 if the agent sends messages, 0 otherwise ``[M]``.
+        half_length_m: ``[M]``.
+        half_width_m: ``[M]``.
+        acceleration_mps2: Change of the velocity along the facing over the last step ``[M]``.
+        ego: 1 for the ego, 0 otherwise ``[M]``.
     """
 
     x: Tensor
@@ -85,6 +114,10 @@ class AgentTable(NamedTuple):
     lookahead_m: Tensor
     body_radius_m: Tensor
     visible: Tensor
+    half_length_m: Tensor
+    half_width_m: Tensor
+    acceleration_mps2: Tensor
+    ego: Tensor
 
     @classmethod
     def of(cls, agents: Agents, state: State, visible: Tensor, lookahead_s: float) -> AgentTable:
@@ -97,6 +130,7 @@ class AgentTable(NamedTuple):
             lookahead_s: A vehicle's edges are extended by the distance it drives in this time.
         """
         motion, shape = state.motion, state.seen.shape
+        gained = ((motion.velocity - state.velocity_before) * motion.facing).sum(-1)
         columns = (
             *motion.position.unbind(-1),
             *motion.facing.unbind(-1),
@@ -105,6 +139,10 @@ class AgentTable(NamedTuple):
             lookahead_m(agents, motion, lookahead_s),
             agents.body_radius_m.expand(shape),
             visible.to(motion.position.dtype),
+            (0.5 * agents.size[:, 0]).expand(shape),
+            (0.5 * agents.size[:, 1]).expand(shape),
+            gained / agents.dt,
+            (agents.kind == int(AgentKind.EGO)).to(motion.position.dtype).expand(shape),
         )
         return cls(*(column.flatten() for column in columns))
 
@@ -170,6 +208,60 @@ def agent_edges(own: AgentTable, other: AgentTable, radius: Tensor) -> tuple[Ten
     ]
     limit = radius + torch.maximum(other.lookahead_m, own.lookahead_m)
     return torch.stack(features, -1), distance_cutoff(distance, limit) * other.visible
+
+
+def vehicle_edges(own: AgentTable, other: AgentTable, radius: Tensor) -> tuple[Tensor, Tensor]:
+    """Features and weights of edges from vehicles to people.
+
+    The features say when the vehicle arrives where it passes the person, and when the person would
+    be there: both at the present speed, and the person also at a walking pace. The person crosses
+    the vehicle's lane first if its time is the shorter one.
+
+    The weight falls to 0 with the time to the arrival, with the distance from the lane, and once
+    the vehicle has passed.
+
+    Args:
+        own: The people's rows ``[E]``.
+        other: The vehicles' rows ``[E]``.
+        radius: Interaction range in m, without the lookahead of the vehicle ``[E]``.
+
+    Returns:
+        Features ``[E, VEHICLE_EDGE_FEATURES]`` and weights in ``[0, 1]`` ``[E]``.
+    """
+    features, weight = agent_edges(own, other, radius)
+    # A moving vehicle's lane leads along its velocity: a tracker's heading may be wrong.
+    lane_x = other.velocity_x + _SOFT_MPS * other.facing_x
+    lane_y = other.velocity_y + _SOFT_MPS * other.facing_y
+    norm = length(lane_x, lane_y)
+    lane_x, lane_y = lane_x / norm, lane_y / norm
+    x, y = own.x - other.x, own.y - other.y
+    ahead, aside = torch.addcmul(x * lane_x, y, lane_y), torch.addcmul(-x * lane_y, y, lane_x)
+    across = torch.addcmul(-own.velocity_x * lane_y, own.velocity_y, lane_x)
+    away = (aside.square() + _SOFT_M**2).sqrt()
+    closing = -across * aside / away
+    speed = length(other.velocity_x, other.velocity_y)
+    way, lane = ahead - other.half_length_m, (away - other.half_width_m).clamp(min=0)
+    arrival = way.clamp(-10, 100) / (speed + _SOFT_MPS)
+    at_pace = lane / WALKING_PACE_MPS
+    at_present = lane / closing.clamp(min=0.3)
+    stop = speed.square() / (2 * way.clamp(min=1.0))
+    risk = [
+        speed / 10,
+        other.acceleration_mps2.clamp(-6, 6) / 3,
+        way / (10 + way.abs()),
+        lane / (3 + lane),
+        closing,
+        torch.tanh(arrival / 4),
+        torch.tanh((arrival - at_pace) / 3),
+        torch.tanh((arrival - at_present) / 3),
+        stop / (3 + stop),
+        other.half_width_m,
+        other.half_length_m,
+        other.ego,
+    ]
+    sideways = distance_cutoff(lane, torch.full_like(lane, _ASIDE_M))
+    passed = distance_cutoff((-way).clamp(min=0), 2 * other.half_length_m + _BEHIND_M)
+    return torch.cat([features, torch.stack(risk, -1)], -1), weight * sideways * passed
 
 
 def map_edges(own: AgentTable, poses: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
@@ -267,7 +359,7 @@ class Relation(NamedTuple):
 
 RELATIONS = {
     "person_person": Relation(False, False, AGENT_EDGE_FEATURES, agent_edges),
-    "person_vehicle": Relation(True, False, AGENT_EDGE_FEATURES, agent_edges),
+    "person_vehicle": Relation(True, False, VEHICLE_EDGE_FEATURES, vehicle_edges),
     "vehicle_any": Relation(None, True, AGENT_EDGE_FEATURES, agent_edges),
 }
 """Relations by name, the target first: messages to people from people, to people from vehicles, to

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from forecast.graphs import GraphConfig
-from forecast.models.losses import LossConfig, rollout_loss
+from forecast.models.losses import LossConfig, decision_loss, effect_error, rollout_loss
 from forecast.models.message_passing import MapEncoder
 from forecast.models.rollout import SceneContext, imagine, observe
 from forecast.models.types import Agents, EncodedMap, Noise, Observation, Plan, State
@@ -144,7 +144,32 @@ class PedestrianForecaster(nn.Module):
         weight = torch.where(self.near_traffic(context, state), config.traffic, 1.0)
         weight = torch.where(agent.kind == AgentKind.PEDESTRIAN, weight, config.vehicles)
         parts = rollout_loss(futures[1:], futures[0], agent.future, counted, weight, config)
+        parts["decision"] = decision_loss(self.world.chances(state), agent.decision)
+        parts["effect"] = self._effect(graph, futures[1:], counted)
+        parts["loss"] = (
+            parts["loss"]
+            + config.decision * parts["decision"]
+            + config.effect * parts["effect"]
+        )
         return parts, futures
+
+    def _effect(self, graph: HeteroData, samples: Tensor, counted: Tensor) -> Tensor:
+        """Mean squared error of plans' effects on the pedestrians of windows with a twin."""
+        agent = graph["agent"]
+        twins = graph.get("twin")
+        if twins is None or not twins.any():
+            return samples.new_zeros(())
+        starts, counts = agent.ptr[:-1], agent.ptr.diff()
+        firsts = twins.nonzero()[:, 0]
+        one = torch.cat([starts[i] + torch.arange(int(counts[i])) for i in firsts])
+        other = torch.cat([starts[i + 1] + torch.arange(int(counts[i])) for i in firsts])
+        walks = agent.kind[one] == AgentKind.PEDESTRIAN
+        one, other = one[walks], other[walks]
+        truth = agent.future[one], agent.future[other]
+        error = effect_error(
+            samples[:, one], samples[:, other], truth, counted[one] & counted[other]
+        )
+        return error.mean() if len(error) else samples.new_zeros(())
 
     @torch.no_grad()
     def near_traffic(self, context: SceneContext, state: State) -> Tensor:

@@ -25,6 +25,9 @@ class LossConfig:
             regions of the samples too narrow.
         mode: Weight of the most probable future's error.
         vehicles: Weight of an agent that is not a pedestrian.
+        effect: Weight of the squared error of the effect of the ego's plan, in a batch with windows
+            under two plans.
+        decision: Weight of the cross entropy of what pedestrians have decided, where it is known.
         traffic: Weight of a pedestrian with a moving vehicle in range now; other pedestrians have
             weight 1.
     """
@@ -33,10 +36,12 @@ class LossConfig:
     mode: float = 0.5
     vehicles: float = 0.1
     traffic: float = 1.0
+    effect: float = 0.0
+    decision: float = 0.0
 
     def __post_init__(self) -> None:
         """Checks the weights; raises `ForecastError`."""
-        for name in ("best_of", "mode", "vehicles", "traffic"):
+        for name in ("best_of", "mode", "vehicles", "traffic", "effect", "decision"):
             require(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), "0 or more")
 
 
@@ -131,3 +136,38 @@ def rollout_loss(
     }
     loss = parts["energy_score"] + config.best_of * parts["best_of"] + config.mode * parts["mode"]
     return {"loss": loss, **parts, "weight": total}
+
+
+def effect_error(one: Tensor, other: Tensor, truth: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+    """Squared error of the effect of a plan on each agent: of the mean over the futures.
+
+    The futures of both plans have the same random numbers. The error of the mean over few samples
+    is larger than that of the mean over all, by the variance of the mean. Two halves of the samples
+    have independent deviations, so the product of their errors is unbiased; it can be negative.
+
+    Args:
+        one: Futures under one plan ``[S, N, T, 2]`` in metres.
+        other: The same under the other plan.
+        truth: What happened under both plans ``[N, T, 2]``.
+        mask: Steps that are known under both ``[N, T]``.
+
+    Returns:
+        Mean over the known steps ``[N]`` in square metres.
+    """
+    error = (other - one) - (truth[1] - truth[0])
+    half = len(error) // 2
+    first, second = error[:half].mean(0), error[half:].mean(0)
+    return masked_mean((first * second).sum(-1), mask)
+
+
+def decision_loss(chances: Tensor, decision: Tensor) -> Tensor:
+    """Cross entropy of what pedestrians have decided; 0 where nothing is known.
+
+    Args:
+        chances: Probabilities that each goes, is free or waits ``[S, N, 3]``.
+        decision: `Decision` values ``[N]``.
+    """
+    classes = decision.new_tensor([1, 0, 2, 2, 2])[decision.clamp(min=0)]
+    known = decision >= 0
+    chosen = chances.gather(-1, classes.expand(len(chances), -1)[..., None])[..., 0]
+    return -(chosen.clamp(min=1e-4).log() * known).sum() / (known.sum().clamp(min=1) * len(chances))

@@ -27,13 +27,17 @@ from forecast.models.types import TRAITS, Agents, EncodedMap, Motion, Observatio
 from forecast.scene import AgentKind
 from forecast.scene.agents import FASTEST_MPS
 
+DECISIONS = 3
+"""A person goes, is free (no vehicle or crossing matters) or waits."""
+_SHARPNESS = 4.0
+"""How fast a decision changes with its chances. The outputs stay continuous."""
 FASTEST_WALK_MPS = FASTEST_MPS[AgentKind.PEDESTRIAN]
 FASTEST_CYCLE_MPS = FASTEST_MPS[AgentKind.CYCLIST]
 
 
-def shared_slot() -> list[list[str]]:
-    """All relations in one slot."""
-    return [list(RELATIONS)]
+def vehicles_apart() -> list[list[str]]:
+    """People hear vehicles in a slot of their own, so these are never averaged with people."""
+    return [["person_person", "vehicle_any"], ["person_vehicle"]]
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class WorldModelConfig:
     map: int = 32
     intent: int = 4
     noise: int = 2
-    slots: list[list[str]] = field(default_factory=shared_slot)
+    slots: list[list[str]] = field(default_factory=vehicles_apart)
 
     def __post_init__(self) -> None:
         """Checks the values; raises `ForecastError`."""
@@ -104,7 +108,8 @@ class WorldModel(nn.Module):
         self.messages = SceneMessages(config.slots, hidden, config.messages, config.map, graph)
         self.cell = nn.GRUCell(hidden + (len(config.slots) + 1) * config.messages, hidden)
         self.intent_encoder = mlp(hidden + intent, hidden, hidden)
-        self.action_head = mlp(hidden + intent + config.noise, hidden, 2)
+        self.decision_head = nn.Linear(hidden, 2)
+        self.action_head = mlp(hidden + intent + config.noise + DECISIONS, hidden, 2)
         for last in (self.intent_encoder[-1], self.action_head[-1]):  # start as constant velocity
             nn.init.zeros_(last.weight)  # type: ignore[arg-type]
             nn.init.zeros_(last.bias)  # type: ignore[arg-type]
@@ -171,6 +176,14 @@ class WorldModel(nn.Module):
         change: Tensor = self.intent_encoder(torch.cat([state.hidden, intent], -1))
         return state._replace(hidden=state.hidden + change)
 
+    def chances(self, state: State) -> Tensor:
+        """The probabilities ``[S, N, 3]`` that each agent goes, is free or waits.
+
+        Args:
+            state: The updated state.
+        """
+        return decision_chances(self.decision_head(state.hidden))
+
     def act(self, around: Surroundings, state: State, intent: Tensor, noise: Tensor) -> Motion:
         """The motion of every agent one step later.
 
@@ -217,10 +230,47 @@ class WorldModel(nn.Module):
             change is that of its yaw rate in rad/s. And intended velocities ``[S, N, 2]`` in m/s in
             the world's frame; those of vehicles are not used.
         """
-        action: Tensor = self.action_head(torch.cat([state.hidden, intent, noise], -1))
+        decided = decision(self.decision_head(state.hidden), intent[..., 0])
+        action: Tensor = self.action_head(torch.cat([state.hidden, intent, noise, decided], -1))
         change = action * agents.dt[:, None]
         motion = state.motion
         return change, motion.velocity + dynamics.to_world(change, motion.facing, state.mirror)
+
+
+def decision_chances(logits: Tensor) -> Tensor:
+    """The probabilities ``[..., 3]`` that a person goes, is free or waits.
+
+    Args:
+        logits: Outputs of the decision head ``[..., 2]``: the logit of going, and what is added to
+            it for the logit of not waiting.
+    """
+    goes, not_waits = _thresholds(logits)
+    return torch.stack([goes.sigmoid(), not_waits.sigmoid() - goes.sigmoid(), (-not_waits).sigmoid()], -1)
+
+
+def decision(logits: Tensor, draw: Tensor) -> Tensor:
+    """The decision of each agent in a future, as shares of going, being free and waiting.
+
+    The three are ordered, and a standard normal number decides, the same in the whole future. So
+    two futures that differ in one thing decide alike unless the chances differ, and a decision is
+    revised only when they change.
+
+    Args:
+        logits: Outputs of the decision head ``[..., 2]``.
+        draw: Standard normal ``[...]``; below the median: goes.
+
+    Returns:
+        ``[..., 3]``; nearly one-hot away from the thresholds.
+    """
+    logit = 1.702 * draw  # the logistic function approximates the normal distribution function
+    goes, not_waits = (_SHARPNESS * (each - logit) for each in _thresholds(logits))
+    goes, not_waits = goes.sigmoid(), not_waits.sigmoid()
+    return torch.stack([goes, not_waits - goes, 1 - not_waits], -1)
+
+
+def _thresholds(logits: Tensor) -> tuple[Tensor, Tensor]:
+    goes, more = logits.unbind(-1)
+    return goes, goes + nn.functional.softplus(more)
 
 
 def place(agents: Agents, state: State, observation: Observation) -> State:

@@ -206,6 +206,8 @@ class ForecastModule(pl.LightningModule):
     def _known_paths(self, batch: HeteroData) -> Plan | None:
         """Recorded paths that agents follow: none, those of the egos, or those of all vehicles."""
         draw = float(torch.rand(()))
+        if batch.twin.any():  # the effect of a plan needs the plan
+            return _true_paths(batch, batch["agent"].kind >= AgentKind.EGO)
         if draw >= self.plan_share:
             return None
         # Kinds are ordered, and EGO comes after VEHICLE.
