@@ -22,7 +22,7 @@ from forecast.simulator.encounters import PLANS
 from forecast.simulator.export import tables
 from forecast.simulator.export.map_expansion import map_expansion
 from forecast.simulator.export.recording import Recording, degrade, record
-from forecast.simulator.export.sensors import FULL_RATE, LIDAR_KEYFRAMES, Sensor
+from forecast.simulator.export.sensors import FULL_RATE, LIDAR_KEYFRAMES, Sensor, TableRow
 from forecast.simulator.map import layouts, surfaces
 from forecast.simulator.map.district import District, build_district
 from forecast.simulator.simulate import (
@@ -195,7 +195,7 @@ def _encoded(job: _Job, scene: int, recording: Recording) -> EncodedRows:
     return encoded(tables.scene_tables(recording, job.seed, scene, location_of(scene), job.sensors))
 
 
-def encoded(rows: Mapping[str, list[tables.TableRow]]) -> EncodedRows:
+def encoded(rows: Mapping[str, list[TableRow]]) -> EncodedRows:
     """Returns the rows of each table as JSON, without the brackets of the list."""
     encode = msgspec.json.Encoder().encode
     return {name: b",\n".join(map(encode, table)) for name, table in rows.items()}

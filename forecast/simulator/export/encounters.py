@@ -7,7 +7,7 @@ tokens and random numbers, so any difference between two of them is an effect of
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -44,6 +44,7 @@ from forecast.simulator.export.dataset import (
     write_maps,
 )
 from forecast.simulator.export.recording import Recording, record
+from forecast.simulator.export.sensors import TableRow
 from forecast.simulator.simulate import (
     FRAME_STEPS,
     FRAMES,
@@ -144,7 +145,7 @@ def _scene_of(number: int) -> int:
     return number // FRAMES
 
 
-def _moments(job: _Job, count: int, workers: Workers) -> Iterator[_Moment]:
+def _moments(job: _Job, count: int, workers: Workers) -> Generator[_Moment, None, None]:
     """Yields the first moments of the scenes of the city, in order."""
     for first in range(0, sys.maxsize, _AT_ONCE):
         scenes = range(first, first + _AT_ONCE)
@@ -185,7 +186,7 @@ def _rows(
     scenario: Scenario,
     recording: Recording,
     states: list[SimulationState],
-) -> dict[str, list[tables.TableRow]]:
+) -> dict[str, list[TableRow]]:
     """Returns the rows of a moment under one plan, by table."""
     location = location_of(_scene_of(number))
     rows = tables.scene_tables(recording, job.seed, number, location)
