@@ -169,6 +169,13 @@ def _add_town(commands: _Commands) -> None:
         help="write every scene twice, the second time with another plan of the ego",
     )
     parser.add_argument(
+        "--district",
+        choices=("street", "shared_space"),
+        default="street",
+        help="streets, or a campus, a car park and a warehouse without kerbs and lanes "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
         "--full-rate",
         action="store_true",
         help="write sample_data and ego poses of all sensors at nuScenes' own rates",
@@ -454,6 +461,7 @@ def _town(args: argparse.Namespace) -> None:
         scenes=args.scenes,
         seed=args.seed,
         counterfactual=args.counterfactual,
+        district=args.district,
         workers=_workers(args),
         full_rate=args.full_rate,
     )

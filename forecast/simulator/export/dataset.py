@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,7 @@ from forecast.simulator.export import tables
 from forecast.simulator.export.map_expansion import map_expansion
 from forecast.simulator.export.recording import Recording, degrade, record
 from forecast.simulator.export.sensors import FULL_RATE, LIDAR_KEYFRAMES
-from forecast.simulator.map import layouts, surfaces
-from forecast.simulator.map.district import District, build_district
+from forecast.simulator.map.places import DISTRICTS, build_place, location_of
 from forecast.simulator.simulate import (
     EGO_PLANS,
     FRAME_STEPS,
@@ -49,6 +48,7 @@ class _Job:
 
     seed: int
     counterfactual: bool
+    district: str
     full_rate: bool
     noise_m: float
     gap_share: float
@@ -64,6 +64,7 @@ def write_town(
     scenes: int = 10,
     seed: int = 0,
     counterfactual: bool = False,
+    district: str = "street",
     workers: Workers = Workers(),  # noqa: B008 (frozen)
     full_rate: bool = False,
     noise_m: float = 0.0,
@@ -85,6 +86,8 @@ def write_town(
         scenes: Number of scenes of 20 s.
         seed: Seed of all random numbers.
         counterfactual: Whether to write the pair.
+        district: "street", or "shared_space" for a campus, a car park and a warehouse without
+            kerbs and lanes.
         workers: The processes that simulate scenes.
         full_rate: Whether to write sample_data and ego poses of all sensors of nuScenes at their
             own rates, and not only the lidar's keyframes.
@@ -92,9 +95,11 @@ def write_town(
         gap_share: Share of the annotations that are missing in gaps, as with a tracker.
 
     Raises:
-        ForecastError: ``out`` holds something else, or a number is out of range.
+        ForecastError: ``out`` holds something else, the district is unknown, or a number is out of
+            range.
     """
     out = Path(out)
+    location_of(0, district)
     for name, value, least in (("scenes", scenes, 1), ("seed", seed, 0)):
         if value < least:
             raise ForecastError(f"{name} is {value}; at least {least} is needed")
@@ -104,31 +109,28 @@ def write_town(
             "0 <= gap_share < 1 are needed"
         )
     _refuse_other_content(out)
-    job = _Job(seed, counterfactual, full_rate, noise_m, gap_share)
+    job = _Job(seed, counterfactual, district, full_rate, noise_m, gap_share)
     with _atomic_folder(out) as partial:
         _write(partial, job, scenes, workers)
 
 
-def location_of(scene: int) -> str:
-    """Returns the location of the scene with a number."""
-    return layouts.LOCATIONS[scene % len(layouts.LOCATIONS)]
-
-
-def simulate_scene(seed: int, scene: int) -> Recording:
-    """Simulates and records one scene of the dataset with a seed."""
-    district, walls = _place(location_of(scene), seed)
-    scenario, state = draw_scenario(district, seed, scene)
+def simulate_scene(seed: int, scene: int, district: str = "street") -> Recording:
+    """Simulates and records one scene of the dataset with a seed and a kind of district."""
+    place, walls = build_place(location_of(scene, district), seed)
+    scenario, state = draw_scenario(place, seed, scene)
     return record(scenario, simulate_frames(scenario, state), walls)
 
 
-def simulate_pair(seed: int, scene: int) -> tuple[Recording, Recording, dict[str, Any]]:
+def simulate_pair(
+    seed: int, scene: int, district: str = "street"
+) -> tuple[Recording, Recording, dict[str, Any]]:
     """Simulates and records one scene twice: as it goes, and with another plan of the ego.
 
     Returns:
         The two recordings and the scene's entry in ``counterfactual.json``.
     """
-    district, walls = _place(location_of(scene), seed)
-    scenario, state = draw_scenario(district, seed, scene)
+    place, walls = build_place(location_of(scene, district), seed)
+    scenario, state = draw_scenario(place, seed, scene)
     states = simulate_frames(scenario, state)
     other, note = _counterfactual_states(scenario, states, np.random.default_rng([seed, scene, 1]))
     note = {"scene": tables.scene_name(scene), **note}
@@ -160,19 +162,12 @@ def _counterfactual_states(
     return best
 
 
-@cache
-def _place(location: str, seed: int) -> tuple[District, Any]:
-    """Returns a district and its buildings."""
-    district = build_district(layouts.layout_of(location, seed))
-    return district, surfaces.buildings(district)
-
-
 def _encoded_scene(job: _Job, scene: int) -> tuple[list[_EncodedRows], dict[str, Any] | None]:
     """Returns the rows of a scene for each dataset, and its note for ``counterfactual.json``."""
     if job.counterfactual:
-        factual, other, note = simulate_pair(job.seed, scene)
+        factual, other, note = simulate_pair(job.seed, scene, job.district)
         return [_encoded(job, scene, recording) for recording in (factual, other)], note
-    return [_encoded(job, scene, simulate_scene(job.seed, scene))], None
+    return [_encoded(job, scene, simulate_scene(job.seed, scene, job.district))], None
 
 
 def _encoded(job: _Job, scene: int, recording: Recording) -> _EncodedRows:
@@ -180,9 +175,15 @@ def _encoded(job: _Job, scene: int, recording: Recording) -> _EncodedRows:
         rng = np.random.default_rng([job.seed, scene, 2])
         recording = degrade(recording, job.noise_m, job.gap_share, rng)
     sensors = FULL_RATE if job.full_rate else LIDAR_KEYFRAMES
-    rows = tables.scene_tables(recording, job.seed, scene, location_of(scene), sensors)
+    map_name = _map_name(job, location_of(scene, job.district))
+    rows = tables.scene_tables(recording, job.seed, scene, map_name, sensors)
     encode = msgspec.json.Encoder().encode
     return {name: b",\n".join(map(encode, table)) for name, table in rows.items()}
+
+
+def _map_name(job: _Job, location: str) -> str:
+    """Returns the name that the tables and the map file give to a place."""
+    return build_place(location, job.seed)[0].layout.location
 
 
 def _refuse_other_content(out: Path) -> None:
@@ -222,7 +223,7 @@ def _write(folder: Path, job: _Job, scenes: int, workers: Workers) -> None:
     """Simulates the scenes, and writes each as soon as it and all scenes before it are done."""
     roots = [folder / FACTUAL, folder / COUNTERFACTUAL] if job.counterfactual else [folder]
     for root in roots:
-        _write_maps(root, scenes, job.seed)
+        _write_maps(root, job, scenes)
         _write_fixed(root / VERSION, job, scenes)
     notes = []
     with ExitStack() as files:
@@ -246,14 +247,15 @@ def _all_scenes(
         yield each.value
 
 
-def _write_maps(root: Path, scenes: int, seed: int) -> None:
+def _write_maps(root: Path, job: _Job, scenes: int) -> None:
     """Writes the maps of the locations in use."""
     folder = root / "maps" / "expansion"
     folder.mkdir(parents=True)
-    for location in layouts.LOCATIONS[:scenes]:
-        expansion = map_expansion(_place(location, seed)[0], seed)
-        _write_json(folder / f"{location}.json", expansion)
-        mask = tables.map_row(location, seed, [])["filename"]
+    for location in DISTRICTS[job.district][:scenes]:
+        name = _map_name(job, location)
+        expansion = map_expansion(build_place(location, job.seed)[0], job.seed)
+        _write_json(folder / f"{name}.json", expansion)
+        mask = tables.map_row(name, job.seed, [])["filename"]
         # The devkit opens a raster mask for every map. Nothing here uses it, so it is blank.
         Image.fromarray(np.zeros((1, 1), np.uint8)).save(root / mask)
 
@@ -264,9 +266,10 @@ def _write_fixed(folder: Path, job: _Job, scenes: int) -> None:
     sensors = FULL_RATE if job.full_rate else LIDAR_KEYFRAMES
     for name, rows in tables.fixed_tables(sensors).items():
         _write_json(folder / f"{name}.json", rows)
+    places = DISTRICTS[job.district][:scenes]
     _write_json(folder / "map.json", [
-        tables.map_row(location, job.seed, [s for s in range(scenes) if location_of(s) == location])
-        for location in layouts.LOCATIONS[:scenes]
+        tables.map_row(_map_name(job, place), job.seed, list(range(i, scenes, len(places))))
+        for i, place in enumerate(places)
     ])  # fmt: skip
     held_out = max(round(0.2 * scenes), 1) if scenes > 1 else 0
     names = [tables.scene_name(scene) for scene in range(scenes)]
