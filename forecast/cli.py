@@ -175,6 +175,13 @@ def _add_town(commands: _Commands) -> None:
         "their number, and --counterfactual adds three other plans of the ego for each",
     )
     parser.add_argument(
+        "--district",
+        choices=("street", "shared_space"),
+        default="street",
+        help="streets, or a campus, a car park and a warehouse without kerbs and lanes "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
         "--full-rate",
         action="store_true",
         help="write sample_data and ego poses of all sensors at nuScenes' own rates",
@@ -459,7 +466,12 @@ def _town(args: argparse.Namespace) -> None:
         require(not args.full_rate, "full-rate", "given with --encounters", "one of the two")
         count, both, seed = args.scenes, args.counterfactual, args.seed
         write_encounters(
-            args.out, moments=count, seed=seed, counterfactual=both, workers=_workers(args)
+            args.out,
+            moments=count,
+            seed=seed,
+            counterfactual=both,
+            district=args.district,
+            workers=_workers(args),
         )
         return
     write_town(
@@ -467,6 +479,7 @@ def _town(args: argparse.Namespace) -> None:
         scenes=args.scenes,
         seed=args.seed,
         counterfactual=args.counterfactual,
+        district=args.district,
         workers=_workers(args),
         full_rate=args.full_rate,
     )

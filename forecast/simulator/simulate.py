@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.simulator import random_numbers
-from forecast.simulator.dynamics import pedestrian_motion, vehicle_motion
+from forecast.simulator.dynamics import pedestrian_motion, shared_space, vehicle_motion
 from forecast.simulator.map import traffic_lights
 from forecast.simulator.map.district import District
+from forecast.simulator.map.shared_space import SharedSpace
 from forecast.simulator.population.pedestrians import Crossings, Crowd, draw_crowd
+from forecast.simulator.population.shared_space import draw_shared_crowd, draw_shared_fleet
 from forecast.simulator.population.vehicles import Fleet, draw_fleet
 
 DT_S = 0.1
@@ -88,8 +90,14 @@ def draw_scenario(district: District, seed: int, scene: int) -> tuple[Scenario, 
     # The order of the draws fixes every town: a new draw belongs at the end.
     rng = np.random.default_rng([seed, scene])
     keys = random_numbers.agent_keys(seed, scene, 256)
-    fleet = draw_fleet(district, int(rng.integers(10, 18)), int(rng.integers(14, 30)), rng)
-    crowd, crossings = draw_crowd(district, fleet, int(rng.integers(18, 44)), keys[:128], rng)
+    if district.shared is None:
+        fleet = draw_fleet(district, int(rng.integers(10, 18)), int(rng.integers(14, 30)), rng)
+        crowd, crossings = draw_crowd(district, fleet, int(rng.integers(18, 44)), keys[:128], rng)
+    else:
+        space = district.shared
+        fleet = draw_shared_fleet(space, int(rng.integers(4, 8)), rng)
+        count = int(rng.integers(24, 48))
+        crowd, crossings = draw_shared_crowd(space, fleet, count, keys[:128], rng)
     lights = traffic_lights.draw_traffic_lights(district, len(crossings.marked), rng)
     vehicle_keys = keys[128 : 128 + len(fleet.categories)]
     conflicts = vehicle_motion.find_conflict_points(fleet, crossings, vehicle_keys)
@@ -114,6 +122,8 @@ def step(
     """
     crowd, fleet, crossings = scenario.crowd, scenario.fleet, scenario.crossings
     conflicts, pedestrians, vehicles = scenario.conflict_points, state.pedestrians, state.vehicles
+    if scenario.district.shared is not None:
+        return _step_shared_space(scenario, scenario.district.shared, state, ego_pose)
     intent, gaps, green = gaps_in_traffic(scenario, state)
     cars, sizes = _vehicle_boxes(fleet, vehicles)
     return SimulationState(
@@ -132,6 +142,8 @@ def gaps_in_traffic(
 ) -> tuple[pedestrian_motion.CrossingIntent, pedestrian_motion.CrossingGaps, NDArray[np.bool_]]:
     """Returns the next crossings of all pedestrians, their gaps in traffic, and the lights.
 
+    In shared space there are no crossings and no lights.
+
     Args:
         scenario: What stays the same.
         state: The state now.
@@ -141,6 +153,12 @@ def gaps_in_traffic(
     """
     crowd, fleet, crossings = scenario.crowd, scenario.fleet, scenario.crossings
     pedestrians, vehicles, time_s = state.pedestrians, state.vehicles, DT_S * state.index
+    if scenario.district.shared is not None:
+        nowhere = np.zeros(0, bool)
+        intent = pedestrian_motion.crossing_intents(crowd, crossings, pedestrians, nowhere)
+        none = np.full(len(crowd.keys), np.inf)
+        gaps = pedestrian_motion.CrossingGaps(np.isinf(none), none)
+        return intent, gaps, np.ones(len(fleet.categories), bool)
     walk = traffic_lights.may_walk(scenario.lights, time_s)
     lanes = vehicle_motion.next_lanes(fleet, vehicles)
     green = traffic_lights.may_drive(scenario.lights, lanes, time_s)
@@ -150,6 +168,32 @@ def gaps_in_traffic(
         fleet, vehicles, conflicts, crowd, crossings, intent, waited_s, green
     )
     return intent, gaps, green
+
+
+def _step_shared_space(
+    scenario: Scenario, space: SharedSpace, state: SimulationState, ego_pose: NDArray[Any] | None
+) -> SimulationState:
+    """Returns the state `DT_S` later in a place without kerbs, crossings and lights."""
+    crowd, fleet = scenario.crowd, scenario.fleet
+    pedestrians, vehicles = state.pedestrians, state.vehicles
+    intent, gaps, _ = gaps_in_traffic(scenario, state)
+    cars, sizes = _vehicle_boxes(fleet, vehicles)
+    walls, wall_sizes = space.walls
+    return SimulationState(
+        state.index + 1,
+        pedestrian_motion.step_pedestrians(
+            crowd,
+            pedestrians,
+            intent,
+            gaps,
+            np.concatenate([cars, walls]),
+            np.concatenate([sizes, wall_sizes]),
+            state.index,
+            DT_S,
+            shared_space.negotiate(crowd, pedestrians, fleet, vehicles),
+        ),
+        shared_space.step_drivers(crowd, pedestrians, fleet, vehicles, DT_S, ego_pose),
+    )
 
 
 def steps(scenario: Scenario, state: SimulationState) -> Iterator[SimulationState]:
@@ -173,14 +217,16 @@ def with_ego_plan(scenario: Scenario, plan: str) -> Scenario:
         scenario: The scenario.
         plan: One of `EGO_PLANS`.
     """
-    ego = np.arange(len(scenario.fleet.categories)) == 0
-    own_speeds = scenario.fleet.speeds_mps
+    fleet = scenario.fleet
+    ego = np.arange(len(fleet.categories)) == 0
+    own_speeds = fleet.speeds_mps
     speeds = np.where(ego, EGO_PLANS[plan] * own_speeds, own_speeds)
     conflicts = scenario.conflict_points
     yields = conflicts.yields & ((plan != "hurry") | (conflicts.vehicle != 0))
+    courtesy = np.where(ego & (plan == "hurry"), 0.0, fleet.yield_probability)
     return replace(
         scenario,
-        fleet=replace(scenario.fleet, speeds_mps=speeds),
+        fleet=replace(fleet, speeds_mps=speeds, yield_probability=courtesy),
         conflict_points=replace(conflicts, yields=yields),
     )
 

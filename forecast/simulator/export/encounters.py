@@ -35,8 +35,6 @@ from forecast.simulator.export.dataset import (
     TableWriter,
     encoded,
     held_out,
-    location_of,
-    place,
     refuse_other_content,
     whole_or_absent,
     write_fixed,
@@ -45,6 +43,7 @@ from forecast.simulator.export.dataset import (
 )
 from forecast.simulator.export.recording import Recording, record
 from forecast.simulator.export.sensors import TableRow
+from forecast.simulator.map.places import build_place, location_of, map_name
 from forecast.simulator.simulate import (
     FRAME_STEPS,
     FRAMES,
@@ -71,6 +70,7 @@ class _Moment(NamedTuple):
 @dataclass(frozen=True)
 class _Job:
     seed: int
+    district: str
     plans: tuple[str, ...]
 
 
@@ -80,6 +80,7 @@ def write_encounters(
     moments: int = 100,
     seed: int = 0,
     counterfactual: bool = False,
+    district: str = "street",
     workers: Workers = Workers(),  # noqa: B008 (frozen)
 ) -> None:
     """Finds moments at which the ego's plan may matter, and writes each under every plan.
@@ -99,16 +100,19 @@ def write_encounters(
         moments: Number of moments.
         seed: Seed of all random numbers.
         counterfactual: Whether to write the other plans.
+        district: "street" or "shared_space"; see `write_town`.
         workers: The processes that simulate scenes.
 
     Raises:
-        ForecastError: ``out`` holds something else, or a number is out of range.
+        ForecastError: ``out`` holds something else, the district is unknown, or a number is out of
+            range.
     """
     out = Path(out)
     require(moments >= 1, "scenes", moments, "at least 1")
     require(seed >= 0, "seed", seed, "at least 0")
+    location_of(0, district)
     refuse_other_content(out)
-    job = _Job(seed, PLANS if counterfactual else PLANS[:1])
+    job = _Job(seed, district, PLANS if counterfactual else PLANS[:1])
     with whole_or_absent(out) as folder:
         _write(folder, job, moments, workers)
 
@@ -124,7 +128,7 @@ def _write(folder: Path, job: _Job, moments: int, workers: Workers) -> None:
         for moment in with_progress(found, moments, "encounters"):
             for writer, rows in zip(writers, moment.rows, strict=True):
                 writer.extend(rows)
-            located[moment.number] = location_of(_scene_of(moment.number))
+            located[moment.number] = location_of(_scene_of(moment.number), job.district)
             notes.append(moment.note)
     for version in versions:
         write_maps(version.parent, sorted(set(located.values())), job.seed)
@@ -160,8 +164,8 @@ def _moments(job: _Job, count: int, workers: Workers) -> Generator[_Moment, None
 
 def _of_scene(job: _Job, scene: int) -> list[_Moment]:
     """Returns the moments of one scene."""
-    district, walls = place(location_of(scene), job.seed)
-    scenario, start = draw_scenario(district, job.seed, scene)
+    place, walls = build_place(location_of(scene, job.district), job.seed)
+    scenario, start = draw_scenario(place, job.seed, scene)
     states = simulate_frames(scenario, start)
     moments = []
     for frame in find_moments(scenario, states):
@@ -188,7 +192,7 @@ def _rows(
     states: list[SimulationState],
 ) -> dict[str, list[TableRow]]:
     """Returns the rows of a moment under one plan, by table."""
-    location = location_of(_scene_of(number))
+    location = map_name(location_of(_scene_of(number), job.district), job.seed)
     rows = tables.scene_tables(recording, job.seed, number, location)
     known = [decisions(scenario, state) for state in states[::FRAME_STEPS]]
     made = np.stack([each.made for each in known], 1)

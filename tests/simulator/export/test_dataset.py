@@ -14,6 +14,7 @@ from forecast.scene import AgentKind
 from forecast.simulator import simulate, write_town
 from forecast.simulator.export import dataset, tables
 from forecast.simulator.export.recording import degrade, record
+from forecast.simulator.map.places import build_place, location_of
 from tests.datasets.source_contract import assert_keeps_contract
 from tests.simulator.conftest import SCENES, SEED
 
@@ -176,7 +177,7 @@ def test_the_store_holds_the_simulators_states_to_a_millimetre(town, tmp_path):
 
 def test_later_keyframes_do_not_change_earlier_ones():
     """Leak check: annotations up to a keyframe do not depend on later keyframes."""
-    district, walls = dataset._place(dataset.location_of(1), SEED)
+    district, walls = build_place(location_of(1), SEED)
     scenario, world = simulate.draw_scenario(district, SEED, 1)
     states = simulate.simulate_frames(scenario, world, 21)
     short, whole = record(scenario, states[:51], walls), record(scenario, states, walls)

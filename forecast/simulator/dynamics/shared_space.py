@@ -1,0 +1,325 @@
+"""Negotiation in shared space: what people do about vehicles, and drivers about people.
+
+Nobody has precedence. A person whose way crosses that of a vehicle goes first, and hurries, or
+slows down, stops and walks behind the vehicle. Who walks in the way of a vehicle steps aside. A
+driver lets some go first, brakes for all who are in the way, passes slowly where it is narrow,
+steers a little aside, and creeps on after a wait.
+
+A decision depends on the present state and on traits of a person and a vehicle alone. It is stable
+because both act on it: who slows down arrives later still.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast import geometry
+from forecast.simulator import random_numbers, routes
+from forecast.simulator.dynamics import vehicle_motion
+from forecast.simulator.dynamics.pedestrian_motion import Negotiation, PedestrianState, at_most
+from forecast.simulator.dynamics.social_forces import left, unit
+from forecast.simulator.dynamics.vehicle_motion import VehicleState
+from forecast.simulator.pairs import min_by_owner, pairs_between, sum_by_owner
+from forecast.simulator.population.pedestrians import Crowd
+from forecast.simulator.population.vehicles import Fleet
+
+_LOOK_M = 16.0
+_COMES_MPS = 0.25
+"""A vehicle slower than this is not taken to come."""
+_BODY_M = 0.3
+_COMFORT_M = (0.2, 1.3)
+"""Range of the distances that people like to keep to the side of a vehicle."""
+_FRONT_S, _BEHIND_S = (2.0, 5.0), (0.8, 3.0)
+"""Ranges of the times before the meeting at which people step aside for a vehicle that they see,
+and for one that comes from behind."""
+_BOLD_S = (-0.8, 2.0)
+"""Range of what people expect of a driver: the seconds by which they go first though late."""
+_BRAKES_MPS2, _BRAKES_S = 0.3, 1.0
+"""A vehicle that brakes more than this is expected to take this much longer."""
+_CROSSES_MPS = 0.35
+_HORIZON_S = 6.0
+_HURRY, _CAREFUL = 1.3, 0.85
+_ASIDE_MPS, _BEHIND_MPS = 1.1, 0.35
+_COMFORT, _FRONT, _BEHIND, _BOLD, _SIDE, _COURTESY = 50, 51, 52, 53, 54, 60
+"""Channels of random numbers of people. The last one is the first of one for each vehicle."""
+
+_ACCELERATION_MPS2, _BRAKE_MPS2, _HARDEST_BRAKE_MPS2 = 1.0, 1.5, 6.0
+_STANDSTILL_M, _CREEP_STANDSTILL_M = 1.2, 0.5
+_CREEP_S, _CREEP_MPS = 2.5, 0.5
+"""Drivers creep on, at this speed and nearer to people, after this time of standing."""
+_WAY_M = np.arange(0.0, 13.0, 0.75)
+_MARGIN_M = 0.45
+_PREDICTED_S = (0.0, 0.8, 1.6, 2.4)
+_SURE_S = 1.0
+"""People who will be in the way later than this are let go first by some drivers only."""
+_PASSING_M, _PASSING_MPS, _PASSING_PS = 1.5, 0.8, 1.6
+_STEER_M, _STEER_AHEAD_M, _STEER_PM = 0.6, 8.0, 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class _Meetings:
+    """Pairs of a person and a vehicle that comes, in the frame of the vehicle; all ``[P]``.
+
+    Attributes:
+        person: Index of the person.
+        car: Index of the vehicle.
+        front_s: Time until the front reaches the person, if both keep their speeds.
+        rear_s: Time until the rear has passed.
+        aside_m: Offset of the person to the left of the vehicle's course.
+        across_mps: Speed of the person to the left.
+        along_mps: Speed of the person in the vehicle's direction.
+        half_m: Half the width of the way that the person likes to keep free.
+    """
+
+    person: NDArray[np.int64]
+    car: NDArray[np.int64]
+    front_s: NDArray[np.float64]
+    rear_s: NDArray[np.float64]
+    aside_m: NDArray[np.float64]
+    across_mps: NDArray[np.float64]
+    along_mps: NDArray[np.float64]
+    half_m: NDArray[np.float64]
+
+
+def negotiate(
+    crowd: Crowd, state: PedestrianState, fleet: Fleet, vehicles: VehicleState
+) -> Negotiation:
+    """Returns what each person changes about the own course because of vehicles.
+
+    Args:
+        crowd: The pedestrians.
+        state: Their state.
+        fleet: The vehicles.
+        vehicles: Their state.
+    """
+    meet = _meetings(crowd, state, fleet, vehicles)
+    count = len(crowd.keys)
+    pace, yields = _crossing_pace(crowd, vehicles, meet)
+    slow, fast = np.minimum(pace, 1.0), np.maximum(pace, 1.0)
+    slowest = np.minimum(min_by_owner(slow, meet.person, count), 1.0)
+    fastest = np.maximum(-min_by_owner(-fast, meet.person, count), 1.0)
+    heading = vehicles.poses[meet.car, 2]
+    aside = _stepping_aside(crowd, meet)[:, None] * left(heading)
+    # Who lets a vehicle pass walks on behind it.
+    aside -= np.where(yields & (meet.front_s < 1.5), _BEHIND_MPS, 0.0)[:, None] * unit(heading)
+    total = np.stack([sum_by_owner(aside[:, i], meet.person, count) for i in range(2)], -1)
+    return Negotiation(
+        np.where(slowest < 1.0, slowest, np.where(np.isfinite(fastest), fastest, 1.0)),
+        at_most(total, _ASIDE_MPS),
+    )
+
+
+def _trait(
+    crowd: Crowd, channel: int, between: tuple[float, float], person: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Returns a trait of persons ``[P]`` that never changes."""
+    low, high = between
+    return low + (high - low) * random_numbers.uniform(crowd.keys, -1, channel)[person]
+
+
+def _meetings(
+    crowd: Crowd, state: PedestrianState, fleet: Fleet, vehicles: VehicleState
+) -> _Meetings:
+    """Returns the pairs of people and vehicles that come nearer to them."""
+    person, car = pairs_between(state.positions_m, vehicles.poses[:, :2], _LOOK_M)
+    comes = vehicles.active[car] & (vehicles.speeds_mps[car] > _COMES_MPS)
+    person, car = person[comes], car[comes]
+    pose, speed = vehicles.poses[car], vehicles.speeds_mps[car]
+    offset = geometry.to_frame(state.positions_m[person], pose[:, :2], pose[:, 2])
+    motion = geometry.rotate(state.course_mps[person], -pose[:, 2])
+    reach = fleet.sizes_m[car, 0] / 2 + _BODY_M
+    closing = speed - motion[:, 0]
+    near = (closing > 0.1) & (offset[:, 0] > -reach)
+    comfort = _trait(crowd, _COMFORT, _COMFORT_M, person)
+    columns = (
+        person,
+        car,
+        np.maximum(offset[:, 0] - reach, 0.0) / np.maximum(closing, 0.1),
+        (offset[:, 0] + reach) / np.maximum(closing, 0.1),
+        offset[:, 1],
+        motion[:, 1],
+        motion[:, 0],
+        fleet.sizes_m[car, 1] / 2 + _BODY_M + comfort,
+    )
+    return _Meetings(*(column[near] for column in columns))
+
+
+def _crossing_pace(
+    crowd: Crowd, vehicles: VehicleState, meet: _Meetings
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Returns factors of speed ``[P]`` of people who cross the way of a vehicle, and who yields."""
+    across = np.abs(meet.across_mps)
+    done = np.sign(meet.across_mps) * meet.aside_m
+    pace = np.maximum(across, _CROSSES_MPS)
+    enter_s = np.maximum(-meet.half_m - done, 0.0) / pace
+    leave_s = (meet.half_m - done) / pace
+    crosses = (across > _CROSSES_MPS) & (done < meet.half_m) & (meet.front_s < _HORIZON_S)
+    conflict = crosses & (enter_s < meet.rear_s + 0.3) & (leave_s > meet.front_s - 0.5)
+    expects = _trait(crowd, _BOLD, _BOLD_S, meet.person)
+    expects += _BRAKES_S * (vehicles.accelerations_mps2[meet.car] < -_BRAKES_MPS2)
+    inside = enter_s <= 0.0
+    goes = inside | (leave_s < meet.front_s + expects)
+    # Who yields walks as slowly as is needed to come to the way when the rear has passed.
+    slow = np.clip(enter_s / np.maximum(meet.rear_s + 0.2, 0.1), 0.0, 1.0)
+    late = goes & (leave_s > meet.front_s - 1.0)
+    factor = np.where(goes, np.where(late, _HURRY, 1.0), slow)
+    return np.where(conflict, factor, 1.0), conflict & ~goes
+
+
+def _stepping_aside(crowd: Crowd, meet: _Meetings) -> NDArray[np.float64]:
+    """Returns speeds to the left of the vehicle's course ``[P]`` of people in its way."""
+    behind = meet.along_mps > 0
+    within = np.where(
+        behind,
+        _trait(crowd, _BEHIND, _BEHIND_S, meet.person),
+        _trait(crowd, _FRONT, _FRONT_S, meet.person),
+    )
+    along_it = np.abs(meet.across_mps) <= np.maximum(_CROSSES_MPS, 0.5 * np.abs(meet.along_mps))
+    room = meet.half_m - np.abs(meet.aside_m)
+    steps = along_it & (room > 0) & (meet.front_s < within)
+    either = np.where(random_numbers.uniform(crowd.keys, -1, _SIDE)[meet.person] < 0.5, -1.0, 1.0)
+    side = np.where(np.abs(meet.aside_m) < 0.15, either, np.sign(meet.aside_m))
+    speed = np.minimum(room / np.clip(meet.front_s - 0.4, 0.6, 3.0), _ASIDE_MPS)
+    return np.where(steps, side * speed, 0.0)
+
+
+def step_drivers(
+    crowd: Crowd,
+    pedestrians: PedestrianState,
+    fleet: Fleet,
+    state: VehicleState,
+    dt_s: float,
+    ego_pose: NDArray[Any] | None = None,
+) -> VehicleState:
+    """Returns the state of the vehicles of a shared space one step later.
+
+    `VehicleState.halted_s` is the time for which each has stood now.
+
+    Args:
+        crowd: The pedestrians.
+        pedestrians: Their state.
+        fleet: The vehicles.
+        state: Their state now. It is not modified.
+        dt_s: Length of the step.
+        ego_pose: Pose of the ego after the step (x_m, y_m, heading_rad); None: the simulation
+            drives the ego.
+    """
+    on_route = routes.at(fleet.routes, state.along_m)
+    aside = ((state.poses[:, :2] - on_route[:, :2]) * left(on_route[:, 2])).sum(-1)
+    creeps = state.halted_s > _CREEP_S
+    car, person = pairs_between(state.poses[:, :2], pedestrians.positions_m, _LOOK_M)
+    gaps, leaders = _people_in_the_way(crowd, pedestrians, fleet, state, aside, car, person)
+    limit = routes.at(fleet.limits_mps[..., None], state.along_m)[:, 0]
+    offset = geometry.to_frame(
+        pedestrians.positions_m[person], state.poses[car, :2], state.poses[car, 2]
+    )
+    wanted = np.minimum(np.minimum(fleet.speeds_mps, limit), _passing_speeds(fleet, car, offset))
+    wanted = np.where(creeps, np.minimum(wanted, _CREEP_MPS), wanted)
+    speed = state.speeds_mps
+    change = _acceleration(fleet, state, wanted, creeps, gaps, leaders)
+    faster = np.maximum(speed + dt_s * change, 0.0)
+    moved = dt_s * (speed + faster) / 2
+    along = state.along_m + moved
+    turn = geometry.wrap_angle(state.poses[:, 2] - on_route[:, 2])
+    turn += np.minimum(moved, 1.0) * (_STEER_PM * (_evasion(fleet, car, offset) - aside) - turn)
+    poses = routes.at(fleet.routes, along)
+    poses[:, :2] += (aside + moved * np.tan(turn))[:, None] * left(poses[:, 2])
+    poses[:, 2] += turn
+    if ego_pose is not None:
+        vehicle_motion.place_ego(fleet, state, ego_pose, along, faster, poses, dt_s)
+    return VehicleState(
+        along_m=along,
+        speeds_mps=faster,
+        accelerations_mps2=(faster - speed) / dt_s,
+        poses=poses,
+        active=state.active & (along < fleet.lengths_m - 1.0),
+        halted_s=np.where(faster < 0.7 * _CREEP_MPS, state.halted_s + dt_s, 0.0),
+    )
+
+
+def _people_in_the_way(
+    crowd: Crowd,
+    pedestrians: PedestrianState,
+    fleet: Fleet,
+    state: VehicleState,
+    aside_m: NDArray[Any],
+    car: NDArray[np.int64],
+    person: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the gap to the first person in the way of each vehicle, and the person's speed along.
+
+    All who are in the way now or very soon count. Those who come into the way later count if the
+    driver is one to let this person go first.
+    """
+    way = routes.at(fleet.routes, state.along_m[:, None] + _WAY_M)
+    way_m = (way[..., :2] + aside_m[:, None, None] * left(way[..., 2]))[car]
+    draws = random_numbers.uniform(crowd.keys[:, None], -1, _COURTESY + np.arange(len(aside_m)))
+    courteous = draws[person, car] < fleet.yield_probability[car]
+    reach = (fleet.sizes_m[car, 1] / 2 + _MARGIN_M)[:, None]
+    hit = np.zeros(way_m.shape[:2], bool)
+    for ahead_s in _PREDICTED_S:
+        where = pedestrians.positions_m[person] + ahead_s * pedestrians.velocities_mps[person]
+        x, y = way_m[..., 0] - where[:, :1], way_m[..., 1] - where[:, 1:]
+        counts = courteous | (ahead_s <= _SURE_S)
+        # Later than now, only who will be there when the vehicle is.
+        there = state.speeds_mps[car, None] * (ahead_s - 1.0) <= _WAY_M
+        hit |= (x * x + y * y < reach**2) & counts[:, None] & there
+    half = fleet.sizes_m[car, 0] / 2
+    hit &= (half - 0.5)[:, None] < _WAY_M
+    first = hit.argmax(1)
+    gap = np.where(hit.any(1), _WAY_M[first] - half - _BODY_M, np.inf)
+    count = len(aside_m)
+    nearest = min_by_owner(gap, car, count)
+    along = (pedestrians.velocities_mps[person] * unit(state.poses[car, 2])).sum(-1)
+    slowest = min_by_owner(np.where(gap <= nearest[car], along, np.inf), car, count)
+    return nearest, np.where(np.isfinite(nearest), np.maximum(slowest, 0.0), 0.0)
+
+
+def _passing_speeds(
+    fleet: Fleet, car: NDArray[np.int64], offset_m: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Returns the speeds at which vehicles pass people beside them; inf: nobody ``[V]``."""
+    half, wide = fleet.sizes_m[car, 0] / 2, fleet.sizes_m[car, 1] / 2
+    beside = (offset_m[:, 0] > -half) & (offset_m[:, 0] < half + 2.5)
+    room = np.maximum(np.abs(offset_m[:, 1]) - wide - _BODY_M, 0.0)
+    speed = np.where(beside & (room < _PASSING_M), _PASSING_MPS + _PASSING_PS * room, np.inf)
+    return min_by_owner(speed, car, len(fleet.sizes_m))
+
+
+def _evasion(fleet: Fleet, car: NDArray[np.int64], offset_m: NDArray[Any]) -> NDArray[np.float64]:
+    """Returns how far to the left vehicles want to be for the nearest person ahead ``[V]``."""
+    count = len(fleet.sizes_m)
+    half, wide = fleet.sizes_m[car, 0] / 2, fleet.sizes_m[car, 1] / 2
+    need = wide + _BODY_M + _MARGIN_M - np.abs(offset_m[:, 1])
+    ahead = (offset_m[:, 0] > half) & (offset_m[:, 0] < half + _STEER_AHEAD_M) & (need > 0)
+    distance = np.where(ahead, offset_m[:, 0], np.inf)
+    first = ahead & (distance <= min_by_owner(distance, car, count)[car])
+    shift = np.where(first, -np.sign(offset_m[:, 1]) * np.minimum(need, _STEER_M), 0.0)
+    return sum_by_owner(shift, car, count)
+
+
+def _acceleration(
+    fleet: Fleet,
+    state: VehicleState,
+    wanted: NDArray[Any],
+    creeps: NDArray[np.bool_],
+    gaps: NDArray[Any],
+    leader_speeds: NDArray[Any],
+) -> NDArray[np.float64]:
+    """Returns the Intelligent Driver Model's acceleration behind people and vehicles ``[V]``."""
+    car_gaps, car_speeds = vehicle_motion.vehicles_ahead(fleet, state)
+    speed = state.speeds_mps[:, None]
+    keep = np.where(creeps, _CREEP_STANDSTILL_M, _STANDSTILL_M)[:, None]
+    gap = np.stack([gaps, car_gaps], -1)
+    closing = speed - np.stack([leader_speeds, car_speeds], -1)
+    braking = speed * closing / (2 * np.sqrt(_ACCELERATION_MPS2 * _BRAKE_MPS2))
+    desired = np.maximum(keep + speed * fleet.headways_s[:, None] + braking, keep)
+    free = 1 - (state.speeds_mps / np.maximum(wanted, 0.1)) ** 4
+    free = np.maximum(_ACCELERATION_MPS2 * free, -_BRAKE_MPS2)
+    change = free - _ACCELERATION_MPS2 * ((desired / np.maximum(gap, 0.1)) ** 2).max(1)
+    limited: NDArray[np.float64] = np.clip(change, -_HARDEST_BRAKE_MPS2, _ACCELERATION_MPS2)
+    return limited
