@@ -2,17 +2,17 @@
 
 Rooms:
 
-* `map`: what does not move. Lanes, districts of streets and their four layouts, three places of shared
-  space, surfaces, traffic lights.
+* `map`: what does not move. Lanes, districts of streets and their four layouts, three places of
+  shared space, surfaces, traffic lights.
 * `population`: who is in a scene. Vehicles, pedestrians, and the routes that pedestrians walk.
-* `dynamics`: how they move. Pedestrian motion with social forces, vehicle motion, and negotiation in
-  shared space.
+* `dynamics`: how they move. Pedestrian motion with social forces, vehicle motion, and negotiation
+  in shared space.
 * `export`: what is written. The ego's recording, visibility, sensors, tables, the map expansion,
   and the dataset as a whole.
 
-`simulate` advances a scene by one step. In `traffic`, somebody else drives the ego. `realism`
-and `near_vehicles` compare the city with recorded people. `random_numbers`, `routes`, `boxes` and `pairs` are helpers
-of all rooms.
+`simulate` advances a scene by one step. In `traffic`, somebody else drives the ego. `realism` and
+`near_vehicles` compare the city with recorded people. `random_numbers`, `routes`, `boxes` and
+`pairs` are helpers of all rooms.
 """
 
 from forecast.simulator.export.dataset import VERSION, write_town
