@@ -48,7 +48,7 @@ def test_people_who_walk_together_are_counted_by_distance_and_velocity():
               ((0, (1, 0)), (1, (1, 0)), (1.8, (-1, 0)))]  # fmt: skip
     found = measured([*people, line((0, -3), (1, 0))], [PERSON] * 3 + [VEHICLE])
     assert sorted(set(found["together"].tolist())) == [1.0, 2.0]
-    assert found["neighbour"].min() == pytest.approx(0.8)
+    assert found["neighbour"].min() == pytest.approx(1.0)
 
 
 def test_the_table_has_the_distance_to_the_first_sample():

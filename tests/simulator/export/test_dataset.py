@@ -127,8 +127,8 @@ def test_shared_space_opens_in_the_devkit_and_has_no_lanes(shared):
         assert len(city.lane) == len(city.lane_connector) == len(city.ped_crossing) == 0
         assert len(city.drivable_area) == len(city.walkway) == 1
         parks += len(city.carpark_area)
-        for record in city.polygon:
-            assert city.extract_polygon(record["token"]).is_valid
+        for area in city.polygon:
+            assert city.extract_polygon(area["token"]).is_valid
     assert parks == 8
 
 
