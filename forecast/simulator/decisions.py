@@ -37,8 +37,8 @@ def decisions(scenario: Scenario, state: SimulationState) -> Decisions:
         scenario: What stays the same.
         state: The state at that moment.
     """
-    if scenario.district.shared is not None:
-        return _in_shared_space(scenario, state)
+    if scenario.traits is not None:
+        return _in_shared_space(scenario, scenario.traits, state)
     intent, gaps, _ = gaps_in_traffic(scenario, state)
     has = intent.crossing >= 0
     on_road = has & (intent.distance_m < 0)
@@ -54,10 +54,13 @@ def decisions(scenario: Scenario, state: SimulationState) -> Decisions:
     return Decisions(made, intent.crossing)
 
 
-def _in_shared_space(scenario: Scenario, state: SimulationState) -> Decisions:
+def _in_shared_space(
+    scenario: Scenario, traits: shared_space.Traits, state: SimulationState
+) -> Decisions:
     """What each pedestrian does because of vehicles where there are no crossings."""
     pedestrians, vehicles = state.pedestrians, state.vehicles
-    pace = shared_space.negotiate(scenario.crowd, pedestrians, scenario.fleet, vehicles).pace
+    crowd, fleet = scenario.crowd, scenario.fleet
+    pace = shared_space.negotiate(crowd, traits, pedestrians, fleet, vehicles).pace
     made = np.full(len(pace), Decision.FREE, np.int8)
     made[pace > _HURRIES] = Decision.GO
     made[pace < _SLOWS_DOWN] = Decision.YIELD

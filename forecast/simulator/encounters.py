@@ -72,7 +72,7 @@ def meets(scenario: Scenario, state: SimulationState) -> NDArray[np.bool_]:
     if not state.vehicles.active[ego]:
         return np.zeros(len(scenario.crowd.keys), bool)
     reach_m = _SOON_S * max(float(state.vehicles.speeds_mps[ego]), _START_MPS)
-    if scenario.district.shared is not None:
+    if scenario.traits is not None:
         return _on_the_way(scenario, state, reach_m)
     ahead_m = conflicts.along_m - state.vehicles.along_m[ego]
     reached = conflicts.crossing[(conflicts.vehicle == ego) & (ahead_m > 0) & (ahead_m < reach_m)]

@@ -31,7 +31,7 @@ _COMPANION_M, _COMPANION_MPS = 2.0, 0.4
 """Two people walk together if their distance and the difference of their velocities are smaller."""
 
 QUANTITIES = {
-    "closest": "closest approach, m",
+    "closest": "closest approach of a person, m",
     "speed_change": "speed change within 1 s, m/s",
     "aside": "sideways step within 2 s, m",
     "speed": "speed while walking, m/s",
@@ -46,8 +46,8 @@ def measure_near_vehicles(scenes: Sequence[Scene]) -> MotionSamples:
     """Measures the pedestrians of scenes near moving vehicles.
 
     Returns:
-        One sample for each of `QUANTITIES`: `closest` for each person and vehicle, the others for
-        each person and time. `speed_change` and `aside` are those from that time on, of people who
+        One sample for each of `QUANTITIES`: `closest` for each person, the others for each person
+        and time. `speed_change` and `aside` are those from that time on, of people who
         walk then; `aside` is the distance from the straight line of the last step.
     """
     rows = [_near_vehicles(scene) for scene in scenes]
@@ -65,7 +65,7 @@ def _near_vehicles(scene: Scene) -> MotionSamples:
     drives = car_known & (car_speed > _DRIVING_MPS)
     apart = _length(at[:, None] - cars_at)
     near = people.valid[:, None] & drives & (apart < NEAR_M)
-    closest = np.where(near, apart, np.inf).min(axis=2)
+    closest = np.where(near, apart, np.inf).min(axis=(1, 2))
     here = near.any(axis=1)
     walks = here & known & (speed > MOVING_MPS)
     neighbour, together = _others(at, velocity, people.valid & known, walks)

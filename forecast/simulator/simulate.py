@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from forecast.simulator import random_numbers
 from forecast.simulator.dynamics import pedestrian_motion, shared_space, vehicle_motion
-from forecast.simulator.map import traffic_lights
+from forecast.simulator.map import surfaces, traffic_lights
 from forecast.simulator.map.district import District
-from forecast.simulator.map.shared_space import SharedSpace
 from forecast.simulator.population.pedestrians import Crossings, Crowd, draw_crowd
 from forecast.simulator.population.shared_space import draw_shared_crowd, draw_shared_fleet
 from forecast.simulator.population.vehicles import Fleet, draw_fleet
@@ -33,6 +32,8 @@ FRAMES = 41
 """Keyframes of a scene: 20 s."""
 _WARM_UP_STEPS = 40
 """Steps before the first keyframe. They hide the start, when everybody is at a drawn place."""
+_BOX_AHEAD_S, _SHARED_BOX_AHEAD_S = 0.5, 0.0
+"""People keep off the way of a vehicle over this time. In shared space they negotiate instead."""
 
 EGO_PLANS = {"stop": 0.0, "slow": 0.4, "hurry": 1.35}
 """Other plans for the ego: factors of its desired speed. With "hurry" it yields to nobody."""
@@ -50,6 +51,7 @@ class Scenario:
         crossings: Where pedestrians cross the road.
         conflict_points: Where routes of vehicles meet crossings.
         lights: The traffic lights.
+        traits: How people and drivers negotiate in shared space; None on streets.
     """
 
     district: District
@@ -59,6 +61,7 @@ class Scenario:
     crossings: Crossings
     conflict_points: vehicle_motion.ConflictPoints
     lights: traffic_lights.TrafficLights
+    traits: shared_space.Traits | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,13 +99,14 @@ def draw_scenario(district: District, seed: int, scene: int) -> tuple[Scenario, 
     else:
         space = district.shared
         fleet = draw_shared_fleet(space, int(rng.integers(4, 8)), rng)
-        count = int(rng.integers(24, 48))
+        count = int(rng.integers(22, 42))
         crowd, crossings = draw_shared_crowd(space, fleet, count, keys[:128], rng)
     lights = traffic_lights.draw_traffic_lights(district, len(crossings.marked), rng)
     vehicle_keys = keys[128 : 128 + len(fleet.categories)]
     conflicts = vehicle_motion.find_conflict_points(fleet, crossings, vehicle_keys)
     conditions = str(rng.choice(["", "night", "rain"], p=[0.7, 0.15, 0.15]))
-    scenario = Scenario(district, conditions, crowd, fleet, crossings, conflicts, lights)
+    traits = shared_space.draw_traits(crowd.keys, len(vehicle_keys)) if district.shared else None
+    scenario = Scenario(district, conditions, crowd, fleet, crossings, conflicts, lights, traits)
     state = SimulationState(
         0, pedestrian_motion.initial_state(crowd), vehicle_motion.initial_state(fleet)
     )
@@ -122,10 +126,10 @@ def step(
     """
     crowd, fleet, crossings = scenario.crowd, scenario.fleet, scenario.crossings
     conflicts, pedestrians, vehicles = scenario.conflict_points, state.pedestrians, state.vehicles
-    if scenario.district.shared is not None:
-        return _step_shared_space(scenario, scenario.district.shared, state, ego_pose)
+    if scenario.traits is not None:
+        return _step_shared_space(scenario, scenario.traits, state, ego_pose)
     intent, gaps, green = gaps_in_traffic(scenario, state)
-    cars, sizes = _vehicle_boxes(fleet, vehicles)
+    cars, sizes = _vehicle_boxes(fleet, vehicles, _BOX_AHEAD_S)
     return SimulationState(
         state.index + 1,
         pedestrian_motion.step_pedestrians(
@@ -153,12 +157,11 @@ def gaps_in_traffic(
     """
     crowd, fleet, crossings = scenario.crowd, scenario.fleet, scenario.crossings
     pedestrians, vehicles, time_s = state.pedestrians, state.vehicles, DT_S * state.index
-    if scenario.district.shared is not None:
-        nowhere = np.zeros(0, bool)
-        intent = pedestrian_motion.crossing_intents(crowd, crossings, pedestrians, nowhere)
-        none = np.full(len(crowd.keys), np.inf)
-        gaps = pedestrian_motion.CrossingGaps(np.isinf(none), none)
-        return intent, gaps, np.ones(len(fleet.categories), bool)
+    if scenario.traits is not None:
+        count = len(crowd.keys)
+        gaps = pedestrian_motion.CrossingGaps(np.ones(count, bool), np.full(count, np.inf))
+        anywhere = np.ones(len(fleet.categories), bool)
+        return pedestrian_motion.no_crossings(count), gaps, anywhere
     walk = traffic_lights.may_walk(scenario.lights, time_s)
     lanes = vehicle_motion.next_lanes(fleet, vehicles)
     green = traffic_lights.may_drive(scenario.lights, lanes, time_s)
@@ -171,14 +174,17 @@ def gaps_in_traffic(
 
 
 def _step_shared_space(
-    scenario: Scenario, space: SharedSpace, state: SimulationState, ego_pose: NDArray[Any] | None
+    scenario: Scenario,
+    traits: shared_space.Traits,
+    state: SimulationState,
+    ego_pose: NDArray[Any] | None,
 ) -> SimulationState:
     """Returns the state `DT_S` later in a place without kerbs, crossings and lights."""
     crowd, fleet = scenario.crowd, scenario.fleet
     pedestrians, vehicles = state.pedestrians, state.vehicles
     intent, gaps, _ = gaps_in_traffic(scenario, state)
-    cars, sizes = _vehicle_boxes(fleet, vehicles)
-    walls, wall_sizes = space.walls
+    cars, sizes = _vehicle_boxes(fleet, vehicles, _SHARED_BOX_AHEAD_S)
+    walls, wall_sizes = surfaces.walls(scenario.district)
     return SimulationState(
         state.index + 1,
         pedestrian_motion.step_pedestrians(
@@ -190,9 +196,9 @@ def _step_shared_space(
             np.concatenate([sizes, wall_sizes]),
             state.index,
             DT_S,
-            shared_space.negotiate(crowd, pedestrians, fleet, vehicles),
+            shared_space.negotiate(crowd, traits, pedestrians, fleet, vehicles),
         ),
-        shared_space.step_drivers(crowd, pedestrians, fleet, vehicles, DT_S, ego_pose),
+        shared_space.step_drivers(traits, pedestrians, fleet, vehicles, DT_S, ego_pose),
     )
 
 
@@ -232,13 +238,13 @@ def with_ego_plan(scenario: Scenario, plan: str) -> Scenario:
 
 
 def _vehicle_boxes(
-    fleet: Fleet, state: vehicle_motion.VehicleState
+    fleet: Fleet, state: vehicle_motion.VehicleState, ahead_s: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns poses and sizes of all vehicles as obstacles for pedestrians.
 
-    The box of a moving vehicle also covers the way of its next half second.
+    The box of a moving vehicle also covers its way over a time ahead.
     """
-    reach = 0.5 * state.speeds_mps
+    reach = ahead_s * state.speeds_mps
     moving = state.poses.copy()
     moving[:, 0] += reach / 2 * np.cos(moving[:, 2])
     moving[:, 1] += reach / 2 * np.sin(moving[:, 2])

@@ -161,6 +161,11 @@ def _initial_headings(crowd: Crowd, headings_rad: NDArray[Any]) -> NDArray[np.fl
     return np.where(np.isinf(crowd.stands_s), anywhere, headings_rad)
 
 
+def standing(crowd: Crowd, state: PedestrianState) -> NDArray[np.bool_]:
+    """Returns who stands for a while, or has arrived ``[A]``."""
+    return (state.idle_s > 0) | _arrived(crowd, state)
+
+
 def crossing_intents(
     crowd: Crowd, crossings: Crossings, state: PedestrianState, walk: NDArray[np.bool_]
 ) -> CrossingIntent:
@@ -194,6 +199,12 @@ def crossing_intents(
         close=(distance < _KERB_LOOK_M) & (state.idle_s <= 0),
         allowed=np.append(walk, False)[crossing] | ~crowd.obeys,
     )
+
+
+def no_crossings(count: int) -> CrossingIntent:
+    """Returns that nobody comes to a crossing, for a number of pedestrians."""
+    no, far = np.zeros(count, bool), np.full(count, np.inf)
+    return CrossingIntent(np.full(count, -1), far, 0 * no + 0.0, no, no, no, no)
 
 
 def step_pedestrians(
@@ -232,8 +243,10 @@ def step_pedestrians(
     stands = (idle > 0) | _arrived(crowd, state)
     course = _course(crowd, state, drift, noise[:, 3:], stands | held, index, dt_s)
     wanted = _wanted_velocity(crowd, state, intent, gaps, course, held, stands)
+    stays = stands & (state.idle_s > 0)
     if negotiation is not None:
         wanted = negotiation.pace[:, None] * wanted + negotiation.aside_mps
+        stays &= ~negotiation.aside_mps.any(axis=1)
     push = (
         (wanted - state.velocities_mps) / _RELAXATION_S
         + social_forces.from_people(
@@ -254,9 +267,7 @@ def step_pedestrians(
         direction=np.where(gives_up, -1.0, state.direction),
         drift=drift,
         course_mps=course,
-        standing_places_m=np.where(
-            stands[:, None] & (state.idle_s > 0)[:, None], state.standing_places_m, positions
-        ),
+        standing_places_m=np.where(stays[:, None], state.standing_places_m, positions),
         idle_s=np.maximum(idle - dt_s, 0.0),
         gap_seen_s=gap_seen,
         waited_s=waited,

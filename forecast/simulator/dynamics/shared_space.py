@@ -20,44 +20,92 @@ from numpy.typing import NDArray
 from forecast import geometry
 from forecast.simulator import random_numbers, routes
 from forecast.simulator.dynamics import vehicle_motion
-from forecast.simulator.dynamics.pedestrian_motion import Negotiation, PedestrianState, at_most
+from forecast.simulator.dynamics.pedestrian_motion import (
+    Negotiation,
+    PedestrianState,
+    at_most,
+    standing,
+)
 from forecast.simulator.dynamics.social_forces import left, unit
 from forecast.simulator.dynamics.vehicle_motion import VehicleState
 from forecast.simulator.pairs import min_by_owner, pairs_between, sum_by_owner
 from forecast.simulator.population.pedestrians import Crowd
 from forecast.simulator.population.vehicles import Fleet
 
-_LOOK_M = 16.0
+_LOOK_M, _WIDE_M = 16.0, 7.0
 _COMES_MPS = 0.25
 """A vehicle slower than this is not taken to come."""
 _BODY_M = 0.3
-_COMFORT_M = (0.2, 1.3)
+_COMFORT_M = (1.0, 3.0)
 """Range of the distances that people like to keep to the side of a vehicle."""
-_FRONT_S, _BEHIND_S = (2.0, 5.0), (0.8, 3.0)
+_CROSSING_M = 0.4
+"""Distance that people keep to the side of a vehicle whose way they cross."""
+_FRONT_S, _BEHIND_S = (3.0, 7.0), (1.5, 5.0)
 """Ranges of the times before the meeting at which people step aside for a vehicle that they see,
 and for one that comes from behind."""
-_BOLD_S = (-0.8, 2.0)
+_BOLD_S = (0.0, 4.0)
 """Range of what people expect of a driver: the seconds by which they go first though late."""
 _BRAKES_MPS2, _BRAKES_S = 0.3, 1.0
 """A vehicle that brakes more than this is expected to take this much longer."""
 _CROSSES_MPS = 0.35
 _HORIZON_S = 6.0
-_HURRY, _CAREFUL = 1.3, 0.85
+_HURRY = 1.1
 _ASIDE_MPS, _BEHIND_MPS = 1.1, 0.35
-_COMFORT, _FRONT, _BEHIND, _BOLD, _SIDE, _COURTESY = 50, 51, 52, 53, 54, 60
-"""Channels of random numbers of people. The last one is the first of one for each vehicle."""
+_CHANNEL = 50
+"""The first channel of random numbers of people."""
 
-_ACCELERATION_MPS2, _BRAKE_MPS2, _HARDEST_BRAKE_MPS2 = 1.0, 1.5, 6.0
+_ACCELERATION_MPS2, _BRAKE_MPS2, _HARDEST_BRAKE_MPS2 = 1.3, 1.5, 6.0
 _STANDSTILL_M, _CREEP_STANDSTILL_M = 1.2, 0.5
-_CREEP_S, _CREEP_MPS = 2.5, 0.5
-"""Drivers creep on, at this speed and nearer to people, after this time of standing."""
+_CREEP_S, _CREEP_MPS, _STANDS_MPS, _LONGEST_S = 2.5, 0.7, 0.35, 6.0
+"""Drivers creep on, at this speed and nearer to people, after this time of standing. Slower than
+the second speed they stand. Times beyond the last one are not counted."""
+_IMPATIENT_S = 1.0
+"""People who stand in the way of a vehicle step aside after it has stood for this time."""
 _WAY_M = np.arange(0.0, 13.0, 0.75)
-_MARGIN_M = 0.45
+_MARGIN_M = 0.35
+_CREEP_MARGIN_M = 0.15
 _PREDICTED_S = (0.0, 0.8, 1.6, 2.4)
 _SURE_S = 1.0
 """People who will be in the way later than this are let go first by some drivers only."""
-_PASSING_M, _PASSING_MPS, _PASSING_PS = 1.5, 0.8, 1.6
+_PASSING_M, _PASSING_MPS, _PASSING_PS = 0.8, 1.6, 2.0
 _STEER_M, _STEER_AHEAD_M, _STEER_PM = 0.6, 8.0, 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Traits:
+    """What people are like who negotiate. It never changes.
+
+    Attributes:
+        comfort_m: Distance that each likes to keep to the side of a vehicle ``[A]``.
+        front_s: Time before a meeting at which each steps aside for a vehicle in view ``[A]``.
+        behind_s: The same for a vehicle from behind ``[A]``.
+        bold_s: Time by which each goes first though late ``[A]``.
+        side: 1 for those who step to the left of a vehicle's course if both sides are equal, else
+            -1 ``[A]``.
+        favour: Rank of each with the driver of each vehicle, from 0 to 1 ``[A, V]``. A driver lets
+            people go first whose rank is below `Fleet.yield_probability`.
+    """
+
+    comfort_m: NDArray[np.float64]
+    front_s: NDArray[np.float64]
+    behind_s: NDArray[np.float64]
+    bold_s: NDArray[np.float64]
+    side: NDArray[np.float64]
+    favour: NDArray[np.float64]
+
+
+def draw_traits(keys: NDArray[np.uint64], vehicles: int) -> Traits:
+    """Draws the traits of people.
+
+    Args:
+        keys: Keys of their random numbers ``[A]``.
+        vehicles: Number of vehicles V.
+    """
+    draws = random_numbers.uniform(keys[:, None], -1, _CHANNEL + np.arange(5 + vehicles))
+    ranges = np.array([_COMFORT_M, _FRONT_S, _BEHIND_S, _BOLD_S, (-1.0, 1.0)])
+    columns = (ranges[:, 0] + (ranges[:, 1] - ranges[:, 0]) * draws[:, :5]).T
+    comfort, front, behind, bold, side = columns
+    return Traits(comfort, front, behind, bold, np.where(side < 0, -1.0, 1.0), draws[:, 5:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +120,9 @@ class _Meetings:
         aside_m: Offset of the person to the left of the vehicle's course.
         across_mps: Speed of the person to the left.
         along_mps: Speed of the person in the vehicle's direction.
-        half_m: Half the width of the way that the person likes to keep free.
+        half_m: Half the width of the way that the vehicle and the person's body need.
+        comfort_m: What the person who steps aside likes to keep free beyond that.
+        stands: Whether the vehicle stands, and would creep on.
     """
 
     person: NDArray[np.int64]
@@ -83,27 +133,30 @@ class _Meetings:
     across_mps: NDArray[np.float64]
     along_mps: NDArray[np.float64]
     half_m: NDArray[np.float64]
+    comfort_m: NDArray[np.float64]
+    stands: NDArray[np.bool_]
 
 
 def negotiate(
-    crowd: Crowd, state: PedestrianState, fleet: Fleet, vehicles: VehicleState
+    crowd: Crowd, traits: Traits, state: PedestrianState, fleet: Fleet, vehicles: VehicleState
 ) -> Negotiation:
     """Returns what each person changes about the own course because of vehicles.
 
     Args:
         crowd: The pedestrians.
+        traits: Their traits.
         state: Their state.
         fleet: The vehicles.
         vehicles: Their state.
     """
-    meet = _meetings(crowd, state, fleet, vehicles)
+    meet = _meetings(crowd, traits, state, fleet, vehicles)
     count = len(crowd.keys)
-    pace, yields = _crossing_pace(crowd, vehicles, meet)
+    pace, yields = _crossing_pace(traits, vehicles, meet)
     slow, fast = np.minimum(pace, 1.0), np.maximum(pace, 1.0)
     slowest = np.minimum(min_by_owner(slow, meet.person, count), 1.0)
     fastest = np.maximum(-min_by_owner(-fast, meet.person, count), 1.0)
     heading = vehicles.poses[meet.car, 2]
-    aside = _stepping_aside(crowd, meet)[:, None] * left(heading)
+    aside = _stepping_aside(traits, meet)[:, None] * left(heading)
     # Who lets a vehicle pass walks on behind it.
     aside -= np.where(yields & (meet.front_s < 1.5), _BEHIND_MPS, 0.0)[:, None] * unit(heading)
     total = np.stack([sum_by_owner(aside[:, i], meet.person, count) for i in range(2)], -1)
@@ -113,28 +166,22 @@ def negotiate(
     )
 
 
-def _trait(
-    crowd: Crowd, channel: int, between: tuple[float, float], person: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Returns a trait of persons ``[P]`` that never changes."""
-    low, high = between
-    return low + (high - low) * random_numbers.uniform(crowd.keys, -1, channel)[person]
-
-
 def _meetings(
-    crowd: Crowd, state: PedestrianState, fleet: Fleet, vehicles: VehicleState
+    crowd: Crowd, traits: Traits, state: PedestrianState, fleet: Fleet, vehicles: VehicleState
 ) -> _Meetings:
     """Returns the pairs of people and vehicles that come nearer to them."""
     person, car = pairs_between(state.positions_m, vehicles.poses[:, :2], _LOOK_M)
-    comes = vehicles.active[car] & (vehicles.speeds_mps[car] > _COMES_MPS)
+    stands = vehicles.speeds_mps < _COMES_MPS
+    comes = (vehicles.active & (~stands | (vehicles.halted_s > _IMPATIENT_S)))[car]
     person, car = person[comes], car[comes]
-    pose, speed = vehicles.poses[car], vehicles.speeds_mps[car]
+    pose, speed = vehicles.poses[car], np.where(stands, _CREEP_MPS, vehicles.speeds_mps)[car]
+    walks = np.where(standing(crowd, state)[:, None], 0.0, state.course_mps)
     offset = geometry.to_frame(state.positions_m[person], pose[:, :2], pose[:, 2])
-    motion = geometry.rotate(state.course_mps[person], -pose[:, 2])
+    motion = geometry.rotate(walks[person], -pose[:, 2])
     reach = fleet.sizes_m[car, 0] / 2 + _BODY_M
     closing = speed - motion[:, 0]
     near = (closing > 0.1) & (offset[:, 0] > -reach)
-    comfort = _trait(crowd, _COMFORT, _COMFORT_M, person)
+    comfort = np.where(stands[car], 0.0, traits.comfort_m[person])
     columns = (
         person,
         car,
@@ -143,24 +190,28 @@ def _meetings(
         offset[:, 1],
         motion[:, 1],
         motion[:, 0],
-        fleet.sizes_m[car, 1] / 2 + _BODY_M + comfort,
+        fleet.sizes_m[car, 1] / 2 + _BODY_M,
+        comfort,
+        stands[car],
     )
     return _Meetings(*(column[near] for column in columns))
 
 
 def _crossing_pace(
-    crowd: Crowd, vehicles: VehicleState, meet: _Meetings
+    traits: Traits, vehicles: VehicleState, meet: _Meetings
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Returns factors of speed ``[P]`` of people who cross the way of a vehicle, and who yields."""
     across = np.abs(meet.across_mps)
     done = np.sign(meet.across_mps) * meet.aside_m
+    half = meet.half_m + _CROSSING_M
     pace = np.maximum(across, _CROSSES_MPS)
-    enter_s = np.maximum(-meet.half_m - done, 0.0) / pace
-    leave_s = (meet.half_m - done) / pace
-    crosses = (across > _CROSSES_MPS) & (done < meet.half_m) & (meet.front_s < _HORIZON_S)
+    enter_s = np.maximum(-half - done, 0.0) / pace
+    leave_s = (half - done) / pace
+    crosses = (across > _CROSSES_MPS) & (done < half) & (meet.front_s < _HORIZON_S)
+    crosses &= ~meet.stands
     conflict = crosses & (enter_s < meet.rear_s + 0.3) & (leave_s > meet.front_s - 0.5)
-    expects = _trait(crowd, _BOLD, _BOLD_S, meet.person)
-    expects += _BRAKES_S * (vehicles.accelerations_mps2[meet.car] < -_BRAKES_MPS2)
+    brakes = vehicles.accelerations_mps2[meet.car] < -_BRAKES_MPS2
+    expects = traits.bold_s[meet.person] + _BRAKES_S * brakes
     inside = enter_s <= 0.0
     goes = inside | (leave_s < meet.front_s + expects)
     # Who yields walks as slowly as is needed to come to the way when the rear has passed.
@@ -170,25 +221,20 @@ def _crossing_pace(
     return np.where(conflict, factor, 1.0), conflict & ~goes
 
 
-def _stepping_aside(crowd: Crowd, meet: _Meetings) -> NDArray[np.float64]:
+def _stepping_aside(traits: Traits, meet: _Meetings) -> NDArray[np.float64]:
     """Returns speeds to the left of the vehicle's course ``[P]`` of people in its way."""
-    behind = meet.along_mps > 0
-    within = np.where(
-        behind,
-        _trait(crowd, _BEHIND, _BEHIND_S, meet.person),
-        _trait(crowd, _FRONT, _FRONT_S, meet.person),
-    )
+    who = meet.person
+    within = np.where(meet.along_mps > 0, traits.behind_s[who], traits.front_s[who])
     along_it = np.abs(meet.across_mps) <= np.maximum(_CROSSES_MPS, 0.5 * np.abs(meet.along_mps))
-    room = meet.half_m - np.abs(meet.aside_m)
+    room = meet.half_m + meet.comfort_m - np.abs(meet.aside_m)
     steps = along_it & (room > 0) & (meet.front_s < within)
-    either = np.where(random_numbers.uniform(crowd.keys, -1, _SIDE)[meet.person] < 0.5, -1.0, 1.0)
-    side = np.where(np.abs(meet.aside_m) < 0.15, either, np.sign(meet.aside_m))
+    side = np.where(np.abs(meet.aside_m) < 0.15, traits.side[who], np.sign(meet.aside_m))
     speed = np.minimum(room / np.clip(meet.front_s - 0.4, 0.6, 3.0), _ASIDE_MPS)
     return np.where(steps, side * speed, 0.0)
 
 
 def step_drivers(
-    crowd: Crowd,
+    traits: Traits,
     pedestrians: PedestrianState,
     fleet: Fleet,
     state: VehicleState,
@@ -197,10 +243,10 @@ def step_drivers(
 ) -> VehicleState:
     """Returns the state of the vehicles of a shared space one step later.
 
-    `VehicleState.halted_s` is the time for which each has stood now.
+    `VehicleState.halted_s` is the time for which each has stood of late, as `_halted` counts it.
 
     Args:
-        crowd: The pedestrians.
+        traits: The traits of the pedestrians.
         pedestrians: Their state.
         fleet: The vehicles.
         state: Their state now. It is not modified.
@@ -212,11 +258,13 @@ def step_drivers(
     aside = ((state.poses[:, :2] - on_route[:, :2]) * left(on_route[:, 2])).sum(-1)
     creeps = state.halted_s > _CREEP_S
     car, person = pairs_between(state.poses[:, :2], pedestrians.positions_m, _LOOK_M)
-    gaps, leaders = _people_in_the_way(crowd, pedestrians, fleet, state, aside, car, person)
-    limit = routes.at(fleet.limits_mps[..., None], state.along_m)[:, 0]
     offset = geometry.to_frame(
         pedestrians.positions_m[person], state.poses[car, :2], state.poses[car, 2]
     )
+    ahead = (offset[:, 0] > -fleet.sizes_m[car, 0] / 2) & (np.abs(offset[:, 1]) < _WIDE_M)
+    car, person, offset = car[ahead], person[ahead], offset[ahead]
+    gaps, leaders = _people_in_the_way(traits, pedestrians, fleet, state, aside, car, person)
+    limit = routes.at(fleet.limits_mps[..., None], state.along_m)[:, 0]
     wanted = np.minimum(np.minimum(fleet.speeds_mps, limit), _passing_speeds(fleet, car, offset))
     wanted = np.where(creeps, np.minimum(wanted, _CREEP_MPS), wanted)
     speed = state.speeds_mps
@@ -237,12 +285,18 @@ def step_drivers(
         accelerations_mps2=(faster - speed) / dt_s,
         poses=poses,
         active=state.active & (along < fleet.lengths_m - 1.0),
-        halted_s=np.where(faster < 0.7 * _CREEP_MPS, state.halted_s + dt_s, 0.0),
+        halted_s=_halted(state.halted_s, faster, dt_s),
     )
 
 
+def _halted(halted_s: NDArray[Any], speeds_mps: NDArray[Any], dt_s: float) -> NDArray[np.float64]:
+    """Returns the times of standing ``[V]``: they grow while a vehicle stands, and shrink after."""
+    stands = speeds_mps < _STANDS_MPS
+    return np.clip(halted_s + np.where(stands, dt_s, -2 * dt_s), 0.0, _LONGEST_S)
+
+
 def _people_in_the_way(
-    crowd: Crowd,
+    traits: Traits,
     pedestrians: PedestrianState,
     fleet: Fleet,
     state: VehicleState,
@@ -257,9 +311,9 @@ def _people_in_the_way(
     """
     way = routes.at(fleet.routes, state.along_m[:, None] + _WAY_M)
     way_m = (way[..., :2] + aside_m[:, None, None] * left(way[..., 2]))[car]
-    draws = random_numbers.uniform(crowd.keys[:, None], -1, _COURTESY + np.arange(len(aside_m)))
-    courteous = draws[person, car] < fleet.yield_probability[car]
-    reach = (fleet.sizes_m[car, 1] / 2 + _MARGIN_M)[:, None]
+    courteous = traits.favour[person, car] < fleet.yield_probability[car]
+    margin = np.where(state.halted_s > _CREEP_S, _CREEP_MARGIN_M, _MARGIN_M)
+    reach = (fleet.sizes_m[:, 1] / 2 + margin)[car, None]
     hit = np.zeros(way_m.shape[:2], bool)
     for ahead_s in _PREDICTED_S:
         where = pedestrians.positions_m[person] + ahead_s * pedestrians.velocities_mps[person]
@@ -311,7 +365,7 @@ def _acceleration(
     leader_speeds: NDArray[Any],
 ) -> NDArray[np.float64]:
     """Returns the Intelligent Driver Model's acceleration behind people and vehicles ``[V]``."""
-    car_gaps, car_speeds = vehicle_motion.vehicles_ahead(fleet, state)
+    car_gaps, car_speeds = vehicle_motion.vehicles_ahead(fleet, state, _WAY_M)
     speed = state.speeds_mps[:, None]
     keep = np.where(creeps, _CREEP_STANDSTILL_M, _STANDSTILL_M)[:, None]
     gap = np.stack([gaps, car_gaps], -1)

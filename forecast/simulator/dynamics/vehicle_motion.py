@@ -328,26 +328,35 @@ def _obstacles(
 
 
 def vehicles_ahead(
-    fleet: Fleet, state: VehicleState
+    fleet: Fleet, state: VehicleState, look_ahead_m: NDArray[np.float64] = _LOOK_AHEAD_M
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns the gap to the first vehicle on each one's route, and its speed along the route."""
+    """Returns the gap to the first vehicle on each one's route, and its speed along the route.
+
+    Args:
+        fleet: The vehicles.
+        state: Their state.
+        look_ahead_m: Distances at which they look, from 0 on.
+
+    Returns:
+        Gaps, inf without a vehicle, and speeds, both ``[V]``.
+    """
     count = len(state.along_m)
-    way = routes.at(fleet.routes, state.along_m[:, None] + _LOOK_AHEAD_M)  # [V, W, 3]
-    me, other = pairs_within(state.poses[:, :2], _LOOK_AHEAD_M[-1] + 8.0)
+    way = routes.at(fleet.routes, state.along_m[:, None] + look_ahead_m)  # [V, W, 3]
+    me, other = pairs_within(state.poses[:, :2], look_ahead_m[-1] + 8.0)
     there = state.active[other]
     me, other = me[there], other[there]
     distance = boxes.distances(
         way[me, :, :2], state.poses[other, None], fleet.sizes_m[other, None, :2]
     )
     hit = distance < (fleet.sizes_m[me, 1] / 2 + _SIDE_MARGIN_M)[:, None]
-    first = np.where(hit.any(1), hit.argmax(1), len(_LOOK_AHEAD_M))
+    first = np.where(hit.any(1), hit.argmax(1), len(look_ahead_m))
     order = np.lexsort((first, me))
     owner, row = np.unique(me[order], return_index=True)
     gap, speed = np.full(count, np.inf), np.zeros(count)
     nearest = order[row]
-    seen = first[nearest] < len(_LOOK_AHEAD_M)
+    seen = first[nearest] < len(look_ahead_m)
     owner, nearest = owner[seen], nearest[seen]
-    gap[owner] = _LOOK_AHEAD_M[first[nearest]] - fleet.sizes_m[owner, 0] / 2
+    gap[owner] = look_ahead_m[first[nearest]] - fleet.sizes_m[owner, 0] / 2
     turn = state.poses[other[nearest], 2] - way[owner, first[nearest], 2]
     speed[owner] = np.maximum(state.speeds_mps[other[nearest]] * np.cos(turn), 0.0)
     return gap, speed

@@ -22,8 +22,8 @@ from forecast.simulator.map.layouts import Layout
 _BORDER_M = 200.0
 _FORECOURT_M = 3.0
 """Width of the walkway along the edge of a place."""
-_CORNER_M, _WALL_M = 1.8, 1.1
-"""Distances from walls of the corners that people walk around, and of their ways at least."""
+_CORNER_M, _DOOR_M, _WALL_M = 1.6, 0.9, 0.8
+"""Distances from blocks: of the corners that people walk around, of doors, of ways at least."""
 _DOOR_SPACING_M = 9.0
 _BAY_M = (2.7, 5.2)
 """Width and depth of a parking bay."""
@@ -131,7 +131,7 @@ class SharedSpace:
                 rows.append(np.column_stack([x, np.full(len(x), y), np.full(len(x), heading)]))
         return np.concatenate(rows)
 
-    @property
+    @cached_property
     def walls(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Poses ``[W, 3]`` and sizes ``[W, 2]`` of the blocks that nobody can walk through."""
         if self.kind.bays:  # the parked vehicles in them are what is in the way
@@ -144,7 +144,7 @@ class SharedSpace:
     def doors(self) -> NDArray[np.float64]:
         """Points ``[D, 2]`` that people come from and go to: along blocks and along the edge."""
         inset = self.ground.buffer(-_FORECOURT_M / 2, join_style="mitre").exterior
-        around = [shapely.box(*block).buffer(_CORNER_M, join_style="mitre").exterior
+        around = [shapely.box(*block).buffer(_DOOR_M, join_style="mitre").exterior
                   for block in self.blocks_m.tolist()]  # fmt: skip
         rows = [
             shapely.get_coordinates(

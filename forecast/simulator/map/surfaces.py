@@ -126,6 +126,16 @@ def buildings(district: District) -> Any:
     return blocks
 
 
+def walls(district: District) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns poses ``[W, 3]`` and sizes ``[W, 2]`` of the walls in a shared space; none elsewhere.
+
+    Where people keep to walkways, they come to no wall.
+    """
+    if district.shared is None:
+        return np.zeros((0, 3)), np.zeros((0, 2))
+    return district.shared.walls
+
+
 def _parts(area: Any) -> list[Any]:
     return [area] if area.geom_type == "Polygon" else list(area.geoms)
 

@@ -25,9 +25,9 @@ from forecast.simulator.population.vehicles import (
     ego_corridor,
     speed_limits,
 )
-from forecast.simulator.population.walking_routes import WalkingRoute
+from forecast.simulator.population.walking_routes import WalkingRoute, points_on
 
-_EGO_MPS = (1.5, 3.8)
+_EGO_MPS = (2.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class _Sort:
 
 
 _SORTS = {
-    "car": _Sort("vehicle.car", (4.4, 1.8, 1.6), (2.0, 4.0)),
-    "cart": _Sort("vehicle.car", (2.5, 1.25, 1.8), (1.5, 4.0)),
-    "robot": _Sort("vehicle.car", (0.9, 0.65, 1.1), (0.5, 2.0)),
-    "forklift": _Sort("vehicle.construction", (2.6, 1.2, 2.1), (1.0, 3.0)),
+    "car": _Sort("vehicle.car", (4.4, 1.8, 1.6), (2.5, 4.0)),
+    "cart": _Sort("vehicle.car", (2.5, 1.25, 1.8), (2.2, 4.0)),
+    "robot": _Sort("vehicle.car", (0.9, 0.65, 1.1), (0.6, 2.0)),
+    "forklift": _Sort("vehicle.construction", (2.6, 1.2, 2.1), (1.5, 3.2)),
 }
 """nuScenes has no carts and robots. By these categories they are read as vehicles."""
 
@@ -53,14 +53,22 @@ _TAKEN_SHARE = 0.75
 """Share of the parking bays that are taken."""
 _PLACE_MARGIN_M = 4.0
 
-_GROUP_SHARES = (0.36, 0.26, 0.16, 0.1, 0.07, 0.05)
+_GROUP_SHARES = (0.45, 0.27, 0.13, 0.07, 0.05, 0.03)
 """Shares of the groups of one to six."""
-_ABREAST, _SIDE_M, _ROW_M = 3, 0.85, 1.2
-_STAND_SHARE = 0.08
-_TRIES = 8
+_ABREAST, _SIDE_M, _ROW_M = 3, 1.35, 1.8
+_STAND_SHARE = 0.05
+_HOLDS = 2.0
+"""On open ground people keep a course for this many times as long as on a walkway."""
+_TRIES = 20
 """A group takes the first of this many ways that comes near a vehicle, or else the last one."""
-_MEETS_M, _MEETS_WITHIN_S = 2.5, 18.0
-_NEAR_EGO_M, _SHORTEST_M = 30.0, 14.0
+_MEETS_M, _MEETS_WITHIN_S = 1.5, 18.0
+_WALK_MPS, _WARM_UP_S = 1.3, 4.0
+_ALONG_SHARE, _COS_ALONG = 0.65, 0.8
+"""Share of the groups that meet the vehicle head-on or from behind, and the cosine of an angle up
+to which a meeting is one."""
+_NEAR_EGO_M, _SHORTEST_M = 30.0, 25.0
+_WALK_M = 28.0
+"""People who can start so that they do not arrive within this distance."""
 
 
 def draw_shared_fleet(space: SharedSpace, moving: int, rng: Generator) -> Fleet:
@@ -206,51 +214,62 @@ def _parked(
 
 
 def _nominal_tracks(fleet: Fleet) -> NDArray[np.float64]:
-    """Returns where vehicles are every second if nobody is in their way ``[V, S, 2]``."""
-    times = np.arange(0.0, _MEETS_WITHIN_S, 1.0) + 4.0
+    """Returns the poses of vehicles every second if nobody is in their way ``[V, S, 3]``."""
+    times = np.arange(0.0, _MEETS_WITHIN_S, 1.0) + _WARM_UP_S
     along = fleet.starts_m[:, None] + fleet.speeds_mps[:, None] * times
-    return routes.at(fleet.routes, along)[..., :2]
+    return routes.at(fleet.routes, along)
 
 
 def _walk(
     space: SharedSpace, doors: NDArray[np.int64], tracks: NDArray[Any], rng: Generator
 ) -> WalkingRoute:
     """Draws a way between two doors that comes near a vehicle, if one is found."""
-    tries = 0
-    while tries < _TRIES:
+    along_it = rng.random() < _ALONG_SHARE
+    seconds = np.arange(tracks.shape[1]) + _WARM_UP_S
+    for _ in range(_TRIES):
         start, end = rng.choice(doors, 2, replace=False).tolist()
         points = space.shortest_way(start, end)
         length = geometry.polyline_length(points)
+        begin = float(rng.uniform(0.0, max(length - _WALK_M, 2.0)))
         if length < _SHORTEST_M:
             continue
-        tries += 1
-        route = routes.sample(points)
-        begin = float(rng.uniform(0.0, 0.5)) * length
-        along = begin + 1.3 * (np.arange(tracks.shape[1]) + 4.0)
-        at = routes.at(route[None], along[None])[0, :, :2]
-        apart = np.hypot(*(tracks - at).transpose(2, 0, 1))[:, along < length]
-        if apart.min(initial=np.inf) < _MEETS_M:
+        along = begin + _WALK_MPS * seconds
+        at, soon = points_on(points, along), points_on(points, along + 0.5)
+        at[along >= length] = np.inf
+        apart = np.hypot(*(tracks[..., :2] - at).transpose(2, 0, 1))
+        vehicle, when = np.unravel_index(apart.argmin(), apart.shape)
+        heading = np.arctan2(*(soon[when] - at[when])[::-1])
+        same_line = abs(np.cos(tracks[vehicle, when, 2] - heading)) > _COS_ALONG
+        if apart.min() < _MEETS_M and same_line == along_it:
             break
-    return WalkingRoute(
-        list(points), routes.at(routes.sample(points)[None], np.array([begin]))[0, :2]
-    )
+    return WalkingRoute(list(points), points_on(points, np.array([begin]))[0])
 
 
 def _group(
     walk: WalkingRoute, stands: bool, first: int, size: int, rng: Generator
 ) -> list[dict[str, Any]]:
-    """Draws a group of one to six, in rows of at most three."""
-    rows = pedestrians.group(walk, stands, first, size, rng)
+    """Draws a group of one to six, in rows of at most three who walk at the same speed.
+
+    Each row keeps together for itself: its members are a group of `pedestrians.group`.
+    """
     length = geometry.polyline_length(np.array(walk.points_m))
     middle = rng.uniform(-0.5, 0.5)
-    abreast = min(size, _ABREAST)
-    line = rows[0]["route"]
-    begin = routes.nearest(line, walk.start_m)
-    for i, row in enumerate(rows):
-        nth, slot = divmod(i, abreast)
-        aside = middle + _SIDE_M * (slot - (abreast - 1) / 2) + rng.uniform(-0.15, 0.15)
-        behind = float(np.clip(begin - nth * _ROW_M - rng.uniform(0, 0.4), 0.0, length))
-        place = routes.at(line[None], np.array([behind]))[0, :2]
-        row |= {"laterals_m": float(np.clip(aside, -1.5, 1.5)), "pushes": False}
-        row["walk"] = WalkingRoute(walk.points_m, place)
-    return rows
+    found: list[dict[str, Any]] = []
+    for begin in range(0, size, _ABREAST):
+        abreast = min(size - begin, _ABREAST)
+        members = pedestrians.group(walk, stands, first + begin, abreast, rng)
+        line = members[0]["route"][None]
+        start = routes.nearest(line[0], walk.start_m) - begin / _ABREAST * _ROW_M
+        for slot, member in enumerate(members):
+            aside = middle + _SIDE_M * (slot - (abreast - 1) / 2) + rng.uniform(-0.15, 0.15)
+            behind = np.clip(start - rng.uniform(0.0, 0.4), 0.0, length)
+            place = routes.at(line, np.array([behind]))[0, :2]
+            found.append({
+                **member,
+                "walk": WalkingRoute(walk.points_m, place),
+                "laterals_m": float(np.clip(aside, -1.5, 1.5)),
+                "speeds_mps": (found or members)[0]["speeds_mps"],
+                "holds_s": _HOLDS * member["holds_s"],
+                "pushes": False,
+            })  # fmt: skip
+    return found
