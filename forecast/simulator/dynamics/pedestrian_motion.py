@@ -204,7 +204,7 @@ def crossing_intents(
 def no_crossings(count: int) -> CrossingIntent:
     """Returns that nobody comes to a crossing, for a number of pedestrians."""
     no, far = np.zeros(count, bool), np.full(count, np.inf)
-    return CrossingIntent(np.full(count, -1), far, 0 * no + 0.0, no, no, no, no)
+    return CrossingIntent(np.full(count, -1), far, np.zeros(count), no, no, no, no)
 
 
 def step_pedestrians(

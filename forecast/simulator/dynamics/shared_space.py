@@ -33,6 +33,8 @@ from forecast.simulator.population.pedestrians import Crowd
 from forecast.simulator.population.vehicles import Fleet
 
 _LOOK_M, _WIDE_M = 16.0, 7.0
+"""Largest distance of a person and a vehicle that mind each other. A driver minds who is less than
+the second distance to the side."""
 _COMES_MPS = 0.25
 """A vehicle slower than this is not taken to come."""
 _BODY_M = 0.3
@@ -48,9 +50,12 @@ _BOLD_S = (0.0, 4.0)
 _BRAKES_MPS2, _BRAKES_S = 0.3, 1.0
 """A vehicle that brakes more than this is expected to take this much longer."""
 _CROSSES_MPS = 0.35
+"""Who moves across the course of a vehicle faster than this crosses its way."""
 _HORIZON_S = 6.0
 _HURRY = 1.1
+"""Factor of the speed of people who go first with little time."""
 _ASIDE_MPS, _BEHIND_MPS = 1.1, 0.35
+"""Greatest speed of a step aside, and speed towards the rear of a vehicle that is let pass."""
 _CHANNEL = 50
 """The first channel of random numbers of people."""
 
@@ -62,13 +67,16 @@ the second speed they stand. Times beyond the last one are not counted."""
 _IMPATIENT_S = 1.0
 """People who stand in the way of a vehicle step aside after it has stood for this time."""
 _WAY_M = np.arange(0.0, 13.0, 0.75)
-_MARGIN_M = 0.35
-_CREEP_MARGIN_M = 0.15
+_MARGIN_M, _CREEP_MARGIN_M = 0.35, 0.15
+"""Who is nearer than this to the side of a vehicle's way is in it."""
 _PREDICTED_S = (0.0, 0.8, 1.6, 2.4)
 _SURE_S = 1.0
 """People who will be in the way later than this are let go first by some drivers only."""
 _PASSING_M, _PASSING_MPS, _PASSING_PS = 0.8, 1.6, 2.0
+"""Room to a person beside it in which a vehicle drives slowly, its speed without any room, and how
+much faster it is by metre of room."""
 _STEER_M, _STEER_AHEAD_M, _STEER_PM = 0.6, 8.0, 0.3
+"""Greatest offset from the route, distance of the people that it is for, and turn by metre."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +169,7 @@ def negotiate(
     aside -= np.where(yields & (meet.front_s < 1.5), _BEHIND_MPS, 0.0)[:, None] * unit(heading)
     total = np.stack([sum_by_owner(aside[:, i], meet.person, count) for i in range(2)], -1)
     return Negotiation(
-        np.where(slowest < 1.0, slowest, np.where(np.isfinite(fastest), fastest, 1.0)),
+        np.where(slowest < 1.0, slowest, fastest),
         at_most(total, _ASIDE_MPS),
     )
 

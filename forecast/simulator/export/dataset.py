@@ -112,7 +112,7 @@ def write_town(
             range.
     """
     out = Path(out)
-    location_of(0, district)
+    location_of(0, district)  # refuses an unknown one
     for name, value, least in (("scenes", scenes, 1), ("seed", seed, 0)):
         if value < least:
             raise ForecastError(f"{name} is {value}; at least {least} is needed")

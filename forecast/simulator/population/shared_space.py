@@ -47,7 +47,7 @@ _SORTS = {
 }
 """nuScenes has no carts and robots. By these categories they are read as vehicles."""
 
-_ROUTE_M = 110.0
+_ROUTE_M = 130.0
 _ROUNDING_M = 4.0
 _TAKEN_SHARE = 0.75
 """Share of the parking bays that are taken."""
@@ -61,11 +61,13 @@ _HOLDS = 2.0
 """On open ground people keep a course for this many times as long as on a walkway."""
 _TRIES = 20
 """A group takes the first of this many ways that comes near a vehicle, or else the last one."""
-_MEETS_M, _MEETS_WITHIN_S = 1.5, 18.0
+_MEETS_M, _MEETS_WITHIN_S = 2.5, 18.0
 _WALK_MPS, _WARM_UP_S = 1.3, 4.0
 _ALONG_SHARE, _COS_ALONG = 0.65, 0.8
 """Share of the groups that meet the vehicle head-on or from behind, and the cosine of an angle up
 to which a meeting is one."""
+_EGO_SHARE = 0.5
+"""Share of the groups that come near the ego; the others come near any vehicle."""
 _NEAR_EGO_M, _SHORTEST_M = 30.0, 25.0
 _WALK_M = 28.0
 """People who can start so that they do not arrive within this distance."""
@@ -225,6 +227,7 @@ def _walk(
 ) -> WalkingRoute:
     """Draws a way between two doors that comes near a vehicle, if one is found."""
     along_it = rng.random() < _ALONG_SHARE
+    tracks = tracks[:1] if rng.random() < _EGO_SHARE else tracks
     seconds = np.arange(tracks.shape[1]) + _WARM_UP_S
     for _ in range(_TRIES):
         start, end = rng.choice(doors, 2, replace=False).tolist()
