@@ -460,9 +460,9 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 def _town(args: argparse.Namespace) -> None:
-    from forecast.simulator import write_encounters, write_town
-
     if args.encounters:
+        from forecast.simulator import write_encounters
+
         require(not args.full_rate, "full-rate", "given with --encounters", "one of the two")
         count, both, seed = args.scenes, args.counterfactual, args.seed
         write_encounters(
@@ -474,6 +474,8 @@ def _town(args: argparse.Namespace) -> None:
             workers=_workers(args),
         )
         return
+    from forecast.simulator import write_town
+
     write_town(
         args.out,
         scenes=args.scenes,

@@ -4,7 +4,7 @@ import pytest
 from forecast import AgentKind, ForecastError
 from forecast.datasets.nuscenes.maps import read_city_map
 from forecast.geometry import polyline_length
-from forecast.simulator.export.dataset import _write_json
+from forecast.simulator.export.dataset import write_json
 from forecast.simulator.export.map_expansion import map_expansion
 from forecast.simulator.traffic import Traffic, _gaps_m, lane_map
 
@@ -79,7 +79,7 @@ def test_shared_space_is_driven_in_closed_loop_without_lanes():
 
 
 def test_the_map_is_that_of_the_files(district, tmp_path):
-    _write_json(tmp_path / "map.json", map_expansion(district, SEED))
+    write_json(tmp_path / "map.json", map_expansion(district, SEED))
     city, origin = read_city_map(tmp_path / "map.json"), np.array([100.0, 50.0])
     read, _ = city.crop((-1e4, -1e4, 1e4, 1e4), origin)
     made = lane_map(district, origin)
