@@ -282,7 +282,7 @@ class Forecaster:
 
         Both comparisons go by sequential halving (`forecast.planning.halving`). All plans are
         compared with 4 futures, the cheaper ones with more, and the last ones with all ``samples``.
-        `Ranking.samples` says how many each plan's figures rest on. Up to 10 plans, and up to 7
+        `Ranking.samples` says how many each plan's figures rest on. Up to 25 plans, and up to 7
         samples, there is one round. So more ``samples``, which lower `Ranking.collision_high`, cost
         time for the last plans only.
 
@@ -319,10 +319,8 @@ class Forecaster:
             lambda: road_use(poses, lane_map, ego),
         ]
         worlds, road = side_by_side(lambda job: job(), jobs)
-        ranking: Ranking = worlds.rank(
-            ego, min(react, len(poses)), road, cost, details.get("limits")
-        )
-        return ranking
+        found: Ranking = worlds.rank(ego, min(react, len(poses)), road, cost, details.get("limits"))
+        return found
 
     def _plan_window(
         self,

@@ -19,7 +19,7 @@ FEWEST_SAMPLES = 4
 """Samples of the first round. Samples 2 i and 2 i + 1 have opposite chiralities, and any four
 samples that begin at a multiple of four are spread evenly (`forecast.models.noise`)."""
 
-FEWEST_PLANS = 10
+FEWEST_PLANS = 25
 """Plans that at least are compared to the end."""
 
 Plans = NDArray[np.int64]

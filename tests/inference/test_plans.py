@@ -163,27 +163,27 @@ def many(scene: Scene, count: int) -> NDArray[np.float64]:
 
 def test_few_samples_for_all_plans_and_all_samples_for_the_last(forecaster) -> None:
     scene = street_scene()
-    plans, options = many(scene, 60), {"samples": 20, "seed": 1}
-    ranking = forecaster.rank_plans(scene, AT, plans, react=15, **options)
+    plans, options = many(scene, 100), {"samples": 20, "seed": 1}
+    ranking = forecaster.rank_plans(scene, AT, plans, react=30, **options)
     frozen = forecaster.rank_plans(scene, AT, plans, react=0, **options)
     counted = {
         reacts: dict(zip(*np.unique(ranking.samples[which], return_counts=True), strict=True))
         for reacts, which in ((True, ranking.reactive), (False, ~ranking.reactive))
     }
-    assert counted == {True: {4: 5, 20: 10}, False: {4: 30, 8: 15}}
-    assert np.unique(frozen.samples, return_counts=True)[1].tolist() == [30, 15, 15]
-    assert set(ranking.order[:10]) == set(
+    assert counted == {True: {4: 5, 20: 25}, False: {4: 50, 8: 20}}
+    assert np.unique(frozen.samples, return_counts=True)[1].tolist() == [50, 25, 25]
+    assert set(ranking.order[:25]) == set(
         np.flatnonzero(ranking.reactive & (ranking.samples == 20))
     )
     unknown = np.arange(20) >= ranking.samples[:, None]
     np.testing.assert_array_equal(np.isnan(ranking.risk_samples), unknown)
 
 
-@pytest.mark.parametrize("react", [0, 15])
+@pytest.mark.parametrize("react", [0, 30])
 def test_figures_are_those_of_as_many_samples(forecaster, react) -> None:
     """Random numbers depend on names, so 4 samples are the first 4 of 20."""
     scene = street_scene()
-    plans = many(scene, 60)
+    plans = many(scene, 100)
     ranking = forecaster.rank_plans(scene, AT, plans, samples=20, seed=1, react=react)
     for count in np.unique(ranking.samples[ranking.reactive == bool(react)]).tolist():
         chosen = (ranking.samples == count) & (ranking.reactive == bool(react))
@@ -203,8 +203,8 @@ def test_figures_are_those_of_as_many_samples(forecaster, react) -> None:
 
 def test_the_best_plan_is_that_of_all_samples_for_all_plans(forecaster, monkeypatch) -> None:
     scene = street_scene()
-    plans, options = many(scene, 60), {"samples": 20, "seed": 1}
-    for react in (0, 20):
+    plans, options = many(scene, 100), {"samples": 20, "seed": 1}
+    for react in (0, 30):
         few = forecaster.rank_plans(scene, AT, plans, react=react, **options)
         with monkeypatch.context() as patch:
             patch.setattr(halving, "FEWEST_SAMPLES", 20)

@@ -247,13 +247,7 @@ def step_pedestrians(
     if negotiation is not None:
         wanted = negotiation.pace[:, None] * wanted + negotiation.aside_mps
         stays &= ~negotiation.aside_mps.any(axis=1)
-    push = (
-        (wanted - state.velocities_mps) / _RELAXATION_S
-        + social_forces.from_people(
-            crowd, state.positions_m, state.velocities_mps, state.headings_rad
-        )
-        + social_forces.from_vehicles(state.positions_m, cars, car_sizes_m)
-    )
+    push = _push(crowd, state, wanted, cars, car_sizes_m)
     if negotiation is None:
         push = push + social_forces.from_borders(crowd, state.positions_m, state.along_m)
     velocities = state.velocities_mps + dt_s * at_most(push, _MAX_ACCELERATION_MPS2)
@@ -273,6 +267,23 @@ def step_pedestrians(
         waited_s=waited,
         decided=decided,
     )
+
+
+def _push(
+    crowd: Crowd,
+    state: PedestrianState,
+    wanted_mps: NDArray[Any],
+    cars: NDArray[Any],
+    car_sizes_m: NDArray[Any],
+) -> NDArray[np.float64]:
+    """Returns accelerations ``[A, 2]`` towards the wanted velocities, and off people and cars."""
+    places, velocities = state.positions_m, state.velocities_mps
+    push: NDArray[np.float64] = (
+        (wanted_mps - velocities) / _RELAXATION_S
+        + social_forces.from_people(crowd, places, velocities, state.headings_rad)
+        + social_forces.from_vehicles(places, cars, car_sizes_m)
+    )
+    return push
 
 
 def _decisions(
