@@ -173,3 +173,21 @@ def test_a_table_of_decisions_of_another_length_is_refused(written, tmp_path):
     table.write_text(json.dumps(rows))
     with pytest.raises(ForecastError, match=r"decision\.json: .*<= 4"):
         NuScenesSource(tmp_path / "went", "v1.0-town")
+
+
+def test_in_shared_space_people_near_the_way_of_the_ego_are_moved_and_yield(tmp_path):
+    out, words = tmp_path / "out", ["--encounters", "--counterfactual", "--scenes", "4"]
+    main(["town", "--out", str(out), "--seed", str(SEED), "--district", "shared_space", *words])
+    moved = [
+        max(m.values(), default=0)
+        for note in notes(out)["moments"]
+        for m in [*note["moved_m"].values()]
+    ]
+    assert max(moved) > 0.5
+    source = NuScenesSource(out / "hurry", "v1.0-town")
+    tracks = [source.read(name)[0].tracks for name in source.scene_names()]
+    made = np.concatenate(
+        [each.decisions[each.kinds == AgentKind.PEDESTRIAN].ravel() for each in tracks]
+    )
+    assert {Decision.FREE, Decision.YIELD} <= set(made.tolist())
+    assert Decision.UNDECIDED not in made  # there are no kerbs
