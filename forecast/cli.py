@@ -175,6 +175,13 @@ def _add_town(commands: _Commands) -> None:
         "their number, and --counterfactual adds three other plans of the ego for each",
     )
     parser.add_argument(
+        "--district",
+        choices=("street", "shared_space"),
+        default="street",
+        help="streets, or a campus, a car park and a warehouse without kerbs and lanes "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
         "--full-rate",
         action="store_true",
         help="write sample_data and ego poses of all sensors at nuScenes' own rates",
@@ -453,20 +460,28 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 def _town(args: argparse.Namespace) -> None:
-    from forecast.simulator import write_encounters, write_town
-
     if args.encounters:
+        from forecast.simulator import write_encounters
+
         require(not args.full_rate, "full-rate", "given with --encounters", "one of the two")
         count, both, seed = args.scenes, args.counterfactual, args.seed
         write_encounters(
-            args.out, moments=count, seed=seed, counterfactual=both, workers=_workers(args)
+            args.out,
+            moments=count,
+            seed=seed,
+            counterfactual=both,
+            district=args.district,
+            workers=_workers(args),
         )
         return
+    from forecast.simulator import write_town
+
     write_town(
         args.out,
         scenes=args.scenes,
         seed=args.seed,
         counterfactual=args.counterfactual,
+        district=args.district,
         workers=_workers(args),
         full_rate=args.full_rate,
     )

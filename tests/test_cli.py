@@ -210,9 +210,16 @@ def test_town(asked):
     notes = asked("forecast.simulator", "write_town")
     assert main(["town", "--out", "city"]) == 0
     words = ["--scenes", "3", "--seed", "7", "--workers", "2", "--counterfactual", "--full-rate"]
+    words += ["--district", "shared_space"]
     assert main(["town", "--out", "city", *words]) == 0
-    plain = {"counterfactual": False, "workers": Workers(), "full_rate": False}
+    plain = {
+        "counterfactual": False,
+        "district": "street",
+        "workers": Workers(),
+        "full_rate": False,
+    }
     asked_for = {"counterfactual": True, "workers": Workers(2), "full_rate": True}
+    asked_for["district"] = "shared_space"
     assert notes == [
         ((Path("city"),), {"scenes": 10, "seed": 0, **plain}),
         ((Path("city"),), {"scenes": 3, "seed": 7, **asked_for}),

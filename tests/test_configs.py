@@ -17,6 +17,7 @@ def test_the_documented_configurations_are_there() -> None:
         "nuscenes_mini",
         "town",
         "transfer",
+        "without_lanes",
     ]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,10 +17,24 @@ from forecast.models.calibration.fallback import Fallback
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import keyed_noise
 from forecast.models.reactive import ReactionConfig, ReactiveRollout
-from forecast.planning import ClearanceConfig, CostConfig, EgoState, Futures, Ranking, clearance
+from forecast.planning import (
+    Clearance,
+    ClearanceConfig,
+    CostConfig,
+    EgoState,
+    Futures,
+    Ranking,
+    clearance,
+)
+from forecast.planning.halving import FEWEST_PLANS, measure_in_rounds
 from forecast.planning.ranking import PlanMotion, ranked
+from forecast.planning.risk import weights_of
 from forecast.planning.road import RoadUse
 from forecast.scene import AgentKind
+
+_FACTOR, _REACT_FACTOR = 2, 4
+"""From round to round, so many times fewer plans get so many times more samples. Reactive rollouts
+have a fixed cost per round, so they have fewer rounds."""
 
 
 class PlanWorlds:
@@ -56,13 +73,10 @@ class PlanWorlds:
         names, steps = cut.agent_ids.tolist(), plans.shape[1]
         noise = keyed_noise(model.config.world_model, names, samples, steps, seed).without_mode()
         noise = noise.to(encoded.context.agents.dt.device)
-        self._is_ego = is_ego
+        self._others, self._noise, self._reactions = ~is_ego, noise, reactions
         fitted = training.calibration, training.ood
         self._fallback = Fallback.of(observed(cut), *fitted, names, seed)
-        self._weights = np.full(samples, 1 / samples)
-        with torch.inference_mode():
-            scene = model.world, encoded.context, encoded.state
-            self._rollout = ReactiveRollout(*scene, noise, reactions)
+        self._world = model.world
 
     def rank(
         self,
@@ -72,7 +86,7 @@ class PlanWorlds:
         cost: CostConfig | None = None,
         limits: ClearanceConfig | None = None,
     ) -> Ranking:
-        """Ranks the plans; see `Forecaster.rank_plans`.
+        """Ranks the plans by sequential halving; see `Forecaster.rank_plans`.
 
         Args:
             ego: The ego now.
@@ -81,53 +95,80 @@ class PlanWorlds:
             cost: Weights of the cost.
             limits: Limits of the measured distances and times.
         """
-        cut, everything = self.encoded.cut, np.arange(len(self.plans))
-        motion = PlanMotion.of(self.plans, ego, cut.dt_s)
-        reacts = np.full(len(self.plans), react == len(self.plans))
-        futures = self.reacting(everything) if reacts.all() else self.open_loop()
-        met = clearance(self.plans, futures, ego, limits)
-        first = ranked(self.plans, met, self._weights, reacts, motion, road, cost)
-        if react == 0 or reacts.all():
-            return first
-        chosen = np.sort(first.order[:react])
-        again = clearance(self.plans[chosen], self.reacting(chosen), ego, limits)
-        reacts = np.isin(everything, chosen)
-        met = met.replaced(chosen, again)
-        return ranked(self.plans, met, self._weights, reacts, motion, road, cost)
+        cost, futures = cost or CostConfig(), self.open_loop
+        motion = PlanMotion.of(self.plans, ego, futures.dt_s)
+        price, met = cost.driving(motion, road), Clearance.unknown(len(self.plans), futures.samples)
 
+        def judge(plans: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            known = slice(int(np.isfinite(met.ttc_s[plans[0]]).sum()))
+            weights = weights_of(futures.weights, known)
+            risk = cost.weighed(cost.risk(met.part(plans, known)), weights)
+            return risk, risk + price[plans]
+
+        def alone(plans: NDArray[np.int64], samples: slice) -> Clearance:
+            return clearance(self.plans[plans], futures.part(samples), ego, limits)
+
+        def reacting(plans: NDArray[np.int64], samples: slice) -> Clearance:
+            return clearance(self.plans[plans], self.reacting(plans, samples), ego, limits)
+
+        everything = np.arange(len(self.plans))
+        kept = max(react, FEWEST_PLANS)
+        samples = measure_in_rounds(met, everything, kept, _FACTOR, alone, judge)
+        reacts = np.zeros(len(everything), bool)
+        if react:
+            whole = np.flatnonzero(samples == samples.max())
+            chosen = np.sort(whole[np.argsort(judge(whole)[1], kind="stable")[:react]])
+            # A plan goes on by the reactions in the samples so far, and by the open-loop futures in
+            # the others. They are control variates: what they have in common with the reactions
+            # that are still unknown is no longer uncertain.
+            again = measure_in_rounds(met, chosen, FEWEST_PLANS, _REACT_FACTOR, reacting, judge)
+            reacts[chosen], samples[chosen] = True, again[chosen]
+        met.forget(samples)
+        return ranked(self.plans, met, futures.weights, samples, reacts, motion, road, cost)
+
+    @cached_property
+    def _rollout(self) -> ReactiveRollout:
+        with torch.inference_mode():
+            scene = self._world, self.encoded.context, self.encoded.state
+            return ReactiveRollout(*scene, self._noise, self._reactions)
+
+    @cached_property
     def open_loop(self) -> Futures:
         """Futures ``[K, A, T, 2]`` in which the ego drives as imagined, the same for all plans."""
-        return self._futures(_numpy(self._rollout.positions))
-
-    def reacting(self, chosen: NDArray[np.int64]) -> Futures:
-        """Futures ``[P', K, A, T, 2]`` in which people react to a plan, for some of the plans.
-
-        Only people near the plan are imagined again (`forecast.models.reactive`). The others have
-        the same futures for every plan.
-
-        Args:
-            chosen: Indices of P' plans.
-        """
-        plans = torch.from_numpy(self.plans[chosen].astype(np.float32))
-        with torch.inference_mode():
-            device = self._rollout.positions.device
-            return self._futures(_numpy(self._rollout.to(plans.to(device))))
-
-    def _futures(self, positions_m: NDArray[np.float32]) -> Futures:
-        """Futures of all agents except the ego, from those of all agents ``[..., K, A, T, 2]``."""
-        cut, others = self.encoded.cut, ~self._is_ego
+        cut, others, positions = self.encoded.cut, self._others, _numpy(self._rollout.positions)
         if self._fallback is not None:
-            positions_m = self._fallback.samples(positions_m)
-        now = cut.history_steps - 1
+            positions = self._fallback.samples(positions)
+        now, samples = cut.history_steps - 1, len(positions)
         return Futures(
-            positions_m=positions_m[..., others, :, :],
+            positions_m=positions[:, others],
             now_m=cut.positions_m[others, now],
             headings_rad=cut.headings_rad[others, now],
             sizes_m=cut.sizes_m[others, :2],
             disc=cut.kinds[others] == AgentKind.PEDESTRIAN,
-            weights=self._weights,
+            weights=np.full(samples, 1 / samples),
             dt_s=cut.dt_s,
         )
+
+    def reacting(self, chosen: NDArray[np.int64], samples: slice = slice(None)) -> Futures:
+        """Futures ``[P', K', A, T, 2]`` in which people react to a plan, for some of the plans.
+
+        Only people near the plan are imagined again (`forecast.models.reactive`). The others have
+        the same futures for every plan, and so have those of the fallback.
+
+        Args:
+            chosen: Indices of P' plans.
+            samples: Which samples.
+        """
+        plans = torch.from_numpy(self.plans[chosen].astype(np.float32))
+        with torch.inference_mode():
+            rollout = self._rollout.samples(samples)
+            positions = _numpy(rollout.to(plans.to(rollout.noise.mirror.device)))
+        shared = self.open_loop.part(samples)
+        positions = positions[..., self._others, :, :]
+        if self._fallback is not None:
+            ood = self._fallback.ood[self._others]
+            positions[..., ood, :, :] = shared.positions_m[:, ood]
+        return replace(shared, positions_m=positions)
 
 
 def _numpy(values: torch.Tensor) -> NDArray[np.float32]:

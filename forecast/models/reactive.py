@@ -15,13 +15,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from forecast.models import dynamics
 from forecast.models.features import AgentTable
 from forecast.models.message_passing import Replayed, SceneEdges
 from forecast.models.neighbors import Layout, Places, edges_in_range
 from forecast.models.rollout import Moment, SceneContext, WholeScene, begin, rollout
-from forecast.models.threads import AFFECTED_ROWS, part_size, side_by_side
+from forecast.models.threads import AFFECTED_ROWS, WHOLE_SCENE, part_size, side_by_side
 from forecast.models.types import Motion, Noise, State, concatenate
 from forecast.models.world_model import Surroundings, WorldModel
 from forecast.scene import AgentKind
@@ -67,8 +68,23 @@ class ReactiveRollout:
     ) -> None:
         self.world, self.context, self.noise = world, context, noise
         self.config = config or ReactionConfig()
-        begun = begin(world, context, state, noise)
-        self.states = [begun, *rollout(world, WholeScene(world, context, noise), begun)]
+        agents = len(context.agents.kind)
+        size = part_size(len(noise.mirror) * agents, context.agents.dt.device, WHOLE_SCENE)
+
+        def imagined(part: Noise) -> list[State]:
+            begun = begin(world, context, state, part)
+            return [begun, *rollout(world, WholeScene(world, context, part), begun)]
+
+        parts = side_by_side(imagined, noise.split(0, -(-size // agents)))
+        self.states = [concatenate(list(step)) for step in zip(*parts, strict=True)]
+
+    def samples(self, chosen: slice) -> ReactiveRollout:
+        """The same futures, but only some of the K."""
+        part = object.__new__(ReactiveRollout)
+        part.world, part.context, part.config = self.world, self.context, self.config
+        part.noise = self.noise.part(chosen)
+        part.states = [tree_map(lambda value: value[chosen], state) for state in self.states]
+        return part
 
     @cached_property
     def positions(self) -> Tensor:

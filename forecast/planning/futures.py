@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from forecast import geometry
 from forecast.errors import require
+from forecast.planning.risk import weights_of
 from forecast.scene import AgentKind, Prediction, Scene
 
 _ROUND = (AgentKind.PEDESTRIAN,)
@@ -114,6 +115,15 @@ class Futures:
             sizes_m=self.sizes_m[agents],
             disc=self.disc[agents],
         )
+
+    def part(self, samples: slice) -> Futures:
+        """Some of the samples; their weights sum to 1 again."""
+        positions = self.positions_m[..., samples, :, :, :]
+        return replace(self, positions_m=positions, weights=weights_of(self.weights, samples))
+
+    def met_by(self, plans: slice) -> Futures:
+        """The futures of some of the plans."""
+        return replace(self, positions_m=self.positions_m[plans]) if self.reactive else self
 
     def from_now_m(self) -> NDArray[np.float32]:
         """Positions from the present one on ``[..., K, A, T + 1, 2]``."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from forecast.errors import require
 from forecast.planning.clearance import Clearance, ClearanceConfig, clearance
 from forecast.planning.ego import EgoState
 from forecast.planning.futures import Futures
-from forecast.planning.risk import Lead, paired_interval, tail_mean
+from forecast.planning.risk import Lead, paired_interval, tail_mean, weights_of
 from forecast.planning.road import RoadUse, road_use
 from forecast.scene import LaneMap
 from forecast.scene.chances import effective_samples, probability_interval
@@ -162,13 +161,12 @@ class CostConfig:
             + self.distance * np.clip(1 - met.distance_m / self.distance_ok_m, 0, 1)
         ).astype(np.float64)
 
-
-_MEASURED = (
-    *("samples", "collision_probability", "collision_low", "collision_high", "risk"),
-    *("ttc_mean_s", "ttc_tail_s", "pet_mean_s", "pet_tail_s"),
-    *("distance_mean_m", "distance_tail_m"),
-)
-"""Figures of a plan that depend on the samples."""
+    def weighed(
+        self, risk_samples: NDArray[np.float64], weights: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Weighted sum ``[P]`` of mean and tail of risks ``[P, K]``, by weights ``[K]``."""
+        tail = tail_mean(risk_samples, weights, self.tail_share)
+        return (1 - self.tail_weight) * (risk_samples @ weights) + self.tail_weight * tail
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,10 +175,10 @@ class Ranking:
 
     Attributes:
         plans: The plans ``[P, T, 3]``.
-        met: Contact and near misses between each plan and the agents of each sample ``[P, K]``.
+        met: Contact and near misses between each plan and the agents of each sample ``[P, K]``. A
+            plan was compared with the first ``samples`` of the K; the others are NaN.
         weights: Probability of each sample ``[K]``.
-        samples: Number of samples behind the figures of each plan. Plans that were measured again
-            with more samples (``refine``) come first in both orders.
+        samples: Number of samples that the figures of each plan rest on.
         collision_probability: Point estimate: weight of the samples with contact.
         collision_low: Lower end of its Clopper-Pearson interval. The interval is too wide rather
             than too narrow, because the model's samples are spread more evenly than independent
@@ -199,14 +197,13 @@ class Ranking:
         acceleration_mps2: Root mean square of the acceleration, sideways included.
         jerk_mps3: Root mean square of its change.
         road: Offset from the lane, direction against it, and leaving the road ``[P, T]``.
-        risk_samples: Risk in each sample ``[P, K]``.
+        risk_samples: Risk in each sample ``[P, K]``; NaN as in ``met``.
         risk: Risk as `CostConfig` weighs mean and tail.
         cost: Risk plus the prices of speed, comfort and use of the road.
         config: The prices.
         reactive: Whether the plan was measured against agents that react to it. Such plans come
-            first in both orders, because the reactions to the others are unknown.
-        finer: The plans that were measured again, and their ranking with more samples. ``met``,
-            ``weights`` and ``risk_samples`` are those of the first measurement.
+            first in both orders, because the reactions to the others are unknown. Of these and of
+            the others, plans with more samples come first (`forecast.planning.halving`).
     """
 
     plans: NDArray[np.float64]
@@ -232,39 +229,40 @@ class Ranking:
     cost: NDArray[np.float64]
     config: CostConfig
     reactive: NDArray[np.bool_]
-    finer: tuple[NDArray[np.int64], Ranking] | None = None
 
     def __repr__(self) -> str:
         plans, steps = self.plans.shape[:2]
         best = f"best {self.best} of cost {self.cost[self.best]:.3g}"
-        counts = f"{steps} steps, {len(self.weights)} samples, {int(self.reactive.sum())} reactive"
+        fewest, most = self.samples.min(), self.samples.max()
+        samples = f"{most}" if fewest == most else f"{fewest} to {most}"
+        counts = f"{steps} steps, {samples} samples, {int(self.reactive.sum())} reactive"
         return f"Ranking({plans} plans, {counts}; {best})"
 
     @cached_property
     def order(self) -> NDArray[np.int64]:
         """Plans by cost, the best first; of equal ones the earlier first."""
-        return np.lexsort((self.cost, ~self.reactive, -self.samples))
+        return np.lexsort((self.cost, -self.samples, ~self.reactive))
 
     @property
     def best(self) -> int:
-        """The plan of the lowest cost."""
+        """The plan of the lowest cost, of those that were compared to the end."""
         return int(self.order[0])
 
     @cached_property
     def by_risk(self) -> NDArray[np.int64]:
         """Plans by risk only, the safest first; of equal ones the cheaper first."""
-        return np.lexsort((self.cost, self.risk, ~self.reactive, -self.samples))
+        return np.lexsort((self.cost, self.risk, -self.samples, ~self.reactive))
 
     @property
     def safest(self) -> int:
-        """The plan of the lowest risk, and among equals of the lowest cost."""
+        """The plan of the lowest risk, of those that were compared to the end."""
         return int(self.by_risk[0])
 
     def lead(self, first: int, second: int, *, risk_only: bool = False) -> Lead:
         """Advantage of a plan over another in mean cost (or mean risk), with an interval.
 
-        The interval is for two plans given in advance; it does not account for their having been
-        picked among many.
+        Only samples with which both were compared count. The interval is for two plans given in
+        advance; it does not account for their having been picked among many.
 
         Args:
             first: The plan.
@@ -272,29 +270,11 @@ class Ranking:
             risk_only: Whether to leave out all but the risk.
         """
         fixed = 0.0 if risk_only else self._price(second) - self._price(first)
-        pair, found = np.array([first, second]), self
-        if self.finer is not None and np.isin(pair, self.finer[0]).all():
-            pair, found = np.searchsorted(self.finer[0], pair), self.finer[1]
-        one, other = found.risk_samples[pair]
-        mean, low, high = paired_interval(one, other, found.weights, self.config.level)
+        both = int(self.samples[[first, second]].min())
+        weights = weights_of(self.weights, slice(both))
+        one, other = self.risk_samples[[first, second], :both]
+        mean, low, high = paired_interval(one, other, weights, self.config.level)
         return Lead(first, second, mean + fixed, low + fixed, high + fixed, low + fixed > 0)
-
-    def refined(self, plans: NDArray[np.int64], again: Ranking) -> Ranking:
-        """The ranking with the figures of some plans measured again with more samples.
-
-        Args:
-            plans: Indices of the plans ``[P']``, ascending.
-            again: Their ranking ``[P']``.
-        """
-
-        def joined(name: str) -> NDArray[Any]:
-            values = getattr(self, name).copy()
-            values[plans] = getattr(again, name)
-            return np.asarray(values)
-
-        changed: dict[str, Any] = {name: joined(name) for name in _MEASURED}
-        cost = changed["risk"] + self.cost - self.risk
-        return replace(self, **changed, cost=cost, finer=(plans, again))
 
     def _price(self, plan: int) -> float:
         return float(self.cost[plan] - self.risk[plan])
@@ -336,14 +316,16 @@ def rank(
     poses = np.asarray(plans, np.float64)
     met = clearance(poses, futures, ego, limits)
     reactive = np.full(len(poses), futures.reactive)
+    samples = np.full(len(poses), futures.samples)
     driven = PlanMotion.of(poses, ego, futures.dt_s), road_use(poses, lane_map, ego)
-    return ranked(poses, met, futures.weights, reactive, *driven, cost)
+    return ranked(poses, met, futures.weights, samples, reactive, *driven, cost)
 
 
 def ranked(
     poses: NDArray[np.float64],
     met: Clearance,
     weights: NDArray[np.float64],
+    samples: NDArray[np.int64],
     reactive: NDArray[np.bool_],
     motion: PlanMotion,
     road: RoadUse,
@@ -355,46 +337,53 @@ def ranked(
         poses: The plans.
         met: Contact and near misses between each plan and the agents of each sample.
         weights: Probability of each sample ``[K]``.
+        samples: Number of samples of each plan that count, the first ones ``[P]``.
         reactive: Plans whose futures are reactive rollouts ``[P]``.
         motion: How the plans move.
         road: How they use the road.
         cost: Prices; default `CostConfig`.
     """
     cost = cost or CostConfig()
-    risk_samples = cost.risk(met)
-    tail = tail_mean(risk_samples, weights, cost.tail_share)
-    risk = (1 - cost.tail_weight) * (risk_samples @ weights) + cost.tail_weight * tail
-    probability = met.collided @ weights
-    low, high = probability_interval(probability, effective_samples(weights), cost.level)
-    ttc, pet, distance = (
-        _mean_and_tail(values, weights, cost.tail_share)
-        for values in (met.ttc_s, met.pet_s, met.distance_m)
-    )
+    figures: dict[str, NDArray[np.float64]] = {}
+    for count in np.unique(samples).tolist():
+        plans, part = samples == count, weights_of(weights, slice(count))
+        for name, values in _figures(met.part(plans, slice(count)), part, cost).items():
+            figures.setdefault(name, np.empty(len(poses)))[plans] = values
     return Ranking(
         plans=poses,
         met=met,
         weights=weights,
-        samples=np.full(len(poses), len(weights)),
-        collision_probability=probability,
-        collision_low=low,
-        collision_high=high,
-        ttc_mean_s=ttc[0],
-        ttc_tail_s=ttc[1],
-        pet_mean_s=pet[0],
-        pet_tail_s=pet[1],
-        distance_mean_m=distance[0],
-        distance_tail_m=distance[1],
+        samples=samples,
         progress_m=motion.progress_m,
         speeds_mps=motion.speeds_mps,
         acceleration_mps2=motion.acceleration_mps2,
         jerk_mps3=motion.jerk_mps3,
         road=road,
-        risk_samples=risk_samples,
-        risk=risk,
-        cost=risk + cost.driving(motion, road),
+        risk_samples=cost.risk(met),
+        cost=figures["risk"] + cost.driving(motion, road),
         config=cost,
         reactive=reactive,
+        **figures,
     )
+
+
+def _figures(
+    met: Clearance, weights: NDArray[np.float64], cost: CostConfig
+) -> dict[str, NDArray[np.float64]]:
+    """Figures of a `Ranking` ``[P]`` that follow from measurements ``[P, K]``."""
+    probability = met.collided @ weights
+    low, high = probability_interval(probability, effective_samples(weights), cost.level)
+    figures = {
+        "risk": cost.weighed(cost.risk(met), weights),
+        "collision_probability": probability,
+        "collision_low": low,
+        "collision_high": high,
+    }
+    for name, values in (("ttc", met.ttc_s), ("pet", met.pet_s), ("distance", met.distance_m)):
+        unit = "m" if name == "distance" else "s"
+        mean, tail = _mean_and_tail(values, weights, cost.tail_share)
+        figures |= {f"{name}_mean_{unit}": mean, f"{name}_tail_{unit}": tail}
+    return figures
 
 
 def _mean_and_tail(

@@ -11,6 +11,12 @@ from scipy.special import stdtrit
 from forecast.scene.chances import effective_samples
 
 
+def weights_of(weights: NDArray[np.float64], samples: slice) -> NDArray[np.float64]:
+    """Weights of some of the samples; their sum is 1 if that of all weights is."""
+    part = weights[samples]
+    return part if len(part) == len(weights) else part / part.sum()
+
+
 def tail_mean(
     loss: NDArray[np.float64], weights: NDArray[np.float64], share: float
 ) -> NDArray[np.float64]:

@@ -162,8 +162,6 @@ class Scene:
         tracks = _tracks(given, local, seen, kinds, headings_rad, sizes_m, agent_ids)
         require_map_near(name, lane_map, local[seen])
         require_speeds(name, tracks.agent_ids, local, seen, tracks.kinds, step_s)
-        egos = int((tracks.kinds == AgentKind.EGO).sum())
-        require(egos <= 1, f"{name}: number of agents of kind EGO", egos, "at most 1")
         elapsed_us = np.round(np.arange(seen.shape[1]) * step_s * 1e6).astype(np.int64)
         return cls(
             id=name,
@@ -285,6 +283,8 @@ def _tracks(
     values = parse_kinds(scene, kinds)  # type: ignore[arg-type]
     for what, array in (("agent_ids", names), ("kinds", values)):
         parse_array(scene, what, array, (agents,), array.dtype.type)
+    egos = int((values == AgentKind.EGO).sum())
+    require(egos <= 1, f"{scene}: number of agents of kind EGO", egos, "at most 1")
     sizes, replaced = parse_sizes(scene, sizes_m, values)
     warn_of_sizes(scene, names, replaced)
     positions = within_reach(scene, local_m, names, "world positions with an origin_m")

@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.scene.agents import Decision
-from forecast.simulator.dynamics import pedestrian_motion
+from forecast.simulator.dynamics import pedestrian_motion, shared_space
 from forecast.simulator.simulate import Scenario, SimulationState, gaps_in_traffic
+
+_HURRIES, _SLOWS_DOWN = 1.05, 0.8
+"""Factors of the own pace in shared space."""
 
 
 class Decisions(NamedTuple):
@@ -34,6 +37,8 @@ def decisions(scenario: Scenario, state: SimulationState) -> Decisions:
         scenario: What stays the same.
         state: The state at that moment.
     """
+    if scenario.traits is not None:
+        return _in_shared_space(scenario, scenario.traits, state)
     intent, gaps, _ = gaps_in_traffic(scenario, state)
     has = intent.crossing >= 0
     on_road = has & (intent.distance_m < 0)
@@ -47,3 +52,16 @@ def decisions(scenario: Scenario, state: SimulationState) -> Decisions:
     made[(made == Decision.UNDECIDED) & ~gaps.clear] = Decision.YIELD
     made[held & on_road & (intent.distance_m > -pedestrian_motion.STEP_BACK_M)] = Decision.STEP_BACK
     return Decisions(made, intent.crossing)
+
+
+def _in_shared_space(
+    scenario: Scenario, traits: shared_space.Traits, state: SimulationState
+) -> Decisions:
+    """What each pedestrian does because of vehicles where there are no crossings."""
+    pedestrians, vehicles = state.pedestrians, state.vehicles
+    crowd, fleet = scenario.crowd, scenario.fleet
+    pace = shared_space.negotiate(crowd, traits, pedestrians, fleet, vehicles).pace
+    made = np.full(len(pace), Decision.FREE, np.int8)
+    made[pace > _HURRIES] = Decision.GO
+    made[pace < _SLOWS_DOWN] = Decision.YIELD
+    return Decisions(made, np.full(len(pace), -1))

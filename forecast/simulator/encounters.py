@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast import geometry
+from forecast.simulator import routes
 from forecast.simulator.dynamics import pedestrian_motion
 from forecast.simulator.simulate import (
     EGO_PLANS,
@@ -31,6 +33,8 @@ _START_MPS = 3.0
 """A slower ego is taken to drive off at this speed."""
 _NEAR_M = 10.0
 """Largest distance of a pedestrian from the kerb that it crosses at, or on the road."""
+_BESIDE_M = 4.0
+"""Largest distance of a pedestrian from the way of the ego, where there is no kerb."""
 _APART_FRAMES = 4
 """Moments of one scene are at least this many keyframes apart."""
 
@@ -57,23 +61,37 @@ def find_moments(scenario: Scenario, states: list[SimulationState]) -> list[int]
 def meets(scenario: Scenario, state: SimulationState) -> NDArray[np.bool_]:
     """Which pedestrians may meet the ego soon ``[A]``.
 
-    They are near a crossing on their way that the ego reaches soon, or walk on the way that it
-    drives soon. A crossing is a crosswalk or any other place where somebody crosses the road.
+    They are near a crossing on their way that the ego reaches soon. A crossing is a crosswalk or
+    any other place where somebody crosses the road. In shared space they are near the ego's way.
 
     Args:
         scenario: What stays the same.
         state: The state at that moment.
     """
     ego, conflicts = 0, scenario.conflict_points
+    if not state.vehicles.active[ego]:
+        return np.zeros(len(scenario.crowd.keys), bool)
     reach_m = _SOON_S * max(float(state.vehicles.speeds_mps[ego]), _START_MPS)
+    if scenario.traits is not None:
+        return _on_the_way(scenario, state, reach_m)
     ahead_m = conflicts.along_m - state.vehicles.along_m[ego]
     reached = conflicts.crossing[(conflicts.vehicle == ego) & (ahead_m > 0) & (ahead_m < reach_m)]
     anywhere = np.ones(len(scenario.crossings.marked), bool)
     intent = pedestrian_motion.crossing_intents(
         scenario.crowd, scenario.crossings, state.pedestrians, anywhere
     )
-    near = np.isin(intent.crossing, reached) & (np.abs(intent.distance_m) < _NEAR_M)
-    return near & bool(state.vehicles.active[ego])
+    near: NDArray[np.bool_] = np.isin(intent.crossing, reached)
+    return near & (np.abs(intent.distance_m) < _NEAR_M)
+
+
+def _on_the_way(scenario: Scenario, state: SimulationState, reach_m: float) -> NDArray[np.bool_]:
+    """Which pedestrians are near the way that the ego drives next ``[A]``; without any kerb."""
+    ahead = np.arange(0.0, reach_m, 1.0)
+    way = routes.at(scenario.fleet.routes[:1], state.vehicles.along_m[:1, None] + ahead)[0, :, :2]
+    apart = geometry.distances(state.pedestrians.positions_m, way).min(axis=1)
+    stands = np.isinf(scenario.crowd.stands_s)
+    near: NDArray[np.bool_] = (apart < _BESIDE_M) & ~stands
+    return near
 
 
 def branches(

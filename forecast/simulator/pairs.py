@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+_FEW_PAIRS = 5_000
+"""Up to this many pairs, all distances take less time than a tree."""
+
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 """First and second members of pairs, both ``[P]``, sorted."""
 
@@ -26,8 +29,10 @@ def pairs_within(points_m: NDArray[Any], radius_m: float) -> Pairs:
 
 def pairs_between(first_m: NDArray[Any], second_m: NDArray[Any], radius_m: float) -> Pairs:
     """Returns the pairs of a point of ``[A, 2]`` and a point of ``[B, 2]`` within a radius."""
-    if not len(first_m) or not len(second_m):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if len(first_m) * len(second_m) <= _FEW_PAIRS:
+        x, y = (first_m[:, None] - second_m).transpose(2, 0, 1)
+        i, j = np.nonzero(x * x + y * y <= radius_m * radius_m)
+        return i, j
     found = cKDTree(first_m).sparse_distance_matrix(
         cKDTree(second_m), radius_m, output_type="ndarray"
     )

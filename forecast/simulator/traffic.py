@@ -20,10 +20,10 @@ from forecast.errors import require
 from forecast.scene import AgentKind, LaneMap
 from forecast.scene.parsing import parse_array
 from forecast.simulator import routes
-from forecast.simulator.export.dataset import location_of
 from forecast.simulator.export.recording import record
-from forecast.simulator.map import layouts, surfaces
-from forecast.simulator.map.district import District, build_district
+from forecast.simulator.map import surfaces
+from forecast.simulator.map.district import District
+from forecast.simulator.map.places import build_place, location_of
 from forecast.simulator.simulate import DT_S, draw_scenario, step
 
 _LANE_SPACING_M = 1.0
@@ -61,6 +61,7 @@ class Traffic:
     Args:
         seed: Seed of the city.
         scene: Number of the scene.
+        district: Kind of district, "street" or "shared_space". The latter has no lanes.
 
     Attributes:
         dt_s: Length of a step.
@@ -72,15 +73,14 @@ class Traffic:
 
     dt_s = DT_S
 
-    def __init__(self, seed: int, scene: int) -> None:
+    def __init__(self, seed: int, scene: int, district: str = "street") -> None:
         require(seed >= 0 and scene >= 0, "seed and scene", (seed, scene), "numbers of at least 0")
-        district = build_district(layouts.layout_of(location_of(scene), seed))
-        self._walls = surfaces.buildings(district)
-        self._scenario, self._state = draw_scenario(district, seed, scene)
+        place, self._walls = build_place(location_of(scene, district), seed)
+        self._scenario, self._state = draw_scenario(place, seed, scene)
         self._seen: NDArray[Any] = np.array(False)
         fleet, vehicles = self._scenario.fleet, self._state.vehicles
         self.origin_m = vehicles.poses[0, :2].copy()
-        self.lane_map = lane_map(district, self.origin_m)
+        self.lane_map = lane_map(place, self.origin_m)
         along = np.arange(fleet.routes.shape[1]) * routes.SPACING_M
         ahead = (along >= vehicles.along_m[0]) & (along <= fleet.lengths_m[0])
         self.route_m = fleet.routes[0, ahead, :2] - self.origin_m
@@ -150,7 +150,9 @@ def lane_map(district: District, origin_m: NDArray[np.float64]) -> LaneMap:
         dividers=_objects([shapely.LineString(line) for line in surfaces.dividers(district)]),
         drivable_area=_objects(surfaces.drivable_area(district)),
     )
-    everywhere = shapely.total_bounds(np.concatenate([city.lanes, city.walkways]))
+    everywhere = shapely.total_bounds(
+        np.concatenate([city.drivable_area, city.walkways, city.lanes])
+    )
     return city.crop(tuple(everywhere), origin_m)[0]
 
 

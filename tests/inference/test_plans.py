@@ -14,7 +14,7 @@ from forecast.inference import Forecaster, windows
 from forecast.inference.plans import PlanWorlds
 from forecast.models import reactive, threads
 from forecast.models.reactive import ReactionConfig
-from forecast.planning import EgoState, Futures, candidates, rank
+from forecast.planning import EgoState, Futures, candidates, halving, rank
 from forecast.scene import LaneMap, Polylines
 from tests.scenes import street_scene
 
@@ -49,7 +49,7 @@ def predicted(forecaster: Forecaster, scene: Scene, plan: np.ndarray | None = No
 
 def test_open_loop_futures_are_those_of_predict(forecaster, plans) -> None:
     scene = street_scene()
-    shared, expected = worlds(forecaster, scene, plans).open_loop(), predicted(forecaster, scene)
+    shared, expected = worlds(forecaster, scene, plans).open_loop, predicted(forecaster, scene)
     np.testing.assert_allclose(shared.positions_m, expected.positions_m, atol=1e-5)
     np.testing.assert_array_equal(shared.now_m, expected.now_m)
     boxes = ~shared.disc  # the heading of a disc does not matter
@@ -112,7 +112,7 @@ def on_threads(call: Callable[[], NDArray[np.float32]], patch) -> tuple[NDArray[
 def test_agents_that_plans_do_not_come_near_are_replayed(forecaster, plans) -> None:
     scene, chosen = street_scene(), np.array([1, 4, 11])
     asked = worlds(forecaster, scene, plans, ReactionConfig(reach_m=0.0))
-    shared, futures = asked.open_loop().positions_m, asked.reacting(chosen).positions_m
+    shared, futures = asked.open_loop.positions_m, asked.reacting(chosen).positions_m
     way = np.linalg.norm(np.diff(plans[chosen, :, :2], axis=1, prepend=0), axis=-1)
     gap = np.linalg.norm(plans[chosen][:, None, None, :, :2] - shared, axis=-1)
     never = (gap > way[:, None, None] / 2 + 1e-3).all(-1)
@@ -125,7 +125,7 @@ def test_imagining_few_agents_again_comes_close_to_imagining_all_again(forecaste
     some = ReactionConfig(reach_m=10.0, after_s=2.0)
     usual, full = worlds(forecaster, scene, plans, some), worlds(forecaster, scene, plans)
     futures, exact = (w.reacting(chosen).positions_m for w in (usual, full))
-    shared = np.broadcast_to(full.open_loop().positions_m, exact.shape)
+    shared = np.broadcast_to(full.open_loop.positions_m, exact.shape)
     met = (futures != shared).any((-1, -2))
     assert 0 < met.sum() < met.size
     error, effect = (np.linalg.norm(x - exact, axis=-1)[met] for x in (futures, shared))
@@ -156,20 +156,62 @@ def test_the_two_ways_of_ranking_agree_with_plain_ranking(forecaster, plans) -> 
     np.testing.assert_allclose(aware.met.distance_m[2], alone.met.distance_m[0], atol=1e-3)
 
 
-def test_the_best_plans_are_measured_again_with_more_samples(forecaster, plans) -> None:
-    scene, options = street_scene(), {"samples": SAMPLES, "seed": 1}
-    few = forecaster.rank_plans(scene, AT, plans, react=6, **options)
-    ranking = forecaster.rank_plans(scene, AT, plans, react=6, refine_samples=30, **options)
-    again = np.sort(few.order[:5])
-    assert set(ranking.order[:5]) == set(again)
-    assert ranking.samples[again].tolist() == [30] * 5
-    others = np.setdiff1d(np.arange(len(plans)), again)
-    np.testing.assert_array_equal(ranking.cost[others], few.cost[others])
-    assert (ranking.samples[others] == SAMPLES).all()
-    options["samples"] = 30
-    alone = forecaster.rank_plans(scene, AT, plans[again], react=5, **options)
-    np.testing.assert_allclose(ranking.risk[again], alone.risk, rtol=1e-5)
-    np.testing.assert_array_equal(ranking.collision_high[again], alone.collision_high)
+def many(scene: Scene, count: int) -> NDArray[np.float64]:
+    ego = EgoState.of(scene, AT)
+    return candidates(ego, count, scene.lane_map, horizon_s=STEPS * 0.5)
+
+
+def test_few_samples_for_all_plans_and_all_samples_for_the_last(forecaster) -> None:
+    scene = street_scene()
+    plans, options = many(scene, 100), {"samples": 20, "seed": 1}
+    ranking = forecaster.rank_plans(scene, AT, plans, react=30, **options)
+    frozen = forecaster.rank_plans(scene, AT, plans, react=0, **options)
+    counted = {
+        reacts: dict(zip(*np.unique(ranking.samples[which], return_counts=True), strict=True))
+        for reacts, which in ((True, ranking.reactive), (False, ~ranking.reactive))
+    }
+    assert counted == {True: {4: 5, 20: 25}, False: {4: 50, 8: 20}}
+    assert np.unique(frozen.samples, return_counts=True)[1].tolist() == [50, 25, 25]
+    assert set(ranking.order[:25]) == set(
+        np.flatnonzero(ranking.reactive & (ranking.samples == 20))
+    )
+    unknown = np.arange(20) >= ranking.samples[:, None]
+    np.testing.assert_array_equal(np.isnan(ranking.risk_samples), unknown)
+
+
+@pytest.mark.parametrize("react", [0, 30])
+def test_figures_are_those_of_as_many_samples(forecaster, react) -> None:
+    """Random numbers depend on names, so 4 samples are the first 4 of 20."""
+    scene = street_scene()
+    plans = many(scene, 100)
+    ranking = forecaster.rank_plans(scene, AT, plans, samples=20, seed=1, react=react)
+    for count in np.unique(ranking.samples[ranking.reactive == bool(react)]).tolist():
+        chosen = (ranking.samples == count) & (ranking.reactive == bool(react))
+        asked = PlanWorlds(
+            forecaster.model,
+            forecaster.window(scene, AT, STEPS),
+            plans[chosen],
+            count,
+            1,
+            forecaster.training,
+        )
+        futures = asked.reacting(np.arange(chosen.sum())) if react else asked.open_loop
+        alone = rank(plans[chosen], futures, EgoState.of(scene, AT))
+        np.testing.assert_allclose(ranking.risk[chosen], alone.risk, rtol=1e-3, atol=1e-3)
+        np.testing.assert_array_equal(ranking.collision_high[chosen], alone.collision_high)
+
+
+def test_the_best_plan_is_that_of_all_samples_for_all_plans(forecaster, monkeypatch) -> None:
+    scene = street_scene()
+    plans, options = many(scene, 100), {"samples": 20, "seed": 1}
+    for react in (0, 30):
+        few = forecaster.rank_plans(scene, AT, plans, react=react, **options)
+        with monkeypatch.context() as patch:
+            patch.setattr(halving, "FEWEST_SAMPLES", 20)
+            full = forecaster.rank_plans(scene, AT, plans, react=react, **options)
+        assert (full.samples == 20).all()
+        assert few.best == full.best
+        assert few.cost[few.best] == pytest.approx(full.cost[full.best], abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -198,14 +240,6 @@ def test_what_is_no_price_or_map_is_refused(forecaster, plans) -> None:
         forecaster.stream("map.geojson")
 
 
-def test_no_more_plans_than_have_reactions_are_measured_again(forecaster, plans) -> None:
-    scene, options = street_scene(), {"samples": SAMPLES, "refine_samples": 30}
-    for react, refined in ((2, 2), (0, 5)):
-        ranking = forecaster.rank_plans(scene, AT, plans, react=react, **options)
-        assert (ranking.samples == 30).sum() == refined
-        assert ranking.reactive.sum() == react
-
-
 def test_a_route_counts_instead_of_the_map_of_the_scene(forecaster, plans) -> None:
     scene = street_scene()
     line = np.array([[-50.0, 30.0], [150.0, 30.0]])
@@ -226,8 +260,6 @@ def test_a_route_in_another_frame_is_refused(forecaster, plans) -> None:
 def test_a_keyword_that_rank_plans_does_not_take_is_an_error(forecaster, plans) -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'rute'"):
         forecaster.rank_plans(street_scene(), AT, plans, rute=None)
-    with pytest.raises(ForecastError, match="refine_samples is 20; 0 or more than samples"):
-        forecaster.rank_plans(street_scene(), AT, plans, refine_samples=20)
 
 
 def blocked_lane() -> tuple[Scene, NDArray[np.float64]]:

@@ -125,6 +125,16 @@ def test_plans_that_affect_nobody_leave_all_but_the_ego_as_they_are(street, monk
     assert torch.equal(found[:, 0, AT], plans[..., :2])
 
 
+@pytest.mark.parametrize("config", [EVERYBODY, ReactionConfig()])
+def test_the_futures_of_some_samples_are_those_of_all(street, config) -> None:
+    plans, futures = plans_of(street), rollout_of(street, config)
+    whole = reacting(futures, plans)
+    for some in (slice(0, 2), slice(2, 4)):
+        part = futures.samples(some)
+        assert torch.equal(part.positions, futures.positions[some])
+        torch.testing.assert_close(reacting(part, plans), whole[:, some], atol=1e-5, rtol=0)
+
+
 def test_who_is_affected_and_until_when_by_hand(street, monkeypatch) -> None:
     """The ego starts at the origin and drives 2 m per step; one person stands beside its way."""
     futures = rollout_of(street, ReactionConfig(reach_m=1.0, after_s=1.0))
@@ -236,9 +246,11 @@ def test_threads_change_nothing(street, monkeypatch) -> None:
     monkeypatch.setattr(threads, "_LEAST", 1)
     try:
         torch.set_num_threads(3)
-        found = reacting(rollout_of(street), plans)
+        futures = rollout_of(street)
+        found = reacting(futures, plans)
     finally:
         torch.set_num_threads(usual)
+    torch.testing.assert_close(futures.positions, rollout_of(street).positions, atol=1e-5, rtol=0)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecast import ForecastError
-from forecast.planning import CostConfig, EgoState, rank
-from forecast.planning.ranking import PlanMotion
+from forecast.planning import CostConfig, EgoState, RoadUse, clearance, rank
+from forecast.planning.ranking import PlanMotion, ranked
 from forecast.scene import LaneMap, Polygons, Polylines
 from tests.planning.any_futures import futures, scenes, straight, walking
 
@@ -160,31 +160,42 @@ def test_leaving_the_lane_is_cheaper_than_a_contact():
     assert ranking.best == 1
 
 
-def test_more_samples_for_some_plans():
-    """The third of 3 plans, of equal cost, was measured with 100 samples instead of 20."""
-    plans = straight([9.0, 9.0, 9.0])
-    first = rank(plans, crossing(0.0), EGO)
-    assert first.order.tolist() == [0, 1, 2]
-    few = np.array([1, 2])
-    again = rank(plans[few], crossing(0.0, samples=100), EGO)
-    ranking = first.refined(few, again)
-    assert ranking.order.tolist() == [1, 2, 0]
-    assert ranking.samples.tolist() == [20, 100, 100]
-    assert ranking.collision_high == pytest.approx([0.1684, 0.0362, 0.0362], abs=1e-4)
-    assert ranking.cost == pytest.approx(first.cost)
+def partly(share, samples):
+    """Plans at 0, 5 and 0 m/s of equal price, compared with the first ``samples [P]`` of 20."""
+    plans, road = straight([0.0, 5.0, 0.0]), np.zeros((3, STEPS))
+    people = crossing(share)
+    people = replace(people, positions_m=people.positions_m[::-1])
+    met, samples = clearance(plans, people, EGO), np.asarray(samples)
+    met.forget(samples)
+    free = CostConfig(progress_per_m=0, acceleration=0, jerk=0)
+    driven = PlanMotion.of(plans, EGO, 0.5), RoadUse(road, road, road.astype(bool))
+    return ranked(plans, met, people.weights, samples, np.zeros(3, bool), *driven, free)
 
 
-def test_a_lead_between_refined_plans_is_that_of_their_samples():
-    """One contact in 20 is not real; five in 100 are, though the difference is the same."""
-    plans = straight([0.0, 5.0, 0.0])
-    first = rank(plans, crossing(0.05), EGO)
-    assert not first.lead(0, 1, risk_only=True).real
-    few = np.array([0, 1])
-    ranking = first.refined(few, rank(plans[few], crossing(0.05, samples=100), EGO))
+def test_figures_rest_on_the_samples_that_each_plan_was_compared_with():
+    """She steps onto the road in the last 5 of 20 samples: in none of the first 10."""
+    whole, part = partly(0.25, [20, 20, 20]), partly(0.25, [20, 10, 4])
+    assert whole.collision_probability == pytest.approx([0, 0.25, 0])
+    assert part.collision_probability == pytest.approx([0, 0, 0])
+    assert part.collision_high == pytest.approx([0.1684, 0.3085, 0.6024], abs=1e-4)
+    assert part.samples.tolist() == [20, 10, 4]
+    assert np.isnan(part.risk_samples).sum(1).tolist() == [0, 10, 16]
+    assert "4 to 20 samples" in repr(part)
+    assert np.isfinite(part.cost).all()
+
+
+def test_plans_compared_with_more_samples_come_first():
+    assert partly(0.25, [4, 20, 20]).order.tolist() == [2, 1, 0]
+    assert partly(0.25, [4, 20, 20]).by_risk.tolist() == [2, 1, 0]
+    assert partly(0.25, [10, 20, 10]).best == 1
+
+
+def test_a_lead_is_that_of_the_samples_of_both_plans():
+    """Five contacts in 20 are real; there is none in the 10 samples that plans 1 and 2 share."""
+    ranking = partly(0.25, [20, 20, 10])
     lead = ranking.lead(0, 1, risk_only=True)
     assert (lead.first, lead.second, lead.real) == (0, 1, True)
-    assert lead.difference == pytest.approx(first.lead(0, 1, risk_only=True).difference)
-    assert not ranking.lead(2, 1, risk_only=True).real
+    assert ranking.lead(2, 1, risk_only=True).difference < 2 < lead.difference
 
 
 def test_a_single_plan_has_no_lead():

@@ -44,6 +44,7 @@ def test_every_script_writes_its_table_into_a_page_of_its_own() -> None:
         "scripts/results/transfer.md",
         "scripts/results/transfer.md",
         "forecast/simulator/README.md",
+        "forecast/simulator/README.md",
         "scripts/results/planner.md",
         "scripts/results/robustness.md",
     ]

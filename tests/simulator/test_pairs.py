@@ -35,6 +35,19 @@ def test_pairs_between_two_sets(first, second, radius):
     assert as_set(pairs_between(a, b, radius)) == expected
 
 
+def test_pairs_of_many_points_are_those_of_a_few_at_a_time():
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(-20, 20, (90, 2)), rng.uniform(-20, 20, (80, 2))
+    found = pairs_between(a, b, 7.0)
+    assert np.array_equal(np.lexsort(found[::-1]), np.arange(len(found[0])))
+    parts = [
+        as_set((i + row, j))
+        for row in range(90)
+        for i, j in [pairs_between(a[row : row + 1], b, 7.0)]
+    ]
+    assert as_set(found) == set().union(*parts)
+
+
 def test_empty_sets_and_single_points_have_no_pairs():
     empty = np.zeros((0, 2))
     assert len(pairs_between(empty, np.ones((3, 2)), 5.0)[0]) == 0

@@ -4,7 +4,7 @@ import pytest
 from forecast import AgentKind, ForecastError
 from forecast.datasets.nuscenes.maps import read_city_map
 from forecast.geometry import polyline_length
-from forecast.simulator.export.dataset import _write_json
+from forecast.simulator.export.dataset import write_json
 from forecast.simulator.export.map_expansion import map_expansion
 from forecast.simulator.traffic import Traffic, _gaps_m, lane_map
 
@@ -63,8 +63,23 @@ def test_gaps_between_bodies_by_hand():
     assert _gaps_m(ego, size, poses, sizes, kinds)[2] == pytest.approx(1.5)
 
 
+def test_shared_space_is_driven_in_closed_loop_without_lanes():
+    driven, other = (Traffic(SEED, 2, "shared_space") for _ in range(2))
+    start = driven.ego_pose
+    for _ in range(40):
+        driven.step()
+        other.step(start)
+    assert np.hypot(*driven.ego_pose[:2]) > 2
+    assert other.ego_pose == pytest.approx(start)
+    assert len(driven.lane_map) == 0
+    assert len(driven.lane_map.drivable_area) == len(driven.lane_map.walkways) == 1
+    assert set(driven.observe().kinds.tolist()) == {AgentKind.PEDESTRIAN, AgentKind.VEHICLE}
+    with pytest.raises(ForecastError, match="district is beach; one of street, shared_space"):
+        Traffic(SEED, 0, "beach")
+
+
 def test_the_map_is_that_of_the_files(district, tmp_path):
-    _write_json(tmp_path / "map.json", map_expansion(district, SEED))
+    write_json(tmp_path / "map.json", map_expansion(district, SEED))
     city, origin = read_city_map(tmp_path / "map.json"), np.array([100.0, 50.0])
     read, _ = city.crop((-1e4, -1e4, 1e4, 1e4), origin)
     made = lane_map(district, origin)

@@ -132,11 +132,12 @@ def _decode(
 ) -> Any:
     try:
         return msgspec.json.decode(content, type=type)
-    except UnicodeDecodeError:
-        raise ForecastError(
-            f"{path}: a text is not UTF-8; valid JSON is needed: copy or download the file again"
-        ) from None
-    except msgspec.MsgspecError as error:
+    except (UnicodeDecodeError, msgspec.MsgspecError) as error:
+        # Before version 0.23, msgspec raises UnicodeDecodeError.
+        if isinstance(error, UnicodeDecodeError) or "UTF-8" in str(error):
+            raise ForecastError(
+                f"{path}: a text is not UTF-8; valid JSON is needed: copy or download it again"
+            ) from None
         why = _explain(str(error), path.stat().st_size, first_record, had_nan)
         raise ForecastError(f"{path}: {why}") from None
 

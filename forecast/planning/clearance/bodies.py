@@ -131,19 +131,6 @@ class Agents(NamedTuple):
             number=len(half),
         )
 
-    def rows(self, chosen: slice) -> Agents:
-        """The bodies as met by some of the plans."""
-        if len(self.x) == 1:
-            return self
-        return self._replace(
-            x=self.x[chosen],
-            y=self.y[chosen],
-            heading=self.heading[chosen],
-            middle=np.ascontiguousarray(self.middle[:, chosen]),
-            step=np.ascontiguousarray(self.step[:, chosen]),
-            travelled=self.travelled[chosen],
-        )
-
 
 def _headings(futures: Futures) -> Floats:
     """Heading ``[..., K, A, T]`` during each step; 0 for discs."""

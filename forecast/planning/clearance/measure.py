@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,14 +73,25 @@ class Clearance:
         """Whether the bodies touch within the horizon ``[P, K]``."""
         return np.isfinite(self.contact_s)
 
-    def replaced(self, plans: NDArray[np.int64], others: Clearance) -> Clearance:
-        """A copy with other values ``[len(plans), K]`` for some plans."""
-        old = (self.contact_s, self.distance_m, self.ttc_s, self.pet_s)
-        new = (others.contact_s, others.distance_m, others.ttc_s, others.pet_s)
-        arrays = [values.copy() for values in old]
-        for values, instead in zip(arrays, new, strict=True):
-            values[plans] = instead
-        return Clearance(*arrays)
+    @classmethod
+    def unknown(cls, plans: int, samples: int) -> Clearance:
+        """Measurements that are still to be made: all are NaN ``[P, K]``."""
+        return cls(*(np.full((plans, samples), np.nan, np.float32) for _ in range(4)))
+
+    def put(self, plans: NDArray[np.int64], samples: slice, measured: Clearance) -> None:
+        """Fills in measurements ``[P', K']`` of some plans and samples."""
+        for name, values in vars(measured).items():
+            getattr(self, name)[plans, samples] = values
+
+    def forget(self, samples: NDArray[np.int64]) -> None:
+        """Makes unknown what comes after the first ``samples`` of each plan ``[P]``."""
+        after = np.arange(self.ttc_s.shape[1]) >= samples[:, None]
+        for values in vars(self).values():
+            values[after] = np.nan
+
+    def part(self, plans: NDArray[Any], samples: slice) -> Clearance:
+        """Measurements ``[P', K']`` of some plans, by index or mask, and samples."""
+        return Clearance(*(values[plans, samples] for values in vars(self).values()))
 
 
 def clearance(
@@ -105,12 +117,14 @@ def clearance(
     check_plans(poses, futures)
     lags = math.ceil(config.pet_limit_s / futures.dt_s)
     limits = config.tolerance_m, config.ttc_limit_s / futures.dt_s, lags
-    bodies, agents = Plans.of(poses, ego), Agents.of(futures, ego)
-    parts = side_by_side(
-        lambda part: _measured(bodies.rows(part), agents.rows(part), futures.samples, *limits),
-        _parts(len(poses)),
-    )
-    contact, distance, ttc, pet = np.concatenate(parts, axis=1)
+    bodies, shared = Plans.of(poses, ego), None if futures.reactive else Agents.of(futures, ego)
+
+    def measured(part: slice) -> Floats:
+        agents = shared or Agents.of(futures.met_by(part), ego)
+        return _measured(bodies.rows(part), agents, futures.samples, *limits)
+
+    found = np.concatenate(side_by_side(measured, _parts(len(poses))), axis=1)
+    contact, distance, ttc, pet = found
     return Clearance(
         contact_s=contact * np.float32(futures.dt_s),
         distance_m=distance,

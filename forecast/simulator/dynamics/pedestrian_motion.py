@@ -118,6 +118,19 @@ class CrossingGaps:
     danger_m: NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
+class Negotiation:
+    """What people change about their own courses because of vehicles in shared space.
+
+    Attributes:
+        pace: Factors of their speeds ``[A]``.
+        aside_mps: Velocities that are added ``[A, 2]``.
+    """
+
+    pace: NDArray[np.float64]
+    aside_mps: NDArray[np.float64]
+
+
 def initial_state(crowd: Crowd) -> PedestrianState:
     """Returns the pedestrians at the starts of their routes, walking or standing."""
     count = len(crowd.keys)
@@ -148,6 +161,11 @@ def _initial_headings(crowd: Crowd, headings_rad: NDArray[Any]) -> NDArray[np.fl
     return np.where(np.isinf(crowd.stands_s), anywhere, headings_rad)
 
 
+def standing(crowd: Crowd, state: PedestrianState) -> NDArray[np.bool_]:
+    """Returns who stands for a while, or has arrived ``[A]``."""
+    return (state.idle_s > 0) | _arrived(crowd, state)
+
+
 def crossing_intents(
     crowd: Crowd, crossings: Crossings, state: PedestrianState, walk: NDArray[np.bool_]
 ) -> CrossingIntent:
@@ -168,7 +186,8 @@ def crossing_intents(
     distance = np.where(exists, first - state.along_m, np.inf)
     crossing = np.where(exists, crowd.crossings[agent, nth], -1)
     forward = crowd.forward[agent, nth]
-    line = crossings.lines_m[crossing]
+    # The last line stands for none, so that there is one if there are no crossings.
+    line = np.vstack([crossings.lines_m, [[[0.0, 0.0], [1.0, 0.0]]]])[crossing]
     span = line[:, 1] - line[:, 0]
     done = ((state.positions_m - line[:, 0]) * span).sum(-1) / (span**2).sum(-1)
     return CrossingIntent(
@@ -178,8 +197,14 @@ def crossing_intents(
         forward=forward,
         decided=exists & (state.decided > nth),
         close=(distance < _KERB_LOOK_M) & (state.idle_s <= 0),
-        allowed=walk[crossing] | ~crowd.obeys,
+        allowed=np.append(walk, False)[crossing] | ~crowd.obeys,
     )
+
+
+def no_crossings(count: int) -> CrossingIntent:
+    """Returns that nobody comes to a crossing, for a number of pedestrians."""
+    no, far = np.zeros(count, bool), np.full(count, np.inf)
+    return CrossingIntent(np.full(count, -1), far, np.zeros(count), no, no, no, no)
 
 
 def step_pedestrians(
@@ -191,6 +216,7 @@ def step_pedestrians(
     car_sizes_m: NDArray[Any],
     index: int,
     dt_s: float,
+    negotiation: Negotiation | None = None,
 ) -> PedestrianState:
     """Returns the state of the pedestrians one step later.
 
@@ -203,6 +229,8 @@ def step_pedestrians(
         car_sizes_m: Length and width ``[V, 2]``.
         index: Number of this time step. It selects the random numbers.
         dt_s: Length of the step.
+        negotiation: What they change because of vehicles, in shared space. There they may leave
+            their way by any distance.
     """
     gap_seen, decided = _decisions(crowd, state, intent, gaps, dt_s)
     nth = (state.along_m[:, None] > crowd.kerbs_m[..., 1]).sum(1)
@@ -215,16 +243,15 @@ def step_pedestrians(
     stands = (idle > 0) | _arrived(crowd, state)
     course = _course(crowd, state, drift, noise[:, 3:], stands | held, index, dt_s)
     wanted = _wanted_velocity(crowd, state, intent, gaps, course, held, stands)
-    push = (
-        (wanted - state.velocities_mps) / _RELAXATION_S
-        + social_forces.from_people(
-            crowd, state.positions_m, state.velocities_mps, state.headings_rad
-        )
-        + social_forces.from_vehicles(state.positions_m, cars, car_sizes_m)
-        + social_forces.from_borders(crowd, state.positions_m, state.along_m)
-    )
-    velocities = state.velocities_mps + dt_s * _at_most(push, _MAX_ACCELERATION_MPS2)
-    velocities = _at_most(velocities, 1.6 * crowd.speeds_mps)
+    stays = stands & (state.idle_s > 0)
+    if negotiation is not None:
+        wanted = negotiation.pace[:, None] * wanted + negotiation.aside_mps
+        stays &= ~negotiation.aside_mps.any(axis=1)
+    push = _push(crowd, state, wanted, cars, car_sizes_m)
+    if negotiation is None:
+        push = push + social_forces.from_borders(crowd, state.positions_m, state.along_m)
+    velocities = state.velocities_mps + dt_s * at_most(push, _MAX_ACCELERATION_MPS2)
+    velocities = at_most(velocities, 1.6 * crowd.speeds_mps)
     positions = state.positions_m + dt_s * velocities
     return PedestrianState(
         positions_m=positions,
@@ -234,14 +261,29 @@ def step_pedestrians(
         direction=np.where(gives_up, -1.0, state.direction),
         drift=drift,
         course_mps=course,
-        standing_places_m=np.where(
-            stands[:, None] & (state.idle_s > 0)[:, None], state.standing_places_m, positions
-        ),
+        standing_places_m=np.where(stays[:, None], state.standing_places_m, positions),
         idle_s=np.maximum(idle - dt_s, 0.0),
         gap_seen_s=gap_seen,
         waited_s=waited,
         decided=decided,
     )
+
+
+def _push(
+    crowd: Crowd,
+    state: PedestrianState,
+    wanted_mps: NDArray[Any],
+    cars: NDArray[Any],
+    car_sizes_m: NDArray[Any],
+) -> NDArray[np.float64]:
+    """Returns accelerations ``[A, 2]`` towards the wanted velocities, and off people and cars."""
+    places, velocities = state.positions_m, state.velocities_mps
+    push: NDArray[np.float64] = (
+        (wanted_mps - velocities) / _RELAXATION_S
+        + social_forces.from_people(crowd, places, velocities, state.headings_rad)
+        + social_forces.from_vehicles(places, cars, car_sizes_m)
+    )
+    return push
 
 
 def _decisions(
@@ -276,8 +318,8 @@ def _arrived(crowd: Crowd, state: PedestrianState) -> NDArray[np.bool_]:
     return np.where(state.direction > 0, over, state.along_m < 1.0)
 
 
-def _at_most(vectors: NDArray[Any], limit: NDArray[Any] | float) -> NDArray[np.float64]:
-    """Shortens vectors ``[A, 2]`` to a largest length."""
+def at_most(vectors: NDArray[Any], limit: NDArray[Any] | float) -> NDArray[np.float64]:
+    """Shortens vectors ``[A, 2]`` to a largest length; one for all or ``[A]``."""
     length = np.maximum(np.hypot(vectors[:, 0], vectors[:, 1]), 1e-9)
     shortened: NDArray[np.float64] = vectors * np.minimum(1.0, limit / length)[:, None]
     return shortened
@@ -372,12 +414,12 @@ def _wanted_velocity(
     room = np.where(held, np.maximum(intent.distance_m - 0.4, 0.0), np.inf)
     waits = (intent.distance_m < 0) & (gaps.danger_m >= STOPS_BEFORE_M)
     room = np.where(waits, np.maximum(gaps.danger_m - STOPS_BEFORE_M, 0.0), room)
-    walking = _at_most(course, np.sqrt(2 * 0.9 * room))
+    walking = at_most(course, np.sqrt(2 * 0.9 * room))
     kerb = routes.at(crowd.routes, state.along_m + np.minimum(intent.distance_m, 0.0) - 0.6)
     kerb = kerb[:, :2] + crowd.laterals_m[:, None] * left(kerb[:, 2])
     at_kerb = (held & (intent.distance_m < 0.1))[:, None]
     home = np.where(at_kerb, kerb, state.standing_places_m)
-    back = _at_most(1.2 * (home - state.positions_m), 0.9)
+    back = at_most(1.2 * (home - state.positions_m), 0.9)
     return np.where(stands[:, None] | at_kerb, back, walking)
 
 

@@ -57,7 +57,8 @@ class VehicleState:
         accelerations_mps2: ``[V]``.
         poses: ``[V, 3]`` (x_m, y_m, heading_rad).
         active: Whether they are still in the district ``[V]``.
-        halted_s: Time for which they have stood at their halt ``[V]``.
+        halted_s: Time for which they have stood at their halt, or in shared space where they are
+            ``[V]``.
     """
 
     along_m: NDArray[np.float64]
@@ -245,14 +246,36 @@ def step_vehicles(
     along = state.along_m + dt_s * (speed + faster) / 2
     poses = routes.at(fleet.routes, along)
     if ego_pose is not None:
-        moved = ego_pose[:2] - state.poses[0, :2]
-        poses[0] = ego_pose
-        faster[0] = np.hypot(*moved) / dt_s
-        along[0] = routes.nearest(fleet.routes[0], ego_pose[:2], state.along_m[0], _NEXT_M)
+        place_ego(fleet, state, ego_pose, along, faster, poses, dt_s)
     halts = (np.abs(fleet.halts_m - along) < _HALT_REACH_M) & (faster < 0.3)
     active = state.active & (along < fleet.lengths_m - 1.0)
     gained = (faster - speed) / dt_s
     return VehicleState(along, faster, gained, poses, active, state.halted_s + dt_s * halts)
+
+
+def place_ego(
+    fleet: Fleet,
+    state: VehicleState,
+    ego_pose: NDArray[Any],
+    along_m: NDArray[Any],
+    speeds_mps: NDArray[Any],
+    poses: NDArray[Any],
+    dt_s: float,
+) -> None:
+    """Puts the ego where somebody else drove it, in what the vehicles are after a step.
+
+    Args:
+        fleet: The vehicles.
+        state: Their state before the step.
+        ego_pose: Pose of the ego after the step (x_m, y_m, heading_rad).
+        along_m: Progress after the step ``[V]``. Row 0 is replaced, here and below.
+        speeds_mps: Speeds after the step ``[V]``.
+        poses: Poses after the step ``[V, 3]``.
+        dt_s: Length of the step.
+    """
+    poses[0] = ego_pose
+    speeds_mps[0] = np.hypot(*(ego_pose[:2] - state.poses[0, :2])) / dt_s
+    along_m[0] = routes.nearest(fleet.routes[0], ego_pose[:2], state.along_m[0], _NEXT_M)
 
 
 def _follow(
@@ -287,7 +310,7 @@ def _obstacles(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns gaps to all obstacles, and their speeds along the route: both ``[V, M]``."""
     half = fleet.sizes_m[:, 0] / 2
-    car_gap, car_speed = _vehicles_ahead(fleet, state)
+    car_gap, car_speed = vehicles_ahead(fleet, state)
     # The model keeps the standstill distance to a bumper. At a line, vehicles stop 0.5 m before it.
     line = _STANDSTILL_M - 0.5
     halt = np.where(state.halted_s < fleet.halts_s, fleet.halts_m - state.along_m, np.inf)
@@ -304,27 +327,36 @@ def _obstacles(
     return np.stack(gaps, -1), speeds
 
 
-def _vehicles_ahead(
-    fleet: Fleet, state: VehicleState
+def vehicles_ahead(
+    fleet: Fleet, state: VehicleState, look_ahead_m: NDArray[np.float64] = _LOOK_AHEAD_M
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns the gap to the first vehicle on each one's route, and its speed along the route."""
+    """Returns the gap to the first vehicle on each one's route, and its speed along the route.
+
+    Args:
+        fleet: The vehicles.
+        state: Their state.
+        look_ahead_m: Distances at which they look, from 0 on.
+
+    Returns:
+        Gaps, inf without a vehicle, and speeds, both ``[V]``.
+    """
     count = len(state.along_m)
-    way = routes.at(fleet.routes, state.along_m[:, None] + _LOOK_AHEAD_M)  # [V, W, 3]
-    me, other = pairs_within(state.poses[:, :2], _LOOK_AHEAD_M[-1] + 8.0)
+    way = routes.at(fleet.routes, state.along_m[:, None] + look_ahead_m)  # [V, W, 3]
+    me, other = pairs_within(state.poses[:, :2], look_ahead_m[-1] + 8.0)
     there = state.active[other]
     me, other = me[there], other[there]
     distance = boxes.distances(
         way[me, :, :2], state.poses[other, None], fleet.sizes_m[other, None, :2]
     )
     hit = distance < (fleet.sizes_m[me, 1] / 2 + _SIDE_MARGIN_M)[:, None]
-    first = np.where(hit.any(1), hit.argmax(1), len(_LOOK_AHEAD_M))
+    first = np.where(hit.any(1), hit.argmax(1), len(look_ahead_m))
     order = np.lexsort((first, me))
     owner, row = np.unique(me[order], return_index=True)
     gap, speed = np.full(count, np.inf), np.zeros(count)
     nearest = order[row]
-    seen = first[nearest] < len(_LOOK_AHEAD_M)
+    seen = first[nearest] < len(look_ahead_m)
     owner, nearest = owner[seen], nearest[seen]
-    gap[owner] = _LOOK_AHEAD_M[first[nearest]] - fleet.sizes_m[owner, 0] / 2
+    gap[owner] = look_ahead_m[first[nearest]] - fleet.sizes_m[owner, 0] / 2
     turn = state.poses[other[nearest], 2] - way[owner, first[nearest], 2]
     speed[owner] = np.maximum(state.speeds_mps[other[nearest]] * np.cos(turn), 0.0)
     return gap, speed

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,8 @@ from forecast.simulator.encounters import PLANS
 from forecast.simulator.export import tables
 from forecast.simulator.export.map_expansion import map_expansion
 from forecast.simulator.export.recording import Recording, degrade, record
-from forecast.simulator.export.sensors import FULL_RATE, LIDAR_KEYFRAMES, Sensor
-from forecast.simulator.map import layouts, surfaces
-from forecast.simulator.map.district import District, build_district
+from forecast.simulator.export.sensors import FULL_RATE, LIDAR_KEYFRAMES, Sensor, TableRow
+from forecast.simulator.map.places import DISTRICTS, build_place, location_of, map_name
 from forecast.simulator.simulate import (
     EGO_PLANS,
     FRAME_STEPS,
@@ -57,6 +56,7 @@ class _Job:
 
     seed: int
     counterfactual: bool
+    district: str
     full_rate: bool
     noise_m: float
     gap_share: float
@@ -77,6 +77,7 @@ def write_town(
     scenes: int = 10,
     seed: int = 0,
     counterfactual: bool = False,
+    district: str = "street",
     workers: Workers = Workers(),  # noqa: B008 (frozen)
     full_rate: bool = False,
     noise_m: float = 0.0,
@@ -98,6 +99,8 @@ def write_town(
         scenes: Number of scenes of 20 s.
         seed: Seed of all random numbers.
         counterfactual: Whether to write the pair.
+        district: "street", or "shared_space" for a campus, a car park and a warehouse without
+            kerbs and lanes.
         workers: The processes that simulate scenes.
         full_rate: Whether to write sample_data and ego poses of all sensors of nuScenes at their
             own rates, and not only the lidar's keyframes.
@@ -105,9 +108,11 @@ def write_town(
         gap_share: Share of the annotations that are missing in gaps, as with a tracker.
 
     Raises:
-        ForecastError: ``out`` holds something else, or a number is out of range.
+        ForecastError: ``out`` holds something else, the district is unknown, or a number is out of
+            range.
     """
     out = Path(out)
+    location_of(0, district)  # refuses an unknown one
     for name, value, least in (("scenes", scenes, 1), ("seed", seed, 0)):
         if value < least:
             raise ForecastError(f"{name} is {value}; at least {least} is needed")
@@ -117,31 +122,28 @@ def write_town(
             "0 <= gap_share < 1 are needed"
         )
     refuse_other_content(out)
-    job = _Job(seed, counterfactual, full_rate, noise_m, gap_share)
+    job = _Job(seed, counterfactual, district, full_rate, noise_m, gap_share)
     with whole_or_absent(out) as partial:
         _write(partial, job, scenes, workers)
 
 
-def location_of(scene: int) -> str:
-    """Returns the location of the scene with a number."""
-    return layouts.LOCATIONS[scene % len(layouts.LOCATIONS)]
-
-
-def simulate_scene(seed: int, scene: int) -> Recording:
-    """Simulates and records one scene of the dataset with a seed."""
-    district, walls = place(location_of(scene), seed)
-    scenario, state = draw_scenario(district, seed, scene)
+def simulate_scene(seed: int, scene: int, district: str = "street") -> Recording:
+    """Simulates and records one scene of the dataset with a seed and a kind of district."""
+    place, walls = build_place(location_of(scene, district), seed)
+    scenario, state = draw_scenario(place, seed, scene)
     return record(scenario, simulate_frames(scenario, state), walls)
 
 
-def simulate_pair(seed: int, scene: int) -> tuple[Recording, Recording, dict[str, Any]]:
+def simulate_pair(
+    seed: int, scene: int, district: str = "street"
+) -> tuple[Recording, Recording, dict[str, Any]]:
     """Simulates and records one scene twice: as it goes, and with another plan of the ego.
 
     Returns:
         The two recordings and the scene's entry in ``counterfactual.json``.
     """
-    district, walls = place(location_of(scene), seed)
-    scenario, state = draw_scenario(district, seed, scene)
+    place, walls = build_place(location_of(scene, district), seed)
+    scenario, state = draw_scenario(place, seed, scene)
     states = simulate_frames(scenario, state)
     other, note = _counterfactual_states(scenario, states, np.random.default_rng([seed, scene, 1]))
     note = {"scene": tables.scene_name(scene), **note}
@@ -173,29 +175,23 @@ def _counterfactual_states(
     return best
 
 
-@cache
-def place(location: str, seed: int) -> tuple[District, Any]:
-    """Returns a district and its buildings."""
-    district = build_district(layouts.layout_of(location, seed))
-    return district, surfaces.buildings(district)
-
-
 def _encoded_scene(job: _Job, scene: int) -> tuple[list[EncodedRows], dict[str, Any] | None]:
     """Returns the rows of a scene for each dataset, and its note for ``counterfactual.json``."""
     if job.counterfactual:
-        factual, other, note = simulate_pair(job.seed, scene)
+        factual, other, note = simulate_pair(job.seed, scene, job.district)
         return [_encoded(job, scene, recording) for recording in (factual, other)], note
-    return [_encoded(job, scene, simulate_scene(job.seed, scene))], None
+    return [_encoded(job, scene, simulate_scene(job.seed, scene, job.district))], None
 
 
 def _encoded(job: _Job, scene: int, recording: Recording) -> EncodedRows:
     if job.noise_m > 0 or job.gap_share > 0:
         rng = np.random.default_rng([job.seed, scene, 2])
         recording = degrade(recording, job.noise_m, job.gap_share, rng)
-    return encoded(tables.scene_tables(recording, job.seed, scene, location_of(scene), job.sensors))
+    location = map_name(location_of(scene, job.district), job.seed)
+    return encoded(tables.scene_tables(recording, job.seed, scene, location, job.sensors))
 
 
-def encoded(rows: Mapping[str, list[tables.TableRow]]) -> EncodedRows:
+def encoded(rows: Mapping[str, list[TableRow]]) -> EncodedRows:
     """Returns the rows of each table as JSON, without the brackets of the list."""
     encode = msgspec.json.Encoder().encode
     return {name: b",\n".join(map(encode, table)) for name, table in rows.items()}
@@ -237,9 +233,9 @@ def _write(folder: Path, job: _Job, scenes: int, workers: Workers) -> None:
     """Simulates the scenes, and writes each as soon as it and all scenes before it are done."""
     roots = [folder / FACTUAL, folder / COUNTERFACTUAL] if job.counterfactual else [folder]
     numbers = range(scenes)
-    located = {scene: location_of(scene) for scene in numbers}
+    located = {scene: location_of(scene, job.district) for scene in numbers}
     for root in roots:
-        write_maps(root, layouts.LOCATIONS[:scenes], job.seed)
+        write_maps(root, DISTRICTS[job.district][:scenes], job.seed)
         write_fixed(root / VERSION, job.seed, located, held_out(list(numbers)), job.sensors)
     notes = []
     with ExitStack() as files:
@@ -263,13 +259,14 @@ def _all_scenes(
         yield each.value
 
 
-def write_maps(root: Path, locations: Sequence[str], seed: int) -> None:
-    """Writes the maps of some locations into a dataset."""
+def write_maps(root: Path, places: Sequence[str], seed: int) -> None:
+    """Writes the maps of some places into a dataset."""
     folder = root / "maps" / "expansion"
     folder.mkdir(parents=True)
-    for location in locations:
-        write_json(folder / f"{location}.json", map_expansion(place(location, seed)[0], seed))
-        mask = tables.map_row(location, seed, [])["filename"]
+    for place in places:
+        name = map_name(place, seed)
+        write_json(folder / f"{name}.json", map_expansion(build_place(place, seed)[0], seed))
+        mask = tables.map_row(name, seed, [])["filename"]
         # The devkit opens a raster mask for every map. Nothing here uses it, so it is blank.
         Image.fromarray(np.zeros((1, 1), np.uint8)).save(root / mask)
 
@@ -286,7 +283,7 @@ def write_fixed(
     Args:
         folder: The version folder; it is made.
         seed: Seed of the dataset.
-        located: Location of each scene by its number, in order.
+        located: Place of each scene by its number, in order.
         kept_out: Number of scenes at the end that are not for training.
         sensors: The sensors of the dataset.
     """
@@ -294,8 +291,8 @@ def write_fixed(
     for name, rows in tables.fixed_tables(sensors).items():
         write_json(folder / f"{name}.json", rows)
     write_json(folder / "map.json", [
-        tables.map_row(location, seed, [s for s in located if located[s] == location])
-        for location in dict.fromkeys(located.values())
+        tables.map_row(map_name(place, seed), seed, [s for s in located if located[s] == place])
+        for place in dict.fromkeys(located.values())
     ])  # fmt: skip
     names = [tables.scene_name(scene) for scene in located]
     train = len(names) - kept_out

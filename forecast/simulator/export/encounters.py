@@ -7,7 +7,7 @@ tokens and random numbers, so any difference between two of them is an effect of
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -35,8 +35,6 @@ from forecast.simulator.export.dataset import (
     TableWriter,
     encoded,
     held_out,
-    location_of,
-    place,
     refuse_other_content,
     whole_or_absent,
     write_fixed,
@@ -44,6 +42,8 @@ from forecast.simulator.export.dataset import (
     write_maps,
 )
 from forecast.simulator.export.recording import Recording, record
+from forecast.simulator.export.sensors import TableRow
+from forecast.simulator.map.places import build_place, location_of, map_name
 from forecast.simulator.simulate import (
     FRAME_STEPS,
     FRAMES,
@@ -70,6 +70,7 @@ class _Moment(NamedTuple):
 @dataclass(frozen=True)
 class _Job:
     seed: int
+    district: str
     plans: tuple[str, ...]
 
 
@@ -79,6 +80,7 @@ def write_encounters(
     moments: int = 100,
     seed: int = 0,
     counterfactual: bool = False,
+    district: str = "street",
     workers: Workers = Workers(),  # noqa: B008 (frozen)
 ) -> None:
     """Finds moments at which the ego's plan may matter, and writes each under every plan.
@@ -98,16 +100,19 @@ def write_encounters(
         moments: Number of moments.
         seed: Seed of all random numbers.
         counterfactual: Whether to write the other plans.
+        district: "street" or "shared_space"; see `write_town`.
         workers: The processes that simulate scenes.
 
     Raises:
-        ForecastError: ``out`` holds something else, or a number is out of range.
+        ForecastError: ``out`` holds something else, the district is unknown, or a number is out of
+            range.
     """
     out = Path(out)
     require(moments >= 1, "scenes", moments, "at least 1")
     require(seed >= 0, "seed", seed, "at least 0")
+    location_of(0, district)
     refuse_other_content(out)
-    job = _Job(seed, PLANS if counterfactual else PLANS[:1])
+    job = _Job(seed, district, PLANS if counterfactual else PLANS[:1])
     with whole_or_absent(out) as folder:
         _write(folder, job, moments, workers)
 
@@ -123,7 +128,7 @@ def _write(folder: Path, job: _Job, moments: int, workers: Workers) -> None:
         for moment in with_progress(found, moments, "encounters"):
             for writer, rows in zip(writers, moment.rows, strict=True):
                 writer.extend(rows)
-            located[moment.number] = location_of(_scene_of(moment.number))
+            located[moment.number] = location_of(_scene_of(moment.number), job.district)
             notes.append(moment.note)
     for version in versions:
         write_maps(version.parent, sorted(set(located.values())), job.seed)
@@ -144,7 +149,7 @@ def _scene_of(number: int) -> int:
     return number // FRAMES
 
 
-def _moments(job: _Job, count: int, workers: Workers) -> Iterator[_Moment]:
+def _moments(job: _Job, count: int, workers: Workers) -> Generator[_Moment, None, None]:
     """Yields the first moments of the scenes of the city, in order."""
     for first in range(0, sys.maxsize, _AT_ONCE):
         scenes = range(first, first + _AT_ONCE)
@@ -159,8 +164,8 @@ def _moments(job: _Job, count: int, workers: Workers) -> Iterator[_Moment]:
 
 def _of_scene(job: _Job, scene: int) -> list[_Moment]:
     """Returns the moments of one scene."""
-    district, walls = place(location_of(scene), job.seed)
-    scenario, start = draw_scenario(district, job.seed, scene)
+    place, walls = build_place(location_of(scene, job.district), job.seed)
+    scenario, start = draw_scenario(place, job.seed, scene)
     states = simulate_frames(scenario, start)
     moments = []
     for frame in find_moments(scenario, states):
@@ -185,9 +190,9 @@ def _rows(
     scenario: Scenario,
     recording: Recording,
     states: list[SimulationState],
-) -> dict[str, list[tables.TableRow]]:
+) -> dict[str, list[TableRow]]:
     """Returns the rows of a moment under one plan, by table."""
-    location = location_of(_scene_of(number))
+    location = map_name(location_of(_scene_of(number), job.district), job.seed)
     rows = tables.scene_tables(recording, job.seed, number, location)
     known = [decisions(scenario, state) for state in states[::FRAME_STEPS]]
     made = np.stack([each.made for each in known], 1)

@@ -43,7 +43,7 @@ def map_expansion(district: District, seed: int) -> dict[str, Any]:
         "walkway": writer.records("walkway", surfaces.walkways(district)),
         "carpark_area": [
             {**record, "orientation": 0.0, "road_block_token": ""}
-            for record in writer.records("carpark", [surfaces.car_park(district)[0]])
+            for record in writer.records("carpark", surfaces.car_parks(district))
         ],
         **_lights(district, writer),
         "road_divider": [
@@ -193,6 +193,5 @@ def _connectivity(district: District, names: list[str]) -> dict[str, dict[str, l
 
 def _canvas(district: District) -> list[float]:
     """Returns the width and height of the canvas. Coordinates start at 0."""
-    corners = np.array([[district.layout.node_m(n) for n in s.nodes] for s in district.streets])
-    highest: list[float] = np.round(corners.max((0, 1)) + _MARGIN_M, 1).tolist()
+    highest: list[float] = np.round(surfaces.extent_m(district) + _MARGIN_M, 1).tolist()
     return highest

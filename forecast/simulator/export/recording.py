@@ -218,6 +218,7 @@ def _summary(
     ego: NDArray[np.float64],
 ) -> str:
     """Returns a description of the scene, with the most important notes first."""
+    marks = np.append(scenario.crossings.marked, False)  # the last one is for those without
     anywhere = np.ones(len(scenario.crossings.marked), bool)
     crossing = [
         pedestrian_motion.crossing_intents(
@@ -226,11 +227,13 @@ def _summary(
         for state in states
     ]
     on_road = np.stack([each.distance_m < 0 for each in crossing], 1) & seen
-    marked = np.stack([scenario.crossings.marked[each.crossing] for each in crossing], 1)
+    marked = np.stack([marks[each.crossing] for each in crossing], 1)
     turned = float(np.unwrap(ego[:, 2])[-1] - ego[0, 2])
     kinds = set(scenario.fleet.categories[1:].tolist())
     back = np.stack([state.pedestrians.direction < 0 for state in states], 1) & seen
+    space = scenario.district.shared
     notes = {
+        "shared space" if space is None else space.name.replace("-", " "): space is not None,
         scenario.conditions: bool(scenario.conditions),
         "wait at crosswalk": bool((ego_speed_mps < 0.3).any()) and bool((on_road & marked).any()),
         "turn left": turned > 1.0,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from forecast import geometry
 from forecast.simulator.map.lanes import Lane, Piece, bend, connect, trim
 from forecast.simulator.map.layouts import Layout, Node
+
+if TYPE_CHECKING:
+    from forecast.simulator.map.shared_space import SharedSpace
 
 _CLEARANCE_M = 2.6
 """Vehicles cannot pass each other if their centre lines come closer than this."""
@@ -108,6 +111,7 @@ class District:
             `Layout.signalled`, or -1) and the axis of the street it comes from ``[L, 2]``.
         crosswalk_signals: For each crosswalk, the signalled junction and the axis of the street
             that it crosses ``[X, 2]``.
+        shared: The ground of a shared space, which has no streets; None in a district of streets.
     """
 
     layout: Layout
@@ -117,6 +121,7 @@ class District:
     walk_edges: list[WalkEdge] = field(repr=False)
     lane_signals: NDArray[np.int64]
     crosswalk_signals: NDArray[np.int64]
+    shared: SharedSpace | None = None
 
     @cached_property
     def walk_edges_at(self) -> dict[int, list[WalkEdge]]:

@@ -18,12 +18,19 @@ _FORECOURT_M = 1.5
 
 
 def drivable_area(district: District) -> list[Any]:
-    """Returns the road surface from kerb to kerb as polygons, with the blocks as holes."""
+    """Returns the road surface from kerb to kerb as polygons, with the blocks as holes.
+
+    In a shared space, it is all the ground on which vehicles drive.
+    """
+    if district.shared is not None:
+        return _parts(district.shared.drivable_area)
     return _parts(_road(district))
 
 
 def walkways(district: District) -> list[Any]:
-    """Returns the walkway polygons around the blocks."""
+    """Returns the walkway polygons around the blocks, or around a shared space."""
+    if district.shared is not None:
+        return _parts(district.shared.walkway)
     road = _road(district)
     wide = road.buffer(district.layout.walkway_width_m, quad_segs=8)
     ends = []
@@ -64,6 +71,22 @@ def car_park(district: District) -> tuple[Any, NDArray[np.float64]]:
     return area, np.concatenate(rows)
 
 
+def car_parks(district: District) -> list[Any]:
+    """Returns the areas of all car parks: one in a district of streets, the bays elsewhere."""
+    if district.shared is None:
+        return [car_park(district)[0]]
+    return district.shared.blocks if district.shared.kind.bays else []
+
+
+def extent_m(district: District) -> NDArray[np.float64]:
+    """Returns the greatest x and y of the streets or of a shared space ``[2]``."""
+    if district.shared is not None:
+        return np.array(district.shared.ground.bounds[2:])
+    corners = [[district.layout.node_m(n) for n in s.nodes] for s in district.streets]
+    furthest: NDArray[np.float64] = np.array(corners).max((0, 1))
+    return furthest
+
+
 def bus_stops(district: District) -> list[tuple[int, float, NDArray[np.float64]]]:
     """Returns bus stops: the lane, the distance along it, and the pose ``[3]`` of waiting people.
 
@@ -85,7 +108,15 @@ def bus_stops(district: District) -> list[tuple[int, float, NDArray[np.float64]]
 
 
 def buildings(district: District) -> Any:
-    """Returns the buildings behind the walkways as one prepared shape, for tests of visibility."""
+    """Returns the buildings behind the walkways as one prepared shape, for tests of visibility.
+
+    In a shared space, they are its buildings or racks.
+    """
+    if district.shared is not None:
+        walls = [] if district.shared.kind.bays else district.shared.blocks
+        joined = shapely.union_all(walls)
+        shapely.prepare(joined)
+        return joined
     road = _road(district)
     everything = shapely.box(*road.bounds)
     front = district.layout.walkway_width_m + _FORECOURT_M
@@ -93,6 +124,16 @@ def buildings(district: District) -> Any:
     blocks = everything.difference(shapely.union_all(open_ground))
     shapely.prepare(blocks)
     return blocks
+
+
+def walls(district: District) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns poses ``[W, 3]`` and sizes ``[W, 2]`` of the walls in a shared space; none elsewhere.
+
+    Where people keep to walkways, they come to no wall.
+    """
+    if district.shared is None:
+        return np.zeros((0, 3)), np.zeros((0, 2))
+    return district.shared.walls
 
 
 def _parts(area: Any) -> list[Any]:

@@ -124,21 +124,27 @@ def draw_crowd(
         if np.hypot(*(corridor - pose[:2]).T).min() < _BUS_STOP_NEAR_M and rng.random() < 0.5:
             for _ in range(int(rng.integers(1, 4))):
                 spread = np.array([*rng.uniform(-2.0, 2.0, 2), rng.uniform(-0.2, 0.2)])
-                rows += _group(walking_routes.waiting_route(pose + spread), True, len(rows), 1, rng)
+                rows += group(walking_routes.waiting_route(pose + spread), True, len(rows), 1, rng)
     while len(rows) < count:
         size = min(1 + int(rng.choice(3, p=_GROUP_SHARES)), count - len(rows))
         place = places[len(rows) % len(places)]
         stands = rng.random() < _STAND_SHARE
         walk = walking_routes.standing_route(district, place) if stands else None
         walk = walk or walking_routes.draw_walking_route(district, place, parked, lines, rng)
-        rows += _group(walk, stands, len(rows), size, rng)
-    return _pack(rows, lines, keys), Crossings(
+        rows += group(walk, stands, len(rows), size, rng)
+    return pack(rows, lines, keys), Crossings(
         np.array(lines).reshape(-1, 2, 2), np.arange(len(lines)) < len(district.crosswalks)
     )
 
 
-def _pack(rows: list[dict[str, Any]], lines: list[NDArray[Any]], keys: NDArray[np.uint64]) -> Crowd:
-    """Turns rows of pedestrians into columns."""
+def pack(rows: list[dict[str, Any]], lines: list[NDArray[Any]], keys: NDArray[np.uint64]) -> Crowd:
+    """Turns rows of pedestrians, as `group` returns them, into columns.
+
+    Args:
+        rows: The pedestrians. Their routes are taken out.
+        lines: Crossings, from kerb to kerb.
+        keys: Keys of random numbers, at least one for each pedestrian.
+    """
     packed, lengths = routes.pack([row.pop("route") for row in rows])
     walked = [row.pop("walk") for row in rows]
     crossings, kerbs, forward = _crossings(packed, walked, lines)
@@ -157,10 +163,21 @@ def _pack(rows: list[dict[str, Any]], lines: list[NDArray[Any]], keys: NDArray[n
     )
 
 
-def _group(
+def group(
     walk: WalkingRoute, stands: bool, first: int, size: int, rng: Generator
 ) -> list[dict[str, Any]]:
-    """Draws the members of a group: same route, side by side, same stops."""
+    """Draws the members of a group: same route, side by side, same stops.
+
+    Args:
+        walk: Their route.
+        stands: Whether they stand permanently.
+        first: Index of the first member.
+        size: Number of members.
+        rng: Random generator.
+
+    Returns:
+        A row for each member, for `pack`.
+    """
     names = list(_KINDS)
     kinds = [names[i] for i in rng.choice(len(names), size=size, p=[k[0] for k in _KINDS.values()])]
     speed = min(max(rng.normal(*_KINDS[kind][2]), 0.5) for kind in kinds)

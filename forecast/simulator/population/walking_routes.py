@@ -78,7 +78,7 @@ def start_places(
             continue
         length = geometry.polyline_length(edge.points_m)
         along = np.arange(2.0, length - 2.0, 4.0)
-        points = _points(edge.points_m, along)
+        points = points_on(edge.points_m, along)
         apart = np.hypot(*(corridor[:, None] - points).transpose(2, 0, 1)).min(0)
         for distance in along[apart < near_m]:
             found.append((i, float(distance)))
@@ -146,7 +146,7 @@ def work_route(site: WorkSite, rng: Generator) -> WalkingRoute:
     return WalkingRoute(list(points), points[0])
 
 
-def _points(line: Line, along_m: NDArray[Any]) -> Line:
+def points_on(line: Line, along_m: NDArray[Any]) -> Line:
     """Returns points ``[P, 2]`` at distances along a polyline."""
     ends = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
     return np.stack([np.interp(along_m, ends, line[:, i]) for i in range(2)], -1)
@@ -155,7 +155,7 @@ def _points(line: Line, along_m: NDArray[Any]) -> Line:
 def _split(line: Line, along_m: float) -> tuple[Line, Line]:
     """Returns a polyline's part before a place (without the place), and its part from there on."""
     ends = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
-    place = _points(line, np.array([along_m]))
+    place = points_on(line, np.array([along_m]))
     return line[ends < along_m], np.concatenate([place, line[ends > along_m]])
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecast import ForecastError, geometry
-from forecast.planning import ClearanceConfig, EgoState, clearance
+from forecast.planning import Clearance, ClearanceConfig, EgoState, clearance
 from tests.planning.any_futures import (
     dense_clearance,
     dense_encroachment,
@@ -231,3 +231,21 @@ def assert_close(left, right):
     np.testing.assert_allclose(left.contact_s, right.contact_s, atol=5e-3)
     np.testing.assert_allclose(left.ttc_s, right.ttc_s, atol=0.05)
     np.testing.assert_allclose(left.pet_s, right.pet_s, atol=0.05)
+
+
+def test_measurements_are_filled_in_and_forgotten_by_plan_and_sample():
+    people = walking([[20, 0]], [[0, 0]])
+    people = replace(
+        people, positions_m=people.positions_m.repeat(4, axis=0), weights=np.full(4, 0.25)
+    )
+    whole, plans = clearance(straight([10.0, 1.0, 5.0]), people, EGO), np.array([0, 2])
+    met = Clearance.unknown(3, 4)
+    part = clearance(straight([10.0, 5.0]), people.part(slice(1, 3)), EGO)
+    met.put(plans, slice(1, 3), part)
+    for name, values in vars(met).items():
+        assert np.isnan(values[1]).all(), name
+        assert np.isnan(values[:, [0, 3]]).all(), name
+        np.testing.assert_array_equal(values[plans, 1:3], getattr(whole, name)[plans, 1:3])
+        np.testing.assert_array_equal(met.part(plans, slice(1, 3)).ttc_s, part.ttc_s)
+    met.forget(np.array([2, 4, 0]))
+    assert np.isfinite(met.ttc_s).tolist() == [[False, True, False, False], *[[False] * 4] * 2]

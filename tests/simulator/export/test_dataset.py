@@ -5,15 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nuscenes import NuScenes
+from nuscenes.map_expansion.map_api import NuScenesMap
 
+from forecast.cli import main
 from forecast.datasets.nuscenes import NuScenesSource
 from forecast.datasets.store import prepare
 from forecast.errors import ForecastError
+from forecast.geometry import backward_velocity
 from forecast.parallel import Workers
 from forecast.scene import AgentKind
 from forecast.simulator import simulate, write_town
 from forecast.simulator.export import dataset, tables
 from forecast.simulator.export.recording import degrade, record
+from forecast.simulator.map.places import build_place, location_of
 from tests.datasets.source_contract import assert_keeps_contract
 from tests.simulator.conftest import SCENES, SEED
 
@@ -105,6 +109,62 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_workers(town,
 
 
 @pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """The three places of shared space, twice each."""
+    out = tmp_path_factory.mktemp("shared") / "pair"
+    words = ["--district", "shared_space", "--counterfactual", "--scenes", "3", "--seed", "5"]
+    assert main(["town", "--out", str(out), "--workers", "1", *words]) == 0
+    return out
+
+
+def test_shared_space_opens_in_the_devkit_and_has_no_lanes(shared):
+    nusc = NuScenes("v1.0-town", str(shared / "factual"), verbose=False)
+    places = {scene["description"].split(",")[0] for scene in nusc.scene}
+    assert places == {"Shared campus", "Shared car park", "Shared warehouse"}
+    parks = 0
+    for log in nusc.log:
+        city = NuScenesMap(str(shared / "factual"), log["location"])
+        assert len(city.lane) == len(city.lane_connector) == len(city.ped_crossing) == 0
+        assert len(city.drivable_area) == len(city.walkway) == 1
+        parks += len(city.carpark_area)
+        for area in city.polygon:
+            assert city.extract_polygon(area["token"]).is_valid
+    assert parks == 8
+
+
+def test_shared_space_is_prepared_with_slow_vehicles_and_people_react_to_the_ego(shared, tmp_path):
+    source = NuScenesSource(shared / "factual", "v1.0-town")
+    store = prepare(source, tmp_path / "store")
+    moved = 0
+    for scene, other in zip(store, scenes_of(shared / "counterfactual"), strict=True):
+        factual = store[scene]
+        tracks = factual.tracks
+        kinds = set(tracks.kinds.tolist())
+        assert kinds == {AgentKind.EGO, AgentKind.PEDESTRIAN, AgentKind.VEHICLE}
+        velocity, known = backward_velocity(
+            tracks.positions_m.astype(float), tracks.valid, factual.dt_s
+        )
+        vehicles = tracks.kinds != AgentKind.PEDESTRIAN
+        assert np.hypot(*velocity[vehicles].T).T[known[vehicles]].max() < 4.3
+        assert len(factual.lane_map) == 0
+        _, a, b = np.intersect1d(tracks.agent_ids, other.tracks.agent_ids, return_indices=True)
+        people = tracks.kinds[a] == AgentKind.PEDESTRIAN
+        a, b = a[people], b[people]
+        apart = np.hypot(*(tracks.positions_m[a] - other.tracks.positions_m[b]).T).T
+        apart *= tracks.valid[a] & other.tracks.valid[b]
+        moved += int((apart.max(1) > 0.5).sum())
+    assert moved > 5
+
+
+def test_an_unknown_district_is_refused(tmp_path):
+    with pytest.raises(ForecastError, match="district is beach; one of street, shared_space"):
+        write_town(tmp_path / "town", district="beach")
+    with pytest.raises(SystemExit):
+        main(["town", "--out", str(tmp_path / "town"), "--district", "beach"])
+    assert not (tmp_path / "town").exists()
+
+
+@pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """Two scenes in which people are known to react."""
     out = tmp_path_factory.mktemp("pair") / "pair"
@@ -176,7 +236,7 @@ def test_the_store_holds_the_simulators_states_to_a_millimetre(town, tmp_path):
 
 def test_later_keyframes_do_not_change_earlier_ones():
     """Leak check: annotations up to a keyframe do not depend on later keyframes."""
-    district, walls = dataset._place(dataset.location_of(1), SEED)
+    district, walls = build_place(location_of(1), SEED)
     scenario, world = simulate.draw_scenario(district, SEED, 1)
     states = simulate.simulate_frames(scenario, world, 21)
     short, whole = record(scenario, states[:51], walls), record(scenario, states, walls)
