@@ -211,7 +211,7 @@ class Window:
             pedestrian is unknown until it moves.
         valid: ``[A, H + T]``.
         scored: Pedestrians that the protocol scores ``[A]``.
-        decisions: What each has decided at the current step, as `Decision` values ``[A]``.
+        decisions: What each has decided at every step, as `Decision` values ``[A, H + T]``.
         lane_map: The scene's map or None.
     """
 
@@ -304,15 +304,15 @@ def window(
         heading_known=known[:, now],
         valid=valid,
         scored=scored[agents],
-        decisions=_decisions(tracks, at)[agents],
+        decisions=np.where(valid, _decisions(tracks)[take], np.int8(Decision.UNKNOWN)),
         lane_map=scene.lane_map,
     )
 
 
-def _decisions(tracks: Tracks, at: int) -> NDArray[np.int8]:
+def _decisions(tracks: Tracks) -> NDArray[np.int8]:
     if tracks.decisions is None:
-        return np.full(len(tracks), Decision.UNKNOWN, np.int8)
-    return tracks.decisions[:, at]
+        return np.full(tracks.valid.shape, Decision.UNKNOWN, np.int8)
+    return tracks.decisions
 
 
 def _headings(

@@ -42,7 +42,11 @@ class AugmentConfig:
         noise_m: Upper limit of the standard deviation of the noise of observed positions. Each
             window has a random level below the limit. Future positions get no noise.
         short_history: Probability that an agent's first observed steps are hidden.
-        drop_agents: Probability that an agent is left out. If no agent would be left, all stay.
+        drop_agents: Probability that an agent other than the ego is left out. If no agent would be
+            left, all stay.
+        drop_headings: Probability that the heading of a pedestrian is unknown.
+        heading_noise_rad: Upper limit of the standard deviation of the noise of vehicles' observed
+            headings. Each window has a random level below the limit.
         drop_map: Probability that a window has no map. In the other windows, it is the probability
             that a kind of map piece is missing.
         drop_pieces: Share of the remaining pieces that are left out.
@@ -51,8 +55,9 @@ class AugmentConfig:
         most_agents: Number of agents to keep in a window with more agents: those nearest to a
             random pedestrian. People in a crowd move alike, so a few of each crowd are enough.
             None keeps all.
-        far_m: Agents farther than this from every pedestrian, after subtracting the distance that
-            they go in 3 s, are left out, because they hardly influence pedestrians.
+        far_m: Agents other than the ego that are farther than this from every pedestrian, after
+            subtracting the distance that they go in 3 s, are left out, because they hardly
+            influence pedestrians.
     """
 
     scale: float = 0.15
@@ -62,6 +67,8 @@ class AugmentConfig:
     noise_m: float = 0.0
     short_history: float = 0.2
     drop_agents: float = 0.1
+    drop_headings: float = 0.0
+    heading_noise_rad: float = 0.0
     drop_map: float = 0.3
     drop_pieces: float = 0.3
     shift_map_m: float = 1.0
@@ -76,13 +83,14 @@ class AugmentConfig:
             "slow_down",
             "short_history",
             "drop_agents",
+            "drop_headings",
             "drop_map",
             "drop_pieces",
             "as_recorded",
         ):
             value = getattr(self, name)
             require(0 <= value <= 1, f"augment.{name}", value, "a share between 0 and 1")
-        for name in ("scale", "wander", "noise_m", "shift_map_m"):
+        for name in ("scale", "wander", "noise_m", "heading_noise_rad", "shift_map_m"):
             require(getattr(self, name) >= 0, f"augment.{name}", getattr(self, name), "0 or more")
         require(self.far_m > 0, "augment.far_m", self.far_m, "a positive distance")
         most = self.most_agents
@@ -130,10 +138,21 @@ def augment_graph(graph: HeteroData, config: AugmentConfig, rng: np.random.Gener
     noise = rng.uniform(0, config.noise_m) * rng.standard_normal(agent.position.shape)
     agent.position = agent.position * stretch + torch.from_numpy(noise.astype(np.float32))
     agent.future = agent.future * stretch
+    _blur_headings(graph, config, rng)
     shift = torch.from_numpy(rng.normal(0, config.shift_map_m, 2).astype(np.float32))
     nodes = graph["map"]
     nodes.points = nodes.points * stretch + shift
     _drop_pieces(graph, config, rng)
+
+
+def _blur_headings(graph: HeteroData, config: AugmentConfig, rng: np.random.Generator) -> None:
+    """Adds noise to the headings of vehicles, and hides those of some pedestrians."""
+    agent = graph["agent"]
+    noise = rng.uniform(0, config.heading_noise_rad) * rng.standard_normal(agent.heading.shape)
+    drives = (agent.kind >= AgentKind.VEHICLE)[:, None]
+    agent.heading = agent.heading + drives * torch.from_numpy(noise.astype(np.float32))
+    hidden = torch.from_numpy(rng.random(len(agent.kind)) < config.drop_headings)
+    agent.heading_known = agent.heading_known & ~(hidden & (agent.kind == AgentKind.PEDESTRIAN))
 
 
 def _drop_pieces(graph: HeteroData, config: AugmentConfig, rng: np.random.Generator) -> None:
@@ -231,7 +250,7 @@ def reverse(window: Window) -> Window:
 
 
 def _near_people(window: Window, far_m: float) -> NDArray[np.bool_]:
-    """Agents within ``far_m`` of a pedestrian, now or after `_SOON_S` at their speed ``[A]``."""
+    """The ego, and agents within ``far_m`` of a pedestrian now or after `_SOON_S` ``[A]``."""
     history = window.history_steps
     past, valid = window.positions_m[:, :history], window.valid[:, :history]
     velocity, _ = geometry.backward_velocity(past, valid, window.dt_s)
@@ -239,11 +258,11 @@ def _near_people(window: Window, far_m: float) -> NDArray[np.bool_]:
     now = past[:, -1]
     apart = geometry.distances(now, now[window.kinds == AgentKind.PEDESTRIAN])
     near: NDArray[np.bool_] = (apart <= far_m + soon[:, None]).any(axis=1)
-    return near
+    return near | (window.kinds == AgentKind.EGO)
 
 
 def _drop_agents(window: Window, share: float, rng: np.random.Generator) -> Window:
-    keep = rng.random(len(window.kinds)) >= share
+    keep = (rng.random(len(window.kinds)) >= share) | (window.kinds == AgentKind.EGO)
     return window.select(keep) if keep.any() else window
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torch_geometric.data import Batch, HeteroData
 
+from forecast import geometry
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import (
     Window,
@@ -27,6 +28,7 @@ from forecast.errors import ForecastError, require
 from forecast.graphs.augment import AugmentConfig, augment_graph, augment_window
 from forecast.graphs.config import GraphConfig
 from forecast.graphs.hetero import window_graph
+from forecast.scene import AgentKind
 
 _TRAINS = re.compile("(.*_)?train$")
 """Names of splits for training."""
@@ -52,6 +54,10 @@ class SourceConfig:
     def __post_init__(self) -> None:
         """Checks the weight; raises `ForecastError`."""
         require(self.weight > 0, f"{self.store}: weight", self.weight, "a positive share")
+
+
+_ALONG_M = 20.0
+"""Plans move hardly anybody who is farther from the ego's way."""
 
 
 class WindowDataset(Dataset[HeteroData]):
@@ -132,22 +138,31 @@ class PairedWindows(WindowDataset):
     def varied(self, item: int, config: AugmentConfig, seed: int) -> list[HeteroData]:
         """The graphs of a window under two plans; the first has ``twin`` set."""
         name, at = self.index[item]
-        rng = np.random.default_rng([seed, 1])
-        two = rng.choice(len(self.stores), 2, replace=False)
-        # What would change the future of a person in one of the two only is left out.
-        kept = replace(config, reverse=0.0, slow_down=0.0, wander=0.0)
+        two = np.random.default_rng([seed, 1]).choice(len(self.stores), 2, replace=False)
         windows = [window(self.stores[i][name], at, self.spec) for i in two]
-        one, other = windows
-        if one.agent_ids.tolist() != other.agent_ids.tolist():
+        if windows[0].agent_ids.tolist() != windows[1].agent_ids.tolist():
             stores = " and ".join(str(self.stores[i].path) for i in two)
             raise ForecastError(
                 f"{stores}: scene {name} has other agents at step {at}; stores of the same scenes "
                 "with other plans of the ego are needed"
             )
+        # What would change the future of a person under one of the two plans only is left out.
+        kept = replace(config, reverse=0.0, slow_down=0.0, wander=0.0)
         return [
             self._varied(each, kept, seed, twin=first)
-            for each, first in zip(windows, (True, False), strict=True)
+            for each, first in zip(_along_the_way(windows), (True, False), strict=True)
         ]
+
+
+def _along_the_way(windows: list[Window]) -> list[Window]:
+    """Leaves out the people who are never within `_ALONG_M` of the ego's way in any window."""
+    one = windows[0]
+    now = one.positions_m[:, one.history_steps - 1]
+    ways = [each.positions_m[each.kinds == AgentKind.EGO].reshape(-1, 2) for each in windows]
+    near = (geometry.distances(now, np.concatenate(ways)) <= _ALONG_M).any(axis=1)
+    kept = near | (one.kinds != AgentKind.PEDESTRIAN)
+    # Without anybody near, all stay: a window has somebody to learn from.
+    return [each.select(kept) for each in windows] if near.any() else windows
 
 
 def _joined(draws: list[list[HeteroData]]) -> Batch:

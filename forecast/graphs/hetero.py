@@ -29,7 +29,7 @@ def window_graph(
 
     Nodes ``agent``: ``position [A, H, 2]``, ``heading [A, H]``, ``valid [A, H]``, ``kind [A]``,
     ``size [A, 3]``, ``dt [A]``, ``heading_known [A]``; and as targets ``future [A, T, 2]``,
-    ``future_heading [A, T]``, ``future_valid [A, T]``, ``scored [A]``, ``decision [A]``
+    ``future_heading [A, T]``, ``future_valid [A, T]``, ``scored [A]``, ``decision [A, H + T]``
     (`forecast.scene.agents.Decision`). Nodes ``map``:
     ``points [M, P, 2]``, ``kind [M]`` (`MapKind`). Edges: ``agent near agent`` with
     ``radius [E]`` (candidates), ``map near agent`` (candidates), and ``map next map`` (the second

@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from forecast.graphs import GraphConfig
-from forecast.models.losses import LossConfig, decision_loss, effect_error, rollout_loss
+from forecast.models.losses import (
+    LossConfig,
+    decision_loss,
+    effect_error,
+    placebo_error,
+    rollout_loss,
+)
 from forecast.models.message_passing import MapEncoder
 from forecast.models.rollout import SceneContext, imagine, observe
 from forecast.models.types import Agents, EncodedMap, Noise, Observation, Plan, State
@@ -144,32 +150,41 @@ class PedestrianForecaster(nn.Module):
         weight = torch.where(self.near_traffic(context, state), config.traffic, 1.0)
         weight = torch.where(agent.kind == AgentKind.PEDESTRIAN, weight, config.vehicles)
         parts = rollout_loss(futures[1:], futures[0], agent.future, counted, weight, config)
-        parts["decision"] = decision_loss(self.world.chances(state), agent.decision)
-        parts["effect"] = self._effect(graph, futures[1:], counted)
-        parts["loss"] = (
-            parts["loss"]
-            + config.decision * parts["decision"]
-            + config.effect * parts["effect"]
-        )
+        parts["decision"] = self._decision(context, state, graph)
+        parts |= self._effect(graph, futures[1:], counted)
+        for name in ("decision", "effect", "placebo"):
+            parts["loss"] = parts["loss"] + getattr(config, name) * parts[name]
         return parts, futures
 
-    def _effect(self, graph: HeteroData, samples: Tensor, counted: Tensor) -> Tensor:
-        """Mean squared error of plans' effects on the pedestrians of windows with a twin."""
+    def _decision(self, context: SceneContext, state: State, graph: HeteroData) -> Tensor:
+        """Loss of decisions now and after each later frame, if these are observed, too."""
         agent = graph["agent"]
-        twins = graph.get("twin")
-        if twins is None or not twins.any():
-            return samples.new_zeros(())
-        starts, counts = agent.ptr[:-1], agent.ptr.diff()
-        firsts = twins.nonzero()[:, 0]
-        one = torch.cat([starts[i] + torch.arange(int(counts[i])) for i in firsts])
-        other = torch.cat([starts[i + 1] + torch.arange(int(counts[i])) for i in firsts])
-        walks = agent.kind[one] == AgentKind.PEDESTRIAN
-        one, other = one[walks], other[walks]
-        truth = agent.future[one], agent.future[other]
-        error = effect_error(
-            samples[:, one], samples[:, other], truth, counted[one] & counted[other]
-        )
-        return error.mean() if len(error) else samples.new_zeros(())
+        now = agent.position.shape[1] - 1
+        if not (agent.decision[:, now:] >= 0).any():
+            return state.hidden.new_zeros(())
+        chances = [self.world.chances(state)]
+        for step in range(agent.future.shape[1]):
+            poses = agent.future[:, step], agent.future_heading[:, step]
+            seen = Observation(*poses, agent.future_valid[:, step])
+            state = observe(self.world, context, state, seen)
+            chances.append(self.world.chances(state))
+        found = torch.stack(chances, 2)  # [2, N, 1 + T, 3]
+        return decision_loss(found, agent.decision[:, now:].expand(found.shape[:-1]))
+
+    def _effect(self, graph: HeteroData, samples: Tensor, counted: Tensor) -> dict[str, Tensor]:
+        """Errors of plans' effects on the pedestrians of windows with a twin."""
+        agent, none = graph["agent"], samples.new_zeros(())
+        pairs = twins(graph)
+        if pairs is None:
+            return {"effect": none, "placebo": none}
+        one, other = pairs[:, agent.kind[pairs[0]] == AgentKind.PEDESTRIAN]
+        mask = counted[one] & counted[other]
+        known = mask.any(-1)
+        if not known.any():
+            return {"effect": none, "placebo": none}
+        one, other, mask = one[known], other[known], mask[known]
+        given = samples[:, one], samples[:, other], (agent.future[one], agent.future[other]), mask
+        return {"effect": effect_error(*given).mean(), "placebo": placebo_error(*given).mean()}
 
     @torch.no_grad()
     def near_traffic(self, context: SceneContext, state: State) -> Tensor:
@@ -187,3 +202,18 @@ class PedestrianForecaster(nn.Module):
             first = target < len(moves)  # rows of the first copy come first
             near[target[first][moves[source[first]]]] = True
         return near
+
+
+def twins(graph: HeteroData) -> Tensor | None:
+    """The same agents under two plans, as pairs of indices ``[2, P]``; None without such windows.
+
+    Args:
+        graph: A batch. A graph with ``twin`` set has the same agents as the one after it.
+    """
+    flags = graph.get("twin")
+    if flags is None or not flags.any():
+        return None
+    first = graph["agent"].batch
+    rows = flags[first].nonzero()[:, 0]
+    counts = graph["agent"].ptr.diff()
+    return torch.stack([rows, rows + counts[first[rows]]])

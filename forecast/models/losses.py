@@ -14,6 +14,8 @@ from forecast.models.metrics.distribution import sample_energy_score
 
 _EPSILON_M = 1e-4
 """Smooths norms at zero."""
+_UNMOVED_M = 0.05
+"""A plan does not move somebody whom it moves by less than this."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class LossConfig:
         vehicles: Weight of an agent that is not a pedestrian.
         effect: Weight of the squared error of the effect of the ego's plan, in a batch with windows
             under two plans.
+        placebo: Weight of the squared change of those whom the plan does not move.
         decision: Weight of the cross entropy of what pedestrians have decided, where it is known.
         traffic: Weight of a pedestrian with a moving vehicle in range now; other pedestrians have
             weight 1.
@@ -37,11 +40,20 @@ class LossConfig:
     vehicles: float = 0.1
     traffic: float = 1.0
     effect: float = 0.0
+    placebo: float = 0.0
     decision: float = 0.0
 
     def __post_init__(self) -> None:
         """Checks the weights; raises `ForecastError`."""
-        for name in ("best_of", "mode", "vehicles", "traffic", "effect", "decision"):
+        for name in (
+            "best_of",
+            "mode",
+            "vehicles",
+            "traffic",
+            "effect",
+            "placebo",
+            "decision",
+        ):
             require(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), "0 or more")
 
 
@@ -160,14 +172,31 @@ def effect_error(one: Tensor, other: Tensor, truth: tuple[Tensor, Tensor], mask:
     return masked_mean((first * second).sum(-1), mask)
 
 
+def placebo_error(one: Tensor, other: Tensor, truth: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+    """Mean squared change, in each future, of agents that the plan does not move; 0 for others.
+
+    Args:
+        one: Futures under one plan ``[S, N, T, 2]`` in metres.
+        other: The same under the other plan.
+        truth: What happened under both plans ``[N, T, 2]``.
+        mask: Steps that are known under both ``[N, T]``.
+
+    Returns:
+        Mean over the known steps and the futures ``[N]`` in square metres.
+    """
+    effect = ((truth[1] - truth[0]).square().sum(-1) * mask).amax(-1)
+    change = masked_mean((other - one).square().sum(-1), mask).mean(0)
+    return change * (effect < _UNMOVED_M**2)
+
+
 def decision_loss(chances: Tensor, decision: Tensor) -> Tensor:
     """Cross entropy of what pedestrians have decided; 0 where nothing is known.
 
     Args:
-        chances: Probabilities that each goes, is free or waits ``[S, N, 3]``.
-        decision: `Decision` values ``[N]``.
+        chances: Probabilities that each goes, is free or waits ``[..., 3]``.
+        decision: `Decision` values ``[...]``.
     """
     classes = decision.new_tensor([1, 0, 2, 2, 2])[decision.clamp(min=0)]
     known = decision >= 0
-    chosen = chances.gather(-1, classes.expand(len(chances), -1)[..., None])[..., 0]
-    return -(chosen.clamp(min=1e-4).log() * known).sum() / (known.sum().clamp(min=1) * len(chances))
+    chosen = chances.gather(-1, classes[..., None])[..., 0].clamp(min=1e-4)
+    return -(chosen.log() * known).sum() / known.sum().clamp(min=1)

@@ -32,8 +32,9 @@ class EdgeMessages(MessagePassing):
     """Weighted mean of messages from sources to targets, followed by a linear layer.
 
     A message is the SiLU of the sum of source projection, target projection and projected edge
-    features. The denominator of the mean is 1 + the sum of weights. So the mean of an agent without
-    neighbours is 0, and the mean changes continuously as neighbours enter and leave the range.
+    features. Its weight is the given one times a learned attention between 0 and 2. The denominator
+    of the mean is 1 + the sum of weights. So the mean of an agent without neighbours is 0, and the
+    mean changes continuously as neighbours enter and leave the range.
 
     Args:
         source: Width of the sources' embeddings.
@@ -47,6 +48,7 @@ class EdgeMessages(MessagePassing):
         self.source = nn.Linear(source, width)
         self.target = nn.Linear(target, width, bias=False)
         self.edge = nn.Linear(features, width, bias=False)
+        self.attention = nn.Linear(width, 1)
         self.out = nn.Linear(width, width)
 
     def forward(
@@ -60,7 +62,7 @@ class EdgeMessages(MessagePassing):
             target: Embeddings of the targets ``[N, Dt]``.
             edges: From sources to targets, E of them.
             features: Edge features ``[E, De]``.
-            weight: Weight of each edge ``[E]``.
+            weight: Weight of each edge, without the attention ``[E]``.
 
         Returns:
             Aggregated messages ``[N, D]``.
@@ -84,6 +86,7 @@ class EdgeMessages(MessagePassing):
         self, inputs: Tensor, index: Tensor, weight: Tensor, dim_size: int | None = None
     ) -> Tensor:
         """Weighted mean by target ``[N, D]``."""
+        weight = 2 * weight * self.attention(inputs)[:, 0].sigmoid()
         total: Tensor = self.aggr_module(inputs * weight[:, None], index, dim_size=dim_size)
         weights: Tensor = self.aggr_module(weight[:, None], index, dim_size=dim_size)
         return total / (1 + weights)

@@ -108,7 +108,7 @@ class WorldModel(nn.Module):
         self.messages = SceneMessages(config.slots, hidden, config.messages, config.map, graph)
         self.cell = nn.GRUCell(hidden + (len(config.slots) + 1) * config.messages, hidden)
         self.intent_encoder = mlp(hidden + intent, hidden, hidden)
-        self.decision_head = nn.Linear(hidden, 2)
+        self.decision_head = mlp(hidden, hidden // 2, 2)
         self.action_head = mlp(hidden + intent + config.noise + DECISIONS, hidden, 2)
         for last in (self.intent_encoder[-1], self.action_head[-1]):  # start as constant velocity
             nn.init.zeros_(last.weight)  # type: ignore[arg-type]
@@ -245,7 +245,9 @@ def decision_chances(logits: Tensor) -> Tensor:
             it for the logit of not waiting.
     """
     goes, not_waits = _thresholds(logits)
-    return torch.stack([goes.sigmoid(), not_waits.sigmoid() - goes.sigmoid(), (-not_waits).sigmoid()], -1)
+    return torch.stack(
+        [goes.sigmoid(), not_waits.sigmoid() - goes.sigmoid(), (-not_waits).sigmoid()], -1
+    )
 
 
 def decision(logits: Tensor, draw: Tensor) -> Tensor:

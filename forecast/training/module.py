@@ -204,15 +204,17 @@ class ForecastModule(pl.LightningModule):
         return parts["loss"]
 
     def _known_paths(self, batch: HeteroData) -> Plan | None:
-        """Recorded paths that agents follow: none, those of the egos, or those of all vehicles."""
-        draw = float(torch.rand(()))
-        if batch.twin.any():  # the effect of a plan needs the plan
-            return _true_paths(batch, batch["agent"].kind >= AgentKind.EGO)
-        if draw >= self.plan_share:
-            return None
+        """Recorded paths that agents follow: none, those of the egos, or those of all vehicles.
+
+        In windows under two plans it is always the ego, because only the plan has an effect.
+        """
+        agent, draw = batch["agent"], float(torch.rand(()))
         # Kinds are ordered, and EGO comes after VEHICLE.
         least = AgentKind.EGO if draw < self.plan_share / 2 else AgentKind.VEHICLE
-        return _true_paths(batch, batch["agent"].kind >= least)
+        follows = (agent.kind >= least) & (draw < self.plan_share)
+        paired = batch.twin | batch.twin.roll(1)
+        follows = torch.where(paired[agent.batch], agent.kind >= AgentKind.EGO, follows)
+        return _true_paths(batch, follows) if follows.any() else None
 
     def _noise(self, batch: HeteroData, samples: int) -> Noise:
         agent, size = batch["agent"], self.config.world_model
