@@ -36,7 +36,7 @@ from forecast.inference.windows import (
 from forecast.inference.world import World
 from forecast.models.compile import accelerate
 from forecast.models.forecaster import PedestrianForecaster
-from forecast.models.threads import side_by_side
+from forecast.models.threads import side_by_side, undivided_operations
 from forecast.planning import ClearanceConfig, CostConfig, EgoState, Ranking
 from forecast.planning.plan_poses import plan_poses, plan_steps
 from forecast.planning.road import road_use
@@ -261,6 +261,7 @@ class Forecaster:
         dt_s = step_s if dt_s is None else dt_s
         return Stream(self.model, self.training, lane_map, step_s, dt_s, origin, forget_s)
 
+    @undivided_operations()
     def rank_plans(
         self,
         scene: Scene,

@@ -23,7 +23,7 @@ from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import keyed_noise
 from forecast.models.observed import ObservedTracks
 from forecast.models.rollout import SceneContext, imagine
-from forecast.models.threads import WHOLE_SCENE, part_size, side_by_side
+from forecast.models.threads import WHOLE_SCENE, part_size, side_by_side, undivided_operations
 from forecast.models.types import Noise, Plan, State
 from forecast.planning import EgoState
 from forecast.planning.plan_poses import EgoMotion, plan_poses
@@ -63,6 +63,7 @@ class Encoded:
     state: State
 
 
+@undivided_operations()
 def encode(
     model: PedestrianForecaster, cut: Window, poses: NDArray[np.float32] | None = None
 ) -> Encoded:
@@ -312,6 +313,7 @@ def incremental_predictions(
         yield _with_mode(futures, cut, origin_m)
 
 
+@undivided_operations()
 def _imagined(
     model: PedestrianForecaster,
     context: SceneContext,

@@ -102,7 +102,7 @@ class _Verb:
     def __call__(self, *arguments: Any) -> Any:
         if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or self._moved():
             return self.plain(*arguments)
-        found = self.library([*self.weights, *pytree.tree_leaves(arguments)])
+        found = self.library([*self.weights, *_tensors(arguments)])
         return pytree.tree_unflatten(found, self.result)
 
     def _moved(self) -> bool:
@@ -118,6 +118,13 @@ class _Verb:
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy, or another process on the same machine, loads the library again."""
         return _restored, (self.world, self.name, self.library.path, self.library.outputs)
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    """The tensors of nested tuples, in the order of `pytree.tree_leaves`, which takes longer."""
+    if isinstance(values, Tensor):
+        return [values]
+    return [tensor for value in values for tensor in _tensors(value)]
 
 
 def _restored(world: WorldModel, name: str, path: Path, outputs: int) -> Callable[..., Any]:

@@ -1,13 +1,16 @@
 """Runs parts of a rollout at the same time, each on its own thread.
 
 torch can also divide every single operation among threads. For networks of this size that gains
-little, because the operations are small.
+little, because the operations are small. It costs much: after each such operation, threads wait
+for the next one at full load, and take the processor from those that have work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 import torch
@@ -16,9 +19,30 @@ WHOLE_SCENE, AFFECTED_ROWS = 1536, 4096
 """Highest numbers of agents imagined at once. More do not fit into the caches. With fewer, the
 fixed cost of calls dominates; it is higher for the affected rows of reactive rollouts."""
 _LEAST = 256
+_THREADS: ContextVar[int] = ContextVar("number of threads of `side_by_side`")
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
+
+
+@contextmanager
+def undivided_operations() -> Iterator[None]:
+    """Within this, torch divides no operation among threads; `side_by_side` uses as many as before.
+
+    Also a decorator of functions.
+    """
+    usual = torch.get_num_threads()
+    token = _THREADS.set(_threads())
+    try:
+        torch.set_num_threads(1)
+        yield
+    finally:
+        torch.set_num_threads(usual)
+        _THREADS.reset(token)
+
+
+def _threads() -> int:
+    return _THREADS.get(torch.get_num_threads())
 
 
 def part_size(agents: int, device: torch.device, most: int) -> int:
@@ -31,7 +55,7 @@ def part_size(agents: int, device: torch.device, most: int) -> int:
     """
     if device.type != "cpu":
         return max(1, agents)
-    each = -(-agents // torch.get_num_threads())
+    each = -(-agents // _threads())
     rounds = max(1, -(-each // most))
     return max(_LEAST, -(-each // rounds))
 
@@ -46,7 +70,7 @@ def side_by_side(job: Callable[[Part], Result], parts: Iterable[Part]) -> list[R
         job: The function.
         parts: Its arguments.
     """
-    parts, threads = list(parts), torch.get_num_threads()
+    parts, threads, usual = list(parts), _threads(), torch.get_num_threads()
 
     def one(part: Part) -> Result:
         with torch.inference_mode():  # a setting of the current thread only
@@ -58,4 +82,4 @@ def side_by_side(job: Callable[[Part], Result], parts: Iterable[Part]) -> list[R
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             return list(pool.map(one, parts))
     finally:
-        torch.set_num_threads(threads)  # the workers' calls changed the default of later threads
+        torch.set_num_threads(usual)  # the workers' calls changed the default of later threads

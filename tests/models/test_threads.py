@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from forecast.models.threads import part_size, side_by_side
+from forecast.models.threads import part_size, side_by_side, undivided_operations
 
 CPU = torch.device("cpu")
 
@@ -43,3 +43,17 @@ def test_parts_are_shares_of_threads_within_limits(threads: int) -> None:
     assert part_size(10**6, torch.device("meta"), most=4096) == 10**6
     parts = 10**6 / part_size(10**6, CPU, most=4096)
     assert parts == pytest.approx(threads * round(parts / threads), abs=0.1)
+
+
+def test_operations_are_not_divided_but_parts_are_shared_out(threads: int) -> None:
+    @undivided_operations()
+    def inside() -> tuple[int, int, set[int]]:
+        seen = side_by_side(lambda part: torch.get_num_threads(), range(6))
+        with undivided_operations():
+            return torch.get_num_threads(), part_size(3072, CPU, 4096), set(seen)
+
+    assert inside() == (1, 3072 // threads, {1})
+    assert torch.get_num_threads() == threads
+    with pytest.raises(ZeroDivisionError), undivided_operations():
+        side_by_side(lambda part: 1 / part, [1, 0, 2])
+    assert torch.get_num_threads() == threads
