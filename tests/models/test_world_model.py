@@ -180,7 +180,7 @@ def test_what_is_not_finite_stays_so(model) -> None:
 
 
 @pytest.mark.parametrize(
-    "slots", [SMALL.slots, TYPED, [["vehicle_any"], ["person_vehicle", "person_person"]]]
+    "slots", [SMALL.slots, TYPED, [["person_vehicle"], ["vehicle_any", "person_person"]]]
 )
 def test_pedestrians_that_meet_avoid_each_other_and_others_do_not(slots) -> None:
     """Without weights everybody goes on as before, straight into another."""
@@ -207,14 +207,18 @@ def test_more_edges_than_are_in_range_change_nothing(model) -> None:
     """Exported and compiled programs may be given any superset of the edges."""
     context = crowd(model, EVERYBODY, pieces=4)
     state, noise = any_state(model, context), noise_of(context, 2, 1)
+    apart = state.motion._replace(position=2 * state.motion.position)
+    state = state._replace(motion=apart)
     around = surroundings(model.world, context, state)
-    pairs = torch.cat([all_others(5), all_others(5) + 5], 1)
-    drives = context.agents.drives.repeat(2)
-    radius = torch.where(drives[pairs].any(0), 10.0, 5.0)
-    (few,) = around.edges.agents
-    many = few._replace(source=pairs[0], target=pairs[1], radius=radius)
-    assert len(few.source) < len(many.source)
-    wide = around._replace(edges=around.edges._replace(agents=(many,)))
+    every = torch.cat([all_others(5), all_others(5) + 5], 1)
+    drives, many = context.agents.drives.repeat(2), []
+    for few, relations in zip(around.edges.agents, SMALL.slots, strict=True):
+        of_slot = [RELATIONS[name].connects(context.agents, *(every % 5)) for name in relations]
+        pairs = every[:, torch.stack(of_slot).any(0)]
+        radius = torch.where(drives[pairs].any(0), 10.0, 5.0)
+        many.append(few._replace(source=pairs[0], target=pairs[1], radius=radius))
+        assert len(few.source) < len(many[-1].source)
+    wide = around._replace(edges=around.edges._replace(agents=tuple(many)))
     with torch.no_grad():
         for one, other in zip(
             (model.world.update(around, state, state.seen), *act(model, around, state, noise)),
@@ -238,7 +242,7 @@ def test_changes_of_motion_are_in_the_agents_frame(model) -> None:
 
 
 typed = pytest.mark.parametrize(
-    "slots", [TYPED, [["vehicle_any"], ["person_person", "person_vehicle"]]]
+    "slots", [TYPED, [["person_vehicle"], ["person_person", "vehicle_any"]]]
 )
 
 
@@ -311,6 +315,13 @@ def test_a_slot_changes_only_the_receivers_of_its_relation(kinds, slot, changes)
 def test_slots_that_do_not_name_each_relation_once_are_refused(slots: list[list[str]]) -> None:
     with pytest.raises(ForecastError, match=r"world_model\.slots is .*each of person_person, "):
         WorldModelConfig(slots=slots)
+
+
+def test_people_hear_vehicles_in_a_slot_of_their_own() -> None:
+    assert WorldModelConfig().slots == [["person_person", "vehicle_any"], ["person_vehicle"]]
+    for together in ([list(RELATIONS)], [["vehicle_any"], ["person_vehicle", "person_person"]]):
+        with pytest.raises(ForecastError, match="the same edge features in one slot"):
+            WorldModelConfig(slots=together)
 
 
 def test_relations_with_other_edge_features_cannot_share_a_slot(monkeypatch) -> None:
