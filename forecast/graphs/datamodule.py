@@ -134,6 +134,11 @@ class PairedWindows(WindowDataset):
         self.stores = [self.store, *map(SceneStore.open, source.plans)]
         last = spec.history_steps - 1
         self.index = [(name, at) for name, at in self.index if at == last]
+        if not self.index:
+            raise ForecastError(
+                f"{source.store}: split '{source.split}' has no pedestrian to learn from at step "
+                f"{last}, where the plans part; choose another split or another history_steps"
+            )
 
     def varied(self, item: int, config: AugmentConfig, seed: int) -> list[HeteroData]:
         """The graphs of a window under two plans; the first has ``twin`` set."""
@@ -158,11 +163,14 @@ def _along_the_way(windows: list[Window]) -> list[Window]:
     """Leaves out the people who are never within `_ALONG_M` of the ego's way in any window."""
     one = windows[0]
     now = one.positions_m[:, one.history_steps - 1]
-    ways = [each.positions_m[each.kinds == AgentKind.EGO].reshape(-1, 2) for each in windows]
+    ways = [
+        each.positions_m[(each.kinds == AgentKind.EGO)[:, None] & each.valid] for each in windows
+    ]
     near = (geometry.distances(now, np.concatenate(ways)) <= _ALONG_M).any(axis=1)
-    kept = near | (one.kinds != AgentKind.PEDESTRIAN)
+    walks = one.kinds == AgentKind.PEDESTRIAN
     # Without anybody near, all stay: a window has somebody to learn from.
-    return [each.select(kept) for each in windows] if near.any() else windows
+    some = (near & walks).any()
+    return [each.select(near | ~walks) for each in windows] if some else windows
 
 
 def _joined(draws: list[list[HeteroData]]) -> Batch:
@@ -319,6 +327,8 @@ class ForecastDataModule(pl.LightningDataModule):
         self.windows_per_epoch = windows_per_epoch
         for source in [*self.train, self.val]:  # fails before a run writes any file
             SceneStore.open(source.store).scenes_of(source.split)
+            for plan in source.plans:
+                SceneStore.open(plan)
 
     def setup(self, stage: str) -> None:
         """Opens the stores; called by Lightning."""
@@ -337,11 +347,11 @@ class ForecastDataModule(pl.LightningDataModule):
         """Fingerprints and scene names of the training sources, by the store's path."""
         sources: dict[str, dict[str, Any]] = {}
         for source in self.train:
-            store = SceneStore.open(source.store)
-            entry = sources.setdefault(
-                source.store, {"fingerprint": store.fingerprint, "scenes": []}
-            )
-            entry["scenes"] = sorted({*entry["scenes"], *store.scenes_of(source.split)})
+            scenes = SceneStore.open(source.store).scenes_of(source.split)
+            for path in (source.store, *source.plans):
+                found = {"fingerprint": SceneStore.open(path).fingerprint, "scenes": []}
+                entry = sources.setdefault(path, found)
+                entry["scenes"] = sorted({*entry["scenes"], *scenes})
         return sources
 
     def dts_s(self) -> list[float]:
