@@ -358,7 +358,7 @@ class ForecastDataModule(pl.LightningDataModule):
         """Step lengths of the training sources, in ascending order."""
         return sorted({SceneStore.open(source.store).dt_s for source in self.train})
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Batches of windows drawn by the sources' weights."""
         weights = [
             np.full(len(windows), source.weight / len(windows))
@@ -387,14 +387,14 @@ class ForecastDataModule(pl.LightningDataModule):
         require(self.batch_size % processes == 0, "batch_size", self.batch_size, whole)
         return self.batch_size // processes
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Batches of all scored windows, in order, divided among processes."""
         place, count = self._place(), len(self.val_set)
         require(count >= place.processes, "validation windows", count, "one for each process")
         batch_size = max(1, self.batch_size // place.processes)
         return self._loader(self.val_set, Share(count, place), batch_size)
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader[Any]:
         """The validation windows, which ``forecast test`` scores."""
         return self.val_dataloader()
 
@@ -408,7 +408,7 @@ class ForecastDataModule(pl.LightningDataModule):
         sampler: Draws | Share,
         batch_size: int,
         drop_last: bool = False,
-    ) -> DataLoader:
+    ) -> DataLoader[Any]:
         return DataLoader(
             windows,
             batch_size=batch_size,
