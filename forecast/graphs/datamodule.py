@@ -326,9 +326,7 @@ class ForecastDataModule(pl.LightningDataModule):
         self.batch_size, self.num_workers = batch_size, num_workers
         self.windows_per_epoch = windows_per_epoch
         for source in [*self.train, self.val]:  # fails before a run writes any file
-            SceneStore.open(source.store).scenes_of(source.split)
-            for plan in source.plans:
-                SceneStore.open(plan)
+            _check_stores(source)
 
     def setup(self, stage: str) -> None:
         """Opens the stores; called by Lightning."""
@@ -418,6 +416,19 @@ class ForecastDataModule(pl.LightningDataModule):
             persistent_workers=self.num_workers > 0,
             collate_fn=_joined if isinstance(windows, TrainingWindows) else Batch.from_data_list,
         )
+
+
+def _check_stores(source: SourceConfig) -> None:
+    """Refuses stores without the scenes of a source; raises `ForecastError`."""
+    scenes = SceneStore.open(source.store).scenes_of(source.split)
+    for path in source.plans:
+        plan = SceneStore.open(path)
+        missing = [name for name in scenes if name not in plan]
+        if missing:
+            raise ForecastError(
+                f"{path}: no scene '{missing[0]}' of {source.store}; a store of the same scenes "
+                "with another plan of the ego is needed"
+            )
 
 
 def _sources(

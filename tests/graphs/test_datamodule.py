@@ -297,27 +297,33 @@ def test_without_anybody_near_the_way_all_people_stay(tmp_path: Path) -> None:
     assert people_in(pair) == [2, 3]
 
 
-def test_stores_of_other_scenes_are_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_store_of_other_agents_is_refused_in_one_line(tmp_path: Path) -> None:
     class Fewer(PlannedStreets):
         def read(self, name: str) -> tuple[Scene, dict[str, int]]:
             scene, dropped = super().read(name)
             scene.tracks.valid[3] = False
             return scene, dropped
 
+    went = str(prepare(PlannedStreets(1.0), tmp_path / "went").path)
+    fewer = str(prepare(Fewer(0.0), tmp_path / "fewer").path)
+    windows = PairedWindows(SourceConfig(went, "train", plans=[fewer]), TRAINING, GraphConfig())
+    message = "scene street-0 has other agents at step 4; stores of the same scenes with other plan"
+    with pytest.raises(ForecastError, match=message) as error:
+        windows.varied(0, AS_IT_IS, 0)
+    assert "\n" not in str(error.value)
+
+
+def test_a_store_of_other_scenes_is_refused_before_a_run(plans: SourceConfig, tmp_path) -> None:
     class OtherNames(PlannedStreets):
         def scene_names(self) -> list[str]:
             return [f"lane-{i}" for i in range(3)]
 
-    went = str(prepare(PlannedStreets(1.0), tmp_path / "went").path)
-    for source, message in (
-        (Fewer(0.0), r"has other agents at step 4; stores of the same scenes with other plans of"),
-        (OtherNames(0.0), r"no scene 'street-0'; the closest name is 'lane-0'"),
-    ):
-        path = str(prepare(source, tmp_path / type(source).__name__).path)
-        windows = PairedWindows(SourceConfig(went, "train", plans=[path]), TRAINING, GraphConfig())
-        with pytest.raises(ForecastError, match=message) as error:
-            windows.varied(0, AS_IT_IS, 0)
-        assert "\n" not in str(error.value)
+    other = str(prepare(OtherNames(0.0), tmp_path / "other").path)
+    source = replace(plans, plans=[*plans.plans, other])
+    message = f"{other}: no scene 'street-0' of {plans.store}; a store of the same scenes with an"
+    with pytest.raises(ForecastError, match=message) as error:
+        ForecastDataModule([source], SourceConfig(plans.store, "val"))
+    assert "\n" not in str(error.value)
 
 
 def test_a_split_with_nobody_where_the_plans_part_is_refused(tmp_path: Path) -> None:
