@@ -9,6 +9,7 @@ import numpy as np
 
 from forecast.planning import EgoState
 from forecast.scene import AgentKind, LaneMap, Polylines, Scene
+from forecast.scene.agents import Decision
 from forecast.scene.lanes import Polygons
 
 KINDS = [
@@ -120,3 +121,48 @@ class StreetSource:
 
     def read(self, name: str) -> tuple[Scene, dict[str, int]]:
         return replace(street_scene(seed=int(name[-1])), id=name), {}
+
+
+class PlannedStreets(StreetSource):
+    """Made-up streets whose ego drives straight east at a share of 5 m/s from step 4 on.
+
+    The next steps of the people depend on that share, too. They decide by their number and the
+    step. Person 0 stands at a place relative to the ego at step 4 if one is given.
+
+    Args:
+        pace: The share.
+        person_from_ego_m: Place of person 0.
+        ego_at_m: Place of the ego at step 4.
+        ego_seen_until: The ego's last step.
+        people_from: The first step of all people.
+    """
+
+    def __init__(
+        self,
+        pace: float,
+        person_from_ego_m: tuple[float, float] | None = None,
+        ego_at_m: tuple[float, float] = (0.0, 0.0),
+        ego_seen_until: int = 23,
+        people_from: int = 0,
+    ) -> None:
+        self.pace, self.person, self.ego = pace, person_from_ego_m, np.asarray(ego_at_m)
+        self.seen_until, self.people_from = ego_seen_until, people_from
+
+    def fingerprint(self) -> str:
+        return f"streets at {self.pace}"
+
+    def read(self, name: str) -> tuple[Scene, dict[str, int]]:
+        scene, dropped = super().read(name)
+        tracks, steps = scene.tracks, np.arange(scene.steps)
+        paces = np.where(steps < 4, 1.0, self.pace)
+        way = 2.5 * np.insert(paces.cumsum()[:-1], 0, 0)
+        tracks.positions_m[5] = self.ego + np.stack([way - way[4], 0 * way], -1)
+        tracks.headings_rad[5] = 0
+        tracks.valid[5, self.seen_until + 1 :] = False
+        tracks.valid[:3, : self.people_from] = False
+        tracks.positions_m[:3, 6:, 1] += 1 - self.pace
+        if self.person is not None:
+            tracks.positions_m[0] = self.ego + np.asarray(self.person)
+        decisions = np.full(tracks.valid.shape, Decision.UNKNOWN, np.int8)
+        decisions[:3] = (steps + np.arange(3)[:, None]) % 5
+        return replace(scene, tracks=replace(tracks, decisions=decisions)), dropped

@@ -53,8 +53,8 @@ class AugmentConfig:
         shift_map_m: Standard deviation of a shift of the map relative to the agents.
         as_recorded: Probability that scale, slow_down, wander and noise_m do not change a window.
         most_agents: Number of agents to keep in a window with more agents: those nearest to a
-            random pedestrian. People in a crowd move alike, so a few of each crowd are enough.
-            None keeps all.
+            random pedestrian, and the ego. People in a crowd move alike, so a few of each crowd are
+            enough. None keeps all.
         far_m: Agents other than the ego that are farther than this from every pedestrian, after
             subtracting the distance that they go in 3 s, are left out, because they hardly
             influence pedestrians.
@@ -167,11 +167,15 @@ def _drop_pieces(graph: HeteroData, config: AugmentConfig, rng: np.random.Genera
 
 
 def _nearest(window: Window, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Indices of the agents nearest to a random pedestrian, itself included, in ascending order."""
+    """Indices of the agents nearest to a random pedestrian, itself included, and of the ego.
+
+    They are in ascending order.
+    """
     now = window.positions_m[:, window.history_steps - 1]
     centre = rng.choice(np.flatnonzero(window.kinds == AgentKind.PEDESTRIAN))
     apart = np.linalg.norm(now - now[centre], axis=-1)
-    return np.sort(np.argsort(apart, kind="stable")[:count])
+    nearest = np.argsort(apart, kind="stable")[:count]
+    return np.union1d(nearest, np.flatnonzero(window.kinds == AgentKind.EGO))
 
 
 def _slow_down(window: Window, share: float, rng: np.random.Generator) -> Window:

@@ -134,6 +134,11 @@ class PairedWindows(WindowDataset):
         self.stores = [self.store, *map(SceneStore.open, source.plans)]
         last = spec.history_steps - 1
         self.index = [(name, at) for name, at in self.index if at == last]
+        if not self.index:
+            raise ForecastError(
+                f"{source.store}: split '{source.split}' has no pedestrian to learn from at step "
+                f"{last}, where the plans part; choose another split or another history_steps"
+            )
 
     def varied(self, item: int, config: AugmentConfig, seed: int) -> list[HeteroData]:
         """The graphs of a window under two plans; the first has ``twin`` set."""
@@ -158,11 +163,14 @@ def _along_the_way(windows: list[Window]) -> list[Window]:
     """Leaves out the people who are never within `_ALONG_M` of the ego's way in any window."""
     one = windows[0]
     now = one.positions_m[:, one.history_steps - 1]
-    ways = [each.positions_m[each.kinds == AgentKind.EGO].reshape(-1, 2) for each in windows]
+    ways = [
+        each.positions_m[(each.kinds == AgentKind.EGO)[:, None] & each.valid] for each in windows
+    ]
     near = (geometry.distances(now, np.concatenate(ways)) <= _ALONG_M).any(axis=1)
-    kept = near | (one.kinds != AgentKind.PEDESTRIAN)
+    walks = one.kinds == AgentKind.PEDESTRIAN
     # Without anybody near, all stay: a window has somebody to learn from.
-    return [each.select(kept) for each in windows] if near.any() else windows
+    some = (near & walks).any()
+    return [each.select(near | ~walks) for each in windows] if some else windows
 
 
 def _joined(draws: list[list[HeteroData]]) -> Batch:
@@ -318,7 +326,7 @@ class ForecastDataModule(pl.LightningDataModule):
         self.batch_size, self.num_workers = batch_size, num_workers
         self.windows_per_epoch = windows_per_epoch
         for source in [*self.train, self.val]:  # fails before a run writes any file
-            SceneStore.open(source.store).scenes_of(source.split)
+            _check_stores(source)
 
     def setup(self, stage: str) -> None:
         """Opens the stores; called by Lightning."""
@@ -337,18 +345,18 @@ class ForecastDataModule(pl.LightningDataModule):
         """Fingerprints and scene names of the training sources, by the store's path."""
         sources: dict[str, dict[str, Any]] = {}
         for source in self.train:
-            store = SceneStore.open(source.store)
-            entry = sources.setdefault(
-                source.store, {"fingerprint": store.fingerprint, "scenes": []}
-            )
-            entry["scenes"] = sorted({*entry["scenes"], *store.scenes_of(source.split)})
+            scenes = SceneStore.open(source.store).scenes_of(source.split)
+            for path in (source.store, *source.plans):
+                found = {"fingerprint": SceneStore.open(path).fingerprint, "scenes": []}
+                entry = sources.setdefault(path, found)
+                entry["scenes"] = sorted({*entry["scenes"], *scenes})
         return sources
 
     def dts_s(self) -> list[float]:
         """Step lengths of the training sources, in ascending order."""
         return sorted({SceneStore.open(source.store).dt_s for source in self.train})
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Batches of windows drawn by the sources' weights."""
         weights = [
             np.full(len(windows), source.weight / len(windows))
@@ -377,14 +385,14 @@ class ForecastDataModule(pl.LightningDataModule):
         require(self.batch_size % processes == 0, "batch_size", self.batch_size, whole)
         return self.batch_size // processes
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Batches of all scored windows, in order, divided among processes."""
         place, count = self._place(), len(self.val_set)
         require(count >= place.processes, "validation windows", count, "one for each process")
         batch_size = max(1, self.batch_size // place.processes)
         return self._loader(self.val_set, Share(count, place), batch_size)
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader[Any]:
         """The validation windows, which ``forecast test`` scores."""
         return self.val_dataloader()
 
@@ -398,7 +406,7 @@ class ForecastDataModule(pl.LightningDataModule):
         sampler: Draws | Share,
         batch_size: int,
         drop_last: bool = False,
-    ) -> DataLoader:
+    ) -> DataLoader[Any]:
         return DataLoader(
             windows,
             batch_size=batch_size,
@@ -408,6 +416,19 @@ class ForecastDataModule(pl.LightningDataModule):
             persistent_workers=self.num_workers > 0,
             collate_fn=_joined if isinstance(windows, TrainingWindows) else Batch.from_data_list,
         )
+
+
+def _check_stores(source: SourceConfig) -> None:
+    """Refuses stores without the scenes of a source; raises `ForecastError`."""
+    scenes = SceneStore.open(source.store).scenes_of(source.split)
+    for path in source.plans:
+        plan = SceneStore.open(path)
+        missing = [name for name in scenes if name not in plan]
+        if missing:
+            raise ForecastError(
+                f"{path}: no scene '{missing[0]}' of {source.store}; a store of the same scenes "
+                "with another plan of the ego is needed"
+            )
 
 
 def _sources(

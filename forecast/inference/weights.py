@@ -249,6 +249,11 @@ def _training(path: Path, described: Any) -> Training:
         training = msgspec.convert(described, Training)
     except msgspec.ValidationError as error:
         raise ForecastError(f"{path}: its configuration is not understood: {error}") from None
+    except ForecastError as error:
+        raise ForecastError(
+            f"{path}: its configuration ({error}) is from another version of this package; "
+            "use that version or train again"
+        ) from None
     known = asdict(training)
     if known != {**known, **described}:
         changed = sorted(key for key in known if known[key] != described.get(key, known[key]))

@@ -15,7 +15,7 @@ from forecast.datasets.windows import (
     window,
     window_seed,
 )
-from forecast.scene.agents import FASTEST_MPS
+from forecast.scene.agents import FASTEST_MPS, Decision
 from tests.any_scene import scenes, small_map
 
 PERSON, CAR, CONE = AgentKind.PEDESTRIAN, AgentKind.VEHICLE, AgentKind.STATIC
@@ -222,9 +222,26 @@ def test_select_keeps_the_rows_of_an_agent_together(scene):
     assert cut.agent_ids.tolist() == ["0", "1", "3"]
     part = cut.select(np.array([2, 0]))
     assert part.agent_ids.tolist() == ["3", "0"]
-    for name in ("kinds", "sizes_m", "positions_m", "headings_rad", "valid", "scored"):
+    rows = ("kinds", "sizes_m", "positions_m", "headings_rad", "valid", "scored", "decisions")
+    for name in rows:
         np.testing.assert_array_equal(getattr(part, name), getattr(cut, name)[[2, 0]])
     assert part.at_us == cut.at_us
+
+
+def test_a_window_has_the_decisions_of_its_steps_where_they_are_known() -> None:
+    """Agent 0 decides 0, 1, 2, 3, 4, 0 at six steps; it is not seen at step 3, agent 1 is later."""
+    seen = scene_of(["xxx.xx", "..x..."])
+    decided = np.array([[0, 1, 2, 3, 4, 0], [4, 4, 4, 4, 4, 4]], np.int8)
+    known = replace(seen, tracks=replace(seen.tracks, decisions=decided))
+    cut = window(known, 2, WindowSpec(2, 5))  # steps 1 to 7, of which the last two do not exist
+    assert cut.decisions.tolist() == [[1, 2, -1, 4, 0, -1, -1], [-1, 4, *[-1] * 5]]
+    assert cut.decisions.dtype == np.int8
+    early = window(known, 0, WindowSpec(3, 1))
+    assert early.decisions.tolist() == [[-1, -1, 0, 1]]
+    assert cut.select(np.array([1])).decisions.tolist() == [[-1, 4, *[-1] * 5]]
+    unknown = window(seen, 2, WindowSpec(2, 5)).decisions
+    assert unknown.shape == (2, 7)
+    assert (unknown == Decision.UNKNOWN).all()
 
 
 @given(scenes(), SPECS, st.data())

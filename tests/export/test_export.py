@@ -23,7 +23,6 @@ from forecast.cli import main
 from forecast.export.folder import read
 from forecast.export.formats import Onnx
 from forecast.inference import Forecaster, Training
-from forecast.models.features import RELATIONS
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.noise import keyed_noise
 from forecast.models.programs import AXES, Program, captured, programs
@@ -155,7 +154,7 @@ def test_programs_of_a_model_without_a_map_have_the_same_form(forecaster: Foreca
     assert len(exported.graph_signature.user_inputs) == len(update.arrays())
 
 
-@pytest.mark.parametrize("slots", [[list(RELATIONS)], TYPED])
+@pytest.mark.parametrize("slots", [SMALL.slots, TYPED])
 def test_programs_have_edges_for_each_slot_of_relations(slots: list[list[str]]) -> None:
     sizes = replace(SMALL, slots=slots)
     for name, program in programs(PedestrianForecaster(replace(CONFIG, world_model=sizes))).items():

@@ -6,9 +6,11 @@ import torch
 from torch_geometric.data import HeteroData
 
 from forecast.datasets.windows import WindowSpec, window
+from forecast.errors import ForecastError
 from forecast.graphs import GraphConfig, window_graph
 from forecast.graphs.augment import AugmentConfig, augment_graph, augment_window, reverse
 from forecast.scene import AgentKind, Scene
+from forecast.scene.agents import Decision
 from tests.scenes import street_scene
 
 SPEC = WindowSpec(history_steps=3, horizon_steps=4)
@@ -124,6 +126,68 @@ def test_noise_is_in_what_is_seen_alone() -> None:
     torch.testing.assert_close(noisy["agent"].future, plain["agent"].future)
 
 
+def test_headings_of_vehicles_are_blurred_and_no_others() -> None:
+    cut = window(street_scene(), 10, SPEC)
+    drives = torch.from_numpy(cut.kinds >= AgentKind.VEHICLE)
+    assert drives.tolist() == [False] * 4 + [True] * 2
+    plain, rng = window_graph(cut, GraphConfig())["agent"], np.random.default_rng(0)
+    changes = []
+    for _ in range(400):
+        graph = window_graph(cut, GraphConfig())
+        augment_graph(graph, replace(NOTHING, heading_noise_rad=0.3), rng)
+        agent = graph["agent"]
+        changes.append(agent.heading - plain.heading)
+        assert torch.equal(agent.position, plain.position)
+        assert torch.equal(agent.future_heading, plain.future_heading)
+        assert torch.equal(agent.heading_known, plain.heading_known)
+    change = torch.stack(changes)  # [windows, A, H]
+    assert (change[:, ~drives] == 0).all()
+    assert (change[:, drives] != 0).all()
+    # A level uniform below 0.3: a variance of 0.3^2 / 3 over all windows, which differ in it.
+    assert change[:, drives].square().mean().item() == pytest.approx(0.3**2 / 3, rel=0.2)
+    levels = change[:, drives].square().mean((1, 2)).sqrt()
+    assert levels.min() < 0.03
+    assert levels.max() > 0.25
+
+
+def test_headings_of_some_pedestrians_are_hidden_and_no_others() -> None:
+    cut = window(street_scene(), 10, SPEC)
+    people = torch.from_numpy(cut.kinds == AgentKind.PEDESTRIAN)
+    plain, rng = window_graph(cut, GraphConfig())["agent"], np.random.default_rng(0)
+    assert plain.heading_known[~people].all()
+    assert plain.heading_known[people].sum() == 2  # the third stands
+    known = []
+    for _ in range(400):
+        graph = window_graph(cut, GraphConfig())
+        augment_graph(graph, replace(NOTHING, drop_headings=0.25), rng)
+        known.append(graph["agent"].heading_known)
+        assert torch.equal(graph["agent"].heading, plain.heading)
+    share = torch.stack(known).float().mean(0)
+    assert share[~people].tolist() == [1.0] * 3
+    assert share[people].tolist() == pytest.approx([0.75, 0.75, 0.0], abs=0.07)
+
+
+def test_what_people_decided_is_unknown_in_a_window_that_plays_backwards() -> None:
+    scene = walkers()
+    decided = np.full(scene.tracks.valid.shape, Decision.GO, np.int8)
+    scene = replace(scene, tracks=replace(scene.tracks, decisions=decided))
+    cut = window(scene, 4, SPEC)
+    assert (cut.decisions == Decision.GO).all()
+    back = reverse(cut)
+    assert back.decisions.shape == cut.decisions.shape
+    assert back.decisions.dtype == np.int8
+    assert (back.decisions == Decision.UNKNOWN).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("drop_headings", 1.5), ("drop_headings", -0.1), ("heading_noise_rad", -1)]
+)
+def test_changes_of_headings_that_make_no_sense_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ForecastError, match=rf"augment\.{name} is {value}; ") as error:
+        AugmentConfig(**{name: value})
+    assert "\n" not in str(error.value)
+
+
 def test_a_shortened_history_is_masked_not_moved() -> None:
     cut = window(walkers(), 4, SPEC)
     short = augment_window(cut, replace(NOTHING, short_history=1.0), np.random.default_rng(3))
@@ -137,8 +201,22 @@ def test_agents_are_dropped_but_never_all() -> None:
     cut = window(street_scene(), 10, SPEC)
     fewer = augment_window(cut, replace(NOTHING, drop_agents=0.5), np.random.default_rng(0))
     assert 0 < len(fewer.agent_ids) < len(cut.agent_ids)
-    everyone = augment_window(cut, replace(NOTHING, drop_agents=1.0), np.random.default_rng(0))
-    assert len(everyone.agent_ids) == len(cut.agent_ids)
+    people = cut.select(cut.kinds == AgentKind.PEDESTRIAN)
+    everyone = augment_window(people, replace(NOTHING, drop_agents=1.0), np.random.default_rng(0))
+    assert len(everyone.agent_ids) == len(people.agent_ids) > 0
+
+
+def test_the_ego_is_never_left_out() -> None:
+    """Neither by chance nor because it is far from everybody."""
+    scene = street_scene()
+    scene.tracks.positions_m[[4, 5]] += 1000  # the car and the ego
+    cut, rng = window(scene, 10, SPEC), np.random.default_rng(0)
+    assert (cut.kinds == AgentKind.EGO).sum() == 1
+    for changes in ({"drop_agents": 1.0}, {"far_m": 60.0}, {"most_agents": 1}):
+        kept = augment_window(cut, replace(NOTHING, **changes), rng)
+        assert (kept.kinds == AgentKind.EGO).sum() == 1, changes
+        assert len(kept.kinds) < len(cut.kinds), changes
+        assert AgentKind.VEHICLE not in kept.kinds, changes
 
 
 def test_of_many_agents_those_nearest_to_somebody_are_kept() -> None:

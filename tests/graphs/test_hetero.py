@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
 from hypothesis import given, settings
@@ -35,6 +37,16 @@ def test_the_future_does_not_reach_the_inputs(seed: int, at: int) -> None:
         assert torch.equal(before[edge].edge_index, after[edge].edge_index), edge
     assert torch.equal(before["map"].points, after["map"].points)
     assert not torch.equal(before["agent"].future, after["agent"].future)
+
+
+def test_a_graph_has_the_decisions_of_all_steps() -> None:
+    scene = Scene.from_arrays([[[t, 0.0] for t in range(13)]], [0], dt_s=0.5)
+    assert graph_of(scene, at=4)["agent"].decision.tolist() == [[-1] * 13]
+    decided = np.arange(13, dtype=np.int8)[None] % 5
+    scene = replace(scene, tracks=replace(scene.tracks, decisions=decided))
+    decision = graph_of(scene, at=4)["agent"].decision
+    assert decision.tolist() == [[0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2]]
+    assert decision.dtype == torch.int64
 
 
 def test_candidates_are_all_pairs_that_can_meet() -> None:

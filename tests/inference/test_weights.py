@@ -97,6 +97,18 @@ def test_safetensors_of_others(tmp_path: Path) -> None:
         )
 
 
+def test_weights_of_a_version_with_other_slots(forecaster: Forecaster, tmp_path: Path) -> None:
+    path, checkpoint = tmp_path / "last.ckpt", checkpoint_of(forecaster)
+    slots = ["person_person", "person_vehicle", "vehicle_any"]
+    checkpoint[CHECKPOINT_KEY]["config"]["world_model"]["slots"] = [slots]
+    torch.save(checkpoint, path)
+    assert refused(path) == (
+        f"{path}: its configuration (world_model.slots is {slots}; relations with the same edge "
+        "features in one slot is needed) is from another version of this package; use that "
+        "version or train again"
+    )
+
+
 @pytest.mark.parametrize("name", ["cut.ckpt", "cut.safetensors"])
 def test_half_a_file(forecaster: Forecaster, tmp_path: Path, name: str) -> None:
     path = tmp_path / name

@@ -113,7 +113,10 @@ def some_replayed(model: PedestrianForecaster, count: int, seed: int) -> Replaye
 
     facing = torch.nn.functional.normalize(draw(2), dim=-1)
     columns = [3 * draw(), 3 * draw(), *facing.unbind(-1), draw().sign(), draw(), draw()]
-    table = AgentTable(*columns, draw().abs(), 0.3 * draw().abs(), (draw() > -1).float())
+    seen, bodies, ego = (draw() > -1).float(), 0.3 * draw().abs(), (draw() > 0).float()
+    half_length, half_width = 1 + draw().abs(), 0.5 + 0.3 * draw().abs()
+    gains = 2 * draw()
+    table = AgentTable(*columns, draw().abs(), bodies, seen, half_length, half_width, gains, ego)
     return Replayed(
         table,
         tuple(draw(SMALL.messages) for _ in model.world.messages.agents),

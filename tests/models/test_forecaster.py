@@ -9,17 +9,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch_geometric.data import Batch
+from torch_geometric.data import Batch, HeteroData
 
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import window_graph
 from forecast.models.features import RELATIONS
-from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
+from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster, twins
 from forecast.models.losses import LossConfig
 from forecast.models.noise import keyed_noise, window_noise
 from forecast.models.types import Plan
 from forecast.models.world_model import WorldModelConfig
 from forecast.scene import AgentKind, Scene
+from forecast.scene.agents import Decision
 from tests.scenes import mirrored, moved, street_scene
 
 SPEC = WindowSpec(history_steps=5, horizon_steps=8)
@@ -182,7 +183,7 @@ def test_every_weight_gets_a_gradient() -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize("slots", [[list(RELATIONS)], [[name] for name in RELATIONS]])
+@pytest.mark.parametrize("slots", [CONFIG.world_model.slots, [[name] for name in RELATIONS]])
 def test_gradients_of_the_training_loss_are_finite_for_every_weight(slots) -> None:
     sizes = replace(CONFIG.world_model, slots=slots)
     model = random_model(replace(CONFIG, world_model=sizes)).train()
@@ -209,6 +210,135 @@ def test_gradients_are_finite_where_agents_stand_in_one_place() -> None:
     model.loss(graph, noise, LossConfig(), counted)[0]["loss"].backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is None or torch.isfinite(parameter.grad).all(), name
+
+
+def of_agents(kinds: list[AgentKind], *, twin: bool) -> HeteroData:
+    graph = HeteroData()
+    graph["agent"].kind, graph["agent"].num_nodes = torch.tensor(kinds), len(kinds)
+    graph.twin = torch.tensor([twin])
+    return graph
+
+
+def test_twins_are_the_same_agents_of_a_graph_and_the_next() -> None:
+    """A pair of graphs of three agents, a graph of two, and a pair of graphs of two."""
+    three, two, one = [AgentKind.EGO, 0, 0], [0, 0], [0]
+    batch = Batch.from_data_list(
+        [
+            of_agents(three, twin=True),
+            of_agents(three, twin=False),
+            of_agents(two, twin=False),
+            of_agents(two, twin=True),
+            of_agents(two, twin=False),
+        ]
+    )
+    assert twins(batch).tolist() == [[0, 1, 2, 8, 9], [3, 4, 5, 10, 11]]
+    batch = Batch.from_data_list([of_agents(one, twin=False), of_agents(two, twin=False)])
+    assert twins(batch) is None
+
+
+def test_graphs_that_say_nothing_of_twins_have_none() -> None:
+    graph = window_graph(window(street_scene(), 10, SPEC), CONFIG.graph)
+    assert twins(Batch.from_data_list([graph, graph])) is None
+
+
+def paired_street(moves_m: float) -> Batch:
+    """Twice the same window; in the second, pedestrians are farther east, and others much more."""
+    graphs = [window_graph(window(street_scene(), 10, SPEC), CONFIG.graph) for _ in range(2)]
+    for graph, twin in zip(graphs, (True, False), strict=True):
+        graph.twin = torch.tensor([twin])
+    agent = graphs[1]["agent"]
+    way = torch.where(agent.kind == AgentKind.PEDESTRIAN, moves_m, 30.0)
+    agent.future = agent.future + way[:, None, None] * torch.tensor([1.0, 0.0])
+    return Batch.from_data_list(graphs)
+
+
+def paired_loss(batch: Batch, config: LossConfig, counted: torch.Tensor) -> dict[str, float]:
+    torch.manual_seed(0)
+    model, agents = PedestrianForecaster(CONFIG), batch["agent"].ptr.diff().tolist()
+    noise = window_noise(CONFIG.world_model, [7, 7], agents, samples=4, steps=8)
+    with torch.no_grad():
+        parts, _ = model.loss(batch, noise, config, counted)
+    return {name: value.item() for name, value in parts.items()}
+
+
+def test_the_error_of_the_effect_is_that_of_pedestrians_and_has_a_weight() -> None:
+    """An untrained model keeps velocities and sees no effect: the error is all of it, squared."""
+    batch = paired_street(moves_m=3.0)
+    counted = batch["agent"].future_valid
+    plain = paired_loss(batch, LossConfig(), counted)
+    assert plain["effect"] == pytest.approx(9.0, rel=1e-4)
+    assert plain["placebo"] == plain["decision"] == 0
+    weighed = paired_loss(batch, LossConfig(effect=2.0, placebo=5.0, decision=5.0), counted)
+    assert weighed["loss"] == pytest.approx(plain["loss"] + 2 * 9.0, rel=1e-4)
+    nobody = paired_loss(batch, LossConfig(effect=2.0), torch.zeros_like(counted))
+    assert nobody["effect"] == nobody["placebo"] == 0
+    batch.twin = torch.zeros_like(batch.twin)
+    assert paired_loss(batch, LossConfig(effect=2.0), counted)["effect"] == 0
+
+
+def test_whom_the_plan_does_not_move_should_not_be_moved() -> None:
+    """The second graph alone has noise of other seeds, so imagined futures of a network differ."""
+    batch = paired_street(moves_m=0.0)
+    counted, sizes = batch["agent"].future_valid, batch["agent"].ptr.diff().tolist()
+    model, config = random_model(), LossConfig(placebo=2.0)
+    noise = window_noise(CONFIG.world_model, [7, 8], sizes, samples=4, steps=8)
+    with torch.no_grad():
+        parts, futures = model.loss(batch, noise, config, counted)
+        plain, _ = model.loss(batch, noise, LossConfig(), counted)
+    people = batch["agent"].kind[: sizes[0]] == AgentKind.PEDESTRIAN
+    one, other = futures[1:].split(sizes, 1)
+    mask = counted[: sizes[0]].float()
+    change = ((other - one).square().sum(-1) * mask).sum(-1) / mask.sum(-1)
+    expected = change.mean(0)[people].mean()
+    assert expected > 1e-3
+    torch.testing.assert_close(parts["placebo"], expected)
+    torch.testing.assert_close(parts["loss"], plain["loss"] + 2 * expected)
+
+
+def test_the_loss_of_decisions_counts_this_step_and_later_ones() -> None:
+    """A decision head with chances of a half for going, and about a quarter for each other."""
+    graph = window_graph(window(street_scene(), 10, SPEC), CONFIG.graph)
+    agent, model = graph["agent"], random_model()
+    head = model.world.decision_head[-1]
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.copy_(torch.tensor([0.0, np.log(2)]))  # not waiting: ln 3, so 3/4
+    noise = window_noise(CONFIG.world_model, [0], [agent.num_nodes], samples=2, steps=8)
+
+    def loss() -> float:
+        with torch.no_grad():
+            parts, _ = model.loss(graph, noise, LossConfig(), agent.future_valid)
+        return parts["decision"].item()
+
+    assert (agent.decision == Decision.UNKNOWN).all()
+    assert loss() == 0
+    agent.decision[:, :4] = Decision.GO  # the history before the current step
+    assert loss() == 0
+    agent.decision[0, 4], agent.decision[0, 12] = Decision.GO, Decision.YIELD  # now, and the end
+    assert loss() == pytest.approx((np.log(2) + np.log(4)) / 2, rel=1e-5)
+    agent.decision[1, 7] = Decision.FREE
+    assert loss() == pytest.approx((np.log(2) + 2 * np.log(4)) / 3, rel=1e-5)
+
+
+def test_later_decisions_are_judged_by_what_was_seen_until_then() -> None:
+    """At a step, the head hears all frames until then, and none after it."""
+    cut = window(street_scene(), 10, SPEC)
+    graph, later = (window_graph(cut, CONFIG.graph) for _ in range(2))
+    model = random_model()
+    after = torch.arange(8) >= 3
+    later["agent"].future = later["agent"].future + 5 * after[:, None]
+    noise = window_noise(CONFIG.world_model, [0], [graph["agent"].num_nodes], samples=2, steps=8)
+
+    def loss(graph: HeteroData, step: int) -> float:
+        agent = graph["agent"]
+        agent.decision = torch.full_like(agent.decision, Decision.UNKNOWN)
+        agent.decision[:3, step] = Decision.GO
+        with torch.no_grad():
+            parts, _ = model.loss(graph, noise, LossConfig(), agent.future_valid)
+        return parts["decision"].item()
+
+    for step, same in ((4, True), (7, True), (8, False), (12, False)):
+        assert (loss(graph, step) == loss(later, step)) is same, step
 
 
 def test_a_map_out_of_range_changes_nothing(model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import pytest
@@ -42,32 +43,57 @@ def random_messages(*sizes: int, dtype: torch.dtype = torch.float64) -> EdgeMess
 
 
 def test_the_weighted_mean_by_hand() -> None:
-    """All projections are the identity, so that a message is a SiLU of a sum."""
+    """All projections are the identity, so that a message is a SiLU of a sum.
+
+    The attention's logit is ln 3 for every message, so each weight is multiplied by 2 * 3/4.
+    """
     messages = EdgeMessages(1, 1, 1, 1)
     for layer in (messages.source, messages.target, messages.edge, messages.out):
         torch.nn.init.ones_(layer.weight)
     torch.nn.init.zeros_(messages.source.bias)
+    torch.nn.init.zeros_(messages.attention.weight)
+    torch.nn.init.constant_(messages.attention.bias, math.log(3))
     torch.nn.init.constant_(messages.out.bias, 0.5)
     source, target = torch.tensor([[1.0], [2.0]]), torch.tensor([[0.1], [0.2], [0.3]])
     edges = edges_of([(0, 0), (1, 0), (1, 2)])
     features, weight = torch.tensor([[0.01], [0.02], [0.03]]), torch.tensor([0.5, 0.25, 1.0])
     received = messages(messages.source(source), target, edges, features, weight)
     one, two, three = silu(torch.tensor([1.11, 2.12, 2.33])).tolist()
-    expected = [0.5 + (0.5 * one + 0.25 * two) / 1.75, 0.5, 0.5 + three / 2]
+    expected = [0.5 + (0.75 * one + 0.375 * two) / 2.125, 0.5, 0.5 + 1.5 * three / 2.5]
     assert received.flatten().tolist() == pytest.approx(expected)
+
+
+def test_attention_weighs_one_message_more_than_another() -> None:
+    """The attention's logit is the message: SiLU of large sums is the sum, of small ones 0."""
+    messages = EdgeMessages(1, 1, 1, 1)
+    for layer in (messages.source, messages.attention, messages.out):
+        torch.nn.init.ones_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    source = torch.tensor([[100.0], [-100.0]])
+    edges = edges_of([(0, 0), (1, 0), (1, 1)])
+    weight, none = torch.tensor([0.5, 0.5, 0.5]), torch.zeros(3, 1)
+    received = messages(source, torch.zeros(2, 1), edges, none, weight)
+    # 100 has attention 2, 0 has attention 1, so the mean is 100 * 1 / (1 + 1 + 0.5).
+    assert received.flatten().tolist() == pytest.approx([40.0, 0.0])
+
+
+def attended(messages: EdgeMessages, said: Tensor, weight: Tensor | float) -> Tensor:
+    """Weights of messages ``[E, D]``, the attention included ``[E, 1]``."""
+    return 2 * weight * messages.attention(said).sigmoid()
 
 
 @pytest.mark.parametrize("crowd_size", [0, 1, 3, 1000])
 def test_a_crowd_of_equal_messages_weighs_no_more_than_one(crowd_size: int) -> None:
     torch.manual_seed(0)
-    messages = EdgeMessages(source=2, target=2, features=1, width=4)
+    messages = EdgeMessages(source=2, target=2, features=1, width=4).double()
     torch.nn.init.eye_(messages.out.weight)
     torch.nn.init.zeros_(messages.out.bias)
-    projected, target, weight = torch.randn(1, 4), torch.zeros(1, 2), 0.5
+    projected, target, weight = torch.randn(1, 4).double(), torch.zeros(1, 2).double(), 0.5
     edges = edges_of([(0, 0)] * crowd_size)
-    weights = torch.full((crowd_size,), weight)
-    received = messages(projected, target, edges, torch.zeros(crowd_size, 1), weights)
-    mean = silu(projected) * crowd_size * weight / (1 + crowd_size * weight)
+    weights = torch.full((crowd_size,), weight).double()
+    received = messages(projected, target, edges, torch.zeros(crowd_size, 1).double(), weights)
+    total = crowd_size * attended(messages, silu(projected), weight)
+    mean = silu(projected) * total / (1 + total)
     torch.testing.assert_close(received, mean)
 
 
@@ -92,9 +118,10 @@ def test_messages_and_their_gradients_are_those_of_a_loop_over_edges(
         total, weights = torch.zeros(5, dtype=torch.float64), torch.ones((), dtype=torch.float64)
         for edge in range(count):
             if int(ends[1, edge]) == node:
-                said = messages.source(source[ends[0, edge]]) + messages.target(target[node])
-                total = total + share[edge] * silu(said + messages.edge(features[edge]))
-                weights = weights + share[edge]
+                heard = messages.source(source[ends[0, edge]]) + messages.target(target[node])
+                said = silu(heard + messages.edge(features[edge]))
+                attention = attended(messages, said, share[edge])
+                total, weights = total + attention * said, weights + attention
         rows.append(messages.out(total / weights))
     expected = torch.stack(rows)
     torch.testing.assert_close(found, expected)
@@ -329,6 +356,7 @@ def test_an_agent_with_a_mirrored_frame_receives_messages_from_the_mirrored_map(
         own = table.rows(torch.full((5,), row))
         features, weight = map_edges(own, context.map.poses, torch.full((5,), 10.0))
         said = context.map.projected[int(row >= 2)] + layer.target(hidden[row])
-        messages = weight[:, None] * silu(said + layer.edge(features))
-        expected = layer.out(messages.sum(0) / (1 + weight.sum()))
+        messages = silu(said + layer.edge(features))
+        shares = attended(layer, messages, weight[:, None])
+        expected = layer.out((shares * messages).sum(0) / (1 + shares.sum()))
         torch.testing.assert_close(found[row], expected, atol=1e-5, rtol=1e-5)

@@ -250,16 +250,14 @@ def test_edges_of_copies_are_within_range_of_agents_and_map(model, context, stat
     table = model.world.table(context.agents, state, state.seen)
     edges = context.edges(state.motion, model.world.graph.vehicle_ahead_s)
     count = len(KINDS)
-    (near,) = edges.agents
-    assert torch.equal(near.source // count, near.target // count)
-    assert (near.target.diff() >= 0).all()
-    apart = torch.hypot(
-        table.x[near.source] - table.x[near.target], table.y[near.source] - table.y[near.target]
-    )
-    limit = near.radius + torch.maximum(
-        table.lookahead_m[near.source], table.lookahead_m[near.target]
-    )
-    assert (apart < limit).all()
+    assert len(edges.agents) == len(SMALL.slots)
+    for near in edges.agents:
+        assert len(near.source) > 0
+        assert torch.equal(near.source // count, near.target // count)
+        assert (near.target.diff() >= 0).all()
+        own, other = table.rows(near.target), table.rows(near.source)
+        limit = near.radius + torch.maximum(own.lookahead_m, other.lookahead_m)
+        assert (torch.hypot(other.x - own.x, other.y - own.y) < limit).all()
     assert edges.map.source.max() < 5
     assert edges.map.target.max() < 2 * count
     lookahead_s = model.world.graph.vehicle_ahead_s
@@ -277,7 +275,7 @@ def test_edges_of_copies_are_within_range_of_agents_and_map(model, context, stat
 def test_nobody_is_replayed_in_a_whole_scene(model, context, state) -> None:
     around = surroundings(model.world, context, state)
     assert len(around.replayed.pedestrian) == 0
-    assert around.replayed is no_replayed(SMALL.messages, 1, CPU)  # kept
+    assert around.replayed is no_replayed(SMALL.messages, len(SMALL.slots), CPU)  # kept
     assert all(len(column) == 0 for column in around.replayed.table)
 
 

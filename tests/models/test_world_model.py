@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -18,7 +19,7 @@ from forecast.models.losses import LossConfig
 from forecast.models.noise import window_noise
 from forecast.models.rollout import SceneContext, imagine, observe, surroundings
 from forecast.models.types import Agents, Motion, Observation, State
-from forecast.models.world_model import WorldModelConfig, place
+from forecast.models.world_model import WorldModelConfig, decision, decision_chances, place
 from tests.models.crowds import (
     DT_S,
     SMALL,
@@ -180,7 +181,7 @@ def test_what_is_not_finite_stays_so(model) -> None:
 
 
 @pytest.mark.parametrize(
-    "slots", [SMALL.slots, TYPED, [["vehicle_any"], ["person_vehicle", "person_person"]]]
+    "slots", [SMALL.slots, TYPED, [["person_vehicle"], ["vehicle_any", "person_person"]]]
 )
 def test_pedestrians_that_meet_avoid_each_other_and_others_do_not(slots) -> None:
     """Without weights everybody goes on as before, straight into another."""
@@ -207,14 +208,18 @@ def test_more_edges_than_are_in_range_change_nothing(model) -> None:
     """Exported and compiled programs may be given any superset of the edges."""
     context = crowd(model, EVERYBODY, pieces=4)
     state, noise = any_state(model, context), noise_of(context, 2, 1)
+    apart = state.motion._replace(position=2 * state.motion.position)
+    state = state._replace(motion=apart)
     around = surroundings(model.world, context, state)
-    pairs = torch.cat([all_others(5), all_others(5) + 5], 1)
-    drives = context.agents.drives.repeat(2)
-    radius = torch.where(drives[pairs].any(0), 10.0, 5.0)
-    (few,) = around.edges.agents
-    many = few._replace(source=pairs[0], target=pairs[1], radius=radius)
-    assert len(few.source) < len(many.source)
-    wide = around._replace(edges=around.edges._replace(agents=(many,)))
+    every = torch.cat([all_others(5), all_others(5) + 5], 1)
+    drives, many = context.agents.drives.repeat(2), []
+    for few, relations in zip(around.edges.agents, SMALL.slots, strict=True):
+        of_slot = [RELATIONS[name].connects(context.agents, *(every % 5)) for name in relations]
+        pairs = every[:, torch.stack(of_slot).any(0)]
+        radius = torch.where(drives[pairs].any(0), 10.0, 5.0)
+        many.append(few._replace(source=pairs[0], target=pairs[1], radius=radius))
+        assert len(few.source) < len(many[-1].source)
+    wide = around._replace(edges=around.edges._replace(agents=tuple(many)))
     with torch.no_grad():
         for one, other in zip(
             (model.world.update(around, state, state.seen), *act(model, around, state, noise)),
@@ -237,8 +242,81 @@ def test_changes_of_motion_are_in_the_agents_frame(model) -> None:
     torch.testing.assert_close(velocity, state.motion.velocity + more)
 
 
+def logits_of(goes: float, more: float) -> Tensor:
+    """Outputs of the decision head with the logits ``goes``, and ``goes + more`` of not waiting."""
+    return torch.tensor([goes, more + math.log(-math.expm1(-more))])  # the inverse of softplus
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def test_the_chances_of_decisions_by_hand() -> None:
+    found = decision_chances(logits_of(0.0, 1.0))
+    expected = [0.5, sigmoid(1) - 0.5, 1 - sigmoid(1)]
+    assert found.tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_decision_by_hand() -> None:
+    """A draw z has the logit 1.702 z; a decision turns four times as fast as its chance."""
+    logits = logits_of(0.0, 1.0)
+    found = decision(logits, torch.tensor(0.0))
+    assert found.tolist() == pytest.approx([0.5, sigmoid(4) - 0.5, 1 - sigmoid(4)], abs=1e-6)
+    found = decision(logits, torch.tensor(2.0))
+    goes, not_waits = sigmoid(4 * -3.404), sigmoid(4 * -2.404)
+    assert found.tolist() == pytest.approx([goes, not_waits - goes, 1 - not_waits], abs=1e-6)
+    far = decision(logits_of(0.0, 6.0), torch.tensor([-3.0, 2.0, 6.0]))
+    torch.testing.assert_close(far, torch.eye(3), atol=1e-3, rtol=0)  # nearly one-hot
+
+
+def test_chances_and_decisions_are_shares_in_the_order_of_the_draw() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 5 * torch.randn(200, 1, 2, generator=generator)
+    draw = torch.linspace(-4, 4, 101).expand(200, 101)
+    for shares in (decision_chances(logits), decision(logits, draw)):
+        assert (shares >= 0).all()
+        torch.testing.assert_close(shares.sum(-1), torch.ones(shares.shape[:-1]))
+    goes, _, waits = decision(logits, draw).unbind(-1)
+    assert (goes.diff(dim=1) <= 0).all()
+    assert (waits.diff(dim=1) >= 0).all()
+
+
+def test_decisions_over_all_draws_are_as_frequent_as_their_chances() -> None:
+    """To 0.02: the logistic function is not the normal one, and decisions turn with a width."""
+    draw = torch.special.ndtri((torch.arange(2000) + 0.5) / 2000)
+    for goes in (-4.0, -1.0, 0.0, 2.0):
+        for more in (0.1, 1.0, 4.0):
+            logits = logits_of(goes, more)
+            found = decision(logits.expand(2000, 2), draw).mean(0)
+            torch.testing.assert_close(found, decision_chances(logits), atol=0.02, rtol=0)
+
+
+def test_the_first_latent_decides_and_the_decision_moves() -> None:
+    """With a head of its bias alone, and an action head that hears the decision alone."""
+    model = network()
+    with torch.no_grad():
+        for head in (model.world.decision_head, model.world.action_head):
+            for parameter in head.parameters():
+                parameter.zero_()
+        model.world.decision_head[-1].bias.copy_(logits_of(0.0, 4.0))
+        first, last = model.world.action_head[0], model.world.action_head[-1]
+        first.weight[0, -3] = first.weight[1, -1] = 1.0  # going, waiting
+        last.weight[0, 0], last.weight[0, 1] = 1.0, -1.0
+        context = crowd(model, [PEDESTRIAN])
+        state, noise = any_state(model, context, copies=1), noise_of(context, 1, 1)
+        chances = model.world.chances(state)
+        expected = torch.tensor([0.5, sigmoid(4) - 0.5, 1 - sigmoid(4)])
+        torch.testing.assert_close(chances, expected.expand(1, 1, 3))
+        for draw, sign in ((-2.0, 1), (1.2, 0), (5.0, -1)):
+            intent = noise.intent.clone()
+            intent[..., 0] = draw
+            change, _ = model.world.intend(context.agents, state, intent, noise.steps[0])
+            expected = sign * DT_S * torch.nn.functional.silu(torch.ones(()))
+            assert change[0, 0].tolist() == pytest.approx([float(expected), 0.0], abs=0.01)
+
+
 typed = pytest.mark.parametrize(
-    "slots", [TYPED, [["vehicle_any"], ["person_person", "person_vehicle"]]]
+    "slots", [TYPED, [["person_vehicle"], ["person_person", "vehicle_any"]]]
 )
 
 
@@ -311,6 +389,13 @@ def test_a_slot_changes_only_the_receivers_of_its_relation(kinds, slot, changes)
 def test_slots_that_do_not_name_each_relation_once_are_refused(slots: list[list[str]]) -> None:
     with pytest.raises(ForecastError, match=r"world_model\.slots is .*each of person_person, "):
         WorldModelConfig(slots=slots)
+
+
+def test_people_hear_vehicles_in_a_slot_of_their_own() -> None:
+    assert WorldModelConfig().slots == [["person_person", "vehicle_any"], ["person_vehicle"]]
+    for together in ([list(RELATIONS)], [["vehicle_any"], ["person_vehicle", "person_person"]]):
+        with pytest.raises(ForecastError, match="the same edge features in one slot"):
+            WorldModelConfig(slots=together)
 
 
 def test_relations_with_other_edge_features_cannot_share_a_slot(monkeypatch) -> None:

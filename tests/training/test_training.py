@@ -12,19 +12,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pytorch_lightning import Callback
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch_geometric.data import Batch
 
 from forecast import cli, inference
 from forecast.datasets.store import SceneStore, prepare
 from forecast.datasets.windows import WindowSpec, window
 from forecast.errors import ForecastError
 from forecast.graphs import GraphConfig, window_graph
+from forecast.graphs.datamodule import ForecastDataModule, SourceConfig
 from forecast.inference import Source
+from forecast.models.forecaster import ForecasterConfig
+from forecast.models.losses import LossConfig
+from forecast.models.world_model import WorldModelConfig
 from forecast.scene import AgentKind, Predictor
 from forecast.training.cli import main
 from forecast.training.module import ForecastModule
 from forecast.visualization.training_pictures import BirdsEye
-from tests.scenes import StreetSource, street_scene
+from tests.scenes import PlannedStreets, StreetSource, street_scene
 
 
 @pytest.fixture(scope="module")
@@ -129,11 +134,86 @@ def test_resuming_a_broken_run_gives_the_weights_of_an_unbroken_one(
         assert torch.equal(resumed[name], value), name
 
 
-def test_a_batch_knows_no_path_or_the_egos_or_those_of_all_vehicles() -> None:
-    graph = window_graph(window(street_scene(), 10, WindowSpec(5, 8)), GraphConfig())
-    agent, module = graph["agent"], ForecastModule(plan_share=0.5)
+def windows_of(*twin: bool) -> Batch:
+    """A batch of windows of a street, each with or without ``twin`` set."""
+    graphs = []
+    for flag in twin:
+        graph = window_graph(window(street_scene(), 10, WindowSpec(5, 8)), GraphConfig())
+        graph.twin = torch.tensor([flag])
+        graphs.append(graph)
+    return Batch.from_data_list(graphs)
+
+
+def test_the_ego_of_a_pair_always_follows_its_path_and_others_by_chance() -> None:
+    """A single window, a pair, a single one, and a pair at the end."""
+    batch = windows_of(False, True, False, False, True, False)
+    agent, module = batch["agent"], ForecastModule(plan_share=0.5)
+    ego, vehicles = (agent.kind >= kind for kind in (AgentKind.EGO, AgentKind.VEHICLE))
+    paired = torch.tensor([False, True, True, False, True, True])[agent.batch]
     torch.manual_seed(0)
-    known = [module._known_paths(graph) for _ in range(400)]
+    seen = []
+    for _ in range(400):
+        plan = module._known_paths(batch)
+        assert torch.equal(plan.follows[paired], ego[paired])
+        assert torch.equal(plan.poses[:, 0, paired, :2].transpose(0, 1), agent.future[paired])
+        ways = {"none": torch.zeros_like(ego), "ego": ego, "vehicles": vehicles}
+        seen += [
+            name for name, way in ways.items() if torch.equal(plan.follows[~paired], way[~paired])
+        ]
+    shares = [seen.count(name) / 400 for name in ("none", "ego", "vehicles")]
+    assert shares == pytest.approx([0.5, 0.25, 0.25], abs=0.08)
+
+
+def test_the_ego_of_a_pair_follows_its_path_even_if_no_other_ever_does() -> None:
+    batch, module = windows_of(True, False), ForecastModule(plan_share=0.0)
+    plan = module._known_paths(batch)
+    assert torch.equal(plan.follows, batch["agent"].kind == AgentKind.EGO)
+    assert module._known_paths(windows_of(False, False)) is None
+
+
+class Gradients(Callback):
+    """Collects the size of every gradient of each step."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, torch.Tensor | None]] = []
+
+    def on_after_backward(self, trainer: Trainer, module: LightningModule) -> None:
+        each = module.forecaster.named_parameters()
+        self.steps.append(
+            {name: None if p.grad is None else p.grad.abs().sum() for name, p in each}
+        )
+
+
+def test_every_weight_learns_from_pairs_of_windows(tmp_path: Path) -> None:
+    paths = [str(prepare(PlannedStreets(pace), tmp_path / str(pace)).path) for pace in (1.0, 0.0)]
+    source = SourceConfig(paths[0], "train", plans=paths[1:])
+    data = ForecastDataModule(
+        [source], SourceConfig(paths[0], "val"), batch_size=2, windows_per_epoch=4
+    )
+    sizes = WorldModelConfig(hidden=16, messages=8, map=8)
+    loss = LossConfig(effect=1.0, placebo=0.1, decision=0.3)
+    torch.manual_seed(0)
+    module = ForecastModule(ForecasterConfig(world_model=sizes), loss, samples=4)
+    for parameter in module.forecaster.parameters():  # also where training starts at zero
+        torch.nn.init.normal_(parameter, std=0.2)
+    gradients = Gradients()
+    trainer = Trainer(
+        max_steps=2, limit_val_batches=0, callbacks=[gradients], accelerator="cpu", barebones=True
+    )
+    trainer.fit(module, data)
+    assert len(gradients.steps) == 2
+    for step in gradients.steps:
+        for name, size in step.items():
+            assert size is not None, name
+            assert size.isfinite(), name
+            assert size > 0, name
+
+
+def test_a_batch_knows_no_path_or_the_egos_or_those_of_all_vehicles() -> None:
+    batch = windows_of(False)
+    agent, module = batch["agent"], ForecastModule(plan_share=0.5)
+    torch.manual_seed(0)
+    known = [module._known_paths(batch) for _ in range(400)]
     plans = [plan for plan in known if plan is not None]
     assert 160 < len(plans) < 240
     ego, vehicles = (agent.kind >= kind for kind in (AgentKind.EGO, AgentKind.VEHICLE))
