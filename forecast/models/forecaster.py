@@ -19,7 +19,7 @@ from forecast.models.losses import (
 from forecast.models.message_passing import MapEncoder
 from forecast.models.rollout import SceneContext, imagine, observe
 from forecast.models.types import Agents, EncodedMap, Noise, Observation, Plan, State
-from forecast.models.world_model import WorldModel, WorldModelConfig
+from forecast.models.world_model import WorldModel, WorldModelConfig, decision_class
 from forecast.scene import AgentKind
 
 _MOVES_MPS = 1.0
@@ -105,7 +105,12 @@ class PedestrianForecaster(nn.Module):
         return self.futures(context, self.observe(context, graph), noise, plan)
 
     def futures(
-        self, context: SceneContext, state: State, noise: Noise, plan: Plan | None = None
+        self,
+        context: SceneContext,
+        state: State,
+        noise: Noise,
+        plan: Plan | None = None,
+        decisions: Tensor | None = None,
     ) -> Tensor:
         """Imagines joint futures from an observed state.
 
@@ -114,11 +119,12 @@ class PedestrianForecaster(nn.Module):
             state: State after the history, in both chiralities.
             noise: As in `forward`.
             plan: As in `forward`.
+            decisions: Known decisions of every step ``[T, 2 + K, N]``, see `WorldModel.intend`.
 
         Returns:
             As `forward`.
         """
-        futures = imagine(self.world, context, state, noise, plan).position
+        futures = imagine(self.world, context, state, noise, plan, decisions).position
         return torch.cat([futures[:2].mean(0, keepdim=True), futures[2:]])
 
     def loss(
@@ -144,14 +150,17 @@ class PedestrianForecaster(nn.Module):
         """
         agent, context = graph["agent"], self.context(graph)
         state = self.observe(context, graph)
-        futures = self.futures(context, state, noise, plan)
+        decisions = known_decisions(graph, noise) if self.training else None
+        futures = self.futures(context, state, noise, plan, decisions)
+        groups = futures[1:].tensor_split(2) if self.training else [futures[1:]]
         if plan is not None:
             counted = counted & ~plan.follows[:, None]
         weight = torch.where(self.near_traffic(context, state), config.traffic, 1.0)
         weight = torch.where(agent.kind == AgentKind.PEDESTRIAN, weight, config.vehicles)
-        parts = rollout_loss(futures[1:], futures[0], agent.future, counted, weight, config)
+        parts = rollout_loss(groups, futures[0], agent.future, counted, weight, config)
         parts["decision"] = self._decision(context, state, graph)
-        parts |= self._effect(graph, futures[1:], counted)
+        effects = [self._effect(graph, samples, counted) for samples in groups]
+        parts |= {name: sum(each[name] for each in effects) / len(effects) for name in effects[0]}
         for name in ("decision", "effect", "placebo"):
             parts["loss"] = parts["loss"] + getattr(config, name) * parts[name]
         return parts, futures
@@ -202,6 +211,29 @@ class PedestrianForecaster(nn.Module):
             first = target < len(moves)  # rows of the first copy come first
             near[target[first][moves[source[first]]]] = True
         return near
+
+
+def known_decisions(graph: HeteroData, noise: Noise) -> Tensor:
+    """What pedestrians decided at every step, for the first half of the samples.
+
+    So the network learns from the first half what people do once they have decided, and from the
+    second half, which decides by itself, what they decide.
+
+    Args:
+        graph: A graph (or batch) with its targets.
+        noise: Noise of the mode in both chiralities and of K samples.
+
+    Returns:
+        ``[T, 2 + K, N]``, see `decision_class`; -1 in the second half and in the mode.
+    """
+    agent, futures = graph["agent"], len(noise.intent)
+    now = agent.position.shape[1] - 1
+    known = decision_class(agent.decision[:, now:-1]).t()
+    given = known[:, None].repeat(1, futures, 1)
+    first = slice(2, 2 + -(-(futures - 2) // 2))  # as `Tensor.tensor_split` divides them
+    kept = torch.zeros(futures, 1, dtype=torch.bool, device=given.device)
+    kept[first] = True
+    return torch.where(kept, given, -1)
 
 
 def twins(graph: HeteroData) -> Tensor | None:

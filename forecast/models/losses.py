@@ -5,12 +5,15 @@ All are computed from displacement errors in metres. Agents and steps without tr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from forecast.errors import require
 from forecast.models.metrics.distribution import sample_energy_score
+from forecast.models.world_model import decision_class
 
 _EPSILON_M = 1e-4
 """Smooths norms at zero."""
@@ -117,7 +120,7 @@ def displacement_loss(future: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
 
 
 def rollout_loss(
-    samples: Tensor,
+    groups: Sequence[Tensor],
     mode: Tensor,
     truth: Tensor,
     mask: Tensor,
@@ -127,7 +130,7 @@ def rollout_loss(
     """The training loss and its parts.
 
     Args:
-        samples: Imagined futures ``[S, N, T, 2]`` in metres.
+        groups: Imagined futures ``[S, N, T, 2]`` in metres, in groups with a score of their own.
         mode: The most probable future ``[N, T, 2]``.
         truth: ``[N, T, 2]``.
         mask: Steps with a truth ``[N, T]``.
@@ -142,8 +145,11 @@ def rollout_loss(
     total = share.sum()
     share = share / total.clamp(min=1e-6)
     parts = {
-        "energy_score": (energy_score(samples, truth, mask) * share).sum(),
-        "best_of": (displacement_loss(samples, truth, mask).min(0).values * share).sum(),
+        "energy_score": sum((energy_score(each, truth, mask) * share).sum() for each in groups)
+        / len(groups),
+        "best_of": (
+            displacement_loss(torch.cat(list(groups)), truth, mask).min(0).values * share
+        ).sum(),
         "mode": (displacement_loss(mode, truth, mask) * share).sum(),
     }
     loss = parts["energy_score"] + config.best_of * parts["best_of"] + config.mode * parts["mode"]
@@ -196,7 +202,7 @@ def decision_loss(chances: Tensor, decision: Tensor) -> Tensor:
         chances: Probabilities that each goes, is free or waits ``[..., 3]``.
         decision: `Decision` values ``[...]``.
     """
-    classes = decision.new_tensor([1, 0, 2, 2, 2])[decision.clamp(min=0)]
-    known = decision >= 0
-    chosen = chances.gather(-1, classes[..., None])[..., 0].clamp(min=1e-4)
+    classes = decision_class(decision)
+    known = classes >= 0
+    chosen = chances.gather(-1, classes.clamp(min=0)[..., None])[..., 0].clamp(min=1e-4)
     return -(chosen.log() * known).sum() / known.sum().clamp(min=1)

@@ -175,12 +175,14 @@ class Moment(NamedTuple):
         around: The surroundings.
         intent: Latent intents ``[S, N, I]``.
         noise: Noise of the step ``[S, N, J]``.
+        decisions: Known decisions, see `WorldModel.intend`.
     """
 
     state: State
     around: Surroundings
     intent: Tensor
     noise: Tensor
+    decisions: Tensor | None = None
 
 
 class Scenery(Protocol):
@@ -209,16 +211,25 @@ class WholeScene:
         world: The world model.
         context: The scene's constants.
         noise: Random numbers of S futures of T steps.
+        decisions: Known decisions of every step ``[T, S, N]``, see `WorldModel.intend`.
     """
 
-    def __init__(self, world: WorldModel, context: SceneContext, noise: Noise) -> None:
+    def __init__(
+        self,
+        world: WorldModel,
+        context: SceneContext,
+        noise: Noise,
+        decisions: Tensor | None = None,
+    ) -> None:
         self.world, self.context, self.noise = world, context, noise
+        self.decisions = decisions
         self.steps = len(noise.steps)
 
     def at(self, index: int, state: State) -> Moment:
         """See `Scenery`."""
         around = surroundings(self.world, self.context, state)
-        return Moment(state, around, self.noise.intent, self.noise.steps[index])
+        known = None if self.decisions is None else self.decisions[index]
+        return Moment(state, around, self.noise.intent, self.noise.steps[index], known)
 
 
 def advance(world: WorldModel, moment: Moment, index: int, controls: Iterable[Control]) -> State:
@@ -234,10 +245,12 @@ def advance(world: WorldModel, moment: Moment, index: int, controls: Iterable[Co
     Returns:
         The state after the step.
     """
-    state, around, intent, noise = moment
+    state, around, *drawn = moment
+    if moment.decisions is None:  # compiled programs do not take any
+        drawn = drawn[:2]
     if index > 0:
         state = state._replace(hidden=world.update(around, state, state.seen))
-    before, motion = state.motion, world.act(around, state, intent, noise)
+    before, motion = state.motion, world.act(around, state, *drawn)
     for control in controls:
         motion = control(index, before, motion)
     return state._replace(motion=motion, velocity_before=before.velocity)
@@ -306,6 +319,7 @@ def imagine(
     state: State,
     noise: Noise,
     plan: Plan | None = None,
+    decisions: Tensor | None = None,
 ) -> Motion:
     """Imagines joint futures of all agents of a scene.
 
@@ -315,11 +329,12 @@ def imagine(
         state: State after the last observation, in both chiralities.
         noise: Random numbers of S futures of T steps.
         plan: Poses that some agents (the ego) follow.
+        decisions: Known decisions of every step ``[T, S, N]``, see `WorldModel.intend`.
 
     Returns:
         Kinematic states of all steps, shapes ``[S, N, T, ...]``.
     """
     controls = [] if plan is None else [follow_plan(plan, context.agents.dt)]
     begun = begin(world, context, state, noise)
-    states = rollout(world, WholeScene(world, context, noise), begun, controls)
+    states = rollout(world, WholeScene(world, context, noise, decisions), begun, controls)
     return stack([state.motion for state in states], 2)

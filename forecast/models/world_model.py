@@ -25,10 +25,18 @@ from forecast.models.features import EGO_FEATURES, RELATIONS, AgentTable, ego_fe
 from forecast.models.message_passing import Replayed, SceneEdges, SceneMessages, mlp
 from forecast.models.types import TRAITS, Agents, EncodedMap, Motion, Observation, State
 from forecast.scene import AgentKind
-from forecast.scene.agents import FASTEST_MPS
+from forecast.scene.agents import FASTEST_MPS, Decision
 
 DECISIONS = 3
 """A person goes, is free (no vehicle or crossing matters) or waits."""
+_CLASSES = {
+    Decision.UNKNOWN: -1,
+    Decision.GO: 0,
+    Decision.FREE: 1,
+    Decision.YIELD: 2,
+    Decision.STEP_BACK: 2,
+    Decision.UNDECIDED: 2,
+}
 _SHARPNESS = 4.0
 """How fast a decision changes with its chances. The outputs stay continuous."""
 FASTEST_WALK_MPS = FASTEST_MPS[AgentKind.PEDESTRIAN]
@@ -184,7 +192,14 @@ class WorldModel(nn.Module):
         """
         return decision_chances(self.decision_head(state.hidden))
 
-    def act(self, around: Surroundings, state: State, intent: Tensor, noise: Tensor) -> Motion:
+    def act(
+        self,
+        around: Surroundings,
+        state: State,
+        intent: Tensor,
+        noise: Tensor,
+        decisions: Tensor | None = None,
+    ) -> Motion:
         """The motion of every agent one step later.
 
         Collision avoidance uses the edges between people, so it covers people within interaction
@@ -196,12 +211,13 @@ class WorldModel(nn.Module):
             state: The updated state.
             intent: The latent intent ``[S, N, I]``.
             noise: Noise of this step ``[S, N, J]``.
+            decisions: As in `intend`.
 
         Returns:
             The new motions ``[S, N, ...]``.
         """
         agents, replayed = around.agents, around.replayed
-        change, intended = self.intend(agents, state, intent, noise)
+        change, intended = self.intend(agents, state, intent, noise, decisions)
         velocity = torch.cat([intended.flatten(0, 1), replayed.velocity])
         position = torch.cat([state.motion.position.flatten(0, 1), replayed.positions()])
         walks = torch.cat([agents.pedestrian.expand_as(state.seen).flatten(), replayed.pedestrian])
@@ -215,7 +231,12 @@ class WorldModel(nn.Module):
         return dynamics.step(state.motion, change, free, agents.drives, agents.dt, state.mirror)
 
     def intend(
-        self, agents: Agents, state: State, intent: Tensor, noise: Tensor
+        self,
+        agents: Agents,
+        state: State,
+        intent: Tensor,
+        noise: Tensor,
+        decisions: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The action head: changes of motion, and the velocities that result from them.
 
@@ -224,6 +245,8 @@ class WorldModel(nn.Module):
             state: The updated state.
             intent: The latent intent ``[S, N, I]``.
             noise: Noise of this step ``[S, N, J]``.
+            decisions: Known decisions (`decision_class`) ``[S, N]``; where it is -1, and without
+                them, each agent decides by itself.
 
         Returns:
             Changes ``[S, N, 2]``: along the facing in m/s, and across it in m/s. A vehicle's second
@@ -231,10 +254,23 @@ class WorldModel(nn.Module):
             the world's frame; those of vehicles are not used.
         """
         decided = decision(self.decision_head(state.hidden), intent[..., 0])
+        if decisions is not None:
+            known = nn.functional.one_hot(decisions.clamp(min=0), DECISIONS).to(decided.dtype)
+            decided = torch.where((decisions >= 0)[..., None], known, decided)
         action: Tensor = self.action_head(torch.cat([state.hidden, intent, noise, decided], -1))
         change = action * agents.dt[:, None]
         motion = state.motion
         return change, motion.velocity + dynamics.to_world(change, motion.facing, state.mirror)
+
+
+def decision_class(decisions: Tensor) -> Tensor:
+    """Index of each `Decision` among going, being free and waiting; -1 where it is unknown.
+
+    Args:
+        decisions: `Decision` values ``[...]``.
+    """
+    classes = [_CLASSES[each] for each in sorted(Decision)]  # in ascending order from UNKNOWN on
+    return decisions.new_tensor(classes)[decisions - min(Decision)]
 
 
 def decision_chances(logits: Tensor) -> Tensor:

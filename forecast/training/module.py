@@ -136,7 +136,7 @@ class ForecastModule(pl.LightningModule):
         start_from: str | None = None,
     ) -> None:
         super().__init__()
-        require(samples >= 2, "samples", samples, "for the energy score 2 or more")
+        require(samples >= 4, "samples", samples, "for two energy scores 4 or more")
         self.config, self.loss_config, self.optimizer_config = forecaster, loss, optimizer
         self.samples, self.val_samples, self.plan_share = samples, val_samples, plan_share
         self.forecaster = PedestrianForecaster(forecaster)
