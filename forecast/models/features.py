@@ -79,6 +79,8 @@ _ASIDE_M = 20.0
 """A vehicle that passes farther away than this from a person sends no message."""
 _BEHIND_M = 6.0
 """A vehicle that has passed by more than this sends no message."""
+_SMALLEST_MPS = 0.05
+"""Keeps gradients finite for a vehicle that reverses at `_SOFT_MPS`, which has no lane."""
 _SOFT_M, _SOFT_MPS = 0.5, 0.5
 """Lengths and speeds that keep features smooth where a direction or a speed is 0."""
 
@@ -232,7 +234,7 @@ def vehicle_edges(own: AgentTable, other: AgentTable, radius: Tensor) -> tuple[T
     # A moving vehicle's lane leads along its velocity: a tracker's heading may be wrong.
     lane_x = other.velocity_x + _SOFT_MPS * other.facing_x
     lane_y = other.velocity_y + _SOFT_MPS * other.facing_y
-    norm = length(lane_x, lane_y)
+    norm = length(lane_x, lane_y).clamp(min=_SMALLEST_MPS)
     lane_x, lane_y = lane_x / norm, lane_y / norm
     x, y = own.x - other.x, own.y - other.y
     ahead, aside = torch.addcmul(x * lane_x, y, lane_y), torch.addcmul(-x * lane_y, y, lane_x)

@@ -160,7 +160,7 @@ class PedestrianForecaster(nn.Module):
         parts = rollout_loss(groups, futures[0], agent.future, counted, weight, config)
         parts["decision"] = self._decision(context, state, graph)
         effects = [self._effect(graph, samples, counted) for samples in groups]
-        parts |= {name: sum(each[name] for each in effects) / len(effects) for name in effects[0]}
+        parts |= {name: torch.stack([each[name] for each in effects]).mean() for name in effects[0]}
         for name in ("decision", "effect", "placebo"):
             parts["loss"] = parts["loss"] + getattr(config, name) * parts[name]
         return parts, futures

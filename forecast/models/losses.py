@@ -144,12 +144,11 @@ def rollout_loss(
     share = weight * mask.any(-1)
     total = share.sum()
     share = share / total.clamp(min=1e-6)
+    scores = torch.stack([energy_score(samples, truth, mask) for samples in groups])
+    errors = displacement_loss(torch.cat(list(groups)), truth, mask)
     parts = {
-        "energy_score": sum((energy_score(each, truth, mask) * share).sum() for each in groups)
-        / len(groups),
-        "best_of": (
-            displacement_loss(torch.cat(list(groups)), truth, mask).min(0).values * share
-        ).sum(),
+        "energy_score": (scores.mean(0) * share).sum(),
+        "best_of": (errors.min(0).values * share).sum(),
         "mode": (displacement_loss(mode, truth, mask) * share).sum(),
     }
     loss = parts["energy_score"] + config.best_of * parts["best_of"] + config.mode * parts["mode"]

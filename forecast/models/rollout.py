@@ -245,12 +245,12 @@ def advance(world: WorldModel, moment: Moment, index: int, controls: Iterable[Co
     Returns:
         The state after the step.
     """
-    state, around, *drawn = moment
-    if moment.decisions is None:  # compiled programs do not take any
-        drawn = drawn[:2]
+    state, around, intent, noise, decisions = moment
     if index > 0:
         state = state._replace(hidden=world.update(around, state, state.seen))
-    before, motion = state.motion, world.act(around, state, *drawn)
+    # Compiled programs take no decisions.
+    known = () if decisions is None else (decisions,)
+    before, motion = state.motion, world.act(around, state, intent, noise, *known)
     for control in controls:
         motion = control(index, before, motion)
     return state._replace(motion=motion, velocity_before=before.velocity)

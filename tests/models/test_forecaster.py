@@ -14,7 +14,12 @@ from torch_geometric.data import Batch, HeteroData
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import window_graph
 from forecast.models.features import RELATIONS
-from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster, twins
+from forecast.models.forecaster import (
+    ForecasterConfig,
+    PedestrianForecaster,
+    known_decisions,
+    twins,
+)
 from forecast.models.losses import LossConfig
 from forecast.models.noise import keyed_noise, window_noise
 from forecast.models.types import Plan
@@ -239,6 +244,36 @@ def test_twins_are_the_same_agents_of_a_graph_and_the_next() -> None:
 def test_graphs_that_say_nothing_of_twins_have_none() -> None:
     graph = window_graph(window(street_scene(), 10, SPEC), CONFIG.graph)
     assert twins(Batch.from_data_list([graph, graph])) is None
+
+
+def test_the_first_half_of_the_samples_knows_the_decisions_of_each_step() -> None:
+    graph = window_graph(window(street_scene(), 10, SPEC), CONFIG.graph)
+    agents, now = len(graph["agent"].kind), SPEC.history_steps - 1
+    graph["agent"].decision = torch.full((agents, now + 1 + 8), int(Decision.UNKNOWN))
+    graph["agent"].decision[0, now:] = torch.tensor([1, 1, 2, 2, 4, 0, 0, 0, 1])
+    noise = window_noise(CONFIG.world_model, [0], [agents], samples=5, steps=8)
+    given = known_decisions(graph, noise)
+    assert given.shape == (8, 7, agents)
+    assert given[:, 2:5, 0].T.tolist() == [[0, 0, 2, 2, 2, 1, 1, 1]] * 3  # those of now to step 7
+    assert (given[:, [0, 1, 5, 6]] == -1).all()
+    assert (given[..., 1:] == -1).all()
+
+
+def test_decisions_are_given_in_training_only() -> None:
+    torch.manual_seed(0)
+    model = PedestrianForecaster(CONFIG)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    graph = window_graph(window(street_scene(), 10, SPEC), CONFIG.graph)
+    agent = graph["agent"]
+    agent.decision = torch.where(agent.kind == AgentKind.PEDESTRIAN, 2, -1)[:, None].repeat(1, 13)
+    noise = window_noise(CONFIG.world_model, [0], [len(agent.kind)], samples=4, steps=8)
+    given = graph, noise, LossConfig(), agent.future_valid
+    with torch.no_grad():
+        taught, own = (model.train(mode).loss(*given)[1] for mode in (True, False))
+    rest = [0, 3, 4]  # the mode and the second half
+    torch.testing.assert_close(taught[rest], own[rest])
+    assert not torch.allclose(taught[1:3], own[1:3])
 
 
 def paired_street(moves_m: float) -> Batch:

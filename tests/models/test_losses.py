@@ -66,7 +66,7 @@ def test_agents_count_by_weight_and_not_at_all_without_a_future() -> None:
     mode = torch.tensor([1.0, 3.0, 50.0])[:, None, None] * torch.tensor([1.0, 0.0]).expand(3, 2, 2)
     samples = mode.expand(2, 3, 2, 2)
     weight = torch.tensor([1.0, 0.5, 1.0])
-    parts = rollout_loss(samples, mode, truth, mask, weight, LossConfig(best_of=0.5, mode=0.5))
+    parts = rollout_loss([samples], mode, truth, mask, weight, LossConfig(best_of=0.5, mode=0.5))
     expected = (1.0 * 2.0 + 0.5 * 6.0) / 1.5  # mean plus last step: 2 and 6
     assert float(parts["mode"]) == pytest.approx(expected, abs=1e-3)
     assert float(parts["best_of"]) == pytest.approx(expected, abs=1e-3)

@@ -19,7 +19,14 @@ from forecast.models.losses import LossConfig
 from forecast.models.noise import window_noise
 from forecast.models.rollout import SceneContext, imagine, observe, surroundings
 from forecast.models.types import Agents, Motion, Observation, State
-from forecast.models.world_model import WorldModelConfig, decision, decision_chances, place
+from forecast.models.world_model import (
+    WorldModelConfig,
+    decision,
+    decision_chances,
+    decision_class,
+    place,
+)
+from forecast.scene.agents import Decision
 from tests.models.crowds import (
     DT_S,
     SMALL,
@@ -313,6 +320,18 @@ def test_the_first_latent_decides_and_the_decision_moves() -> None:
             change, _ = model.world.intend(context.agents, state, intent, noise.steps[0])
             expected = sign * DT_S * torch.nn.functional.silu(torch.ones(()))
             assert change[0, 0].tolist() == pytest.approx([float(expected), 0.0], abs=0.01)
+        for known, sign in ((0, 1), (1, 0), (2, -1), (-1, -1)):  # -1: decides by itself, to wait
+            given = torch.tensor([[known]])
+            change, _ = model.world.intend(context.agents, state, intent, noise.steps[0], given)
+            expected = sign * DT_S * torch.nn.functional.silu(torch.ones(()))
+            assert change[0, 0].tolist() == pytest.approx([float(expected), 0.0], abs=0.01)
+
+
+def test_classes_of_decisions_by_hand() -> None:
+    """Going, free, waiting: 0, 1, 2."""
+    made = [Decision.UNKNOWN, Decision.FREE, Decision.GO, Decision.YIELD]
+    made += [Decision.STEP_BACK, Decision.UNDECIDED]
+    assert decision_class(torch.tensor(made)).tolist() == [-1, 1, 0, 2, 2, 2]
 
 
 typed = pytest.mark.parametrize(
