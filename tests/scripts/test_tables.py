@@ -36,8 +36,9 @@ def test_every_script_writes_its_table_into_a_page_of_its_own() -> None:
     assert [page for _, page, _ in written_tables()] == [
         "scripts/results/scale.md",
         "scripts/results/planner.md",
-        "scripts/results/counterfactual.md",
+        "scripts/results/reactions.md",
         "scripts/results/eth_ucy.md",
+        "scripts/results/reactions.md",
         "scripts/results/planner.md",
         "scripts/results/nuscenes_mini.md",
         "scripts/results/planner.md",

@@ -45,7 +45,7 @@ def arguments(store: SceneStore, run: Path, *more: str) -> list[str]:
         "--data.batch_size=4",
         "--data.windows_per_epoch=8",
         "--data.horizon_steps=4",
-        "--model.samples=2",
+        "--model.samples=4",
         "--model.forecaster.world_model.hidden=16",
         "--trainer.accelerator=cpu",
         "--trainer.num_sanity_val_steps=0",
@@ -268,7 +268,7 @@ def test_a_folder_that_cannot_be_made_is_refused(store: SceneStore, tmp_path: Pa
     ("word", "message"),
     [
         ("--model.optimizer.warmup=0", "optimizer.warmup is 0.0; a share between 0 and 1"),
-        ("--model.samples=1", "samples is 1; for the energy score 2 or more"),
+        ("--model.samples=1", "samples is 1; for two energy scores 4 or more"),
         ("--model.loss.best_of=-1", "loss.best_of is -1.0; 0 or more"),
         ("--model.forecaster.graph.piece_points=1", "graph.piece_points is 1; 2 or more"),
         ("--model.forecaster.graph.piece_m=0", "graph.piece_m is 0.0; a positive"),
