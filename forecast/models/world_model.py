@@ -44,7 +44,7 @@ FASTEST_CYCLE_MPS = FASTEST_MPS[AgentKind.CYCLIST]
 
 
 def vehicles_apart() -> list[list[str]]:
-    """People hear vehicles in a slot of their own, so these are never averaged with people."""
+    """Messages from vehicles to people have their own slot: they are not averaged with people's."""
     return [["person_person", "vehicle_any"], ["person_vehicle"]]
 
 
@@ -295,7 +295,7 @@ def decision(logits: Tensor, draw: Tensor) -> Tensor:
 
     Args:
         logits: Outputs of the decision head ``[..., 2]``.
-        draw: Standard normal ``[...]``; below the median: goes.
+        draw: Standard normal ``[...]``; a low one goes, a high one waits.
 
     Returns:
         ``[..., 3]``; nearly one-hot away from the thresholds.
