@@ -198,7 +198,8 @@ def _add_evaluate(commands: _Commands) -> None:
         "--predictor",
         required=True,
         help="weights file, town (packaged weights), file of predictions (.parquet, .json), "
-        "module:name of your own, or constant_velocity, kalman, kmeans, stationary",
+        "module:name of your own, or constant_velocity, smoothed_velocity, companions, kalman, "
+        "kmeans, stationary",
     )
     parser.add_argument("--out", required=True, type=Path, help="folder of the results")
     _add_metric(parser)

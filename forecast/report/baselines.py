@@ -33,7 +33,7 @@ def matches(samples: int) -> tuple[BaselineMatch, ...]:
     """
     k, kmeans = samples, f"kmeans_{samples}"
     return (
-        BaselineMatch("Single best guess", "top1_fde_m", "constant_velocity", "top1_fde_m"),
+        BaselineMatch("Single best guess", "top1_fde_m", "companions", "top1_fde_m"),
         BaselineMatch(f"Best of {k} raw samples", f"min_fde_{k}_m", kmeans, f"min_fde_{k}_m"),
         BaselineMatch(f"Best of {k} selected", f"selected_min_fde_{k}_m", kmeans, f"min_fde_{k}_m"),
         BaselineMatch("Spread (energy score)", "energy_score_m", "kalman", "energy_score_m"),

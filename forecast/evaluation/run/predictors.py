@@ -31,7 +31,7 @@ _MOST_EXAMPLES = 10_000
 
 
 def training_examples(store: SceneStore, split: str, spec: WindowSpec) -> Examples | None:
-    """Windows that the baselines may be fitted on, evenly picked if there are many.
+    """Windows that the baselines may be fitted on; of evenly picked moments if there are many.
 
     Returns:
         None where the store has no scene outside the scored ones.
@@ -46,11 +46,10 @@ def training_examples(store: SceneStore, split: str, spec: WindowSpec) -> Exampl
     if not positions:
         return None
     every = -(-sum(map(len, valid)) // _MOST_EXAMPLES)
+    positions, valid = positions[::every], valid[::every]
+    moment = np.repeat(np.arange(len(valid)), [len(each) for each in valid])
     return Examples(
-        np.concatenate(positions)[::every],
-        np.concatenate(valid)[::every],
-        spec.history_steps,
-        store.dt_s,
+        np.concatenate(positions), np.concatenate(valid), spec.history_steps, store.dt_s, moment
     )
 
 

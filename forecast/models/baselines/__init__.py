@@ -8,13 +8,16 @@ from forecast.models.baselines.kalman import Kalman
 from forecast.models.baselines.kmeans import KMeansResiduals
 from forecast.models.baselines.registry import BASELINES, Examples, NamedPredictor
 from forecast.models.baselines.simple import ConstantVelocity, Stationary
+from forecast.models.baselines.smoothed import Companions, SmoothedVelocity
 
 __all__ = [
     "BASELINES",
+    "Companions",
     "ConstantVelocity",
     "Examples",
     "KMeansResiduals",
     "Kalman",
     "NamedPredictor",
+    "SmoothedVelocity",
     "Stationary",
 ]

@@ -13,6 +13,7 @@ from forecast.errors import ForecastError
 from forecast.models.baselines.kalman import Kalman
 from forecast.models.baselines.kmeans import KMeansResiduals
 from forecast.models.baselines.simple import ConstantVelocity, Stationary
+from forecast.models.baselines.smoothed import Companions, SmoothedVelocity
 from forecast.scene import Predictor
 
 
@@ -34,12 +35,14 @@ class Examples:
         valid: ``[N, H + T]``.
         history_steps: Observed steps H.
         dt_s: Step length.
+        moment: Number of the moment that each window is of ``[N]``, in ascending order.
     """
 
     positions_m: NDArray[Any]
     valid: NDArray[np.bool_]
     history_steps: int
     dt_s: float
+    moment: NDArray[np.int64]
 
 
 def _kalman(examples: Examples | None, samples: int, seed: int) -> NamedPredictor:
@@ -61,8 +64,21 @@ def _kmeans(examples: Examples | None, samples: int, seed: int) -> NamedPredicto
     )
 
 
+def _smoothed(examples: Examples | None, samples: int, seed: int) -> NamedPredictor:
+    if examples is None:
+        return SmoothedVelocity()
+    steps = examples.history_steps
+    return SmoothedVelocity.fit(examples.positions_m, examples.valid, history_steps=steps)
+
+
+def _companions(examples: Examples | None, samples: int, seed: int) -> NamedPredictor:
+    return Companions() if examples is None else Companions.fit(**vars(examples))
+
+
 BASELINES: dict[str, Callable[[Examples | None, int, int], NamedPredictor]] = {
     "constant_velocity": lambda examples, samples, seed: ConstantVelocity(),
+    "smoothed_velocity": _smoothed,
+    "companions": _companions,
     "kalman": _kalman,
     "kmeans": _kmeans,
     "stationary": lambda examples, samples, seed: Stationary(),

@@ -153,7 +153,15 @@ class TestFiles:
         assert metrics["all"]["min_ade_10_m"] is None
         assert metrics["n"]["all"]["min_ade_10_m"] == 0
         assert metrics["n"]["movers"]["top1_ade_m"] == counts["movers"]
-        names = ["constant_velocity", "kalman", "stationary", "kmeans_5", "kmeans_10"]
+        names = [
+            "constant_velocity",
+            "smoothed_velocity",
+            "companions",
+            "kalman",
+            "stationary",
+            "kmeans_5",
+            "kmeans_10",
+        ]
         assert list(metrics["floors"]) == names
         assert metrics["floors"]["constant_velocity"]["movers"] == metrics["movers"]
         assert metrics["floors"]["kmeans_10"]["all"]["min_fde_10_m"] > 0
@@ -336,7 +344,13 @@ class TestRun:
         self, store, tmp_path, capsys
     ):
         metrics = evaluated(store, tmp_path / "out", split="all")
-        assert list(metrics["floors"]) == ["constant_velocity", "kalman", "stationary"]
+        assert list(metrics["floors"]) == [
+            "constant_velocity",
+            "smoothed_velocity",
+            "companions",
+            "kalman",
+            "stationary",
+        ]
         assert "no tracks to fit it on" in metrics["floors_left_out"]["kmeans_10"]
         assert "left out: kmeans_10: kmeans: there are no tracks" in capsys.readouterr().out
 

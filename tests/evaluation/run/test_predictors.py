@@ -34,7 +34,9 @@ class TestTrainingExamples:
         few = training_examples(store, "val", SPEC)
         assert 10 <= len(few.valid) <= 20
         step = -(-len(every.valid) // 20)
-        np.testing.assert_array_equal(few.positions_m, every.positions_m[::step])
+        kept = every.moment % step == 0
+        np.testing.assert_array_equal(few.positions_m, every.positions_m[kept])
+        np.testing.assert_array_equal(few.moment, every.moment[kept] // step)
 
 
 class TestBuild:
@@ -146,7 +148,8 @@ class TestBuild:
             build("social_force", store, "val", SPEC, 20, 0)
         assert str(error.value) == (
             "predictor 'social_force' is unknown; a file of weights or predictions, module:name or "
-            "one of town, constant_velocity, kalman, kmeans, stationary is needed"
+            "one of town, constant_velocity, smoothed_velocity, companions, kalman, kmeans, "
+            "stationary is needed"
         )
 
     def test_what_cannot_be_made_is_one_line(self, store):
@@ -232,7 +235,15 @@ class TestBuild:
 class TestBaselines:
     def test_are_all_there_with_few_and_with_many_futures(self, store):
         baselines, left_out = build_baselines(training_examples(store, "val", SPEC), 8, 0)
-        names = ["constant_velocity", "kalman", "stationary", "kmeans_5", "kmeans_8"]
+        names = [
+            "constant_velocity",
+            "smoothed_velocity",
+            "companions",
+            "kalman",
+            "stationary",
+            "kmeans_5",
+            "kmeans_8",
+        ]
         assert list(baselines) == names
         assert [baseline.name for baseline in baselines.values()] == names
         assert baselines["kalman"] != Kalman()
@@ -240,6 +251,12 @@ class TestBaselines:
 
     def test_kmeans_is_left_out_with_its_reason_where_nothing_may_be_learned(self):
         baselines, left_out = build_baselines(None, 5, 0)
-        assert list(baselines) == ["constant_velocity", "kalman", "stationary"]
+        assert list(baselines) == [
+            "constant_velocity",
+            "smoothed_velocity",
+            "companions",
+            "kalman",
+            "stationary",
+        ]
         assert list(left_out) == ["kmeans_5"]
         assert "no tracks to fit it on" in left_out["kmeans_5"]

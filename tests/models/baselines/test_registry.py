@@ -9,15 +9,26 @@ from forecast.errors import ForecastError
 from forecast.geometry import rotate
 from forecast.models.baselines import (
     BASELINES,
+    Companions,
     Examples,
     Kalman,
+    SmoothedVelocity,
 )
 from forecast.scene import AgentKind, Predictor, Scene
 from tests.models.baselines.any_past import DT_S, HISTORY, HORIZON, line, scene, walks
 
 EXAMPLES = Examples(
-    walks(60), np.ones((60, HISTORY + HORIZON), bool), history_steps=HISTORY, dt_s=DT_S
+    walks(60),
+    np.ones((60, HISTORY + HORIZON), bool),
+    history_steps=HISTORY,
+    dt_s=DT_S,
+    moment=np.arange(60) // 3,
 )
+DEFAULTS = {
+    "kalman": Kalman(),
+    "smoothed_velocity": SmoothedVelocity(),
+    "companions": Companions(),
+}
 FITTED = [make(EXAMPLES, 6, 0) for make in BASELINES.values()]
 
 
@@ -93,12 +104,13 @@ class TestEveryBaseline:
 
 class TestRegistry:
     def test_names(self):
-        names = ["constant_velocity", "kalman", "kmeans", "stationary"]
-        assert list(BASELINES) == names
-        fitted = ["constant_velocity", "kalman", "kmeans_6", "stationary"]
+        lines = ["constant_velocity", "smoothed_velocity", "companions"]
+        assert list(BASELINES) == [*lines, "kalman", "kmeans", "stationary"]
+        fitted = [*lines, "kalman", "kmeans_6", "stationary"]
         assert [baseline.name for baseline in FITTED] == fitted
 
-    def test_without_examples_kalman_has_defaults_and_kmeans_refuses(self):
-        assert BASELINES["kalman"](None, 20, 0) == Kalman()
+    def test_without_examples_some_have_defaults_and_kmeans_refuses(self):
+        for name, default in DEFAULTS.items():
+            assert BASELINES[name](None, 20, 0) == default
         with pytest.raises(ForecastError, match="kmeans: there are no tracks to fit it on"):
             BASELINES["kmeans"](None, 20, 0)
