@@ -1,0 +1,96 @@
+"""What an edit does to each agent, and how far futures are from the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from forecast.models.metrics.displacement import ade, fde, min_ade, min_fde
+from forecast.scene import Prediction, Scene
+
+
+def effects(before: Prediction, after: Prediction) -> dict[str, dict[str, float]]:
+    """How far the same sample is from where it was, for each agent of both predictions.
+
+    Both have common random numbers, so what differs is the effect of what was changed.
+
+    Returns:
+        By name: ``mean_m`` and ``largest_m``, mean and largest distance over the samples at the
+        last step; ``share``, the weight of the samples that differ by more than 0.5 m there.
+    """
+    rows = {name: row for row, name in enumerate(before.agent_ids.tolist()) if before.valid[row]}
+    found = {}
+    for row, name in enumerate(after.agent_ids.tolist()):
+        if not after.valid[row] or name not in rows:
+            continue
+        way = after.positions_m[:, row, -1] - before.positions_m[:, rows[name], -1]
+        far = np.linalg.norm(way, axis=-1)
+        found[name] = {
+            "mean_m": float(after.weights @ far),
+            "largest_m": float(far.max()),
+            "share": float(after.weights @ (far > 0.5)),
+        }
+    return found
+
+
+def errors(
+    scene: Scene,
+    at: int,
+    prediction: Prediction,
+    baselines: Mapping[str, Prediction],
+    horizons_s: Sequence[float],
+) -> dict[str, list[dict[str, Any]]]:
+    """Errors of futures against what was recorded, for each agent that was seen long enough.
+
+    Args:
+        scene: The recording; its step is that of the prediction.
+        at: Index of the current step.
+        prediction: The futures of a predictor.
+        baselines: Those of others, by name.
+        horizons_s: Times at which errors are measured.
+
+    Returns:
+        By name of the agent, a row for each horizon: ``horizon_s``; ``ade_m`` and ``fde_m`` of the
+        most probable future; ``min_ade_m`` and ``min_fde_m`` of the best sample; ``baselines``,
+        the FDE of each.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for horizon_s in horizons_s:
+        steps = round(horizon_s / prediction.dt_s)
+        rows, truth = _truth(scene, at, prediction, steps)
+        top = torch.from_numpy(prediction.most_probable()[rows, :steps])
+        drawn = torch.from_numpy(prediction.positions_m[:, rows, :steps])
+        count, weights = prediction.samples, torch.from_numpy(prediction.weights)
+        columns = {
+            "ade_m": ade(top, truth),
+            "fde_m": fde(top, truth),
+            "min_ade_m": min_ade(drawn, truth, count, weights),
+            "min_fde_m": min_fde(drawn, truth, count, weights),
+        }
+        others = {
+            name: fde(torch.from_numpy(each.most_probable()[rows, :steps]), truth).tolist()
+            for name, each in baselines.items()
+        }
+        for i, name in enumerate(prediction.agent_ids[rows].tolist()):
+            row = {key: float(values[i]) for key, values in columns.items()}
+            theirs = {key: values[i] for key, values in others.items()}
+            found.setdefault(name, []).append({"horizon_s": horizon_s, **row, "baselines": theirs})
+    return found
+
+
+def _truth(
+    scene: Scene, at: int, prediction: Prediction, steps: int
+) -> tuple[NDArray[np.int64], torch.Tensor]:
+    """Rows of the predicted agents that were seen in all of the next steps, and their places."""
+    tracks, stop = scene.tracks, at + 1 + steps
+    if stop > scene.steps or abs(scene.dt_s - prediction.dt_s) > 1e-6 or steps < 1:
+        return np.zeros(0, np.int64), torch.zeros(0, max(steps, 1), 2)
+    row_of = {name: row for row, name in enumerate(tracks.agent_ids.tolist())}
+    agents = np.array([row_of[name] for name in prediction.agent_ids.tolist()], np.int64)
+    seen = prediction.valid & tracks.valid[agents, at + 1 : stop].all(axis=1)
+    rows = np.flatnonzero(seen)
+    return rows, torch.from_numpy(np.array(tracks.positions_m[agents[rows], at + 1 : stop]))
