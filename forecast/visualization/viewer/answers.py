@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -78,6 +79,20 @@ class Answers:
             "editable": isinstance(self.predictor, Forecaster),
             "horizon_s": self.horizon_s,
         }
+
+    def warm_up(self) -> None:
+        """Computes one of each answer, so that what is compiled at its first use is there."""
+        name = self.store.scene_names[0]
+        ego = self.store[name].tracks.kinds == AgentKind.EGO
+        state = State(name, 0)
+        asked: list[Request] = [AskFutures(0, state)]
+        if isinstance(self.predictor, Forecaster):
+            edit = Add("forecast-warm-up", "pedestrian", (0.0, 0.0), speed_mps=1.0)
+            asked.append(AskFutures(0, State(name, 0, edits=[edit])))
+            asked += [AskRanking(0, State(name, self.store[name].steps // 2))] if ego.any() else []
+        for request in asked:
+            with contextlib.suppress(ForecastError):  # such as a scene that begins with nobody
+                self.answer(request)
 
     def scene(self, name: str) -> bytes:
         """A frame with tracks and map of a scene.

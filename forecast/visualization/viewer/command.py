@@ -62,6 +62,7 @@ def run_view(
     answers = Answers(opened, build(predictor, opened, "all", spec, _SAMPLES, 0), predictor, out)
     app = application(answers, host)
     with _bound(host, port) as listening:
+        answers.warm_up()
         address = _address(host, listening.getsockname()[1], app.token, scene)
         print(f"{opened}\nopen {address}   (Ctrl-C ends it)", file=sys.stderr, flush=True)
         config = uvicorn.Config(

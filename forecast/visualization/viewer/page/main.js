@@ -395,7 +395,7 @@ function showLegend() {
   const rows = edited
     ? [["before the edits", COLOURS.before], ["after the edits", COLOURS.after], ["not changed by them", COLOURS.unchanged]]
     : [["imagined futures", COLOURS.before], ["recorded future", COLOURS.truth, "dash"]];
-  if (!edited && app.futures?.levels.length) rows.push(["tube, 50 and 90 %", "#a9c5e8", "dot"]);
+  if (!edited && !app.space && app.futures?.levels.length) rows.push(["tube, 50 and 90 %", "#a9c5e8", "dot"]);
   if (app.futures?.fallbacks.size) rows.push(["outside the training range", COLOURS.warn]);
   $("legend").replaceChildren(...rows.map(([text, colour, kind]) => {
     const [row, mark] = [document.createElement("span"), document.createElement("i")];
@@ -449,6 +449,7 @@ app.copyLink = () => {
 };
 
 app.savePng = () => {
+  app.space?.render();  // what it drew before is gone once it was shown
   const from = app.space ? app.space.canvas() : $("plan");
   from.toBlob((blob) => download(`${app.scene.id}.png`, blob), "image/png");
 };
@@ -497,6 +498,7 @@ app.toggleSpace = async () => {
   document.querySelector(".tools").hidden = on;
   document.querySelector(".zoom").hidden = on;
   $("three").setAttribute("aria-pressed", String(on));
+  showLegend();
   redraw();
 };
 
