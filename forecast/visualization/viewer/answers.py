@@ -149,11 +149,8 @@ class Answers:
             now = _now(scene, asked[1], made.agent_ids)
             header: dict[str, Any] = {"source": "predict", "errors": wrong}
             return self._frame(state, scene.between(0, asked[1] + 1), made, now, header)
-        seen = self.edited(state)
-        world, before = self._worlds(*asked)
-        world = world.fork()
-        for edit in state.edits:
-            edit.apply(world)
+        _, before = self._worlds(*asked)
+        world, seen = self._world(state), self._seen(state)
         now, after = _now_of(world, seen), world.step(before.steps).prediction()
         header = {"source": "World", "effects": effects(before, after)}
         header, arrays = self._frame(state, seen, after, now, header)
@@ -171,8 +168,21 @@ class Answers:
         Raises:
             ForecastError: There is no such scene or step, or an edit is refused.
         """
+        self._world(state)  # refuses what no agent can do
+        return self._seen(state)
+
+    def _seen(self, state: State) -> Scene:
+        """As `edited`, for edits that a world has accepted."""
         scene, steps = self.store[state.scene], self._forecaster().training.history_steps
         return edited_scene(scene, scene.prediction_step(state.at), state.edits, steps)
+
+    def _world(self, state: State) -> World:
+        """The world of a state with its edits, before any step."""
+        at = self.store[state.scene].prediction_step(state.at)
+        world = self._worlds(state.scene, at, state.samples, state.seed).world.fork()
+        for edit in state.edits:
+            edit.apply(world)
+        return world
 
     def ranking(self, state: State, count: int) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Ranks candidate plans of the ego in the edited scene.
@@ -281,7 +291,7 @@ class Answers:
             "ood": self._ood(seen),
             "entry": {} if lane is None else entries(made, _are_people(kinds), lane),
             "levels": [] if made.tubes is None else list(made.tubes.levels),
-            "code": state.code(str(self.store.path), self.named),
+            "code": state.code(str(self.store.path), self.named, self.horizon_s),
         }
         arrays = {
             "positions": made.positions_m,

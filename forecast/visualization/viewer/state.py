@@ -33,26 +33,32 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     samples: Annotated[int, msgspec.Meta(ge=1, le=MOST_SAMPLES)] = 20
     edits: Annotated[list[Edit], msgspec.Meta(max_length=MOST_EDITS)] = []
 
-    def code(self, store: str, predictor: str) -> str:
+    def code(self, store: str, predictor: str, horizon_s: float = 6.0) -> str:
         """The Python that gives the futures of this state.
 
         Args:
             store: Path of the store.
             predictor: Name or path of the weights.
+            horizon_s: Length of the futures.
         """
+        asked = f"scene, {self.at}, samples={self.samples}, seed={self.seed}"
         lines = [
             "import forecast",
             "",
             f"scene = forecast.open_store({store!r})[{self.scene!r}]",
             f"forecaster = forecast.load({predictor!r})",
         ]
-        asked = f"scene, {self.at}, samples={self.samples}, seed={self.seed}"
-        if not self.edits:
-            return "\n".join([*lines, f"prediction = forecaster.predict({asked})", ""])
-        lines += [f"world = forecaster.imagine({asked})", "steps = round(6 / world.dt_s)"]
-        lines += ["before = world.fork().step(steps).prediction()"]
-        lines += [edit.code() for edit in self.edits]
-        return "\n".join([*lines, "after = world.step(steps).prediction()", ""])
+        if self.edits:
+            lines += [
+                f"world = forecaster.imagine({asked})",
+                f"steps = round({horizon_s:g} / world.dt_s)",
+                "before = world.fork().step(steps).prediction()",
+                *(edit.code() for edit in self.edits),
+                "after = world.step(steps).prediction()",
+            ]
+        else:
+            lines += [f"prediction = forecaster.predict({asked}, horizon_s={horizon_s:g})"]
+        return "\n".join([*lines, ""])
 
 
 class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask"):
