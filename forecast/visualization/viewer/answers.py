@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -173,7 +174,9 @@ class Answers:
 
     def _seen(self, state: State) -> Scene:
         """As `edited`, for edits that a world has accepted."""
-        scene, steps = self.store[state.scene], self._forecaster().training.history_steps
+        scene, forecaster = self.store[state.scene], self._forecaster()
+        every = math.ceil(forecaster.step_s(scene.id, scene.dt_s) / scene.dt_s - 1e-6)
+        steps = (forecaster.training.history_steps - 1) * every + 1
         return edited_scene(scene, scene.prediction_step(state.at), state.edits, steps)
 
     def _world(self, state: State) -> World:

@@ -114,6 +114,8 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _address(host: str, port: int, token: str | None, scene: str | None) -> str:
+    if host in ("0.0.0.0", "::"):  # all addresses of this machine; its name leads to one of them
+        host = socket.gethostname()
     named = f"[{host}]" if ":" in host else host
     query = "" if token is None else f"?token={token}"
     return f"http://{named}:{port}/{query}{'' if scene is None else f'#scene={scene}'}"

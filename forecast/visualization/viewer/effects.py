@@ -47,7 +47,7 @@ def errors(
     """Errors of futures against what was recorded, for each agent that was seen long enough.
 
     Args:
-        scene: The recording; its step is that of the prediction.
+        scene: The recording; a step of the prediction is a whole number of its steps.
         at: Index of the current step.
         prediction: The futures of a predictor.
         baselines: Those of others, by name.
@@ -72,8 +72,9 @@ def errors(
             "min_fde_m": min_fde(drawn, truth, count, weights),
         }
         others = {
-            name: fde(torch.from_numpy(each.most_probable()[rows, :steps]), truth).tolist()
+            name: fde(torch.from_numpy(each.most_probable()[rows, :last]), truth).tolist()
             for name, each in baselines.items()
+            for last in [round(horizon_s / each.dt_s)]
         }
         for i, name in enumerate(prediction.agent_ids[rows].tolist()):
             row = {key: float(values[i]) for key, values in columns.items()}
@@ -86,11 +87,11 @@ def _truth(
     scene: Scene, at: int, prediction: Prediction, steps: int
 ) -> tuple[NDArray[np.int64], torch.Tensor]:
     """Rows of the predicted agents that were seen in all of the next steps, and their places."""
-    tracks, stop = scene.tracks, at + 1 + steps
-    if stop > scene.steps or abs(scene.dt_s - prediction.dt_s) > 1e-6 or steps < 1:
-        return np.zeros(0, np.int64), torch.zeros(0, max(steps, 1), 2)
+    tracks, every = scene.tracks, round(prediction.dt_s / scene.dt_s)
+    times = at + every * np.arange(1, steps + 1)
+    if times[-1] >= scene.steps:
+        return np.zeros(0, np.int64), torch.zeros(0, steps, 2)
     row_of = {name: row for row, name in enumerate(tracks.agent_ids.tolist())}
     agents = np.array([row_of[name] for name in prediction.agent_ids.tolist()], np.int64)
-    seen = prediction.valid & tracks.valid[agents, at + 1 : stop].all(axis=1)
-    rows = np.flatnonzero(seen)
-    return rows, torch.from_numpy(np.array(tracks.positions_m[agents[rows], at + 1 : stop]))
+    rows = np.flatnonzero(prediction.valid & tracks.valid[agents[:, None], times].all(axis=1))
+    return rows, torch.from_numpy(tracks.positions_m[agents[rows, None], times])

@@ -2,11 +2,14 @@ import numpy as np
 import pytest
 
 from forecast import ForecastError, SceneStore
+from forecast.datasets.store import prepare
 from forecast.models.baselines import BASELINES
 from forecast.visualization.viewer.answers import Answers
+from forecast.visualization.viewer.edited import OneScene
 from forecast.visualization.viewer.edits import Act, Add, Change, Edit, GoTo, PutObstacle, Remove
 from forecast.visualization.viewer.frames import decode
 from forecast.visualization.viewer.state import AskDrive, AskFutures, AskRanking, State
+from tests.scenes import street_scene
 
 SCENE, AT = "street-3", 8
 EDITS: list[Edit] = [
@@ -166,3 +169,14 @@ def test_a_baseline_is_shown_and_refuses_edits_in_one_line(store, tmp_path):
     with pytest.raises(ForecastError, match="'constant_velocity' cannot imagine edits; give"):
         plain.futures(State(SCENE, AT, edits=[EDITS[0]]))
     plain.warm_up()
+
+
+def test_a_scene_at_10_hz_keeps_the_history_that_the_model_needs(forecaster, tmp_path):
+    scene = street_scene(steps=80, dt_s=0.1)
+    made = prepare(OneScene(scene, "fine", "nuscenes-ped-v1"), tmp_path / "fine")
+    answers = Answers(made, forecaster, "town", tmp_path)
+    state = State("street", 40, edits=[Change("0", (3.0, -1.0))])
+    assert answers.edited(state).steps == 21  # 2 s
+    _, arrays = asked(answers, State("street", 40))
+    expected = forecaster.predict(scene, 40)
+    np.testing.assert_array_equal(arrays["positions"], expected.positions_m)

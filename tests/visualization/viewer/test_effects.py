@@ -46,3 +46,14 @@ def test_errors_are_those_at_each_horizon_and_of_the_best_sample():
 def test_without_a_recorded_future_there_are_no_errors():
     scene = Scene.from_arrays(np.zeros((1, 3, 2)), ["pedestrian"], 0.5, agent_ids=["a"])
     assert errors(scene, 1, prediction(np.zeros((1, 1, 6, 2)), ["a"]), {}, [3.0]) == {}
+
+
+def test_a_finer_recording_is_compared_at_the_steps_of_the_prediction():
+    at_10_hz = np.arange(21) * 0.1
+    walks = np.stack([at_10_hz, 0 * at_10_hz], -1)
+    scene = Scene.from_arrays(walks[None], ["pedestrian"], 0.1, agent_ids=["a"])
+    made = prediction([[[[0.5, 0], [1.0, 2.0]]]], ["a"])  # at 0.5 and 1 s; the truth is 0.5, 1.0
+    still = prediction([[np.zeros((10, 2))]], ["a"], dt_s=0.1)
+    (found,) = errors(scene, 0, made, {"stationary": still}, [1.0])["a"]
+    assert (found["fde_m"], found["ade_m"]) == pytest.approx((2, 1))
+    assert found["baselines"]["stationary"] == pytest.approx(1)

@@ -42,12 +42,13 @@ export function placedLabels(labels, view, widthOf) {
   return placed;
 }
 
-// A length that is round and about 90 pixels long.
+// The scale: a length that is round and about 90 pixels long, and where its right end is drawn.
 export function scaleBar(view) {
   const wish = 90 / view.scale;
   const power = 10 ** Math.floor(Math.log10(wish));
   const metres = [1, 2, 5, 10].map((each) => each * power).reduce((a, b) => (b <= wish * 1.2 ? b : a));
-  return { metres, pixels: metres * view.scale };
+  const narrow = view.width < 600;  // there the legend fills the lower edge
+  return { metres, pixels: metres * view.scale, x: view.width - 16, y: narrow ? 70 : view.height - 16 };
 }
 
 export class Renderer {
@@ -128,8 +129,7 @@ export class Renderer {
 
   drawScale() {
     const { context: c, view } = this;
-    const { metres, pixels } = scaleBar(view);
-    const [x, y] = [view.width - 16, view.height - 16];
+    const { metres, pixels, x, y } = scaleBar(view);
     c.strokeStyle = "#39424d";
     c.fillStyle = "#39424d";
     c.lineWidth = 1.6;

@@ -20,8 +20,7 @@ export function svgOf(groups, labels, view, ground) {
     return `<rect x="${number(label.px - label.width / 2)}" y="${number(label.py - 8)}" width="${number(label.width)}" height="16" rx="4" fill="${fill}" fill-opacity=".9"/>`
       + `<text x="${number(label.px)}" y="${number(label.py + 4)}" text-anchor="middle" fill="${ink}" font-weight="600">${escaped(label.text)}</text>`;
   });
-  const { metres, pixels } = scaleBar(view);
-  const [x, y] = [view.width - 16, view.height - 16];
+  const { metres, pixels, x, y } = scaleBar(view);
   const bar = `<path d="M${number(x - pixels)} ${y - 5}v5h${number(pixels)}v-5" fill="none" stroke="#39424d" stroke-width="1.6"/>`
     + `<text x="${number(x - pixels / 2)}" y="${y - 5}" text-anchor="middle" fill="#39424d">${metres} m</text>`;
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${view.width}" height="${view.height}" viewBox="0 0 ${view.width} ${view.height}" font-family="system-ui, sans-serif" font-size="12">`

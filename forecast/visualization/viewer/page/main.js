@@ -122,9 +122,9 @@ async function loadScene(name) {
   return true;
 }
 
-// Shows a scene from a moment at which a person is near the ego.
+// Shows a scene, if nothing else is asked from a moment at which a walking person is near the ego.
 async function openScene(name, keep = {}) {
-  app.playing = null;
+  pause();
   app.selected = keep.selected ?? null;
   const scene = new Scene(await getFrame(`api/scenes/${encodeURIComponent(name)}`));
   const [at, nearest] = interestingMoment(scene);
@@ -133,17 +133,22 @@ async function openScene(name, keep = {}) {
   app.history.commit({ scene: name, at, edits: [], ...keep.state }, Boolean(app.history.state.scene));
 }
 
+// The step and the person for whom what the ego does may matter most: walking, near, and ahead of it.
 function interestingMoment(scene) {
   const ego = scene.row.get(scene.ego);
-  let best = [Infinity, Math.min(4, scene.steps - 1), null];
-  for (let at = Math.min(4, scene.steps - 1); at < Math.max(scene.steps - 12, 5); at++) {
-    const here = ego === undefined ? { x: 0, y: 0 } : scene.pose(ego, at);
+  const first = Math.min(4, scene.steps - 1);
+  let best = [Infinity, first, null];
+  for (let at = first; at < Math.max(scene.steps - 12, first + 1); at++) {
+    const here = ego === undefined ? { x: 0, y: 0, heading: 0 } : scene.pose(ego, at);
     if (!here || scene.between.has(at)) continue;
+    const stands = ego !== undefined && scene.speed(ego, at) < 1 ? 8 : 0;
     for (let row = 0; row < scene.names.length; row++) {
       const there = scene.kinds[row] === "pedestrian" && scene.pose(row, at);
       if (!there) continue;
-      // A person who walks matters more than one who stands beside the car.
-      const far = Math.hypot(there.x - here.x, there.y - here.y) + (scene.speed(row, at) < 0.4 ? 15 : 0);
+      const [dx, dy] = [there.x - here.x, there.y - here.y];
+      const [cos, sin] = [Math.cos(here.heading), Math.sin(here.heading)];
+      const [along, aside] = [dx * cos + dy * sin, Math.abs(dy * cos - dx * sin)];
+      const far = Math.abs(along - 12) * 0.6 + aside + stands + (scene.speed(row, at) < 0.4 ? 15 : 0);
       if (far < best[0]) best = [far, at, scene.names[row]];
     }
   }

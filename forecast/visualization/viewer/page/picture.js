@@ -262,7 +262,8 @@ export function labels(app, agents, scale) {
     if (!own && !agent.edited && !moving) continue;
     const text = shortName(agent.name, agent.kind, agent.row);
     const weight = own ? 0 : agent.edited ? 1 : agent.kind === "ego" ? 2 : isPerson(agent.kind) ? 3 : 4;
-    const lift = agent.kind === "pedestrian" ? 0.5 : agent.width / 2;
+    const [cos, sin] = [Math.abs(Math.cos(agent.heading)), Math.abs(Math.sin(agent.heading))];
+    const lift = agent.kind === "pedestrian" ? 0.5 : (sin * agent.length + cos * agent.width) / 2;
     found.push({ x: agent.x, y: agent.y, lift, text, own, edited: agent.edited, weight });
   }
   return found.sort((a, b) => a.weight - b.weight);
