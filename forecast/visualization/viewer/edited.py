@@ -38,8 +38,8 @@ Floats = NDArray[np.float64]
 def edited_scene(scene: Scene, at: int, edits: Iterable[Edit], history_steps: int) -> Scene:
     """The observed steps of a scene, with edits that hold for all of them.
 
-    An agent that is moved, turned or given another speed gets a history that leads there: its own,
-    moved, turned about its present place, or stretched. A new agent gets a history of constant
+    An agent that is moved or turned gets a history that leads there: its own, moved, or turned
+    about its present place. A new agent, and one with another speed, gets a history of constant
     velocity. Later steps are left out, because nobody knows what would have followed. Commands
     (`GoTo`, `Follow`, `Act`) say what an agent is going to do, so they change nothing here.
 
@@ -109,16 +109,14 @@ class _Tracks:
     def _(self, edit: Change) -> None:
         agent = self._row(edit.agent)
         now = self.positions[agent, -1].copy()
-        velocity = self._velocity(agent)
-        speed, heading = float(np.linalg.norm(velocity)), float(self.headings[agent, -1])
-        way = float(np.arctan2(*velocity[::-1])) if speed > _STILL_MPS else heading
+        velocity, heading = self._velocity(agent), float(self.headings[agent, -1])
+        moves = float(np.linalg.norm(velocity)) > _STILL_MPS
+        way = float(np.arctan2(*velocity[::-1])) if moves else heading
         turn = 0.0 if edit.heading_rad is None else edit.heading_rad - way
-        new_speed = speed if edit.speed_mps is None else edit.speed_mps
-        if speed > _STILL_MPS:
+        if edit.speed_mps is None:
             offsets = geometry.rotate(self.positions[agent] - now, np.float64(turn))
-            offsets *= new_speed / speed
         else:
-            offsets = self._straight(way + turn, new_speed)
+            offsets = self._straight(way + turn, edit.speed_mps)
         self.headings[agent] += turn
         self.positions[agent] = offsets + (now if edit.position_m is None else edit.position_m)
 

@@ -48,7 +48,7 @@ def test_a_turned_person_has_come_from_the_other_side(scene):
     np.testing.assert_allclose(track(found, "walker"), [[2, -1], [2, -0.5], [2, 0]], atol=1e-6)
 
 
-def test_a_faster_person_has_come_from_farther_away(scene):
+def test_a_person_with_another_speed_has_come_with_it_all_the_time(scene):
     found = edited_scene(scene, 4, [Change("walker", speed_mps=3.0)], 3)
     np.testing.assert_allclose(track(found, "walker"), [[-1, 0], [0.5, 0], [2, 0]], atol=1e-6)
 

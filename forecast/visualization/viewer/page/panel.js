@@ -7,7 +7,7 @@ import { nextAgent, removeSelected, setGoal } from "./tools.js";
 
 const $ = (id) => document.getElementById(id);
 const escaped = (text) => String(text).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
-const percent = (share) => `${Math.round(100 * share)} %`;
+const percent = (share) => `${Math.round(100 * share)}\u202f%`;
 const metres = (value, digits = 2) => (value === null || value === undefined ? "–" : `${value.toFixed(digits)} m`);
 const degrees = (angle) => Math.round((angle * 1800) / Math.PI) / 10;
 const rounded = (value, digits = 2) => Number(value.toFixed(digits));
@@ -176,7 +176,7 @@ function plansCard(app) {
   return `<h2>The ego's plan</h2>
     <div class="slider"><label for="brake">Brake</label><input id="brake" type="range" min="-8" max="3" step="0.5" value="${value}"><output>${act ? `${value.toFixed(1)} m/s²` : "as imagined"}</output></div>
     <div class="row"><label class="field">Drawn plan's speed <input id="plan-speed" type="number" min="0" max="40" step="1" value="${speed}"> m/s</label>${own ? '<button id="free">Drive as imagined</button>' : ""}</div>
-    <div class="row"><button id="rank" class="primary"${app.ranked ? " disabled" : ""}>${app.ranked ? "Ranking…" : "Rank 1,000 plans"}</button>${app.ranking ? '<button id="drive-best">Drive the best</button><button id="close-ranking">Hide</button>' : ""}</div>
+    <div class="row"><button id="rank" class="primary"${app.ranked ? " disabled" : ""}>${app.ranked ? "Ranking…" : "Rank 1,000 plans"}</button>${app.ranking ? '<button id="drive-best">Drive best</button><button id="close-ranking">Hide</button>' : ""}</div>
     ${app.ranking ? ranking(app.ranking.header) : ""}`;
 }
 

@@ -26,6 +26,12 @@ export function mapGroups(scene) {
   ];
 }
 
+// Whether edits change an agent's futures enough to draw those before and after in two colours. Where
+// they hardly differ, the two would look like one muddy colour.
+export function isChanged(futures, row) {
+  return futures.edited && (futures.effects[futures.names[row]]?.mean_m ?? Infinity) > CHANGED_M;
+}
+
 // A line through where an agent is now and the points of a path.
 function fromNow(now, path) {
   const line = new Float32Array(path.length + 2);
@@ -49,9 +55,8 @@ export function futureGroups(app) {
     return futures.valid[row] && (isPerson(kind) || layers.vehicles || futures.names[row] === selected);
   });
   const others = shown.filter((row) => futures.names[row] !== selected);
-  // Two colours only where the edits matter; the others would look like one muddy colour.
-  const isChanged = (row) => (futures.effects?.[futures.names[row]]?.mean_m ?? Infinity) > CHANGED_M;
-  const [same, differ] = futures.edited ? [others.filter((row) => !isChanged(row)), others.filter(isChanged)] : [others, []];
+  const differ = others.filter((row) => isChanged(futures, row));
+  const same = others.filter((row) => !isChanged(futures, row));
   const every = (rows, before) => rows.flatMap((row) => {
     const there = before ? futures.beforeRow.get(futures.names[row]) : row;
     if (there === undefined) return [];

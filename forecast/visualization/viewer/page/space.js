@@ -4,7 +4,7 @@
 import * as THREE from "./vendor/three.module.js";
 import { OrbitControls } from "./vendor/OrbitControls.js";
 import { isPerson } from "./model.js";
-import { COLOURS } from "./picture.js";
+import { COLOURS, isChanged } from "./picture.js";
 
 const RISE_M_PER_S = 0.45;  // a ribbon is that much higher each second, so that time can be seen
 const EYE_M = 1.6;
@@ -190,7 +190,6 @@ export class Space {
     Object.assign(this, { groups: app.futureGroups, futures, selected });
     clear(this.ribbons);
     if (!futures) return;
-    const colour = futures.edited ? COLOURS.after : COLOURS.before;
     const recorded = app.scene.row.get(selected);
     if (layers.truth && !futures.edited && recorded !== undefined && futures.row.has(selected)) {
       const { at } = futures.state;
@@ -201,7 +200,9 @@ export class Space {
       if (!futures.valid[row] || (!isPerson(futures.kinds[row]) && !layers.vehicles && name !== selected)) return;
       const own = name === selected;
       const now = futures.now(row);
-      const before = futures.edited && layers.before && futures.beforeRow.has(name) && (own || futures.effects[name]?.mean_m > 0.1);
+      const changed = isChanged(futures, row);
+      const colour = changed || (own && futures.edited) ? COLOURS.after : futures.edited ? COLOURS.unchanged : COLOURS.before;
+      const before = layers.before && futures.beforeRow.has(name) && (changed || (own && futures.edited));
       if (before) {
         const there = futures.beforeRow.get(name);
         const was = app.scene.pose(app.scene.row.get(name), futures.state.at) ?? now;
