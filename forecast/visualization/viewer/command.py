@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from forecast.datasets.manifest import MANIFEST
 from forecast.datasets.nuscenes import NuScenesSource
@@ -70,6 +71,7 @@ def run_view(
             log_level="warning",
             ws="websockets-sansio",
             ws_max_size=MOST_BYTES,
+            ws_per_message_deflate=False,  # it takes longer than sending the numbers as they are
             timeout_graceful_shutdown=2,
             server_header=False,
         )
@@ -118,4 +120,4 @@ def _address(host: str, port: int, token: str | None, scene: str | None) -> str:
         host = socket.gethostname()
     named = f"[{host}]" if ":" in host else host
     query = "" if token is None else f"?token={token}"
-    return f"http://{named}:{port}/{query}{'' if scene is None else f'#scene={scene}'}"
+    return f"http://{named}:{port}/{query}{'' if scene is None else f'#scene={quote(scene)}'}"

@@ -65,5 +65,5 @@ def test_a_store_is_opened_as_it_is(tmp_path):
 
 def test_the_printed_address_holds_token_and_scene():
     assert _address("::1", 8700, None, None) == "http://[::1]:8700/"
-    assert _address("10.0.0.5", 1, "abc", "s") == "http://10.0.0.5:1/?token=abc#scene=s"
+    assert _address("10.0.0.5", 1, "abc", "a b") == "http://10.0.0.5:1/?token=abc#scene=a%20b"
     assert _address("0.0.0.0", 1, "abc", None) == f"http://{socket.gethostname()}:1/?token=abc"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Iterator
@@ -318,11 +319,46 @@ def test_a_link_opens_the_same_edited_scene(browser, address):
         assert value(other, "Array.from(viewer.futures.arrays.positions.data)") == numbers
 
 
-@pytest.mark.parametrize("broken", ["#%%%", "#e30", "#scene=..%2f..%2fetc", "#" + "A" * 5000])
+def linked(**state: Any) -> str:
+    whole = {"scene": "street-3", "at": 8, "seed": 0, "samples": 20, "edits": [], **state}
+    text = json.dumps({"state": whole}).encode()
+    return "#" + base64.urlsafe_b64encode(text).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["#%%%", "#e30", "#scene=..%2f..%2fetc", "#" + "A" * 5000, linked(edits="x"), linked(at="x")],
+)
 def test_a_broken_link_opens_the_first_scene(browser, address, broken):
     with visit(browser, address + broken, 1400) as opened:
         until(opened, "window.viewer?.futures")
         assert value(opened, "viewer.scene.id") == "street-0"
+
+
+@pytest.mark.parametrize(
+    ("link", "why"),
+    [
+        (linked(edits=[{"do": "remove", "agent": "nobody"}]), "agent 'nobody' is not in the world"),
+        (linked(edits=[{"do": "step"}]), "Invalid value 'step'"),
+        (linked(at=1000), "at is 1000"),
+        (linked(samples=10**6), "Expected `int` <= 200"),
+    ],
+)
+def test_a_link_that_the_server_refuses_opens_its_scene_and_says_why(browser, address, link, why):
+    with visit(browser, address + link, 1400) as opened:
+        until(opened, "window.viewer?.futures")
+        assert value(opened, "viewer.scene.id") == "street-3"
+        assert edits(opened) == []
+        assert why in opened.page.locator("#toast").inner_text()
+
+
+def test_an_edit_while_it_plays_stops_it_at_that_moment(browser, address):
+    with page(browser, address) as opened:
+        opened.page.click("#play")
+        until(opened, "viewer.time > viewer.history.state.at + 0.2")
+        opened.page.keyboard.press("b")
+        settled(opened)
+        assert value(opened, "[viewer.playing, viewer.time - viewer.history.state.at]") == [None, 0]
 
 
 def test_two_pages_do_not_see_each_others_edits(browser, address):

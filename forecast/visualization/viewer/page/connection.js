@@ -55,8 +55,9 @@ export class Connection {
       this.onFrame(frame);
     };
     this.socket.onclose = (event) => {
-      this.onState(false, event.reason);
-      if (event.code === 1003) this.last.clear();  // the server could not read it; do not repeat it
+      const unread = event.code === 1003 || event.code === 1009;
+      if (unread) this.last.clear();  // the server could not read it; do not repeat it
+      this.onState(false, unread ? event.reason || "the request is too long; remove some edits" : "");
       setTimeout(() => this.open(), this.wait);
       this.wait = Math.min(2 * this.wait, 10000);
     };

@@ -59,10 +59,15 @@ export function fromAddress(hash) {
   try {
     const plain = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
     const page = JSON.parse(new TextDecoder().decode(Uint8Array.from(plain, (c) => c.charCodeAt(0))));
-    return page && typeof page.state === "object" ? page : null;
+    return isState(page?.state) ? page : null;
   } catch {
     return null;
   }
+}
+
+function isState(state) {
+  const whole = ["at", "seed", "samples"].every((name) => Number.isInteger(state?.[name]));
+  return whole && typeof state.scene === "string" && Array.isArray(state.edits) && state.edits.every((edit) => typeof edit?.do === "string");
 }
 
 // The edits with another change of an agent. One that was added, or changed before, keeps its edit.

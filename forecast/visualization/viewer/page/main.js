@@ -26,8 +26,9 @@ window.viewer = app;  // for the console and for tests
 const renderer = new Renderer($("plan"), app.view);
 const connection = new Connection(onFrame, (online, why) => {
   if (online && !app.online) toast("Connected again");
-  if (!online && app.online && app.catalog) toast(why || "The server does not answer; trying again", true);
-  app.online = online;
+  if (why) onRefusal({ answers: "futures", id: app.wantedId, error: why });
+  else if (!online && app.online && app.catalog) toast("The server does not answer; trying again", true);
+  app.online = online || Boolean(why);
 });
 
 // ---- what is asked of the server ------------------------------------------------------------
@@ -54,6 +55,7 @@ function onFrame(frame) {
     app.ranking = { header, arrays, from: egoNow() };
     redraw();
     showPanel(app);
+    $("plans").scrollIntoView({ block: "nearest" });
   }
   if (header.answers === "drive") app.command(header.edit);
 }
@@ -61,12 +63,20 @@ function onFrame(frame) {
 function onRefusal({ answers, id, error }) {
   toast(error, true);
   app.ranked = false;
-  // A change that the server refuses is taken back, unless there was none.
-  if (answers === "futures" && id === app.commitId) app.history.drop();
-  else if (answers === "futures" && id === app.wantedId) app.askFutures();
   app.drag = null;
+  if (answers === "futures" && id === app.wantedId) takeBack();
   showPanel(app);
   redraw();
+}
+
+// Leaves a state that the server refuses: the last change, or what a link asked for.
+function takeBack() {
+  if (app.wantedId !== app.commitId) { app.askFutures(); return; }  // only a drag was refused
+  if (app.history.drop()) return;
+  const { scene } = app.history.state;
+  if (app.restarted === scene) return;  // what every scene opens with is refused too
+  app.restarted = scene;
+  openScene(scene, { state: { seed: 0, samples: 20 } }).catch((failure) => toast(failure.message, true));
 }
 
 function showFutures(frame) {
@@ -156,6 +166,7 @@ function interestingMoment(scene) {
 }
 
 app.setTime = (step) => {
+  pause();
   let at = Math.min(Math.max(Math.round(step), 0), app.scene.steps - 1);
   while (at > 0 && app.scene.between.has(at)) at--;
   if (at === app.history.state.at) { app.time = at; redraw(); return; }
@@ -182,6 +193,7 @@ app.select = (name) => {
 // Makes an edit: `edits` is the new list.
 app.edit = (edits) => {
   if (!app.catalog.editable) { toast(`'${app.catalog.predictor}' cannot imagine edits; start the page with weights`, true); return; }
+  pause();  // edits belong to one moment
   app.history.commit({ edits });
 };
 

@@ -141,7 +141,7 @@ function inWords(app, edit) {
     follow: () => `${who} follows a plan of ${edit.poses.length} poses`,
     act: () => `${who} ${edit.acceleration_mps2 < 0 ? "brakes" : "accelerates"} with ${Math.abs(edit.acceleration_mps2)} m/s²`,
   };
-  return words[edit.do]();
+  return words[edit.do]?.() ?? edit.do;
 }
 
 function range(app) {

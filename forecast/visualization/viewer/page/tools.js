@@ -136,7 +136,7 @@ export function wireTools(app) {
       app.drawn = null;
       if (path.length) app.askDrive(path, Number($("plan-speed")?.value ?? 8));
     }
-    if (was.tool !== "select" && was.tool !== "pan") app.setTool("select");
+    if (was.tool !== "select" && was.tool !== "pan") { app.setAhead(0); app.setTool("select"); }
   }
 
   canvas.addEventListener("wheel", (event) => {
