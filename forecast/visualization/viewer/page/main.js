@@ -19,7 +19,7 @@ const app = {
   selected: null, hovered: null, tool: "select", drag: null, drawn: null, follow: false,
   layers: { futures: true, vehicles: false, before: true, tubes: true, truth: true, labels: true, lane: true },
   view: new View(), space: null,
-  released: null, latencies: [], shownId: 0, wantedId: 0, commitId: 0, online: true, frames: 0,
+  released: null, latencies: [], asked: null, shownId: 0, wantedId: 0, commitId: 0, online: true, frames: 0,
 };
 window.viewer = app;  // for the console and for tests
 
@@ -33,8 +33,13 @@ const connection = new Connection(onFrame, (online, why) => {
 
 // ---- what is asked of the server ------------------------------------------------------------
 
+// What was asked last is not asked again: where a drag ends is often where its last move was.
 app.askFutures = (state = app.history.state) => {
-  app.wantedId = connection.ask("futures", { state });
+  const text = JSON.stringify(state);
+  if (text !== app.asked) {
+    app.asked = text;
+    app.wantedId = connection.ask("futures", { state });
+  }
   return app.wantedId;
 };
 
@@ -63,7 +68,7 @@ function onFrame(frame) {
 function onRefusal({ answers, id, error }) {
   toast(error, true);
   app.ranked = false;
-  app.drag = null;
+  app.drag = app.asked = null;
   if (answers === "futures" && id === app.wantedId) takeBack();
   showPanel(app);
   redraw();
@@ -84,11 +89,16 @@ function showFutures(frame) {
   if (id < app.shownId || state.scene !== app.history.state.scene) return;
   app.shownId = id;
   app.futures = new Futures(frame);
-  if (app.drag?.settled && id === app.wantedId) app.drag = null;
   app.futureGroups = null;
   fillChoices();
-  if (!app.drag) showPanel(app);
   showLegend();
+  settle(id);
+}
+
+// After the futures of a request are there: ends the drag that asked for them.
+function settle(id) {
+  if (app.drag?.settled && id === app.wantedId) app.drag = null;
+  if (!app.drag) showPanel(app);
   const released = app.released?.id === id ? app.released.time : null;
   redraw(() => {
     if (released === null) return;
@@ -110,13 +120,13 @@ async function stateChanged() {
   if (app.released) app.released.id = app.commitId;
   remember();
   showControls();
+  if (app.shownId === app.commitId) settle(app.commitId);
   showPanel(app);
   redraw();
 }
 
 async function loadScene(name) {
-  app.futures = null;
-  app.futureGroups = null;
+  app.futures = app.futureGroups = app.asked = null;
   try {
     const scene = new Scene(await getFrame(`api/scenes/${encodeURIComponent(name)}`));
     if (app.history.state.scene !== name) return false;

@@ -174,7 +174,7 @@ function plansCard(app) {
   const speed = Math.max(Math.round(app.scene.speed(app.scene.row.get(app.scene.ego), app.history.state.at)), 5);
   const own = app.history.state.edits.some((edit) => ["act", "follow"].includes(edit.do) && nameOf(edit) === null);
   return `<h2>The ego's plan</h2>
-    <div class="slider"><label for="brake">Brake</label><input id="brake" type="range" min="-8" max="3" step="0.5" value="${value}"><output>${act ? `${value.toFixed(1)} m/s²` : "as imagined"}</output></div>
+    <div class="slider"><label for="brake">Acceleration</label><input id="brake" type="range" min="-8" max="3" step="0.5" value="${value}"><output>${act ? `${value.toFixed(1)} m/s²` : "as imagined"}</output></div>
     <div class="row"><label class="field">Drawn plan's speed <input id="plan-speed" type="number" min="0" max="40" step="1" value="${speed}"> m/s</label>${own ? '<button id="free">Drive as imagined</button>' : ""}</div>
     <div class="row"><button id="rank" class="primary"${app.ranked ? " disabled" : ""}>${app.ranked ? "Ranking…" : "Rank 1,000 plans"}</button>${app.ranking ? '<button id="drive-best">Drive best</button><button id="close-ranking">Hide</button>' : ""}</div>
     ${app.ranking ? ranking(app.ranking.header) : ""}`;

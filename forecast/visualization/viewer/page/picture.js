@@ -263,7 +263,7 @@ export function labels(app, agents, scale) {
   const found = [];
   for (const agent of agents.values()) {
     const own = agent.name === app.selected || agent.name === app.hovered;
-    const moving = isPerson(agent.kind) ? scale > 7 : agent.kind === "ego" || (agent.kind === "vehicle" && scale > 11);
+    const moving = isPerson(agent.kind) ? scale > 7 : agent.kind === "ego" || (agent.kind === "vehicle" && scale > 18);
     if (!own && !agent.edited && !moving) continue;
     const text = shortName(agent.name, agent.kind, agent.row);
     const weight = own ? 0 : agent.edited ? 1 : agent.kind === "ego" ? 2 : isPerson(agent.kind) ? 3 : 4;
