@@ -7,8 +7,9 @@ import math
 import time
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,12 +24,15 @@ from forecast.planning import EgoState, Ranking, candidates
 from forecast.scene import AgentKind, LaneMap, Polygons, Prediction, Scene
 from forecast.scene.agents import TYPICAL_SIZE_M
 from forecast.visualization.viewer.driven import drive_along
-from forecast.visualization.viewer.edited import commands, edited_scene, save
-from forecast.visualization.viewer.edits import Add, Follow, PutObstacle
-from forecast.visualization.viewer.effects import effects, errors
+from forecast.visualization.viewer.edited import commands, edited_scene, save_scene
+from forecast.visualization.viewer.edits import AddEdit, FollowEdit, ObstacleEdit
+from forecast.visualization.viewer.effects import displacement_errors, effects
 from forecast.visualization.viewer.entry import ego_lane, ego_of, entries
-from forecast.visualization.viewer.frames import encode
-from forecast.visualization.viewer.state import AskDrive, AskFutures, AskRanking, Request, State
+from forecast.visualization.viewer.frames import encode_frame
+from forecast.visualization.viewer.state import AskDrive, AskFutures, AskRanking, PageState, Request
+
+Parts: TypeAlias = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+"""The header and the arrays of a frame."""
 
 _KEPT = 16
 """Unedited futures and worlds that are kept, for all pages together."""
@@ -84,15 +88,14 @@ class Answers:
     def warm_up(self) -> None:
         """Computes one of each answer, so that what is compiled at its first use is there."""
         name = self.store.scene_names[0]
-        ego = self.store[name].tracks.kinds == AgentKind.EGO
-        state = State(name, 0)
-        asked: list[Request] = [AskFutures(0, state)]
+        middle = PageState(name, self.store[name].steps // 2)
+        asked: list[Request] = [AskFutures(0, middle)]
         if isinstance(self.predictor, Forecaster):
-            edit = Add("forecast-warm-up", "pedestrian", (0.0, 0.0), speed_mps=1.0)
-            asked.append(AskFutures(0, State(name, 0, edits=[edit])))
-            asked += [AskRanking(0, State(name, self.store[name].steps // 2))] if ego.any() else []
+            edit = AddEdit("forecast-warm-up", "pedestrian", (0.0, 0.0), speed_mps=1.0)
+            asked += [AskFutures(0, msgspec.structs.replace(middle, edits=[edit]))]
+            asked += [AskRanking(0, middle)]
         for request in asked:
-            with contextlib.suppress(ForecastError):  # such as a scene that begins with nobody
+            with contextlib.suppress(ForecastError):  # such as a scene without an ego
                 self.answer(request)
 
     def scene(self, name: str) -> bytes:
@@ -118,7 +121,7 @@ class Answers:
             "origin_m": scene.origin_m,
         }
         seen = {"positions": scene.positions_m, "headings": tracks.headings_rad}
-        return encode(header, {**seen, "sizes": tracks.sizes_m, **_map(scene.lane_map)})
+        return encode_frame(header, {**seen, "sizes": tracks.sizes_m, **_map(scene.lane_map)})
 
     def answer(self, request: Request) -> bytes:
         """The frame that answers a request.
@@ -135,9 +138,9 @@ class Answers:
             header, arrays = self.drive(request), {}
         took_ms = 1e3 * (time.perf_counter() - start)
         about = {"id": request.id, "answers": request.__struct_config__.tag, "took_ms": took_ms}
-        return encode({**about, **header}, arrays)
+        return encode_frame({**about, **header}, arrays)
 
-    def futures(self, state: State) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    def futures(self, state: PageState) -> Parts:
         """The futures of a state, with those before its edits if it has any.
 
         Raises:
@@ -163,7 +166,7 @@ class Answers:
             "before_mode": before.most_probable(),
         }
 
-    def edited(self, state: State) -> Scene:
+    def edited(self, state: PageState) -> Scene:
         """The scene of a state with its edits, up to the current step.
 
         Raises:
@@ -172,14 +175,14 @@ class Answers:
         self._world(state)  # refuses what no agent can do
         return self._seen(state)
 
-    def _seen(self, state: State) -> Scene:
+    def _seen(self, state: PageState) -> Scene:
         """As `edited`, for edits that a world has accepted."""
         scene, forecaster = self.store[state.scene], self._forecaster()
         every = math.ceil(forecaster.step_s(scene.id, scene.dt_s) / scene.dt_s - 1e-6)
         steps = (forecaster.training.history_steps - 1) * every + 1
         return edited_scene(scene, scene.prediction_step(state.at), state.edits, steps)
 
-    def _world(self, state: State) -> World:
+    def _world(self, state: PageState) -> World:
         """The world of a state with its edits, before any step."""
         at = self.store[state.scene].prediction_step(state.at)
         world = self._worlds(state.scene, at, state.samples, state.seed).world.fork()
@@ -187,7 +190,9 @@ class Answers:
             edit.apply(world)
         return world
 
-    def ranking(self, state: State, count: int) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    def ranking(
+        self, state: PageState, count: int
+    ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Ranks candidate plans of the ego in the edited scene.
 
         Raises:
@@ -223,15 +228,15 @@ class Answers:
         ego, steps = EgoState.of(scene, -1), round(self.horizon_s / step_s)
         poses = drive_along(request.path_m, ego, request.speed_mps, steps, step_s)
         rounded = [tuple(round(value, 4) for value in pose) for pose in poses.tolist()]
-        return {"edit": Follow(rounded)}
+        return {"edit": FollowEdit(rounded)}
 
-    def save(self, state: State) -> dict[str, Any]:
+    def save(self, state: PageState) -> dict[str, Any]:
         """Writes the edited scene as a store.
 
         Raises:
             ForecastError: As in `futures`, or it cannot be written.
         """
-        path = save(self.edited(state), self.out, self.store)
+        path = save_scene(self.edited(state), self.out, self.store)
         return {"path": str(path.absolute()), "left_out": commands(state.edits)}
 
     def _forecaster(self) -> Forecaster:
@@ -254,7 +259,7 @@ class Answers:
             for name in _BASELINES
         }
         horizons = [each for each in _ERROR_HORIZONS_S if each <= self.horizon_s]
-        return made, errors(scene, at, made, others, horizons)
+        return made, displacement_errors(scene, at, made, others, horizons)
 
     def _imagine(self, name: str, at: int, samples: int, seed: int) -> _Imagined:
         forecaster = self._forecaster()
@@ -273,12 +278,12 @@ class Answers:
 
     def _frame(
         self,
-        state: State,
+        state: PageState,
         seen: Scene,
         made: Prediction,
         now: NDArray[Any],
         header: dict[str, Any],
-    ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    ) -> Parts:
         """Adds what all futures have; ``seen`` is the scene up to the present."""
         ego = ego_of(seen, -1)
         lane = None if ego is None else ego_lane(seen.lane_map, ego)
@@ -347,17 +352,19 @@ def _now_of(world: World, seen: Scene) -> NDArray[np.float64]:
     return shown
 
 
-def _bodies(scene: Scene, state: State, names: list[str]) -> tuple[list[str], NDArray[np.float32]]:
+def _bodies(
+    scene: Scene, state: PageState, names: list[str]
+) -> tuple[list[str], NDArray[np.float32]]:
     """Kinds and sizes ``[A, 3]`` of agents, recorded or added."""
     tracks = scene.tracks
     kinds = [AgentKind(kind).name.lower() for kind in tracks.kinds.tolist()]
     rows: list[tuple[str, Any]] = list(zip(kinds, tracks.sizes_m, strict=True))
     known = dict(zip(tracks.agent_ids.tolist(), rows, strict=True))
     for edit in state.edits:
-        if isinstance(edit, Add):
+        if isinstance(edit, AddEdit):
             typical = TYPICAL_SIZE_M[AgentKind[edit.kind.upper()]]
             known[edit.agent] = edit.kind, edit.size_m or typical
-        elif isinstance(edit, PutObstacle):
+        elif isinstance(edit, ObstacleEdit):
             known[edit.name] = "obstacle", edit.size_m
     found = [known[name] for name in names]
     sizes = np.array([size for _, size in found], np.float32).reshape(-1, 3)

@@ -19,14 +19,14 @@ from forecast.errors import ForecastError
 from forecast.scene import AgentKind, Scene
 from forecast.scene.agents import TYPICAL_SIZE_M
 from forecast.visualization.viewer.edits import (
-    Act,
-    Add,
-    Change,
+    ActEdit,
+    AddEdit,
+    ChangeEdit,
     Edit,
-    Follow,
-    GoTo,
-    PutObstacle,
-    Remove,
+    FollowEdit,
+    GoToEdit,
+    ObstacleEdit,
+    RemoveEdit,
 )
 
 _STILL_MPS = 1e-3
@@ -41,7 +41,7 @@ def edited_scene(scene: Scene, at: int, edits: Iterable[Edit], history_steps: in
     An agent that is moved or turned gets a history that leads there: its own, moved, or turned
     about its present place. A new agent, and one with another speed, gets a history of constant
     velocity. Later steps are left out, because nobody knows what would have followed. Commands
-    (`GoTo`, `Follow`, `Act`) say what an agent is going to do, so they change nothing here.
+    (`GoToEdit`, `FollowEdit`, `ActEdit`) say what an agent is going to do, so they change nothing.
 
     Args:
         scene: The scene.
@@ -106,7 +106,7 @@ class _Tracks:
         """Makes an edit; those that are commands change nothing."""
 
     @make.register
-    def _(self, edit: Change) -> None:
+    def _(self, edit: ChangeEdit) -> None:
         agent = self._row(edit.agent)
         now = self.positions[agent, -1].copy()
         velocity, heading = self._velocity(agent), float(self.headings[agent, -1])
@@ -121,19 +121,19 @@ class _Tracks:
         self.positions[agent] = offsets + (now if edit.position_m is None else edit.position_m)
 
     @make.register
-    def _(self, edit: Add) -> None:
+    def _(self, edit: AddEdit) -> None:
         kind = AgentKind[edit.kind.upper()]
         size = TYPICAL_SIZE_M[kind] if edit.size_m is None else edit.size_m
         way = edit.heading_rad, edit.speed_mps
         self._append(edit.agent, kind, edit.position_m, way, size)
 
     @make.register
-    def _(self, edit: PutObstacle) -> None:
+    def _(self, edit: ObstacleEdit) -> None:
         way = edit.heading_rad, 0.0
         self._append(edit.name, AgentKind.VEHICLE, edit.position_m, way, edit.size_m)
 
     @make.register
-    def _(self, edit: Remove) -> None:
+    def _(self, edit: RemoveEdit) -> None:
         kept = np.arange(len(self.names)) != self._row(edit.agent)
         self.names.remove(edit.agent)
         for name in ("kinds", "positions", "headings", "sizes", "valid"):
@@ -173,7 +173,7 @@ class _Tracks:
 
 def commands(edits: Iterable[Edit]) -> list[str]:
     """The edits that a scene cannot hold, as lines of Python."""
-    return [edit.code() for edit in edits if isinstance(edit, GoTo | Follow | Act)]
+    return [edit.code() for edit in edits if isinstance(edit, GoToEdit | FollowEdit | ActEdit)]
 
 
 class OneScene:
@@ -205,7 +205,7 @@ class OneScene:
         return self._scene, {}
 
 
-def save(scene: Scene, folder: Path, like: SceneStore) -> Path:
+def save_scene(scene: Scene, folder: Path, like: SceneStore) -> Path:
     """Writes a scene as a store of its own.
 
     Args:

@@ -46,7 +46,7 @@ class _Edit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
         return f"world.{self.method}({given})"
 
 
-class Change(_Edit, frozen=True, tag="change"):
+class ChangeEdit(_Edit, frozen=True, tag="change"):
     """See `World.change`."""
 
     agent: Name
@@ -55,7 +55,7 @@ class Change(_Edit, frozen=True, tag="change"):
     speed_mps: float | None = None
 
 
-class GoTo(_Edit, frozen=True, tag="go_to"):
+class GoToEdit(_Edit, frozen=True, tag="go_to"):
     """See `World.go_to`."""
 
     agent: Name
@@ -63,7 +63,7 @@ class GoTo(_Edit, frozen=True, tag="go_to"):
     speed_mps: float | None = None
 
 
-class Add(_Edit, frozen=True, tag="add"):
+class AddEdit(_Edit, frozen=True, tag="add"):
     """See `World.add`."""
 
     agent: Name
@@ -74,7 +74,7 @@ class Add(_Edit, frozen=True, tag="add"):
     size_m: Size | None = None
 
 
-class PutObstacle(_Edit, frozen=True, tag="put_obstacle"):
+class ObstacleEdit(_Edit, frozen=True, tag="put_obstacle"):
     """See `World.put_obstacle`."""
 
     name: Name
@@ -83,20 +83,20 @@ class PutObstacle(_Edit, frozen=True, tag="put_obstacle"):
     heading_rad: float = 0.0
 
 
-class Remove(_Edit, frozen=True, tag="remove"):
+class RemoveEdit(_Edit, frozen=True, tag="remove"):
     """See `World.remove`."""
 
     agent: Name
 
 
-class Follow(_Edit, frozen=True, tag="follow"):
+class FollowEdit(_Edit, frozen=True, tag="follow"):
     """See `World.follow`."""
 
     poses: Poses
     agent: Name | None = None
 
 
-class Act(_Edit, frozen=True, tag="act"):
+class ActEdit(_Edit, frozen=True, tag="act"):
     """See `World.act`."""
 
     acceleration_mps2: float
@@ -104,7 +104,7 @@ class Act(_Edit, frozen=True, tag="act"):
     agent: Name | None = None
 
 
-Edit: TypeAlias = Change | GoTo | Add | PutObstacle | Remove | Follow | Act
+Edit: TypeAlias = ChangeEdit | GoToEdit | AddEdit | ObstacleEdit | RemoveEdit | FollowEdit | ActEdit
 
 
 def _written(value: Any) -> str:

@@ -37,7 +37,7 @@ def effects(before: Prediction, after: Prediction) -> dict[str, dict[str, float]
     return found
 
 
-def errors(
+def displacement_errors(
     scene: Scene,
     at: int,
     prediction: Prediction,
@@ -62,7 +62,8 @@ def errors(
     for horizon_s in horizons_s:
         steps = round(horizon_s / prediction.dt_s)
         rows, truth = _truth(scene, at, prediction, steps)
-        top = torch.from_numpy(prediction.most_probable()[rows, :steps])
+        names = prediction.agent_ids[rows].tolist()
+        top = _best_guess(prediction, names, horizon_s)
         drawn = torch.from_numpy(prediction.positions_m[:, rows, :steps])
         count, weights = prediction.samples, torch.from_numpy(prediction.weights)
         columns = {
@@ -72,15 +73,21 @@ def errors(
             "min_fde_m": min_fde(drawn, truth, count, weights),
         }
         others = {
-            name: fde(torch.from_numpy(each.most_probable()[rows, :last]), truth).tolist()
-            for name, each in baselines.items()
-            for last in [round(horizon_s / each.dt_s)]
+            baseline: fde(_best_guess(each, names, horizon_s), truth).tolist()
+            for baseline, each in baselines.items()
         }
-        for i, name in enumerate(prediction.agent_ids[rows].tolist()):
+        for i, name in enumerate(names):
             row = {key: float(values[i]) for key, values in columns.items()}
             theirs = {key: values[i] for key, values in others.items()}
             found.setdefault(name, []).append({"horizon_s": horizon_s, **row, "baselines": theirs})
     return found
+
+
+def _best_guess(made: Prediction, names: Sequence[str], until_s: float) -> torch.Tensor:
+    """The most probable futures ``[N, T, 2]`` of agents by name, up to a time."""
+    row_of = {name: row for row, name in enumerate(made.agent_ids.tolist())}
+    rows = np.array([row_of[name] for name in names], np.int64)
+    return torch.from_numpy(made.most_probable()[rows, : round(until_s / made.dt_s)])
 
 
 def _truth(

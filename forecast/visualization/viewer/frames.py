@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def encode(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def encode_frame(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """A frame.
 
     Args:
@@ -30,7 +30,7 @@ def encode(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> byt
     return b"".join([struct.pack("<I", len(text)), text, *parts])
 
 
-def decode(frame: bytes) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:
+def decode_frame(frame: bytes) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:
     """The header and the arrays of a frame."""
     (length,) = struct.unpack_from("<I", frame)
     header = msgspec.json.decode(frame[4 : 4 + length])

@@ -22,8 +22,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from forecast.errors import ForecastError
 from forecast.visualization.viewer.access import Access
 from forecast.visualization.viewer.answers import Answers
-from forecast.visualization.viewer.frames import encode
-from forecast.visualization.viewer.state import MOST_BYTES, Request, State, read
+from forecast.visualization.viewer.frames import encode_frame
+from forecast.visualization.viewer.state import MOST_BYTES, PageState, Request, read_request
 
 PAGE = Path(__file__).parent / "page"
 _BAD = 1003
@@ -33,7 +33,7 @@ _MOST_SOCKETS = 256
 _Value = TypeVar("_Value")
 
 
-class Worker:
+class ComputeThread:
     """Runs computations in one thread, so that the event loop stays free."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Socket:
         worker: Runs it.
     """
 
-    def __init__(self, socket: WebSocket, answers: Answers, worker: Worker) -> None:
+    def __init__(self, socket: WebSocket, answers: Answers, worker: ComputeThread) -> None:
         self._socket, self._answers, self._worker = socket, answers, worker
         self._waiting: dict[type[Any], Request] = {}
         self._news = asyncio.Event()
@@ -76,7 +76,7 @@ class Socket:
         answering = asyncio.create_task(self._answer())
         try:
             while True:
-                request: Request = read(await self._socket.receive_text(), Request)
+                request: Request = read_request(await self._socket.receive_text(), Request)
                 self._waiting[type(request)] = request
                 self._news.set()
         except (WebSocketDisconnect, KeyError):  # a message of bytes has no text
@@ -101,7 +101,7 @@ class Socket:
             return await self._worker.run(self._answers.answer, request)
         except ForecastError as error:
             about = {"id": request.id, "answers": request.__struct_config__.tag}
-            return encode({**about, "error": str(error)}, {})
+            return encode_frame({**about, "error": str(error)}, {})
 
     async def _close(self, why: str) -> None:
         if self._socket.application_state == WebSocketState.CONNECTED:
@@ -116,7 +116,7 @@ def application(answers: Answers, host: str) -> Access:
         answers: What computes the answers.
         host: Address that the server is bound to.
     """
-    worker, sockets = Worker(), set[WebSocket]()
+    worker, sockets = ComputeThread(), set[WebSocket]()
 
     async def index(request: HttpRequest) -> Response:
         return Response((PAGE / "index.html").read_bytes(), media_type="text/html")
@@ -133,7 +133,7 @@ def application(answers: Answers, host: str) -> Access:
         )
 
     async def save(request: HttpRequest) -> Response:
-        state = read(await _body(request), State)
+        state = read_request(await _body(request), PageState)
         return JSONResponse(await worker.run(answers.save, state))
 
     async def socket(websocket: WebSocket) -> None:

@@ -1,4 +1,4 @@
-"""`State`: what one page shows, as every request carries it."""
+"""`PageState`: what one page shows, as every request carries it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_BYTES = 1 << 16
 Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
 
 
-class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PageState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a page shows.
 
     Attributes:
@@ -70,7 +70,7 @@ class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
     """
 
     id: Whole
-    state: State
+    state: PageState
 
 
 class AskFutures(_Request, frozen=True, tag="futures"):
@@ -93,12 +93,12 @@ class AskDrive(_Request, frozen=True, tag="drive"):
 Request: TypeAlias = AskFutures | AskRanking | AskDrive
 
 
-def read(text: str | bytes, kind: Any) -> Any:
+def read_request(text: str | bytes, kind: Any) -> Any:
     """Reads a message.
 
     Args:
         text: The message, in JSON.
-        kind: `State` or `Request`.
+        kind: `PageState` or `Request`.
 
     Raises:
         ForecastError: It is no JSON, or not of that kind.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from forecast import Prediction, Scene
-from forecast.visualization.viewer.effects import effects, errors
+from forecast.visualization.viewer.effects import displacement_errors, effects
 
 
 def prediction(paths, names, dt_s=0.5, **more) -> Prediction:
@@ -35,7 +35,7 @@ def test_errors_are_those_at_each_horizon_and_of_the_best_sample():
     truth = walks[2:8]
     made = prediction([[truth + np.array([0, 1])], [truth]], ["a"])
     still = prediction([[np.tile(walks[1], (6, 1))]], ["a"])
-    found = errors(scene, 1, made, {"stationary": still}, [1.0, 3.0])["a"]
+    found = displacement_errors(scene, 1, made, {"stationary": still}, [1.0, 3.0])["a"]
     assert [row["horizon_s"] for row in found] == [1.0, 3.0]
     assert found[0]["fde_m"] == found[0]["ade_m"] == pytest.approx(1)
     assert found[0]["min_fde_m"] == found[0]["min_ade_m"] == pytest.approx(0, abs=1e-6)
@@ -45,7 +45,7 @@ def test_errors_are_those_at_each_horizon_and_of_the_best_sample():
 
 def test_without_a_recorded_future_there_are_no_errors():
     scene = Scene.from_arrays(np.zeros((1, 3, 2)), ["pedestrian"], 0.5, agent_ids=["a"])
-    assert errors(scene, 1, prediction(np.zeros((1, 1, 6, 2)), ["a"]), {}, [3.0]) == {}
+    assert displacement_errors(scene, 1, prediction(np.zeros((1, 1, 6, 2)), ["a"]), {}, [3.0]) == {}
 
 
 def test_a_finer_recording_is_compared_at_the_steps_of_the_prediction():
@@ -54,6 +54,6 @@ def test_a_finer_recording_is_compared_at_the_steps_of_the_prediction():
     scene = Scene.from_arrays(walks[None], ["pedestrian"], 0.1, agent_ids=["a"])
     made = prediction([[[[0.5, 0], [1.0, 2.0]]]], ["a"])  # at 0.5 and 1 s; the truth is 0.5, 1.0
     still = prediction([[np.zeros((10, 2))]], ["a"], dt_s=0.1)
-    (found,) = errors(scene, 0, made, {"stationary": still}, [1.0])["a"]
+    (found,) = displacement_errors(scene, 0, made, {"stationary": still}, [1.0])["a"]
     assert (found["fde_m"], found["ade_m"]) == pytest.approx((2, 1))
     assert found["baselines"]["stationary"] == pytest.approx(1)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forecast.visualization.viewer.edits import Change
+from forecast.visualization.viewer.edits import ChangeEdit
 from tests.browser import Visit, visit
 from tests.visualization.viewer.conftest import served
 
@@ -122,7 +122,7 @@ def test_a_drag_is_an_edit_of_the_world_and_can_be_undone(browser, address, fore
         moved = [was["x"] + 60 / scale, was["y"] + 40 / scale]
         assert edit["position_m"] == pytest.approx(moved, abs=2 / scale)
         world = forecaster.imagine(store["street-3"], at, samples=20)
-        Change(name, tuple(edit["position_m"])).apply(world)
+        ChangeEdit(name, tuple(edit["position_m"])).apply(world)
         expected = world.step(12).prediction().positions_m
         shown = value(opened, "Array.from(viewer.futures.arrays.positions.data)")
         np.testing.assert_array_equal(np.float32(shown), expected.ravel())

@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from forecast.visualization.viewer.answers import Answers
-from forecast.visualization.viewer.frames import decode
+from forecast.visualization.viewer.frames import decode_frame
 from forecast.visualization.viewer.state import MOST_BYTES
 from tests.visualization.viewer.conftest import served
 
@@ -19,7 +19,7 @@ STATE = {"scene": SCENE, "at": AT, "samples": 4}
 
 def ask(socket: ClientConnection, number: int, state: dict, kind: str = "futures"):
     socket.send(json.dumps({"ask": kind, "id": number, "state": state}))
-    return decode(socket.recv(timeout=60))
+    return decode_frame(socket.recv(timeout=60))
 
 
 def get(port: int, path: str, headers: dict | None = None) -> tuple[int, bytes]:
@@ -53,7 +53,7 @@ def test_the_page_and_its_files_are_there(port):
 
 
 def test_a_scene_is_given_as_it_is(port, store):
-    header, arrays = decode(get(port, f"/api/scenes/{SCENE}")[1])
+    header, arrays = decode_frame(get(port, f"/api/scenes/{SCENE}")[1])
     np.testing.assert_array_equal(arrays["positions"], store[SCENE].positions_m)
     assert header["agents"] == store[SCENE].tracks.agent_ids.tolist()
     lines = store[SCENE].lane_map.centerlines
@@ -182,7 +182,7 @@ def test_of_many_requests_the_newest_is_answered(port):
             socket.send(json.dumps(request))
         answered = []
         while not answered or answered[-1] != 199:
-            answered.append(decode(socket.recv(timeout=60))[0]["id"])
+            answered.append(decode_frame(socket.recv(timeout=60))[0]["id"])
     assert answered == sorted(answered)
     assert len(answered) < 150
 

@@ -1,13 +1,13 @@
 import pytest
 
 from forecast import ForecastError
-from forecast.visualization.viewer.edits import Remove
-from forecast.visualization.viewer.state import AskRanking, Request, State, read
+from forecast.visualization.viewer.edits import RemoveEdit
+from forecast.visualization.viewer.state import AskRanking, PageState, Request, read_request
 
 
 def test_a_request_is_read_as_its_kind():
     text = '{"ask":"ranking","id":3,"state":{"scene":"s","at":4},"plans":50}'
-    assert read(text, Request) == AskRanking(3, State("s", 4), 50)
+    assert read_request(text, Request) == AskRanking(3, PageState("s", 4), 50)
 
 
 @pytest.mark.parametrize(
@@ -32,17 +32,19 @@ def test_a_request_is_read_as_its_kind():
 )
 def test_what_is_no_request_is_refused_in_one_line(text):
     with pytest.raises(ForecastError, match=r"\Athe request cannot be read: [^\n]+\Z"):
-        read(text, Request)
+        read_request(text, Request)
 
 
 def test_the_python_of_a_state_without_edits_is_predict():
-    assert State("s", 4, 1, 30).code("/stores/a", "town").splitlines()[-1] == (
+    assert PageState("s", 4, 1, 30).code("/stores/a", "town").splitlines()[-1] == (
         "prediction = forecaster.predict(scene, 4, samples=30, seed=1, horizon_s=6)"
     )
 
 
 def test_the_python_of_edits_calls_the_world_in_their_order():
-    code = State("s", 4, edits=[Remove("a"), Remove("b")]).code("/stores/a", "town", 4.8)
+    code = PageState("s", 4, edits=[RemoveEdit("a"), RemoveEdit("b")]).code(
+        "/stores/a", "town", 4.8
+    )
     assert code.splitlines()[2:] == [
         "scene = forecast.open_store('/stores/a')['s']",
         "forecaster = forecast.load('town')",
