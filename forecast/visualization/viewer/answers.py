@@ -118,7 +118,6 @@ class Answers:
             "kinds": kinds,
             "categories": tracks.categories,
             "between": [] if between is None else np.flatnonzero(between),
-            "origin_m": scene.origin_m,
         }
         seen = {"positions": scene.positions_m, "headings": tracks.headings_rad}
         return encode_frame(header, {**seen, "sizes": tracks.sizes_m, **_map(scene.lane_map)})

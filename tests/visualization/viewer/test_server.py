@@ -229,9 +229,9 @@ def test_memory_stays_over_many_edits(port):
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096 / 1e6
 
     with connect(f"ws://127.0.0.1:{port}/socket") as socket:
-        for number in range(150):
+        for number in range(80):
             edits = [{"do": "change", "agent": "0", "position_m": [number / 100, 1.0]}]
             ask(socket, number, {**STATE, "edits": edits, "seed": number % 10})
-            if number == 50:
+            if number == 30:
                 before = megabytes()
         assert megabytes() - before < 20

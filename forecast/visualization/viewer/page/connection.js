@@ -1,6 +1,6 @@
 // Frames and the socket. A frame is a header in JSON and arrays in float32; see frames.py.
 
-export function readFrame(buffer) {
+function readFrame(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
   let at = 4 + length;

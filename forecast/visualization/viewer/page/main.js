@@ -3,7 +3,7 @@
 import { Renderer, View } from "./canvas.js";
 import { Connection, getFrame, getJson } from "./connection.js";
 import { download, svgOf } from "./files.js";
-import { fromAddress, History, toAddress } from "./history.js";
+import { commanded, fromAddress, History, nameOf, toAddress } from "./history.js";
 import { Futures, isPerson, Scene, shortName } from "./model.js";
 import { showPanel, wirePanel } from "./panel.js";
 import { agentGroups, COLOURS, futureGroups, labels, mapGroups, planGroups } from "./picture.js";
@@ -125,10 +125,15 @@ async function stateChanged() {
   redraw();
 }
 
+async function fetchScene(name) {
+  if (app.fetched?.id !== name) app.fetched = new Scene(await getFrame(`api/scenes/${encodeURIComponent(name)}`));
+  return app.fetched;
+}
+
 async function loadScene(name) {
   app.futures = app.futureGroups = app.asked = null;
   try {
-    const scene = new Scene(await getFrame(`api/scenes/${encodeURIComponent(name)}`));
+    const scene = await fetchScene(name);
     if (app.history.state.scene !== name) return false;
     app.scene = scene;
   } catch (error) {
@@ -136,9 +141,11 @@ async function loadScene(name) {
     return false;
   }
   app.mapGroups = mapGroups(app.scene);
+  $("scene").title = [app.scene.location, app.scene.description].filter(Boolean).join(": ");
   $("time").max = app.scene.steps - 1;
   $("ahead").max = app.catalog.horizon_s;
-  if (!app.scene.row.has(app.selected)) app.selected = null;
+  const { edits } = app.history.state;
+  if (!app.scene.row.has(app.selected) && !edits.some((edit) => nameOf(edit) === app.selected)) app.selected = null;
   return true;
 }
 
@@ -146,7 +153,7 @@ async function loadScene(name) {
 async function openScene(name, keep = {}) {
   pause();
   app.selected = keep.selected ?? null;
-  const scene = new Scene(await getFrame(`api/scenes/${encodeURIComponent(name)}`));
+  const scene = await fetchScene(name);
   const [at, nearest] = interestingMoment(scene);
   app.selected ??= nearest;
   app.centred = false;
@@ -207,10 +214,7 @@ app.edit = (edits) => {
   app.history.commit({ edits });
 };
 
-app.command = (command) => {
-  const own = (edit) => ["go_to", "follow", "act"].includes(edit.do) && (edit.agent ?? null) === (command.agent ?? null);
-  app.edit([...app.history.state.edits.filter((edit) => !own(edit)), command]);
-};
+app.command = (command) => app.edit(commanded(app.history.state.edits, command));
 
 let remembering = 0;
 function remember() {
@@ -231,7 +235,7 @@ app.agents = () => {
   const { scene, futures, history: { state }, time, ahead } = app;
   const found = new Map();
   if (!scene) return found;
-  const edited = new Set(state.edits.map((edit) => edit.agent ?? edit.name ?? scene.ego));
+  const edited = new Set(state.edits.map((edit) => nameOf(edit) ?? scene.ego));
   const fits = futures && futures.state.scene === state.scene && futures.state.at === state.at;
   const imagined = fits && (state.edits.length > 0 || futures.edited || ahead > 0 || app.drag);
   for (let row = 0; row < scene.names.length; row++) {

@@ -46,7 +46,8 @@ function personCard(app) {
 }
 
 function badges(app, own) {
-  const found = [`<span class="badge">${escaped(own.kind)}</span>`];
+  const category = app.scene.categories[app.scene.row.get(own.name)] ?? "added here";
+  const found = [`<span class="badge" title="${escaped(category)}">${escaped(own.kind)}</span>`];
   if (own.edited) found.push('<span class="badge edit">edited</span>');
   if (app.futures?.flagged.has(own.name)) found.push('<span class="badge warn">outside the training range</span>');
   return found.join(" ");

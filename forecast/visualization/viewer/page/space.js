@@ -172,7 +172,7 @@ export class Space {
     for (const agent of agents.values()) {
       let body = this.bodies.get(agent.name);
       if (!body) {
-        body = agent.kind === "pedestrian" ? figure(agent) : vehicle(agent);
+        body = ({ pedestrian: figure, cyclist }[agent.kind] ?? vehicle)(agent);
         this.bodies.set(agent.name, body);
         this.world.add(body);
       }
@@ -289,9 +289,22 @@ function swing(body, walked, playing) {
   data.arms[1].rotation.y = 0.8 * angle;
 }
 
+// A person on a cycle, who leans forward.
+function cyclist(agent) {
+  const group = new THREE.Group();
+  const rider = figure({ ...agent, height: 1.5 });
+  rider.position.set(-0.12, 0, 0.25);
+  rider.rotation.y = 0.25;
+  delete rider.userData.legs;
+  const reach = Math.max(agent.length / 2 - 0.35, 0.4);
+  for (const x of [reach, -reach]) group.add(mesh(new THREE.TorusGeometry(0.32, 0.04, 8, 24).rotateX(Math.PI / 2), "#23272c", x, 0, 0.35));
+  group.add(mesh(new THREE.BoxGeometry(2 * reach, 0.06, 0.08), "#7a2f2f", 0, 0, 0.6), mesh(new THREE.BoxGeometry(0.06, 0.5, 0.06), "#23272c", reach - 0.1, 0, 1.0), rider);
+  return group;
+}
+
 function vehicle({ kind, length, width, height }) {
   const group = new THREE.Group();
-  const colour = { ego: "#26323f", static: "#b9b4a6", obstacle: COLOURS.obstacle, cyclist: "#3d5a80" }[kind] ?? "#8d99a8";
+  const colour = { ego: "#26323f", static: "#b9b4a6", obstacle: COLOURS.obstacle }[kind] ?? "#8d99a8";
   if (kind !== "vehicle" && kind !== "ego") {
     group.add(mesh(new THREE.BoxGeometry(length, width, height), colour, 0, 0, height / 2));
     return group;

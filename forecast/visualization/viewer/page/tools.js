@@ -167,7 +167,7 @@ function withDrag(app) {
   return { ...state, edits: changed(state.edits, app.drag.name, app.drag.patch) };
 }
 
-export function hitAgent(app, agents, px, py) {
+function hitAgent(app, agents, px, py) {
   let best = null;
   for (const agent of agents.values()) {
     const [ax, ay] = app.view.toScreen(agent.x, agent.y);
@@ -190,14 +190,14 @@ export function setGoal(app, goal, speed = null) {
   app.command({ do: "go_to", agent: app.selected, goal_m: point(...goal), ...(speed === null ? {} : { speed_mps: speed }) });
 }
 
-export function addAgent(app, kind, [x, y], heading) {
+function addAgent(app, kind, [x, y], heading) {
   const name = freeName(app, { pedestrian: "person", vehicle: "car" }[kind]);
   const speed = { pedestrian: 1.3, vehicle: 6 }[kind];
   app.selected = name;
   app.edit([...app.history.state.edits, { do: "add", agent: name, kind, position_m: point(x, y), heading_rad: round(heading, 4), speed_mps: speed }]);
 }
 
-export function addObstacle(app, [x, y]) {
+function addObstacle(app, [x, y]) {
   const name = freeName(app, "obstacle");
   app.selected = name;
   app.edit([...app.history.state.edits, { do: "put_obstacle", name, position_m: point(x, y), size_m: [2.5, 1.2, 1.1], heading_rad: round(egoHeading(app) + Math.PI / 2, 4) }]);
