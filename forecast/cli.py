@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_audit(commands)
     _add_compare(commands)
     _add_export(commands)
+    _add_view(commands)
     _add_demo(commands)
     return parser
 
@@ -330,6 +331,25 @@ def _add_export(commands: _Commands) -> None:
         default="aoti",
         help="aoti: for this machine's processor, onnx: for any (default: aoti)",
     )
+
+
+def _add_view(commands: _Commands) -> None:
+    parser = _add_command(
+        commands, "view", _view, "show and edit scenes and their futures on a local web page"
+    )
+    parser.add_argument(
+        "--store",
+        required=True,
+        type=Path,
+        help="store of scenes, or a dataset in nuScenes format, which is prepared first",
+    )
+    _add_option(parser, "--predictor", "town", "as for evaluate; edits need weights")
+    parser.add_argument("--scene", help="scene to show first (default: the first one)")
+    parser.add_argument("--version", help="version folder of a dataset, such as v1.0-mini")
+    _add_option(parser, "--port", 8700, "port of the page; 0 for any that is free")
+    words = "address to bind to; beyond this machine the page needs the printed token"
+    _add_option(parser, "--host", "127.0.0.1", words)
+    _add_option(parser, "--out", Path("edited"), "folder for the scenes that the page saves")
 
 
 def _add_demo(commands: _Commands) -> None:
@@ -610,6 +630,20 @@ def _compare(args: argparse.Namespace) -> int:
         print(f"undecided: {args.b} compared with {args.a}: {found.sentence}", file=sys.stderr)
         return 4
     return 0
+
+
+def _view(args: argparse.Namespace) -> None:
+    from forecast.visualization.viewer.command import run_view
+
+    run_view(
+        args.store,
+        predictor=args.predictor,
+        scene=args.scene,
+        version=args.version,
+        host=args.host,
+        port=args.port,
+        out=args.out,
+    )
 
 
 def _demo(args: argparse.Namespace) -> None:

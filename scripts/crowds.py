@@ -29,7 +29,7 @@ def street(length_m: float) -> LaneMap:
     )
 
 
-def crowd(people: int) -> Scene:
+def crowd(people: int, steps: int = STEPS) -> Scene:
     """People who walk about a street, and the ego on it; larger crowds have longer streets."""
     rng = np.random.default_rng(0)
     length_m = max(people * AREA_PER_PERSON_M2 / 16, 60.0)
@@ -39,12 +39,12 @@ def crowd(people: int) -> Scene:
     velocity = np.stack([np.cos(heading), np.sin(heading)], -1) * pace[:, None]
     velocity = np.concatenate([velocity, [[6.0, 0.0]]])
     start = np.concatenate([start, [[length_m / 4, -1.8]]])
-    positions = start[:, None] + velocity[:, None] * (np.arange(STEPS) * DT_S)[:, None]
+    positions = start[:, None] + velocity[:, None] * (np.arange(steps) * DT_S)[:, None]
     kinds = [AgentKind.PEDESTRIAN] * people + [AgentKind.EGO]
     return Scene.from_arrays(
         positions,
         kinds,
         DT_S,
-        headings_rad=np.repeat(np.append(heading, 0.0)[:, None], STEPS, 1),
+        headings_rad=np.repeat(np.append(heading, 0.0)[:, None], steps, 1),
         lane_map=street(length_m),
     )

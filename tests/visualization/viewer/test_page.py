@@ -1,0 +1,435 @@
+"""The page in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from forecast.visualization.viewer.edits import ChangeEdit
+from tests.browser import Visit, visit
+from tests.visualization.viewer.conftest import served
+
+pytestmark = pytest.mark.slow
+
+PATIENCE_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def address(answers) -> Iterator[str]:
+    with served(answers) as (port, _):
+        yield f"http://127.0.0.1:{port}/"
+
+
+def value(opened: Visit, expression: str) -> Any:
+    return opened.page.evaluate(f"() => ({expression})")
+
+
+def until(opened: Visit, expression: str) -> None:
+    """Waits; the page's own policy forbids what Playwright's way of waiting needs."""
+    end = time.monotonic() + PATIENCE_S
+    while not value(opened, f"Boolean({expression})"):
+        assert time.monotonic() < end, f"{expression} is still false; {opened.complaints}"
+        time.sleep(0.02)
+
+
+def settled(opened: Visit) -> None:
+    until(opened, "viewer.futures && viewer.futures.id === viewer.wantedId && !viewer.drag")
+
+
+@contextmanager
+def page(browser, address: str, width: int = 1400, scene: str = "street-3") -> Iterator[Visit]:
+    """An open page that has drawn its first futures; the browser may complain of nothing."""
+    with visit(browser, f"{address}#scene={scene}", width) as opened:
+        until(opened, "window.viewer?.futures")
+        yield opened
+        # Without a graphics card, Chromium reports that its own driver is slow.
+        assert [text for text in opened.complaints if "GL Driver" not in text] == []
+        assert all(request.startswith((address, "blob:", "data:")) for request in opened.requests)
+
+
+def place(opened: Visit, name: str) -> tuple[float, float]:
+    """Where an agent is in the window."""
+    x, y = value(
+        opened, f"viewer.view.toScreen(...['x', 'y'].map((k) => viewer.agents().get('{name}')[k]))"
+    )
+    box = opened.page.locator("#plan").bounding_box()
+    assert box is not None
+    return box["x"] + x, box["y"] + y
+
+
+def select(opened: Visit, name: str) -> None:
+    value(opened, f"viewer.select('{name}')")
+
+
+def drag(opened: Visit, name: str, dx: float, dy: float) -> None:
+    x, y = place(opened, name)
+    opened.page.mouse.move(x, y)
+    opened.page.mouse.down()
+    for step in range(1, 5):
+        opened.page.mouse.move(x + dx * step / 4, y + dy * step / 4)
+    opened.page.mouse.up()
+
+
+def edits(opened: Visit) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = value(opened, "viewer.history.state.edits")
+    return found
+
+
+def moving_person(opened: Visit) -> str:
+    """A person who is apart from the others, so that a click hits nobody else."""
+    return str(
+        value(
+            opened,
+            """(() => {
+      const people = [...viewer.agents().values()].filter((a) => a.kind === "pedestrian");
+      const gap = (a) => Math.min(...[...viewer.agents().values()].filter((b) => b !== a)
+        .map((b) => Math.hypot(a.x - b.x, a.y - b.y) - b.length / 2));
+      return people.sort((a, b) => gap(b) - gap(a))[0].name;
+    })()""",
+        )
+    )
+
+
+def test_the_page_shows_the_numbers_of_predict(browser, address, forecaster, store):
+    with page(browser, address) as opened:
+        state = value(opened, "viewer.futures.state")
+        shown = value(opened, "Array.from(viewer.futures.arrays.positions.data)")
+        scene, at = store[state["scene"]], state["at"]
+        expected = forecaster.predict(scene, at, samples=state["samples"], seed=state["seed"])
+        np.testing.assert_array_equal(np.float32(shown), expected.positions_m.ravel())
+        row = value(opened, "viewer.futures.row.get(viewer.selected)")
+        path = value(opened, f"Array.from(viewer.futures.sample(3, {row}))")
+        np.testing.assert_array_equal(np.float32(path), expected.positions_m[3, row].ravel())
+        assert value(opened, "viewer.futures.code").count("forecaster.predict(scene, ") == 1
+
+
+def test_a_drag_is_an_edit_of_the_world_and_can_be_undone(browser, address, forecaster, store):
+    with page(browser, address) as opened:
+        name, at = moving_person(opened), value(opened, "viewer.history.state.at")
+        was = value(opened, f"viewer.agents().get('{name}')")
+        scale = value(opened, "viewer.view.scale")
+        drag(opened, name, 60, -40)
+        settled(opened)
+        (edit,) = edits(opened)
+        assert (edit["do"], edit["agent"]) == ("change", name)
+        moved = [was["x"] + 60 / scale, was["y"] + 40 / scale]
+        assert edit["position_m"] == pytest.approx(moved, abs=2 / scale)
+        world = forecaster.imagine(store["street-3"], at, samples=20)
+        ChangeEdit(name, tuple(edit["position_m"])).apply(world)
+        expected = world.step(12).prediction().positions_m
+        shown = value(opened, "Array.from(viewer.futures.arrays.positions.data)")
+        np.testing.assert_array_equal(np.float32(shown), expected.ravel())
+        assert "moved by the edits" in opened.page.locator("#person").inner_text()
+        assert len(value(opened, "viewer.latencies")) == 1
+        opened.page.keyboard.press("Control+z")
+        settled(opened)
+        assert edits(opened) == []
+        assert value(opened, "viewer.futures.source") == "predict"
+        opened.page.keyboard.press("Control+Shift+z")
+        settled(opened)
+        assert edits(opened) == [edit]
+
+
+def test_a_click_selects_and_a_click_beside_selects_nobody(browser, address):
+    with page(browser, address) as opened:
+        select(opened, "")
+        name = moving_person(opened)
+        opened.page.mouse.click(*place(opened, name))
+        assert value(opened, "viewer.selected") == name
+        assert value(opened, "viewer.history.state.edits.length") == 0
+        opened.page.mouse.click(640, 700)
+        assert value(opened, "viewer.selected") is None
+
+
+def test_it_plays_the_recording_and_the_imagined_future(browser, address):
+    with page(browser, address) as opened:
+        before = value(opened, "viewer.time")
+        opened.page.click("#play")
+        until(opened, f"viewer.time > {before} + 1.5")
+        opened.page.click("#play")
+        assert value(opened, "viewer.playing") is None
+        settled(opened)
+        now = value(opened, "viewer.agents().get('0')")
+        opened.page.click("#dream")
+        until(opened, "viewer.ahead > 0.6")
+        opened.page.click("#dream")
+        later = value(opened, "viewer.agents().get('0')")
+        assert np.hypot(later["x"] - now["x"], later["y"] - now["y"]) > 0.1
+
+
+def test_scrubbing_shows_the_step_of_the_slider(browser, address, store):
+    with page(browser, address) as opened:
+        for step in (2, 9, 5):
+            opened.page.locator("#time").fill(str(step))
+        settled(opened)
+        assert value(opened, "viewer.futures.state.at") == 5
+        x, y = store["street-3"].positions_m[4, 5].tolist()
+        shown = value(opened, "viewer.agents().get('4')")
+        assert (shown["x"], shown["y"]) == pytest.approx((x, y), abs=1e-5)
+
+
+def test_another_time_puts_edits_aside_and_undo_brings_them_back(browser, address):
+    with page(browser, address) as opened:
+        opened.page.keyboard.press("b")
+        settled(opened)
+        at = value(opened, "viewer.history.state.at")
+        opened.page.keyboard.press("l")
+        settled(opened)
+        assert (edits(opened), value(opened, "viewer.history.state.at")) == ([], at + 1)
+        opened.page.click("#undo")
+        settled(opened)
+        assert [edit["do"] for edit in edits(opened)] == ["act"]
+        assert value(opened, "[viewer.history.state.at, viewer.time]") == [at, at]
+
+
+def test_each_tool_makes_its_edit(browser, address):
+    with page(browser, address) as opened:
+        box = opened.page.locator("#plan").bounding_box()
+        assert box is not None
+        x, y = box["x"] + 500, box["y"] + 620
+        for tool in ("pedestrian", "vehicle", "obstacle"):
+            opened.page.click(f"[data-tool={tool}]")
+            opened.page.mouse.move(x, y)
+            opened.page.mouse.down()
+            opened.page.mouse.move(x + 40, y)
+            opened.page.mouse.up()
+            y -= 60
+            settled(opened)
+        person, car, box_edit = edits(opened)
+        assert (person["do"], person["kind"], person["heading_rad"]) == ("add", "pedestrian", 0)
+        assert (car["kind"], box_edit["do"]) == ("vehicle", "put_obstacle")
+        select(opened, person["agent"])
+        opened.page.keyboard.press("g")
+        opened.page.mouse.click(x - 100, y)
+        settled(opened)
+        assert edits(opened)[-1]["do"] == "go_to"
+        opened.page.locator("#edit-speed").fill("2.5")
+        opened.page.keyboard.press("Enter")
+        settled(opened)
+        assert edits(opened)[0]["speed_mps"] == 2.5
+        opened.page.click("#remove")
+        settled(opened)
+        assert [edit["do"] for edit in edits(opened)] == ["add", "put_obstacle"]
+        opened.page.click("[data-drop='0']")
+        settled(opened)
+        assert [edit["do"] for edit in edits(opened)] == ["put_obstacle"]
+
+
+def test_a_drawn_plan_is_driven(browser, address):
+    with page(browser, address) as opened:
+        ego = value(opened, "viewer.agents().get('5')")
+        opened.page.keyboard.press("p")
+        x, y = place(opened, "5")
+        opened.page.mouse.move(x, y)
+        opened.page.mouse.down()
+        for step in range(1, 12):
+            ahead = [25 * step * f(ego["heading"]) for f in (np.cos, np.sin)]
+            opened.page.mouse.move(x + ahead[0], y - ahead[1])
+        opened.page.mouse.up()
+        until(opened, "viewer.history.state.edits.length === 1")
+        settled(opened)
+        (edit,) = edits(opened)
+        assert (edit["do"], len(edit["poses"])) == ("follow", 12)
+        row = value(opened, "viewer.futures.row.get('5')")
+        path = value(opened, f"Array.from(viewer.futures.sample(0, {row}))")
+        assert path[:2] == pytest.approx(edit["poses"][0][:2], abs=1e-3)
+
+
+def test_an_edit_that_is_refused_is_taken_back_with_its_reason(browser, address):
+    with page(browser, address) as opened:
+        select(opened, "0")
+        opened.page.locator("#edit-speed").fill("500")
+        opened.page.keyboard.press("Enter")
+        until(opened, "document.querySelector('#toast').textContent.includes('at most 12 m/s')")
+        settled(opened)
+        assert edits(opened) == []
+        assert value(opened, "viewer.futures.source") == "predict"
+
+
+def test_plans_are_ranked_and_the_best_one_driven(browser, address):
+    with page(browser, address) as opened:
+        opened.page.click("#rank")
+        until(opened, "viewer.ranking")
+        header = value(opened, "viewer.ranking.header")
+        assert header["plans_compared"] > 100
+        assert header["why"] in opened.page.locator("#plans").inner_text()
+        opened.page.click("#drive-best")
+        settled(opened)
+        (edit,) = edits(opened)
+        assert edit["do"] == "follow"
+        assert value(opened, "viewer.ranking") is None
+
+
+def test_the_3d_view_shows_every_agent_and_the_egos_camera(browser, address):
+    with page(browser, address) as opened:
+        opened.page.keyboard.press("3")
+        until(opened, "viewer.space")
+        until(opened, "viewer.space.bodies.size === viewer.agents().size")
+        assert value(opened, "viewer.space.ribbons.children.length") > 20
+        x, y = value(opened, "['x', 'y'].map((k) => viewer.space.bodies.get('0').position[k])")
+        shown = value(opened, "viewer.agents().get('0')")
+        assert (x, y) == pytest.approx((shown["x"], shown["y"]))
+        opened.page.click("[data-camera=ego]")
+        until(opened, "viewer.space.mode === 'ego'")
+        ego = value(opened, "viewer.agents().get('5')")
+        camera = value(opened, "['x', 'y', 'z'].map((k) => viewer.space.camera.position[k])")
+        assert np.hypot(camera[0] - ego["x"], camera[1] - ego["y"]) < ego["length"] / 2
+        assert 1 < camera[2] < 3
+        opened.page.click("#three")
+        until(opened, "!viewer.space")
+
+
+def test_files_are_offered(browser, address, saved_in):
+    with page(browser, address) as opened:
+        for button, start in (("#png", b"\x89PNG"), ("#svg", b"<svg ")):
+            opened.page.click("#share summary")
+            with opened.page.expect_download() as found:
+                opened.page.click(button)
+            with open(found.value.path(), "rb") as file:  # noqa: PTH123
+                assert file.read().startswith(start)
+        svg = value(opened, "viewer.svg()")
+        assert "NaN" not in svg
+        assert svg.count("<path") > 10
+        opened.page.click("#share summary")
+        opened.page.click("#save")
+        opened.page.locator("#dialog").wait_for()
+        assert f"forecast view --store {saved_in}" in opened.page.locator("#dialog").inner_text()
+
+
+def test_a_link_opens_the_same_edited_scene(browser, address):
+    with page(browser, address) as opened:
+        drag(opened, moving_person(opened), 60, -40)
+        settled(opened)
+        link = address + value(opened, "viewer.permalink()")
+        shown = value(opened, "JSON.stringify([viewer.history.state, viewer.selected])")
+        numbers = value(opened, "Array.from(viewer.futures.arrays.positions.data)")
+    with visit(browser, link, 1400) as other:
+        until(other, "window.viewer?.futures")
+        settled(other)
+        assert json.loads(
+            value(other, "JSON.stringify([viewer.history.state, viewer.selected])")
+        ) == json.loads(shown)
+        assert value(other, "Array.from(viewer.futures.arrays.positions.data)") == numbers
+
+
+def linked(**state: Any) -> str:
+    whole = {"scene": "street-3", "at": 8, "seed": 0, "samples": 20, "edits": [], **state}
+    text = json.dumps({"state": whole}).encode()
+    return "#" + base64.urlsafe_b64encode(text).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["#%%%", "#e30", "#scene=..%2f..%2fetc", "#" + "A" * 5000, linked(edits="x"), linked(at="x")],
+)
+def test_a_broken_link_opens_the_first_scene(browser, address, broken):
+    with visit(browser, address + broken, 1400) as opened:
+        until(opened, "window.viewer?.futures")
+        assert value(opened, "viewer.scene.id") == "street-0"
+
+
+@pytest.mark.parametrize(
+    ("link", "why"),
+    [
+        (linked(edits=[{"do": "remove", "agent": "nobody"}]), "agent 'nobody' is not in the world"),
+        (linked(edits=[{"do": "step"}]), "Invalid value 'step'"),
+        (linked(at=1000), "at is 1000"),
+        (linked(samples=10**6), "Expected `int` <= 200"),
+    ],
+)
+def test_a_link_that_the_server_refuses_opens_its_scene_and_says_why(browser, address, link, why):
+    with visit(browser, address + link, 1400) as opened:
+        until(opened, "window.viewer?.futures")
+        assert value(opened, "viewer.scene.id") == "street-3"
+        assert edits(opened) == []
+        assert why in opened.page.locator("#toast").inner_text()
+
+
+def test_an_edit_while_it_plays_stops_it_at_that_moment(browser, address):
+    with page(browser, address) as opened:
+        opened.page.click("#play")
+        until(opened, "viewer.time > viewer.history.state.at + 0.2")
+        opened.page.keyboard.press("b")
+        settled(opened)
+        assert value(opened, "[viewer.playing, viewer.time - viewer.history.state.at]") == [None, 0]
+
+
+def test_two_pages_do_not_see_each_others_edits(browser, address):
+    with page(browser, address) as one, page(browser, address) as other:
+        one.page.keyboard.press("b")
+        settled(one)
+        other.page.click("#reroll")
+        settled(other)
+        assert value(one, "viewer.futures.source") == "World"
+        assert value(other, "viewer.futures.source") == "predict"
+        assert value(other, "viewer.futures.state.seed") == 1
+
+
+def test_everything_can_be_done_with_the_keyboard(browser, address):
+    with page(browser, address) as opened:
+        opened.page.keyboard.press("]")
+        name = value(opened, "viewer.selected")
+        assert name is not None
+        opened.page.locator("#plan").focus()
+        before = value(opened, f"viewer.agents().get('{name}').x")
+        opened.page.keyboard.press("ArrowRight")
+        settled(opened)
+        assert value(opened, f"viewer.agents().get('{name}').x") == pytest.approx(
+            before + 0.5, abs=2e-3
+        )
+        for key, kind in (("A", "add"), ("O", "put_obstacle"), ("b", "act")):
+            opened.page.keyboard.press(key)
+            settled(opened)
+            assert edits(opened)[-1]["do"] == kind
+        opened.page.keyboard.press("r")
+        until(opened, "viewer.ranking")
+        opened.page.keyboard.press("c")
+        opened.page.locator("#dialog").wait_for()
+        assert "world.change(" in opened.page.locator("#dialog pre").inner_text()
+        opened.page.keyboard.press("Escape")
+        opened.page.keyboard.press("Escape")
+        assert value(opened, "viewer.selected") is None
+        reached = set()
+        for _ in range(60):
+            opened.page.keyboard.press("Tab")
+            reached.add(
+                value(opened, "document.activeElement.id || document.activeElement.dataset.tool")
+            )
+        assert {
+            "scene",
+            "undo",
+            "seed",
+            "three",
+            "plan",
+            "select",
+            "goal",
+            "agent",
+            "rank",
+            "play",
+            "time",
+        } <= reached
+        outline = "getComputedStyle(document.activeElement).outlineStyle"
+        opened.page.locator("#rank").focus()
+        opened.page.keyboard.press("Shift+Tab")
+        assert value(opened, outline) != "none"
+
+
+def test_it_can_be_used_at_390_pixels(browser, address):
+    with page(browser, address, width=390) as opened:
+        assert value(opened, "document.documentElement.scrollWidth") <= 390
+        stage = opened.page.locator("#plan").bounding_box()
+        assert stage is not None
+        assert stage["height"] > 370
+        drag(opened, moving_person(opened), 30, -20)
+        settled(opened)
+        assert len(edits(opened)) == 1
+        opened.page.locator("#rank").scroll_into_view_if_needed()
+        assert opened.page.locator("#rank").is_visible()
+        assert value(opened, "document.documentElement.scrollWidth") <= 390
