@@ -1,0 +1,579 @@
+"""`Painter`: pictures of a film as arrays of pixels.
+
+A picture takes some 20 ms. The map is cut from an image (`forecast.visualization.film.ground`), and
+so is everything that does not change; only what moves is drawn, with matplotlib's Agg.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from numpy.typing import NDArray
+
+from forecast import geometry
+from forecast.errors import require
+from forecast.scene import AgentKind, Prediction, Scene
+from forecast.scene.between_steps import between_steps
+from forecast.visualization.birds_eye import (
+    LIGHT,
+    MEANINGS,
+    Palette,
+    View,
+    draw_dots,
+    draw_lines,
+    draw_predicted,
+    draw_scale,
+    draw_truth,
+)
+from forecast.visualization.film.film import Film, Panel, shown
+from forecast.visualization.film.ground import Ground, drawing_on
+from forecast.visualization.film.moments import Camera, Motion, current
+
+_DPI = 100
+_TEXT_PX = 13.0
+_HEADER_PX, _ROW_PX, _GAP_PX, _PAD_PX = 44, 24, 4, 14
+_SWATCH_PX, _SPACE_PX = 22, 8
+_HISTORY_S = 2.0
+_LEVEL, _CORNERS = 0.9, 16
+_FOOT_RADIUS_M = 0.35
+"""Radius of the disc that stands for a person."""
+
+_LEAST_PX, _MOST_PX = 320, 4096
+_LINES = ("history", "sample", "fallback", "mode", "truth", "plan")
+"""Colours that the legend shows as lines; the others are areas."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """Size and rate of a film's pictures.
+
+    Attributes:
+        width_px: Width, even.
+        fps: Pictures a second.
+        hold_s: How long the first and the last picture of imagined futures stand still.
+    """
+
+    width_px: int = 1280
+    fps: int = 20
+    hold_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Checks the numbers; raises `ForecastError`."""
+        width = self.width_px
+        good = _LEAST_PX <= width <= _MOST_PX and width % 2 == 0
+        require(good, "width", f"{width} px", f"an even number from {_LEAST_PX} to {_MOST_PX}")
+        require(1 <= self.fps <= 60, "fps", self.fps, "1 to 60 pictures a second")
+
+    @property
+    def height_px(self) -> int:
+        """Height: nine sixteenths of the width, even."""
+        return self.width_px * 9 // 32 * 2
+
+    def times_us(self, film: Film) -> NDArray[np.int64]:
+        """The time that each picture of a film shows ``[F]``."""
+        count = max(round(film.duration_s * self.fps), 1) + 1
+        times = film.start_us + np.arange(count) * 1_000_000 // self.fps
+        times = np.minimum(times, film.stop_us)
+        held = round(self.hold_s * self.fps) if film.is_imagined else 0
+        return np.pad(times, held, mode="edge")
+
+
+@dataclass(frozen=True, eq=False)
+class _Backdrop:
+    """An image of the ground and of what stays for some pictures.
+
+    Attributes:
+        at_us: Time of the prediction that it shows.
+        left: Column of its first pixel on the ground.
+        top: Row of its first pixel.
+        image: ``[height, width, 4]``.
+    """
+
+    at_us: int
+    left: int
+    top: int
+    image: NDArray[np.uint8]
+
+    def cut(self, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
+        """A rectangle of it, by pixels on the ground ``[height, width, 4]``."""
+        down, right = top - self.top, left - self.left
+        return self.image[down : down + height, right : right + width]
+
+
+class Painter:
+    """Draws the pictures of a film one after the other.
+
+    Args:
+        film: The film.
+        form: Size and rate.
+        palette: Colours.
+    """
+
+    def __init__(self, film: Film, form: Format, palette: Palette = LIGHT) -> None:
+        self.film, self.form, self._palette = film, form, palette
+        self.times_us = form.times_us(film)
+        self._figure = Figure(
+            figsize=(form.width_px / _DPI, form.height_px / _DPI), dpi=_DPI, facecolor="white"
+        )
+        self._canvas: Any = FigureCanvasAgg(self._figure)  # its methods have no types
+        rows = self._legend_rows()
+        footer = len(rows) * _ROW_PX + 8
+        count = len(film.panels)
+        self._size = (
+            (form.width_px - (count - 1) * _GAP_PX) // count,
+            form.height_px - _HEADER_PX - footer,
+        )
+        self._camera = Camera.of(film, self.times_us, self._size[0] / self._size[1])
+        self._scale = self._size[0] / self._camera.width_m
+        self._ground = Ground(film.scene.lane_map, self._scale, palette)
+        self._motions = [Motion.of(panel.scene, self.times_us) for panel in film.panels]
+        self._truth = Motion.of(film.scene, self.times_us)
+        self._backdrops: list[_Backdrop | None] = [None] * count
+        self._draw_frame(rows)
+        self._axes = [self._panel_axes(i) for i in range(count)]
+        self._titles = [
+            self._text(
+                i * (self._size[0] + _GAP_PX) + _PAD_PX,
+                _HEADER_PX + 22,
+                panel.title,
+                size=17,
+                weight="bold",
+                bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 5},
+            )
+            for i, panel in enumerate(film.panels)
+            if panel.title
+        ]
+        self._clock = self._text(form.width_px - _PAD_PX, _HEADER_PX / 2, "", size=18, ha="right")
+        self._clock.set_fontfamily("monospace")
+
+    def __len__(self) -> int:
+        """Number of pictures F."""
+        return len(self.times_us)
+
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        """One picture, red, green, blue and opacity ``[height, width, 4]``."""
+        renderer = self._canvas.get_renderer()
+        pixels = np.asarray(renderer.buffer_rgba())
+        pixels[...] = self._frame
+        for number, axes in enumerate(self._axes):
+            self._draw_panel(axes, number, index, pixels)
+            axes.draw(renderer)
+            for drawn in [*axes.collections, *axes.texts]:
+                drawn.remove()
+        self._clock.set_text(self._time(index))
+        for text in (*self._titles, self._clock):
+            text.draw(renderer)
+        return pixels.copy()
+
+    def _time(self, index: int) -> str:
+        at_us = int(self.times_us[index])
+        if self.film.is_imagined:
+            return f"+{(at_us - self.film.start_us) / 1e6:.1f} s"
+        return f"{(at_us - self.film.scene.start_us) / 1e6:.1f} s"
+
+    # What does not change.
+
+    def _draw_frame(self, rows: list[list[str]]) -> None:
+        """Draws title and legend, and keeps them as an image."""
+        self._draw_title()
+        top = self.form.height_px - len(rows) * _ROW_PX - 4
+        for number, row in enumerate(rows):
+            x = float(_PAD_PX)
+            for name in row:
+                x = self._draw_entry(name, x, top + (number + 0.5) * _ROW_PX)
+        self._canvas.draw()
+        self._frame = np.array(self._canvas.buffer_rgba())
+        self._frame[..., :3][:, self._size[0] :: self._size[0] + _GAP_PX] = 200
+        self._figure.clear()
+
+    def _draw_title(self) -> None:
+        film = self.film
+        title = self._text(_PAD_PX, _HEADER_PX / 2, film.scene.id, size=17, weight="bold")
+        left = _PAD_PX + self._width(title) + 14
+        room = self.form.width_px - left - 130
+        for words in self._subtitles():
+            text = self._text(left, _HEADER_PX / 2 + 1, words, color=self._palette.muted)
+            if self._width(text) <= room:
+                return
+            text.remove()
+
+    def _subtitles(self) -> list[str]:
+        """What is shown, in words; the longest first."""
+        film = self.film
+        horizon_s = film.panels[0].predictions[0].steps * film.panels[0].predictions[0].dt_s
+        what = f"{film.predictor}: {horizon_s:g} s ahead"
+        if film.is_imagined:
+            since = (film.start_us - film.scene.start_us) / 1e6
+            what = f"{film.predictor}: imagined from {since:g} s on"
+        effect = film.effect_m()
+        if effect is not None:
+            moved = f"largest effect on a person: {effect[1]:.2f} m"
+            return [f"{what}  ·  {moved}, mean of {film.samples} samples", moved]
+        place = film.scene.location
+        about = textwrap.shorten(film.scene.description, 60, placeholder=" …")
+        full = [part for part in (what, place, about) if part]
+        return ["  ·  ".join(full[:stop]) for stop in range(len(full), 0, -1)]
+
+    def _legend_rows(self) -> list[list[str]]:
+        """Names of the colours in use, in as many rows as they need."""
+        rows: list[list[str]] = [[]]
+        x = float(_PAD_PX)
+        for name in self._used():
+            text = self._text(0, 0, self._meaning(name))
+            width = _SWATCH_PX + _SPACE_PX + self._width(text) + 2 * _SPACE_PX
+            text.remove()
+            if rows[-1] and x + width > self.form.width_px:
+                rows.append([])
+                x = float(_PAD_PX)
+            rows[-1].append(name)
+            x += width
+        return rows
+
+    def _draw_entry(self, name: str, x: float, y: float) -> float:
+        """Draws one entry of the legend and returns where the next one starts."""
+        height, colour = 12, getattr(self._palette, name)
+        if name in _LINES:
+            height = 4
+        wide, high = self.form.width_px, self.form.height_px
+        box = (x / wide, 1 - (y + height / 2) / high)
+        swatch = Rectangle(box, _SWATCH_PX / wide, height / high, color=colour, linewidth=0)
+        self._figure.add_artist(swatch)
+        text = self._text(x + _SWATCH_PX + _SPACE_PX, y, self._meaning(name))
+        return x + _SWATCH_PX + 3 * _SPACE_PX + self._width(text)
+
+    def _used(self) -> list[str]:
+        film, first = self.film, self.film.panels[0].predictions[0]
+        made = [each for panel in film.panels for each in panel.predictions]
+        kinds = set(film.scene.tracks.kinds.tolist())
+        lane_map = film.scene.lane_map
+        used = {
+            "history": True,
+            "sample": first.samples > 1,
+            "fallback": any(each.fallback is not None and each.fallback.any() for each in made),
+            "mode": True,
+            "truth": film.panels[0].is_true,
+            "tube": any(each.tubes is not None for each in made),
+            "plan": any(panel.plan is not None for panel in film.panels),
+            "ego": AgentKind.EGO in kinds,
+            "body": bool(kinds & {AgentKind.VEHICLE, AgentKind.CYCLIST}),
+            "walkway": lane_map is not None and len(lane_map.walkways) > 0,
+            "crosswalk": lane_map is not None and len(lane_map.crosswalks) > 0,
+        }
+        return [name for name, is_used in used.items() if is_used]
+
+    def _meaning(self, name: str) -> str:
+        words = {
+            "sample": f"{self.film.samples} samples",
+            "fallback": "fallback: constant velocity",
+        }
+        return words.get(name, MEANINGS[name])
+
+    def _text(
+        self, x_px: float, y_px: float, words: str, size: float = _TEXT_PX, **how: Any
+    ) -> Text:
+        """A text at a place in pixels from the upper left corner, of a height in pixels."""
+        style: dict[str, Any] = {"color": self._palette.ink, "va": "center", **how}
+        points = size * 72 / _DPI
+        wide, high = self.form.width_px, self.form.height_px
+        return self._figure.text(x_px / wide, 1 - y_px / high, words, fontsize=points, **style)
+
+    def _width(self, text: Text) -> float:
+        return float(text.get_window_extent(self._canvas.get_renderer()).width)
+
+    def _panel_axes(self, number: int) -> Axes:
+        wide, high = self.form.width_px, self.form.height_px
+        width, height = self._size
+        left = number * (width + _GAP_PX)
+        lower = 1 - (_HEADER_PX + height) / high
+        axes = self._figure.add_axes((left / wide, lower, width / wide, height / high))
+        axes.set_axis_off()
+        return axes
+
+    # What changes.
+
+    def _draw_panel(self, axes: Axes, number: int, index: int, pixels: NDArray[np.uint8]) -> None:
+        panel, motion, at_us = self.film.panels[number], self._motions[number], self.times_us[index]
+        width, height = self._size
+        x = number * (width + _GAP_PX)
+        left, top = self._corner(index)
+        prediction = current(panel, int(at_us))
+        behind = self._backdrop(number, prediction, index).cut(left, top, width, height)
+        pixels[_HEADER_PX : _HEADER_PX + height, x : x + width] = behind
+        xlim = np.array([left, left + width]) / self._scale
+        ylim = -np.array([top + height, top]) / self._scale
+        axes.set(xlim=xlim, ylim=ylim)
+        self._draw_bodies(axes, panel.scene, motion, index)
+        if self.film.is_imagined:
+            self._draw_imagined(axes, panel, prediction, index)
+        else:
+            self._draw_history(axes, panel.scene, int(at_us), motion, index)
+            self._draw_ahead(axes, prediction, index)
+        half = min(width, height) / self._scale / 2
+        draw_scale(axes, View(xlim[0] + half, ylim[0] + half, half), self._palette)
+
+    def _corner(self, index: int) -> tuple[int, int]:
+        """The upper left pixel of a picture on the ground."""
+        x, y = self._camera.centres_m[index] * (self._scale, -self._scale)
+        return round(x - self._size[0] / 2), round(y - self._size[1] / 2)
+
+    def _backdrop(self, number: int, prediction: Prediction, index: int) -> _Backdrop:
+        """What stays as long as a prediction is the current one, as an image."""
+        known = self._backdrops[number]
+        if known is None or known.at_us != prediction.at_us:
+            panel = self.film.panels[number]
+            stop = index + 1
+            while stop < len(self) and current(panel, int(self.times_us[stop])) is prediction:
+                stop += 1
+            places = np.array([self._corner(i) for i in range(index, stop)])
+            left, top = places.min(axis=0).tolist()
+            width, height = (np.ptp(places, axis=0) + self._size).tolist()
+            image = self._ground.cut(left, top, width, height)
+            with drawing_on(image, left, top, self._scale) as axes:
+                self._draw_constant(axes, panel, prediction)
+            known = _Backdrop(prediction.at_us, left, top, image)
+            self._backdrops[number] = known
+        return known
+
+    def _draw_constant(self, axes: Axes, panel: Panel, prediction: Prediction) -> None:
+        """Draws what stays as long as a prediction is the current one."""
+        scene, palette = self.film.scene, self._palette
+        agents, _, now = self._shown(prediction)
+        if self.film.is_imagined:
+            self._draw_past(axes, prediction)
+            whole = _paths(now, prediction.positions_m[:, agents])
+            lines = whole.reshape(-1, *whole.shape[2:])
+            draw_lines(axes, lines, palette.sample, 0.8, alpha=0.15, zorder=2)
+            mode = _paths(now, prediction.most_probable()[agents][None])[0]
+            draw_lines(axes, mode, palette.mode, 1.2, alpha=0.5, zorder=2.5)
+        else:
+            _draw_areas(axes, ribbons(prediction, now, agents), palette.tube, 1.5, 0.45)
+            draw_predicted(axes, now[:, None], prediction, agents, palette)
+        if panel.plan is not None:
+            ego = scene.tracks.kinds == AgentKind.EGO
+            start = scene.tracks.positions_m[ego, self._step(prediction)]
+            path = np.concatenate([start, panel.plan[:, :2]])
+            draw_lines(axes, [path], palette.plan, 2.4, zorder=1.6)
+            draw_dots(axes, path[1:], palette.plan, 12, 1.6)
+
+    def _step(self, prediction: Prediction) -> int:
+        """The recorded step of a prediction."""
+        return int(np.searchsorted(self.film.scene.timestamps_us, prediction.at_us))
+
+    def _shown(
+        self, prediction: Prediction
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """The agents whose futures are shown: rows of the prediction and of the scene, places."""
+        scene = self.film.scene
+        agents = np.flatnonzero(shown(scene, prediction))
+        row_of = {name: row for row, name in enumerate(scene.tracks.agent_ids.tolist())}
+        names = prediction.agent_ids[agents].tolist()
+        rows = np.array([row_of[name] for name in names], np.int64)
+        return agents, rows, scene.tracks.positions_m[rows, self._step(prediction)]
+
+    def _draw_bodies(self, axes: Axes, scene: Scene, motion: Motion, index: int) -> None:
+        """Draws agents as boxes with their headings, and people as discs."""
+        kinds, seen = scene.tracks.kinds, motion.valid[:, index]
+        places, turned = motion.positions_m[:, index], motion.headings_rad[:, index]
+        palette, sizes = self._palette, scene.tracks.sizes_m
+        for chosen, colour, order in (
+            (kinds == AgentKind.STATIC, palette.lane, 1.0),
+            ((kinds == AgentKind.VEHICLE) | (kinds == AgentKind.CYCLIST), palette.body, 1.1),
+            (kinds == AgentKind.EGO, palette.ego, 1.2),
+        ):
+            rows = np.flatnonzero(chosen & seen)
+            boxes = corners(places[rows], turned[rows], sizes[rows, :2])
+            _draw_areas(axes, list(boxes), colour, order)
+            if order > 1.0:
+                front = _ahead(places[rows], turned[rows], sizes[rows, 0] / 2)
+                lines = np.stack([(places[rows] + front) / 2, front], axis=1)
+                draw_lines(axes, lines, "white", 2.0, zorder=order)
+        people = np.flatnonzero((kinds == AgentKind.PEDESTRIAN) & seen)
+        walks = palette.mode if self._goes_on(index) else palette.history
+        circle = _circle(_FOOT_RADIUS_M)
+        _draw_areas(axes, [circle + place for place in places[people]], walks, 3.1)
+        facing = people[motion.facing[people, index]]
+        front = _ahead(places[facing], turned[facing], np.full(len(facing), 2.2 * _FOOT_RADIUS_M))
+        draw_lines(axes, np.stack([places[facing], front], axis=1), walks, 1.8, zorder=3.1)
+
+    def _goes_on(self, index: int) -> bool:
+        """Whether the people of a picture are where they are imagined to be."""
+        return self.film.is_imagined and bool(self.times_us[index] > self.film.start_us)
+
+    def _draw_history(
+        self, axes: Axes, scene: Scene, at_us: int, motion: Motion, index: int
+    ) -> None:
+        """Draws where people were in the last seconds."""
+        stamps = scene.timestamps_us
+        past = (stamps <= at_us) & (stamps >= at_us - _HISTORY_S * 1e6)
+        people = np.flatnonzero(
+            (scene.tracks.kinds == AgentKind.PEDESTRIAN) & motion.valid[:, index]
+        )
+        lines = []
+        for row in people:
+            known = past & scene.tracks.valid[row]
+            here = motion.positions_m[row, index]
+            lines.append(np.concatenate([scene.tracks.positions_m[row, known], here[None]]))
+        draw_lines(axes, lines, self._palette.history, 1.6, zorder=3)
+
+    def _draw_past(self, axes: Axes, prediction: Prediction) -> None:
+        """Draws where people were in the last seconds before a prediction."""
+        tracks, stamps = self.film.scene.tracks, self.film.scene.timestamps_us
+        past = (stamps <= prediction.at_us) & (stamps >= prediction.at_us - _HISTORY_S * 1e6)
+        _, rows, _ = self._shown(prediction)
+        lines = [tracks.positions_m[row, past & tracks.valid[row]] for row in rows]
+        draw_lines(axes, lines, self._palette.history, 1.6, zorder=3)
+
+    def _draw_ahead(self, axes: Axes, prediction: Prediction, index: int) -> None:
+        """Draws the recorded futures up to the end of the predicted ones."""
+        _, rows, _ = self._shown(prediction)
+        until = prediction.at_us + round(prediction.steps * prediction.dt_s * 1e6)
+        stamps = self.film.scene.timestamps_us
+        later = (stamps > self.times_us[index]) & (stamps <= until)
+        self._draw_truth(axes, rows, later, index)
+
+    def _draw_imagined(self, axes: Axes, panel: Panel, prediction: Prediction, index: int) -> None:
+        """Draws the ways of all samples up to now, and where people really went."""
+        palette = self._palette
+        agents, rows, now = self._shown(prediction)
+        steps = (int(self.times_us[index]) - prediction.at_us) / 1e6 / prediction.dt_s
+        samples = prediction.positions_m[:, agents]
+        places = places_after(samples, now, steps)
+        walked = _up_to(_paths(now, samples), places, steps)
+        draw_lines(axes, walked, palette.sample, 1.0, alpha=0.55, zorder=2.1)
+        draw_dots(axes, places, palette.sample, 9, 2.2)
+        if prediction.tubes is not None and steps > 0:
+            rings = regions(prediction, now, agents, steps)
+            _draw_areas(axes, rings, palette.tube, 1.5, 0.4)
+        if panel.is_true:
+            stamps = self.film.scene.timestamps_us
+            past = (stamps >= prediction.at_us) & (stamps <= self.times_us[index])
+            self._draw_truth(axes, rows, past, index)
+
+    def _draw_truth(
+        self, axes: Axes, rows: NDArray[np.int64], steps: NDArray[np.bool_], index: int
+    ) -> None:
+        """Draws the recorded ways of agents over some steps ``[T]`` that begin or end now."""
+        tracks, stamps = self.film.scene.tracks, self.film.scene.timestamps_us
+        ahead = bool(steps.any()) and bool(stamps[steps][-1] > self.times_us[index])
+        paths = []
+        for row in rows[self._truth.valid[rows, index]]:
+            known = tracks.positions_m[row, steps & tracks.valid[row]]
+            here = self._truth.positions_m[row, index][None]
+            paths.append(np.concatenate([here, known] if ahead else [known, here]))
+        draw_truth(axes, [path for path in paths if len(path) > 1], self._palette)
+
+
+def ribbons(
+    prediction: Prediction, now_m: NDArray[np.float32], agents: NDArray[np.int64]
+) -> list[NDArray[np.float64]]:
+    """The tubes of agents as outlines ``[P, 2]`` around all their steps; none without tubes.
+
+    Args:
+        prediction: The prediction.
+        now_m: Positions of the agents at its time ``[N, 2]``.
+        agents: Their indices in it ``[N]``.
+    """
+    tubes, steps = prediction.tubes, range(prediction.steps)
+    if tubes is None:
+        return []
+    level = tube_level(prediction)
+    return [
+        ribbon(place, [tubes.polygon(agent, step, level, _CORNERS) for step in steps])
+        for place, agent in zip(now_m, agents.tolist(), strict=True)
+        if tubes.valid[agent]
+    ]
+
+
+def regions(
+    prediction: Prediction, now_m: NDArray[np.float32], agents: NDArray[np.int64], steps: float
+) -> list[NDArray[np.float64]]:
+    """The regions of agents some steps after a prediction with tubes; see `ribbons`."""
+    assert prediction.tubes is not None
+    at = np.array([min(steps, prediction.steps)], np.float64)
+    tubes = prediction.tubes.select(agents).resampled(at, now_m)
+    level = tube_level(prediction)
+    return [tubes.polygon(row, 0, level) for row in np.flatnonzero(tubes.valid).tolist()]
+
+
+def tube_level(prediction: Prediction) -> float:
+    """The level of the tubes that are shown: the one nearest to 90 %."""
+    assert prediction.tubes is not None
+    return min(prediction.tubes.levels, key=lambda level: abs(level - _LEVEL))
+
+
+def ribbon(start_m: NDArray[Any], rings_m: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The outline ``[P, 2]`` of a tube.
+
+    Args:
+        start_m: Where the agent is now ``[2]``.
+        rings_m: Regions of the steps, all of the same number of corners ``[C, 2]``.
+    """
+    rings = np.stack([np.broadcast_to(start_m, rings_m[0].shape), *rings_m])
+    pairs = np.concatenate([rings[:-1], rings[1:]], axis=1)  # [T, 2 C, 2]
+    hulls = shapely.convex_hull(shapely.multipoints(pairs))
+    return np.asarray(shapely.union_all(hulls).exterior.coords)
+
+
+def corners(
+    centres_m: NDArray[np.float32], headings_rad: NDArray[np.float32], sizes_m: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Corners ``[N, 4, 2]`` of boxes of length and width ``[N, 2]``."""
+    unit = np.array([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5]], np.float32)
+    local = unit * sizes_m[:, None]
+    return geometry.from_frame(local, centres_m[:, None], headings_rad[:, None])
+
+
+def _ahead(
+    places_m: NDArray[np.float32], headings_rad: NDArray[np.float32], by_m: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Points ``[N, 2]`` some metres ahead."""
+    way = np.stack([np.cos(headings_rad), np.sin(headings_rad)], axis=-1)
+    return places_m + by_m[:, None] * way
+
+
+def _circle(radius_m: float) -> NDArray[np.float64]:
+    angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    return radius_m * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+
+
+def _draw_areas(
+    axes: Axes, rings: list[NDArray[np.float64]], colour: str, order: float, alpha: float = 1.0
+) -> None:
+    if rings:
+        areas = PolyCollection(rings, facecolor=colour, alpha=alpha, linewidth=0, zorder=order)
+        axes.add_collection(areas, autolim=False)
+
+
+def places_after(
+    samples_m: NDArray[np.float32], now_m: NDArray[np.float32], steps: float
+) -> NDArray[np.float32]:
+    """Positions ``[K, N, 2]`` on samples ``[K, N, T, 2]`` some steps after now."""
+    if steps <= 0:
+        return np.broadcast_to(now_m, (samples_m.shape[0], *now_m.shape))
+    at = np.array([min(steps, samples_m.shape[2])], np.float64)
+    return between_steps(samples_m, now_m, at, axis=2)[:, :, 0]
+
+
+def _paths(now_m: NDArray[np.float32], samples_m: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Paths ``[K, N, 1 + T, 2]`` from the positions ``[N, 2]`` on."""
+    start = np.broadcast_to(now_m[:, None], (*samples_m.shape[:2], 1, 2))
+    return np.concatenate([start, samples_m], axis=2)
+
+
+def _up_to(
+    paths_m: NDArray[np.float32], places_m: NDArray[np.float32], steps: float
+) -> NDArray[np.float32]:
+    """The parts ``[K N, S, 2]`` of paths up to a time in steps, at which they are at places."""
+    count = min(int(steps + 1e-6) + 1, paths_m.shape[2])
+    walked = np.concatenate([paths_m[:, :, :count], places_m[:, :, None]], axis=2)
+    return walked.reshape(-1, *walked.shape[2:])
