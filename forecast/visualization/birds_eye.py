@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import shapely
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PatchCollection
+from matplotlib.collections import CircleCollection, LineCollection, PatchCollection
 from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 from numpy.typing import NDArray
@@ -328,6 +328,10 @@ def draw_lines(
 
 
 def draw_dots(axes: Axes, points: Any, colour: str, size: Any, zorder: float) -> None:
-    """Draws points ``[P, 2]`` as dots of an area in square points."""
-    x, y = np.reshape(points, (-1, 2)).T
-    axes.scatter(x, y, s=size, c=colour, zorder=zorder, linewidths=0)
+    """Draws points ``[P, 2]`` as dots, whose diameters are the roots of sizes in points."""
+    area = np.pi / 4 * np.atleast_1d(size)
+    dots = CircleCollection(
+        area, offsets=np.reshape(points, (-1, 2)), offset_transform=axes.transData
+    )
+    dots.set(facecolor=colour, linewidth=0, zorder=zorder)
+    axes.add_collection(dots, autolim=False)

@@ -385,18 +385,15 @@ class Painter:
         kinds, seen = scene.tracks.kinds, motion.valid[:, index]
         places, turned = motion.positions_m[:, index], motion.headings_rad[:, index]
         palette, sizes = self._palette, scene.tracks.sizes_m
-        for chosen, colour, order in (
-            (kinds == AgentKind.STATIC, palette.lane, 1.0),
-            ((kinds == AgentKind.VEHICLE) | (kinds == AgentKind.CYCLIST), palette.body, 1.1),
-            (kinds == AgentKind.EGO, palette.ego, 1.2),
-        ):
-            rows = np.flatnonzero(chosen & seen)
-            boxes = corners(places[rows], turned[rows], sizes[rows, :2])
-            _draw_areas(axes, list(boxes), colour, order)
-            if order > 1.0:
-                front = _ahead(places[rows], turned[rows], sizes[rows, 0] / 2)
-                lines = np.stack([(places[rows] + front) / 2, front], axis=1)
-                draw_lines(axes, lines, "white", 2.0, zorder=order)
+        of_kind = {AgentKind.STATIC: palette.lane, AgentKind.EGO: palette.ego}
+        others = np.flatnonzero((kinds != AgentKind.PEDESTRIAN) & seen)
+        boxes = corners(places[others], turned[others], sizes[others, :2])
+        colours = [of_kind.get(kind, palette.body) for kind in kinds[others].tolist()]
+        _draw_areas(axes, list(boxes), colours, 1.1)
+        driven = others[kinds[others] != AgentKind.STATIC]
+        front = _ahead(places[driven], turned[driven], sizes[driven, 0] / 2)
+        ticks = np.stack([(places[driven] + front) / 2, front], axis=1)
+        draw_lines(axes, ticks, "white", 2.0, zorder=1.2)
         people = np.flatnonzero((kinds == AgentKind.PEDESTRIAN) & seen)
         walks = palette.mode if self._goes_on(index) else palette.history
         circle = _circle(_FOOT_RADIUS_M)
@@ -547,7 +544,11 @@ def _circle(radius_m: float) -> NDArray[np.float64]:
 
 
 def _draw_areas(
-    axes: Axes, rings: list[NDArray[np.float64]], colour: str, order: float, alpha: float = 1.0
+    axes: Axes,
+    rings: list[NDArray[Any]],
+    colour: str | list[str],
+    order: float,
+    alpha: float = 1.0,
 ) -> None:
     if rings:
         areas = PolyCollection(rings, facecolor=colour, alpha=alpha, linewidth=0, zorder=order)
