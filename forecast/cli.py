@@ -343,7 +343,7 @@ def _add_render(commands: _Commands) -> None:
         "--out",
         required=True,
         type=Path,
-        help="file to write; its ending says what: .mp4 or .gif",
+        help="file to write; its ending says what: .mp4, .gif, or .html (a page with a player)",
     )
     _add_option(parser, "--predictor", "town", "as for evaluate")
     parser.add_argument(

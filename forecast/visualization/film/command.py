@@ -25,6 +25,7 @@ from forecast.simulator import VERSION, write_town
 from forecast.visualization.film.encode import package, write_gif, write_mp4
 from forecast.visualization.film.film import Film, Question, imagined_film, recorded_film
 from forecast.visualization.film.painter import Format, Painter
+from forecast.visualization.film.replay import write_replay
 
 _SMALL = Format(width_px=800, fps=10)
 """Pictures of a GIF."""
@@ -69,7 +70,7 @@ def run_render(
 
     Args:
         shot: What is to be filmed.
-        out: The file: .mp4 or .gif. It is there only when it is complete.
+        out: The file: .mp4, .gif or .html. It is there only when it is complete.
         width_px: Width of the pictures; default: that of `Format`, less for a GIF.
         fps: Pictures a second; default: that of `Format`, less for a GIF.
 
@@ -113,9 +114,14 @@ def _pictures(film: Film, form: Format) -> Iterator[NDArray[np.uint8]]:
     return with_progress(drawn, len(painter), "render", unit="picture")
 
 
+def _html(path: Path, film: Film, form: Format) -> None:
+    write_replay(path, film)
+
+
 _WRITERS: dict[str, tuple[_Write, tuple[str, str] | None]] = {
     ".mp4": (_mp4, ("av", "render")),
     ".gif": (_gif, None),
+    ".html": (_html, None),
 }
 """How a file of each ending is written, and the package and extra that it needs."""
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from forecast import geometry
 from forecast.scene import AgentKind, Prediction, Scene
 from forecast.scene.resampling import Resampling
-from forecast.visualization.film.film import Film, Panel
+from forecast.visualization.film.film import Film, Panel, shown
 
 _NEAR_EGO_M = 30.0
 """People this near to the ego are to be in the picture."""
@@ -63,6 +63,25 @@ def current(panel: Panel, at_us: int) -> Prediction:
     """The latest prediction up to a time, or the first one."""
     times_us = [each.at_us for each in panel.predictions]
     return panel.predictions[max(int(np.searchsorted(times_us, at_us, side="right")) - 1, 0)]
+
+
+def shown_now(
+    scene: Scene, prediction: Prediction
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """The agents whose futures are shown, and where they are at the time of a prediction.
+
+    Args:
+        scene: The recorded scene.
+        prediction: A prediction at one of its steps.
+
+    Returns:
+        Their rows in the prediction and in the scene ``[N]``, and their positions ``[N, 2]``.
+    """
+    agents = np.flatnonzero(shown(scene, prediction))
+    row_of = {name: row for row, name in enumerate(scene.tracks.agent_ids.tolist())}
+    rows = np.array([row_of[name] for name in prediction.agent_ids[agents].tolist()], np.int64)
+    step = int(np.searchsorted(scene.timestamps_us, prediction.at_us))
+    return agents, rows, scene.tracks.positions_m[rows, step]
 
 
 @dataclass(frozen=True, eq=False)

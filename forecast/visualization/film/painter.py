@@ -6,12 +6,10 @@ so is everything that does not change; only what moves is drawn, with matplotlib
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import shapely
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
@@ -26,7 +24,6 @@ from forecast.scene import AgentKind, Prediction, Scene
 from forecast.scene.between_steps import between_steps
 from forecast.visualization.birds_eye import (
     LIGHT,
-    MEANINGS,
     Palette,
     View,
     draw_dots,
@@ -35,22 +32,24 @@ from forecast.visualization.birds_eye import (
     draw_scale,
     draw_truth,
 )
-from forecast.visualization.film.film import Film, Panel, shown
+from forecast.visualization.film.film import Film, Panel
 from forecast.visualization.film.ground import Ground, drawing_on
-from forecast.visualization.film.moments import Camera, Motion, current
+from forecast.visualization.film.legend import LINES, meaning, subtitles, used
+from forecast.visualization.film.moments import Camera, Motion, current, shown_now
+from forecast.visualization.film.regions import regions, ribbons
 
 _DPI = 100
 _TEXT_PX = 13.0
 _HEADER_PX, _ROW_PX, _GAP_PX, _PAD_PX = 44, 24, 4, 14
 _SWATCH_PX, _SPACE_PX = 22, 8
+_BORDER = 200
+"""Grey level of the line between two panels."""
+
 _HISTORY_S = 2.0
-_LEVEL, _CORNERS = 0.9, 16
 _FOOT_RADIUS_M = 0.35
 """Radius of the disc that stands for a person."""
 
 _LEAST_PX, _MOST_PX = 320, 4096
-_LINES = ("history", "sample", "fallback", "mode", "truth", "plan")
-"""Colours that the legend shows as lines; the others are areas."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,8 @@ class Painter:
                 x = self._draw_entry(name, x, top + (number + 0.5) * _ROW_PX)
         self._canvas.draw()
         self._frame = np.array(self._canvas.buffer_rgba())
-        self._frame[..., :3][:, self._size[0] :: self._size[0] + _GAP_PX] = 200
+        rows_of_panels = slice(_HEADER_PX, _HEADER_PX + self._size[1])
+        self._frame[rows_of_panels, self._size[0] :: self._size[0] + _GAP_PX, :3] = _BORDER
         self._figure.clear()
 
     def _draw_title(self) -> None:
@@ -201,35 +201,18 @@ class Painter:
         title = self._text(_PAD_PX, _HEADER_PX / 2, film.scene.id, size=17, weight="bold")
         left = _PAD_PX + self._width(title) + 14
         room = self.form.width_px - left - 130
-        for words in self._subtitles():
+        for words in subtitles(self.film):
             text = self._text(left, _HEADER_PX / 2 + 1, words, color=self._palette.muted)
             if self._width(text) <= room:
                 return
             text.remove()
 
-    def _subtitles(self) -> list[str]:
-        """What is shown, in words; the longest first."""
-        film = self.film
-        horizon_s = film.panels[0].predictions[0].steps * film.panels[0].predictions[0].dt_s
-        what = f"{film.predictor}: {horizon_s:g} s ahead"
-        if film.is_imagined:
-            since = (film.start_us - film.scene.start_us) / 1e6
-            what = f"{film.predictor}: imagined from {since:g} s on"
-        effect = film.effect_m()
-        if effect is not None:
-            moved = f"largest effect on a person: {effect[1]:.2f} m"
-            return [f"{what}  ·  {moved}, mean of {film.samples} samples", moved]
-        place = film.scene.location
-        about = textwrap.shorten(film.scene.description, 60, placeholder=" …")
-        full = [part for part in (what, place, about) if part]
-        return ["  ·  ".join(full[:stop]) for stop in range(len(full), 0, -1)]
-
     def _legend_rows(self) -> list[list[str]]:
         """Names of the colours in use, in as many rows as they need."""
         rows: list[list[str]] = [[]]
         x = float(_PAD_PX)
-        for name in self._used():
-            text = self._text(0, 0, self._meaning(name))
+        for name in used(self.film):
+            text = self._text(0, 0, meaning(self.film, name))
             width = _SWATCH_PX + _SPACE_PX + self._width(text) + 2 * _SPACE_PX
             text.remove()
             if rows[-1] and x + width > self.form.width_px:
@@ -242,41 +225,14 @@ class Painter:
     def _draw_entry(self, name: str, x: float, y: float) -> float:
         """Draws one entry of the legend and returns where the next one starts."""
         height, colour = 12, getattr(self._palette, name)
-        if name in _LINES:
+        if name in LINES:
             height = 4
         wide, high = self.form.width_px, self.form.height_px
         box = (x / wide, 1 - (y + height / 2) / high)
         swatch = Rectangle(box, _SWATCH_PX / wide, height / high, color=colour, linewidth=0)
         self._figure.add_artist(swatch)
-        text = self._text(x + _SWATCH_PX + _SPACE_PX, y, self._meaning(name))
+        text = self._text(x + _SWATCH_PX + _SPACE_PX, y, meaning(self.film, name))
         return x + _SWATCH_PX + 3 * _SPACE_PX + self._width(text)
-
-    def _used(self) -> list[str]:
-        film, first = self.film, self.film.panels[0].predictions[0]
-        made = [each for panel in film.panels for each in panel.predictions]
-        kinds = set(film.scene.tracks.kinds.tolist())
-        lane_map = film.scene.lane_map
-        used = {
-            "history": True,
-            "sample": first.samples > 1,
-            "fallback": any(each.fallback is not None and each.fallback.any() for each in made),
-            "mode": True,
-            "truth": film.panels[0].is_true,
-            "tube": any(each.tubes is not None for each in made),
-            "plan": any(panel.plan is not None for panel in film.panels),
-            "ego": AgentKind.EGO in kinds,
-            "body": bool(kinds & {AgentKind.VEHICLE, AgentKind.CYCLIST}),
-            "walkway": lane_map is not None and len(lane_map.walkways) > 0,
-            "crosswalk": lane_map is not None and len(lane_map.crosswalks) > 0,
-        }
-        return [name for name, is_used in used.items() if is_used]
-
-    def _meaning(self, name: str) -> str:
-        words = {
-            "sample": f"{self.film.samples} samples",
-            "fallback": "fallback: constant velocity",
-        }
-        return words.get(name, MEANINGS[name])
 
     def _text(
         self, x_px: float, y_px: float, words: str, size: float = _TEXT_PX, **how: Any
@@ -347,7 +303,7 @@ class Painter:
     def _draw_constant(self, axes: Axes, panel: Panel, prediction: Prediction) -> None:
         """Draws what stays as long as a prediction is the current one."""
         scene, palette = self.film.scene, self._palette
-        agents, _, now = self._shown(prediction)
+        agents, _, now = shown_now(self.film.scene, prediction)
         if self.film.is_imagined:
             self._draw_past(axes, prediction)
             whole = _paths(now, prediction.positions_m[:, agents])
@@ -368,17 +324,6 @@ class Painter:
     def _step(self, prediction: Prediction) -> int:
         """The recorded step of a prediction."""
         return int(np.searchsorted(self.film.scene.timestamps_us, prediction.at_us))
-
-    def _shown(
-        self, prediction: Prediction
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """The agents whose futures are shown: rows of the prediction and of the scene, places."""
-        scene = self.film.scene
-        agents = np.flatnonzero(shown(scene, prediction))
-        row_of = {name: row for row, name in enumerate(scene.tracks.agent_ids.tolist())}
-        names = prediction.agent_ids[agents].tolist()
-        rows = np.array([row_of[name] for name in names], np.int64)
-        return agents, rows, scene.tracks.positions_m[rows, self._step(prediction)]
 
     def _draw_bodies(self, axes: Axes, scene: Scene, motion: Motion, index: int) -> None:
         """Draws agents as boxes with their headings, and people as discs."""
@@ -426,13 +371,13 @@ class Painter:
         """Draws where people were in the last seconds before a prediction."""
         tracks, stamps = self.film.scene.tracks, self.film.scene.timestamps_us
         past = (stamps <= prediction.at_us) & (stamps >= prediction.at_us - _HISTORY_S * 1e6)
-        _, rows, _ = self._shown(prediction)
+        _, rows, _ = shown_now(self.film.scene, prediction)
         lines = [tracks.positions_m[row, past & tracks.valid[row]] for row in rows]
         draw_lines(axes, lines, self._palette.history, 1.6, zorder=3)
 
     def _draw_ahead(self, axes: Axes, prediction: Prediction, index: int) -> None:
         """Draws the recorded futures up to the end of the predicted ones."""
-        _, rows, _ = self._shown(prediction)
+        _, rows, _ = shown_now(self.film.scene, prediction)
         until = prediction.at_us + round(prediction.steps * prediction.dt_s * 1e6)
         stamps = self.film.scene.timestamps_us
         later = (stamps > self.times_us[index]) & (stamps <= until)
@@ -441,7 +386,7 @@ class Painter:
     def _draw_imagined(self, axes: Axes, panel: Panel, prediction: Prediction, index: int) -> None:
         """Draws the ways of all samples up to now, and where people really went."""
         palette = self._palette
-        agents, rows, now = self._shown(prediction)
+        agents, rows, now = shown_now(self.film.scene, prediction)
         steps = (int(self.times_us[index]) - prediction.at_us) / 1e6 / prediction.dt_s
         samples = prediction.positions_m[:, agents]
         places = places_after(samples, now, steps)
@@ -468,57 +413,6 @@ class Painter:
             here = self._truth.positions_m[row, index][None]
             paths.append(np.concatenate([here, known] if ahead else [known, here]))
         draw_truth(axes, [path for path in paths if len(path) > 1], self._palette)
-
-
-def ribbons(
-    prediction: Prediction, now_m: NDArray[np.float32], agents: NDArray[np.int64]
-) -> list[NDArray[np.float64]]:
-    """The tubes of agents as outlines ``[P, 2]`` around all their steps; none without tubes.
-
-    Args:
-        prediction: The prediction.
-        now_m: Positions of the agents at its time ``[N, 2]``.
-        agents: Their indices in it ``[N]``.
-    """
-    tubes, steps = prediction.tubes, range(prediction.steps)
-    if tubes is None:
-        return []
-    level = tube_level(prediction)
-    return [
-        ribbon(place, [tubes.polygon(agent, step, level, _CORNERS) for step in steps])
-        for place, agent in zip(now_m, agents.tolist(), strict=True)
-        if tubes.valid[agent]
-    ]
-
-
-def regions(
-    prediction: Prediction, now_m: NDArray[np.float32], agents: NDArray[np.int64], steps: float
-) -> list[NDArray[np.float64]]:
-    """The regions of agents some steps after a prediction with tubes; see `ribbons`."""
-    assert prediction.tubes is not None
-    at = np.array([min(steps, prediction.steps)], np.float64)
-    tubes = prediction.tubes.select(agents).resampled(at, now_m)
-    level = tube_level(prediction)
-    return [tubes.polygon(row, 0, level) for row in np.flatnonzero(tubes.valid).tolist()]
-
-
-def tube_level(prediction: Prediction) -> float:
-    """The level of the tubes that are shown: the one nearest to 90 %."""
-    assert prediction.tubes is not None
-    return min(prediction.tubes.levels, key=lambda level: abs(level - _LEVEL))
-
-
-def ribbon(start_m: NDArray[Any], rings_m: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """The outline ``[P, 2]`` of a tube.
-
-    Args:
-        start_m: Where the agent is now ``[2]``.
-        rings_m: Regions of the steps, all of the same number of corners ``[C, 2]``.
-    """
-    rings = np.stack([np.broadcast_to(start_m, rings_m[0].shape), *rings_m])
-    pairs = np.concatenate([rings[:-1], rings[1:]], axis=1)  # [T, 2 C, 2]
-    hulls = shapely.convex_hull(shapely.multipoints(pairs))
-    return np.asarray(shapely.union_all(hulls).exterior.coords)
 
 
 def corners(

@@ -7,7 +7,8 @@ from matplotlib.colors import to_rgb
 from forecast import ForecastError
 from forecast.visualization.birds_eye import LIGHT
 from forecast.visualization.film.ground import Ground
-from forecast.visualization.film.painter import Format, Painter, corners, places_after, ribbon
+from forecast.visualization.film.painter import Format, Painter, corners, places_after
+from forecast.visualization.film.regions import ribbon
 from tests.scenes import street_scene
 from tests.visualization.film.films import imagined, recorded
 
