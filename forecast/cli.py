@@ -343,7 +343,8 @@ def _add_render(commands: _Commands) -> None:
         "--out",
         required=True,
         type=Path,
-        help="file to write; its ending says what: .mp4, .gif, or .html (a page with a player)",
+        help="file to write; its ending says what: .mp4, .gif, .html (a page with a player) or "
+        ".mcap (for Foxglove)",
     )
     _add_option(parser, "--predictor", "town", "as for evaluate")
     parser.add_argument(
@@ -368,7 +369,7 @@ def _add_render(commands: _Commands) -> None:
         "Without --at, the recording is played, with new futures every 0.5 s, and the recorded "
         "future beside them. With --at, one prediction is played up to its end. Plans side by side "
         "have the same random numbers, so what differs is the effect of the plan. Times are "
-        "seconds from the start of the scene. .mp4 needs forecast[render]."
+        "seconds from the start of the scene. .mp4 needs forecast[render], .mcap forecast[mcap]."
     )
 
 

@@ -25,6 +25,7 @@ from forecast.simulator import VERSION, write_town
 from forecast.visualization.film.encode import package, write_gif, write_mp4
 from forecast.visualization.film.film import Film, Question, imagined_film, recorded_film
 from forecast.visualization.film.painter import Format, Painter
+from forecast.visualization.film.recording import write_recording
 from forecast.visualization.film.replay import write_replay
 
 _SMALL = Format(width_px=800, fps=10)
@@ -70,7 +71,7 @@ def run_render(
 
     Args:
         shot: What is to be filmed.
-        out: The file: .mp4, .gif or .html. It is there only when it is complete.
+        out: The file: .mp4, .gif, .html or .mcap. It is there only when it is complete.
         width_px: Width of the pictures; default: that of `Format`, less for a GIF.
         fps: Pictures a second; default: that of `Format`, less for a GIF.
 
@@ -118,10 +119,15 @@ def _html(path: Path, film: Film, form: Format) -> None:
     write_replay(path, film)
 
 
+def _mcap(path: Path, film: Film, form: Format) -> None:
+    write_recording(path, film)
+
+
 _WRITERS: dict[str, tuple[_Write, tuple[str, str] | None]] = {
     ".mp4": (_mp4, ("av", "render")),
     ".gif": (_gif, None),
     ".html": (_html, None),
+    ".mcap": (_mcap, ("mcap.writer", "mcap")),
 }
 """How a file of each ending is written, and the package and extra that it needs."""
 

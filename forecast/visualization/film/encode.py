@@ -31,7 +31,8 @@ def package(name: str, extra: str) -> Any:
     try:
         return import_module(name)
     except ImportError:
-        message = f"{name} is not installed; pip install 'forecast[{extra}]'"
+        top = name.partition(".")[0]
+        message = f"{top} is not installed; pip install 'forecast[{extra}]'"
         raise ForecastError(message) from None
 
 
