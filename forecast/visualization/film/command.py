@@ -22,8 +22,10 @@ from forecast.files import completed
 from forecast.scene import Predictor, Scene
 from forecast.scene.arguments import whole_steps
 from forecast.simulator import VERSION, write_town
+from forecast.visualization.birds_eye import LIGHT
 from forecast.visualization.film.encode import package, write_gif, write_mp4
 from forecast.visualization.film.film import Film, Question, imagined_film, recorded_film
+from forecast.visualization.film.legend import used
 from forecast.visualization.film.painter import Format, Painter
 from forecast.visualization.film.recording import write_recording
 from forecast.visualization.film.replay import write_replay
@@ -106,7 +108,8 @@ def _mp4(path: Path, film: Film, form: Format) -> None:
 
 
 def _gif(path: Path, film: Film, form: Format) -> None:
-    write_gif(path, _pictures(film, form), form.fps)
+    colours = [getattr(LIGHT, name) for name in used(film)]
+    write_gif(path, _pictures(film, form), form.fps, colours)
 
 
 def _pictures(film: Film, form: Format) -> Iterator[NDArray[np.uint8]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +20,9 @@ _QUALITY = "22"
 _COLOURS = 128
 _PALETTE_PICTURES = 4
 """The colours of a GIF are chosen from this many of its pictures."""
+
+_KEPT_ROWS = 30
+"""A colour to be kept counts as this many rows of a picture."""
 
 
 def package(name: str, extra: str) -> Any:
@@ -61,7 +64,9 @@ def write_mp4(path: Path, pictures: Iterable[NDArray[np.uint8]], fps: int) -> No
         out.mux(stream.encode())
 
 
-def write_gif(path: Path, pictures: Iterable[NDArray[np.uint8]], fps: int) -> None:
+def write_gif(
+    path: Path, pictures: Iterable[NDArray[np.uint8]], fps: int, colours: Sequence[str] = ()
+) -> None:
     """Writes pictures as a GIF that repeats for ever.
 
     Only what changes from picture to picture is stored. All have one palette, and colours are not
@@ -71,10 +76,13 @@ def write_gif(path: Path, pictures: Iterable[NDArray[np.uint8]], fps: int) -> No
         path: The file; its ending does not matter.
         pictures: Pictures ``[height, width, 4]`` of one size.
         fps: Pictures a second; a GIF counts in hundredths of a second.
+        colours: Colours that are kept as they are, however little they cover.
     """
     images = [Image.fromarray(picture).convert("RGB") for picture in pictures]
     chosen = np.linspace(0, len(images) - 1, _PALETTE_PICTURES).round().astype(int)
     samples = [np.asarray(images[i]) for i in chosen]
+    for colour in colours:
+        samples.append(np.asarray(Image.new("RGB", (images[0].width, _KEPT_ROWS), colour)))
     palette = Image.fromarray(np.concatenate(samples)).quantize(_COLOURS)
     still = Image.Dither.NONE
     first, *others = [image.quantize(palette=palette, dither=still) for image in images]

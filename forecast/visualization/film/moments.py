@@ -18,10 +18,10 @@ _NEAR_EGO_M = 30.0
 _SMOOTHED_S = 3.0
 """The camera moves with the mean of this time."""
 
-_TO_PEOPLE = 0.4
+_TO_PEOPLE = 0.5
 """The camera looks this share of the way from the ego to the people near it."""
 
-_FOLLOWED_M = 60.0
+_FOLLOWED_M = 70.0
 """Width of the picture around an ego."""
 
 _MARGIN_M, _NARROWEST_M, _WIDEST_M = 5.0, 30.0, 90.0
