@@ -531,10 +531,10 @@ def _town(args: argparse.Namespace) -> None:
 
 def _train(command: str, words: list[str]) -> None:
     from forecast.training.cli import main as train
-    from forecast.visualization.training_pictures import BirdsEye
+    from forecast.visualization.training_pictures import BirdsEye, CalibrationCurve
 
     try:
-        train(command, words, callbacks=[BirdsEye()])
+        train(command, words, callbacks=[BirdsEye(), CalibrationCurve()])
     except SystemExit as stop:
         if stop.code == 1:  # how Lightning ends after Ctrl-C, once it has closed its files
             raise KeyboardInterrupt from None

@@ -16,7 +16,7 @@ from forecast.evaluation.run.job import EvaluationConfig
 from forecast.evaluation.verdict.verdict import Verdict, VerdictPart
 from forecast.parallel import Workers
 from forecast.report import render, render_comparison
-from forecast.visualization.training_pictures import BirdsEye
+from forecast.visualization.training_pictures import BirdsEye, CalibrationCurve
 from tests.streets import street_store
 
 ROOT = Path(__file__).parents[1]
@@ -233,7 +233,7 @@ def test_training_gets_every_word_as_it_is(asked, command):
     assert main([command, *words]) == 0
     (((name, given), options),) = notes
     assert (name, given) == (command, words)
-    assert [type(each) for each in options["callbacks"]] == [BirdsEye]
+    assert [type(each) for each in options["callbacks"]] == [BirdsEye, CalibrationCurve]
 
 
 def test_evaluate(asked):
