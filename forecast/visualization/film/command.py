@@ -17,8 +17,8 @@ from forecast.datasets.scene_file import decode
 from forecast.datasets.store import SceneStore, prepare
 from forecast.datasets.windows import WindowSpec
 from forecast.errors import ForecastError, require
-from forecast.evaluation.run.predictors import build
 from forecast.files import completed
+from forecast.inference import PACKAGED, load
 from forecast.scene import Predictor, Scene
 from forecast.scene.arguments import whole_steps
 from forecast.simulator import VERSION, write_town
@@ -219,6 +219,11 @@ class _OneScene:
 
 def _predictor(shot: Shot, store: SceneStore, scene: Scene) -> Predictor:
     """The predictor by its name; baselines are fitted on scenes other than the filmed one."""
+    if shot.predictor in PACKAGED:
+        return load(shot.predictor)
+    # Here, because these packages take a second that packaged weights save.
+    from forecast.evaluation.run.predictors import build
+
     splits = [split for split, names in store.splits.items() if scene.id in names]
     steps = whole_steps("horizon_s", shot.asked.horizon_s, scene.dt_s)
     spec = WindowSpec(round(_HISTORY_S / scene.dt_s) + 1, steps)

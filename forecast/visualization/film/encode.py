@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
@@ -55,12 +56,23 @@ def write_mp4(path: Path, pictures: Iterable[NDArray[np.uint8]], fps: int) -> No
         stream = out.add_stream("libx264", rate=Fraction(fps))
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": _QUALITY, "preset": "veryfast"}
-        for number, picture in enumerate(pictures):
-            if number == 0:
-                stream.height, stream.width = picture.shape[:2]
+
+        def encode(number: int, picture: NDArray[np.uint8]) -> None:
             frame = av.VideoFrame.from_ndarray(picture, format="rgba")
             frame.pts, frame.time_base = number, Fraction(1, fps)
             out.mux(stream.encode(frame))
+
+        # A picture is encoded while the next one is drawn.
+        with ThreadPoolExecutor(1) as other:
+            before: Future[None] | None = None
+            for number, picture in enumerate(pictures):
+                if before is None:
+                    stream.height, stream.width = picture.shape[:2]
+                else:
+                    before.result()
+                before = other.submit(encode, number, picture)
+            if before is not None:
+                before.result()
         out.mux(stream.encode())
 
 
