@@ -336,8 +336,11 @@ def _add_render(commands: _Commands) -> None:
     parser = _add_command(
         commands, "render", _render, "write a film of a scene and its predicted futures"
     )
-    parser.add_argument("--store", type=Path, help="store of scenes")
-    parser.add_argument("--scene", help="name of a scene of the store, or without one a scene file")
+    parser.add_argument("--store", type=Path, help="store of scenes, such as one of view")
+    words = (
+        "name of a scene of the store (its only one by default), or without a store a scene file"
+    )
+    parser.add_argument("--scene", help=words)
     parser.add_argument("--town", type=int, metavar="SEED", help="a scene of the simulated city")
     parser.add_argument(
         "--out",
@@ -627,9 +630,7 @@ def _export(args: argparse.Namespace) -> None:
 
 def _render(args: argparse.Namespace) -> None:
     if (args.town is None) == (args.store is None and args.scene is None):
-        args.usage_error("one of --store with --scene, --scene FILE or --town SEED is needed")
-    if args.store is not None and args.scene is None:
-        args.usage_error("--scene is needed with --store")
+        args.usage_error("one of --store, --scene FILE and --town SEED is needed")
     if args.plan and args.at is None:
         args.usage_error("--plan is for --at")
     if args.at is not None and (args.start or args.stop is not None):

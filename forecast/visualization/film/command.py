@@ -34,6 +34,8 @@ _SMALL = Format(width_px=800, fps=10)
 """Pictures of a GIF."""
 
 _MOST_PLANS = 3
+_NAMED = 3
+"""Number of scenes that a message names."""
 
 _HISTORY_S = 2.0
 """What baselines observe of a scene."""
@@ -45,7 +47,8 @@ class Shot:
 
     Attributes:
         store: A store of scenes; None for a scene file or a simulated scene.
-        scene: Name of a scene of the store, or a scene file; None for a simulated scene.
+        scene: Name of a scene of the store, or a scene file; None for a simulated
+            scene, or for the only one of the store.
         town: Seed of a scene of the simulated city; None for a recorded scene.
         predictor: As for ``forecast evaluate``.
         at_s: Time from which one prediction is played; None: the recording is played.
@@ -174,7 +177,15 @@ def _store(shot: Shot, folder: Path) -> tuple[SceneStore, str]:
         return store, store.scene_names[0]
     if shot.store is not None:
         store = SceneStore.open(shot.store)
-        return store, shot.scene or store.scene_names[0]
+        if shot.scene is not None:
+            return store, shot.scene
+        if len(store) != 1:
+            known = ", ".join(store.scene_names[:_NAMED])
+            raise ForecastError(
+                f"{shot.store}: number of scenes is {len(store)}; 1 without --scene is needed: "
+                f"name one, such as {known}"
+            )
+        return store, store.scene_names[0]
     source = _OneScene(read_scene(Path(shot.scene or "")))
     return prepare(source, folder / "store"), source.scene.id
 

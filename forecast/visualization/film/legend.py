@@ -28,7 +28,7 @@ def subtitles(film: Film) -> list[str]:
         moved = f"largest effect on a person: {effect[1]:.2f} m"
         return [f"{what}  ·  {moved}, mean of {film.samples} samples", moved]
     about = textwrap.shorten(film.scene.description, _LONGEST, placeholder=" …")
-    full = [part for part in (what, film.scene.location, about) if part]
+    full = [part for part in (what, film.scene.location, about) if part not in ("", "unknown")]
     return ["  ·  ".join(full[:stop]) for stop in range(len(full), 0, -1)]
 
 

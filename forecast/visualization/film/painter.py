@@ -42,6 +42,9 @@ _DPI = 100
 _TEXT_PX = 13.0
 _HEADER_PX, _ROW_PX, _GAP_PX, _PAD_PX = 44, 24, 4, 14
 _SWATCH_PX, _SPACE_PX = 22, 8
+_CLOCK_PX = 130
+"""Room for the time in the upper right corner."""
+
 _BORDER = 200
 """Grey level of the line between two panels."""
 
@@ -137,6 +140,9 @@ class Painter:
         self._ground = Ground(film.scene.lane_map, self._scale, palette)
         self._motions = [Motion.of(panel.scene, self.times_us) for panel in film.panels]
         self._truth = Motion.of(film.scene, self.times_us)
+        self._current = [
+            [current(panel, at_us) for at_us in self.times_us.tolist()] for panel in film.panels
+        ]
         self._backdrops: list[_Backdrop | None] = [None] * count
         self._draw_frame(rows)
         self._axes = [self._panel_axes(i) for i in range(count)]
@@ -199,9 +205,12 @@ class Painter:
     def _draw_title(self) -> None:
         film = self.film
         title = self._text(_PAD_PX, _HEADER_PX / 2, film.scene.id, size=17, weight="bold")
+        free = self.form.width_px - _PAD_PX - _CLOCK_PX
+        while self._width(title) > free and len(title.get_text()) > 2:
+            title.set_text(f"{title.get_text()[:-2]}…")
         left = _PAD_PX + self._width(title) + 14
-        room = self.form.width_px - left - 130
-        for words in subtitles(self.film):
+        room = self.form.width_px - left - _CLOCK_PX
+        for words in subtitles(film):
             text = self._text(left, _HEADER_PX / 2 + 1, words, color=self._palette.muted)
             if self._width(text) <= room:
                 return
@@ -241,7 +250,8 @@ class Painter:
         style: dict[str, Any] = {"color": self._palette.ink, "va": "center", **how}
         points = size * 72 / _DPI
         wide, high = self.form.width_px, self.form.height_px
-        return self._figure.text(x_px / wide, 1 - y_px / high, words, fontsize=points, **style)
+        place = x_px / wide, 1 - y_px / high
+        return self._figure.text(*place, words, fontsize=points, parse_math=False, **style)
 
     def _width(self, text: Text) -> float:
         return float(text.get_window_extent(self._canvas.get_renderer()).width)
@@ -262,8 +272,8 @@ class Painter:
         width, height = self._size
         x = number * (width + _GAP_PX)
         left, top = self._corner(index)
-        prediction = current(panel, int(at_us))
-        behind = self._backdrop(number, prediction, index).cut(left, top, width, height)
+        prediction = self._current[number][index]
+        behind = self._backdrop(number, prediction).cut(left, top, width, height)
         pixels[_HEADER_PX : _HEADER_PX + height, x : x + width] = behind
         xlim = np.array([left, left + width]) / self._scale
         ylim = -np.array([top + height, top]) / self._scale
@@ -282,20 +292,17 @@ class Painter:
         x, y = self._camera.centres_m[index] * (self._scale, -self._scale)
         return round(x - self._size[0] / 2), round(y - self._size[1] / 2)
 
-    def _backdrop(self, number: int, prediction: Prediction, index: int) -> _Backdrop:
+    def _backdrop(self, number: int, prediction: Prediction) -> _Backdrop:
         """What stays as long as a prediction is the current one, as an image."""
         known = self._backdrops[number]
         if known is None or known.at_us != prediction.at_us:
-            panel = self.film.panels[number]
-            stop = index + 1
-            while stop < len(self) and current(panel, int(self.times_us[stop])) is prediction:
-                stop += 1
-            places = np.array([self._corner(i) for i in range(index, stop)])
+            owners = enumerate(self._current[number])
+            places = np.array([self._corner(i) for i, each in owners if each is prediction])
             left, top = places.min(axis=0).tolist()
             width, height = (np.ptp(places, axis=0) + self._size).tolist()
             image = self._ground.cut(left, top, width, height)
             with drawing_on(image, left, top, self._scale) as axes:
-                self._draw_constant(axes, panel, prediction)
+                self._draw_constant(axes, self.film.panels[number], prediction)
             known = _Backdrop(prediction.at_us, left, top, image)
             self._backdrops[number] = known
         return known

@@ -84,6 +84,8 @@ def test_a_scene_file(store, tmp_path):
         (["--to", "99"], "street-2: to is 99 s; 0 to 11.5 s is needed"),
         (["--scene", "street-9"], "no scene 'street-9'; the closest name is"),
         (["--predictor", "none"], "predictor 'none' is unknown"),
+        (["--samples", "0"], "samples is 0"),
+        (["--horizon-s", "0.7"], "horizon_s is 0.7"),
         (["--at", "5", "--plan", *["brake"] * 4], "number of plans is 4; at most 3 is needed"),
         (["--width", "333"], "width is 333 px; an even number"),
     ],
@@ -142,3 +144,13 @@ def test_a_killed_command_leaves_no_film(store, tmp_path):
     running.stderr.close()
     assert out.read_text() == "the one before"
     assert running.returncode == -signal.SIGKILL
+
+
+def test_the_only_scene_of_a_store_need_not_be_named(store, tmp_path, capsys):
+    given = ["--predictor", "kalman", "--to", "1", "--fps", "2", "--width", "320"]
+    out = str(tmp_path / "film.gif")
+    assert main(["render", "--store", str(store.path), *given, "--out", out]) == 1
+    message = "number of scenes is 3; 1 without --scene is needed: name one, such as street-0, "
+    assert message in capsys.readouterr().err
+    own = prepare(command._OneScene(store["street-2"]), tmp_path / "own")
+    assert main(["render", "--store", str(own.path), *given, "--out", out]) == 0

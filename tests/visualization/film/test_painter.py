@@ -35,8 +35,9 @@ def test_pictures_do_not_depend_on_those_before():
     film = recorded()
     direct = Painter(film, SMALL).picture(8)
     painter = Painter(film, SMALL)
-    every = [painter.picture(index) for index in range(9)]
+    every = [painter.picture(index) for index in range(len(painter))]
     np.testing.assert_array_equal(every[8], direct)
+    np.testing.assert_array_equal(painter.picture(7), every[7])  # also backwards
     assert (every[0] != every[8]).any()
 
 
@@ -99,3 +100,13 @@ def test_boxes_ribbons_and_places():
     now = np.float32([[0, 0]])
     for steps, x in ((0.0, 0), (0.5, 1), (1.5, 3), (9.0, 4)):
         np.testing.assert_allclose(places_after(samples, now, steps), [[[x, 0]]])
+
+
+def test_a_name_of_any_length_and_with_any_sign_stays_beside_the_clock():
+    long, short = (
+        Painter(recorded(replace(street_scene(), id=name)), SMALL).picture(0)[:44]
+        for name in ("a $b$ " * 30, "s")
+    )
+    clock = slice(480 - 100, None)
+    np.testing.assert_array_equal(long[:, clock], short[:, clock])
+    assert (long[:, 200:340] != short[:, 200:340]).any()
