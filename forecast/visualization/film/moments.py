@@ -139,7 +139,8 @@ def _imagined_points(film: Film) -> NDArray[np.float32]:
         people = paths[(kinds == AgentKind.PEDESTRIAN) & seen]
         if len(ego) and len(people):
             apart = geometry.distances(people.reshape(-1, 2), ego).min(axis=1)
-            people = people[apart.reshape(people.shape[:2]).min(axis=1) < _NEAR_EGO_M / 2]
+            near = apart.reshape(people.shape[:2]).min(axis=1) < _NEAR_EGO_M / 2
+            people = people[near] if near.any() else people
         points += [ego, people.reshape(-1, 2)]
     return np.concatenate(points)
 

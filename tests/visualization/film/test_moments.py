@@ -50,3 +50,11 @@ def test_a_scene_without_an_ego_is_shown_whole():
     camera = Camera.of(recorded(scene, 0.0, 0.5), np.array([0, 500_000]), 2.0)
     np.testing.assert_allclose(camera.centres_m, [[25.5, 0]] * 2)
     assert camera.width_m == 61  # 51 m and 5 m on either side
+
+
+def test_people_far_from_the_ego_are_shown_where_nobody_is_near():
+    film = imagined(at_s=9.0)
+    camera = Camera.of(film, np.array([9_000_000, 12_000_000]), 1.0)
+    ends = film.panels[0].scene.tracks.positions_m[:3, -1]
+    inside = np.abs(ends - camera.centres_m[0]) <= camera.width_m / 2
+    assert inside.all()

@@ -8,9 +8,8 @@ from forecast import ForecastError
 from forecast.visualization.birds_eye import LIGHT
 from forecast.visualization.film.ground import Ground
 from forecast.visualization.film.painter import Format, Painter, corners, places_after
-from forecast.visualization.film.regions import ribbon
 from tests.scenes import street_scene
-from tests.visualization.film.films import imagined, recorded
+from tests.visualization.film.films import Calibrated, imagined, recorded
 
 SMALL = Format(width_px=480, fps=5)
 
@@ -88,14 +87,9 @@ def test_the_ground_is_the_same_however_it_is_cut():
     np.testing.assert_array_equal(whole[100 - 55, 300, :3], np.array(to_rgb(LIGHT.walkway)) * 255)
 
 
-def test_boxes_ribbons_and_places():
+def test_boxes_and_places():
     boxes = corners(np.float32([[1, 2]]), np.float32([np.pi / 2]), np.float32([[4, 2]]))
     np.testing.assert_allclose(boxes[0], [[0, 4], [0, 0], [2, 0], [2, 4]], atol=1e-6)
-    square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], float)
-    outline = ribbon(np.array([0.0, 0.0]), [square + np.array([2, 0]), square + np.array([4, 0])])
-    assert outline[:, 0].min() == 0
-    assert outline[:, 0].max() == 5
-    assert np.abs(outline[:, 1]).max() == 1
     samples = np.float32([[[[2, 0], [4, 0]]]])
     now = np.float32([[0, 0]])
     for steps, x in ((0.0, 0), (0.5, 1), (1.5, 3), (9.0, 4)):
@@ -110,3 +104,14 @@ def test_a_name_of_any_length_and_with_any_sign_stays_beside_the_clock():
     clock = slice(480 - 100, None)
     np.testing.assert_array_equal(long[:, clock], short[:, clock])
     assert (long[:, 200:340] != short[:, 200:340]).any()
+
+
+@pytest.mark.parametrize("film", [recorded, imagined])
+def test_regions_and_fallbacks_have_colours_of_their_own(film):
+    made = film(predictor=Calibrated())
+    picture = Painter(made, SMALL).picture(9)
+    for name in ("tube", "fallback"):
+        assert has(picture[190:], getattr(LIGHT, name))  # in the legend
+    plain = Painter(film(), SMALL).picture(9)
+    assert not has(plain[190:], LIGHT.tube)
+    assert (picture[44:190] != plain[44:190]).any(axis=-1).sum() > 1000

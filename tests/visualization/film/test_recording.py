@@ -7,7 +7,7 @@ import pytest
 
 from forecast.visualization.film.film import Film
 from forecast.visualization.film.recording import SCHEMAS, write_recording
-from tests.visualization.film.films import imagined, recorded
+from tests.visualization.film.films import Calibrated, imagined, recorded
 
 reader = pytest.importorskip("mcap.reader", reason="mcap is not installed (extra 'mcap')")
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
@@ -85,3 +85,17 @@ def test_plans_have_topics_and_frames_of_their_own(tmp_path):
     assert topics == {"/map"} | brake | driven
     frames = {each["child_frame_id"] for topic, _, each in found if topic.endswith("/tf")}
     assert frames == {"the_car_brakes/ego", "the_car_drives_as_recorded/ego"}
+
+
+def test_the_last_region_and_a_fallback_are_written(tmp_path):
+    found = read(recorded(predictor=Calibrated()), tmp_path / "film.mcap")
+    (update,) = (each for topic, at, each in found if topic == "/futures" and at == 3_000_000_000)
+    first, second, _ = update["entities"]
+    assert first["metadata"] == [{"key": "fallback", "value": "true"}]
+    assert len(first["lines"]) == 5
+    assert len(second["lines"]) == 6
+    region = second["lines"][-1]
+    assert region["type"] == 1  # a closed line
+    points = np.array([[point["x"], point["y"]] for point in region["points"]])
+    across = np.linalg.norm(points - points.mean(axis=0), axis=1)
+    np.testing.assert_allclose(across, 6 / np.cos(np.pi / 16), atol=0.01)  # 6 steps of 0.5 s

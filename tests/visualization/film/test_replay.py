@@ -14,7 +14,7 @@ from forecast.visualization.film.painter import places_after
 from forecast.visualization.film.replay import write_replay
 from tests.browser import Visit, visit
 from tests.scenes import street_scene
-from tests.visualization.film.films import imagined, recorded
+from tests.visualization.film.films import Calibrated, imagined, recorded
 
 
 @pytest.fixture
@@ -123,6 +123,18 @@ def test_parts_can_be_hidden_and_the_picture_moved(page):
         opened.page.wait_for_function(f"state.scale > {scale}")
         opened.page.click("#follow")
         assert image(opened) == whole
+        assert opened.complaints == []
+
+
+@pytest.mark.parametrize(("film", "time_s"), [(recorded, 3.0), (imagined, 6.2)])
+def test_regions_and_fallbacks_are_shown(page, film, time_s):
+    with page(film(predictor=Calibrated())) as opened:
+        still(opened, time_s)
+        whole = image(opened)
+        for name in ("region of 90%", "fallback: constant velocity"):
+            opened.page.get_by_label(name).uncheck()
+            assert image(opened) != whole, name
+            opened.page.get_by_label(name).check()
         assert opened.complaints == []
 
 
