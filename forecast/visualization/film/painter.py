@@ -6,6 +6,7 @@ so is everything that does not change; only what moves is drawn, with matplotlib
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -313,9 +314,10 @@ class Painter:
         agents, _, now = shown_now(self.film.scene, prediction)
         if self.film.is_imagined:
             self._draw_past(axes, prediction)
-            whole = _paths(now, prediction.positions_m[:, agents])
-            lines = whole.reshape(-1, *whole.shape[2:])
-            draw_lines(axes, lines, palette.sample, 0.8, alpha=0.15, zorder=2)
+            for chosen, style in self._styles(prediction, agents):
+                whole = _paths(now[chosen], prediction.positions_m[:, agents[chosen]])
+                lines = whole.reshape(-1, *whole.shape[2:])
+                draw_lines(axes, lines, width=0.8, alpha=0.15, zorder=2, **style)
             mode = _paths(now, prediction.most_probable()[agents][None])[0]
             draw_lines(axes, mode, palette.mode, 1.2, alpha=0.5, zorder=2.5)
         else:
@@ -395,11 +397,12 @@ class Painter:
         palette = self._palette
         agents, rows, now = shown_now(self.film.scene, prediction)
         steps = (int(self.times_us[index]) - prediction.at_us) / 1e6 / prediction.dt_s
-        samples = prediction.positions_m[:, agents]
-        places = places_after(samples, now, steps)
-        walked = _up_to(_paths(now, samples), places, steps)
-        draw_lines(axes, walked, palette.sample, 1.0, alpha=0.55, zorder=2.1)
-        draw_dots(axes, places, palette.sample, 9, 2.2)
+        for chosen, style in self._styles(prediction, agents):
+            samples = prediction.positions_m[:, agents[chosen]]
+            places = places_after(samples, now[chosen], steps)
+            walked = _up_to(_paths(now[chosen], samples), places, steps)
+            draw_lines(axes, walked, width=1.0, alpha=0.55, zorder=2.1, **style)
+            draw_dots(axes, places, style["colour"], 9, 2.2)
         if prediction.tubes is not None and steps > 0:
             rings = regions(prediction, now, agents, steps)
             _draw_areas(axes, rings, palette.tube, 1.5, 0.4)
@@ -407,6 +410,20 @@ class Painter:
             stamps = self.film.scene.timestamps_us
             past = (stamps >= prediction.at_us) & (stamps <= self.times_us[index])
             self._draw_truth(axes, rows, past, index)
+
+    def _styles(
+        self, prediction: Prediction, agents: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.bool_], dict[str, str]]]:
+        """Which agents have own samples and those of a fallback ``[N]``, and how they look."""
+        if prediction.samples == 1:
+            return
+        fallback = np.zeros(len(agents), bool)
+        if prediction.fallback is not None:
+            fallback = prediction.fallback[agents]
+        if not fallback.all():
+            yield ~fallback, {"colour": self._palette.sample, "linestyle": "solid"}
+        if fallback.any():
+            yield fallback, {"colour": self._palette.fallback, "linestyle": "dashed"}
 
     def _draw_truth(
         self, axes: Axes, rows: NDArray[np.int64], steps: NDArray[np.bool_], index: int

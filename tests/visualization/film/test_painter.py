@@ -1,15 +1,18 @@
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
 from forecast import ForecastError
+from forecast.models.baselines import ConstantVelocity
 from forecast.visualization.birds_eye import LIGHT
+from forecast.visualization.film.film import imagined_film
 from forecast.visualization.film.ground import Ground
 from forecast.visualization.film.painter import Format, Painter, corners, places_after
 from tests.scenes import street_scene
-from tests.visualization.film.films import Calibrated, imagined, recorded
+from tests.visualization.film.films import ASKED, Calibrated, imagined, recorded
 
 SMALL = Format(width_px=480, fps=5)
 
@@ -106,12 +109,19 @@ def test_a_name_of_any_length_and_with_any_sign_stays_beside_the_clock():
     assert (long[:, 200:340] != short[:, 200:340]).any()
 
 
-@pytest.mark.parametrize("film", [recorded, imagined])
+@pytest.mark.parametrize("film", [recorded, partial(imagined, at_s=0.5)])
 def test_regions_and_fallbacks_have_colours_of_their_own(film):
-    made = film(predictor=Calibrated())
-    picture = Painter(made, SMALL).picture(9)
+    picture = Painter(film(predictor=Calibrated()), SMALL).picture(9)
     for name in ("tube", "fallback"):
         assert has(picture[190:], getattr(LIGHT, name))  # in the legend
+    assert has(picture[44:190], LIGHT.fallback, 2)
     plain = Painter(film(), SMALL).picture(9)
     assert not has(plain[190:], LIGHT.tube)
     assert (picture[44:190] != plain[44:190]).any(axis=-1).sum() > 1000
+
+
+def test_a_single_future_is_drawn_once():
+    film = imagined_film(ConstantVelocity(), "line", street_scene(), 2.0, ASKED)
+    picture = Painter(film, SMALL).picture(18)
+    assert has(picture[44:190], LIGHT.mode)
+    assert not has(picture[44:], LIGHT.sample, 1)
