@@ -314,9 +314,8 @@ def draw_scale(axes: Axes, view: View, palette: Palette) -> None:
     """Draws a bar of 5 m in the lower left corner."""
     left, lower, *_ = view.bounds
     x, y = left + 0.06 * view.reach_m, lower + 0.08 * view.reach_m
-    draw_lines(axes, [np.array([[x, y], [x + 5, y]])], palette.ink, 1.5, zorder=4.1)
-    box = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 2}
-    style: dict[str, Any] = {"color": palette.ink, "fontsize": 8, "bbox": box, "zorder": 4}
+    draw_lines(axes, [np.array([[x, y], [x + 5, y]])], palette.ink, 1.5, zorder=4)
+    style: dict[str, Any] = {"color": palette.ink, "fontsize": 8, "zorder": 4}
     axes.annotate("5 m", (x, y), xytext=(0, 4), textcoords="offset points", **style)
 
 

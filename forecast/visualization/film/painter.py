@@ -286,6 +286,9 @@ class Painter:
             self._draw_history(axes, panel.scene, int(at_us), motion, index)
             self._draw_ahead(axes, prediction, index)
         half = min(width, height) / self._scale / 2
+        wide, high = 0.06 * half + 5 + 6 / self._scale, 0.08 * half + 22 / self._scale
+        behind_scale = np.array([[0, 0], [wide, 0], [wide, high], [0, high]])
+        _draw_areas(axes, [behind_scale + np.array([xlim[0], ylim[0]])], "white", 3.9, 0.7)
         draw_scale(axes, View(xlim[0] + half, ylim[0] + half, half), self._palette)
 
     def _corner(self, index: int) -> tuple[int, int]:
