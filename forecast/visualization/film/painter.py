@@ -53,6 +53,9 @@ _HISTORY_S = 2.0
 _FOOT_RADIUS_M = 0.35
 """Radius of the disc that stands for a person."""
 
+_REGION_M = 5.0
+"""Regions hardly go farther beyond the samples."""
+
 _LEAST_PX, _MOST_PX = 320, 4096
 
 
@@ -315,6 +318,8 @@ class Painter:
         """Draws what stays as long as a prediction is the current one."""
         scene, palette = self.film.scene, self._palette
         agents, _, now = shown_now(self.film.scene, prediction)
+        inside = _touches(axes, now, prediction.positions_m[:, agents])
+        agents, now = agents[inside], now[inside]
         if self.film.is_imagined:
             self._draw_past(axes, prediction)
             for chosen, style in self._styles(prediction, agents):
@@ -457,6 +462,17 @@ def _ahead(
     """Points ``[N, 2]`` some metres ahead."""
     way = np.stack([np.cos(headings_rad), np.sin(headings_rad)], axis=-1)
     return places_m + by_m[:, None] * way
+
+
+def _touches(
+    axes: Axes, now_m: NDArray[np.float32], samples_m: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Whose futures ``[K, N, T, 2]`` reach the shown part of the ground ``[N]``."""
+    low, high = samples_m.min(axis=(0, 2)), samples_m.max(axis=(0, 2))
+    low, high = np.minimum(low, now_m) - _REGION_M, np.maximum(high, now_m) + _REGION_M
+    (left, right), (lower, upper) = axes.get_xlim(), axes.get_ylim()
+    beside = (high < [left, lower]) | (low > [right, upper])
+    return np.asarray(~beside.any(axis=1))
 
 
 def _circle(radius_m: float) -> NDArray[np.float64]:
