@@ -120,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_export(commands)
     _add_view(commands)
+    _add_render(commands)
     _add_demo(commands)
     return parser
 
@@ -352,6 +353,50 @@ def _add_view(commands: _Commands) -> None:
     _add_option(parser, "--out", Path("edited"), "folder for the scenes that the page saves")
 
 
+def _add_render(commands: _Commands) -> None:
+    parser = _add_command(
+        commands, "render", _render, "write a film of a scene and its predicted futures"
+    )
+    parser.add_argument("--store", type=Path, help="store of scenes, such as one of view")
+    words = (
+        "name of a scene of the store (its only one by default), or without a store a scene file"
+    )
+    parser.add_argument("--scene", help=words)
+    parser.add_argument("--town", type=int, metavar="SEED", help="a scene of the simulated city")
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        help="file to write; its ending says what: .mp4, .gif, .html (a page with a player) or "
+        ".mcap (for Foxglove)",
+    )
+    _add_option(parser, "--predictor", "town", "as for evaluate")
+    parser.add_argument(
+        "--at", type=float, metavar="S", help="play the futures imagined at this time of the scene"
+    )
+    parser.add_argument(
+        "--plan",
+        nargs="+",
+        choices=("brake", "keep", "recorded"),
+        default=[],
+        help="plans of the ego from --at on, side by side (at most 3): it brakes, it keeps its "
+        "speed, or it drives as recorded",
+    )
+    parser.add_argument("--from", dest="start", type=float, default=0.0, metavar="S", help="start")
+    parser.add_argument("--to", dest="stop", type=float, metavar="S", help="end of the recording")
+    _add_option(parser, "--samples", 20, "joint futures")
+    _add_option(parser, "--horizon-s", 6.0, "seconds to predict")
+    _add_option(parser, "--seed", 0, "seed of the predictor")
+    parser.add_argument("--width", type=int, help="width in pixels (default: 1280; .gif 800)")
+    parser.add_argument("--fps", type=int, help="pictures a second (default: 20; .gif 10)")
+    parser.epilog = (
+        "Without --at, the recording is played, with new futures every 0.5 s, and the recorded "
+        "future beside them. With --at, one prediction is played up to its end. Plans side by side "
+        "have the same random numbers, so what differs is the effect of the plan. Times are "
+        "seconds from the start of the scene. .mp4 needs forecast[render], .mcap forecast[mcap]."
+    )
+
+
 def _add_demo(commands: _Commands) -> None:
     parser = _add_command(commands, "demo", _demo, "run every step once, on the simulated city")
     _add_option(parser, "--out", Path("demo"), "folder of the results")
@@ -510,10 +555,10 @@ def _town(args: argparse.Namespace) -> None:
 
 def _train(command: str, words: list[str]) -> None:
     from forecast.training.cli import main as train
-    from forecast.visualization.training_pictures import BirdsEye
+    from forecast.visualization.training_pictures import BirdsEye, CalibrationCurve
 
     try:
-        train(command, words, callbacks=[BirdsEye()])
+        train(command, words, callbacks=[BirdsEye(), CalibrationCurve()])
     except SystemExit as stop:
         if stop.code == 1:  # how Lightning ends after Ctrl-C, once it has closed its files
             raise KeyboardInterrupt from None
@@ -602,6 +647,22 @@ def _export(args: argparse.Namespace) -> None:
     from forecast.export import run
 
     run(weights=args.weights, out=args.out, form=args.format)
+
+
+def _render(args: argparse.Namespace) -> None:
+    if (args.town is None) == (args.store is None and args.scene is None):
+        args.usage_error("one of --store, --scene FILE and --town SEED is needed")
+    if args.plan and args.at is None:
+        args.usage_error("--plan is for --at")
+    if args.at is not None and (args.start or args.stop is not None):
+        args.usage_error("--from and --to are for a film without --at")
+    from forecast.visualization.film.command import Shot, run_render
+    from forecast.visualization.film.film import Question
+
+    asked = Question(args.horizon_s, args.samples, args.seed)
+    where = (args.store, args.scene, args.town, args.predictor)
+    shot = Shot(*where, args.at, args.start, args.stop, tuple(args.plan), asked)
+    run_render(shot, args.out, width_px=args.width, fps=args.fps)
 
 
 def _audit(args: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from forecast.report import render
 from forecast.scene import AgentKind, Scene
 from forecast.simulator import VERSION, write_town
 from forecast.training.cli import main as train
-from forecast.visualization.training_pictures import BirdsEye
+from forecast.visualization.training_pictures import BirdsEye, CalibrationCurve
 
 _CONFIG = Path(__file__).with_suffix(".yaml")
 _PLANS = 1000
@@ -42,7 +42,11 @@ def run_demo(out: Path, *, scenes: int = 10, training: Sequence[str] = ()) -> No
     _print_step(2, f"its scenes as a store -> {store}")
     prepare(NuScenesSource(town, VERSION), store)
     _print_step(3, f"about a minute of further training of the packaged weights -> {run}")
-    train("fit", [*_training_arguments(store, run), *training], callbacks=[BirdsEye()])
+    train(
+        "fit",
+        [*_training_arguments(store, run), *training],
+        callbacks=[BirdsEye(), CalibrationCurve()],
+    )
     _print_step(4, f"scored beside the baselines, with a report -> {result}")
     weights = str(run / "checkpoints" / "last.ckpt")
     config = EvaluationConfig(store, split="town_val", predictor=weights)

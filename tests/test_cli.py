@@ -16,7 +16,7 @@ from forecast.evaluation.run.job import EvaluationConfig
 from forecast.evaluation.verdict.verdict import Verdict, VerdictPart
 from forecast.parallel import Workers
 from forecast.report import render, render_comparison
-from forecast.visualization.training_pictures import BirdsEye
+from forecast.visualization.training_pictures import BirdsEye, CalibrationCurve
 from tests.streets import street_store
 
 ROOT = Path(__file__).parents[1]
@@ -233,7 +233,7 @@ def test_training_gets_every_word_as_it_is(asked, command):
     assert main([command, *words]) == 0
     (((name, given), options),) = notes
     assert (name, given) == (command, words)
-    assert [type(each) for each in options["callbacks"]] == [BirdsEye]
+    assert [type(each) for each in options["callbacks"]] == [BirdsEye, CalibrationCurve]
 
 
 def test_evaluate(asked):
@@ -332,6 +332,31 @@ def test_export(asked, capsys):
     assert "invalid choice: 'tflite'" in usage_error(capsys, *words, "--format", "tflite")
 
 
+RENDER = ["render", "--store", "s", "--scene", "a", "--out", "o.mp4"]
+
+
+def test_render(asked):
+    notes = asked("forecast.visualization.film.command", "run_render")
+    film = ModuleType("film")
+    film.Question = lambda *values: values
+    sys.modules["forecast.visualization.film.command"].Shot = lambda *values: values
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(sys.modules, "forecast.visualization.film.film", film)
+        assert main(RENDER) == 0
+        more = ["--at", "6", "--plan", "brake", "keep", "--fps", "5", "--width", "640"]
+        assert main([*RENDER, *more, "--seed", "3"]) == 0
+        assert main(["render", "--town", "7", "--to", "9", "--out", "o.gif"]) == 0
+    usual = {"width_px": None, "fps": None}
+    recorded = (Path("s"), "a", None, "town", None, 0.0, None, (), (6.0, 20, 0))
+    imagined = (Path("s"), "a", None, "town", 6.0, 0.0, None, ("brake", "keep"), (6.0, 20, 3))
+    city = (None, None, 7, "town", None, 0.0, 9.0, (), (6.0, 20, 0))
+    assert notes == [
+        ((recorded, Path("o.mp4")), usual),
+        ((imagined, Path("o.mp4")), {"width_px": 640, "fps": 5}),
+        ((city, Path("o.gif")), usual),
+    ]
+
+
 def test_audit(asked):
     notes = asked("forecast.evaluation.audit.command", "run_audit")
     words = ["audit", "--predictor", "kalman", "--store", "s"]
@@ -405,6 +430,11 @@ def test_a_fault_of_the_program_itself_is_not_hidden(asked):
         ([*EVALUATE, "--shard", "1/2", "--acceptance", "a"], "--acceptance is for merge"),
         ([*EVALUATE, "--shard", "1/2", "--gate"], "--gate is for merge"),
         (["town", "--out", "o", "--scenes", "many"], "invalid int value: 'many'"),
+        (["render", "--out", "o.mp4"], "one of --store, --scene FILE and --town SEED is needed"),
+        ([*RENDER, "--town", "1"], "one of --store, --scene FILE and --town SEED is needed"),
+        ([*RENDER, "--plan", "brake"], "--plan is for --at"),
+        ([*RENDER, "--at", "5", "--to", "6"], "--from and --to are for a film without --at"),
+        ([*RENDER, "--at", "5", "--plan", "fly"], "invalid choice: 'fly'"),
     ],
 )
 def test_wrong_usage_is_code_2(capsys, words, message):
@@ -423,7 +453,7 @@ def test_help_names_every_command_and_loads_nothing_heavy():
     assert not loaded & {"torch", "pyarrow", "scipy", "matplotlib"}, "a heavy import has crept in"
     assert run.returncode == 0
     commands = ("prepare", "town", "fit", "validate", "test", "evaluate", "calibrate", "audit")
-    for command in (*commands, "merge", "compare", "export", "demo"):
+    for command in (*commands, "merge", "compare", "export", "render", "demo"):
         assert f"\n    {command} " in run.stdout
 
 

@@ -33,6 +33,8 @@ DARK = Palette(
     sample="#5f9fe8",
     mode="#ff7b8a",
     fallback="#e8a33d",
+    tube="#2b527f",
+    plan="#b794f6",
 )
 
 SERIES = (

@@ -174,7 +174,8 @@ class ForecastModule(pl.LightningModule):
 
     def training_step(self, batch: HeteroData, batch_index: int) -> Tensor:
         """Loss of one training batch."""
-        return self._step(batch, "train")
+        loss, _ = self._step(batch, "train")
+        return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Logs the learning rate of a step and the norm of its gradient before clipping."""
@@ -182,15 +183,17 @@ class ForecastModule(pl.LightningModule):
         self.log("step/gradient_norm", torch.nn.utils.get_total_norm(gradients))
         self.log("step/learning_rate", optimizer.param_groups[0]["lr"])
 
-    def validation_step(self, batch: HeteroData, batch_index: int) -> None:
-        """Logs losses and metrics of one validation batch."""
-        self._step(batch, "val")
+    def validation_step(self, batch: HeteroData, batch_index: int) -> dict[str, Scored]:
+        """Logs losses and metrics of one validation batch; callbacks get what was scored."""
+        _, futures = self._step(batch, "val")
+        return {"scored": _scored(batch, futures)}
 
     def test_step(self, batch: HeteroData, batch_index: int) -> None:
         """Logs losses and metrics of one test batch."""
         self._step(batch, "test")
 
-    def _step(self, batch: HeteroData, stage: str) -> Tensor:
+    def _step(self, batch: HeteroData, stage: str) -> tuple[Tensor, Tensor]:
+        """Loss and futures ``[1 + K, N, T, 2]`` of a batch, the mode first; logs both."""
         agent, training = batch["agent"], stage == "train"
         plan = self._known_paths(batch) if training else None
         counted = agent.future_valid if training else agent.future_valid & agent.scored[:, None]
@@ -201,7 +204,7 @@ class ForecastModule(pl.LightningModule):
             share = self._share(weight)
             parts = {name: value * share for name, value in parts.items()}
         self._log(stage, parts, weight, batch, futures)
-        return parts["loss"]
+        return parts["loss"], futures
 
     def _known_paths(self, batch: HeteroData) -> Plan | None:
         """Recorded paths that agents follow: none, those of the egos, or those of all vehicles.
@@ -248,7 +251,7 @@ class ForecastModule(pl.LightningModule):
             self.log("step/loss", losses["train/loss"], prog_bar=True, sync_dist=True)
         else:
             metrics = self.val_metrics if stage == "val" else self.test_metrics
-            metrics.update(_scored(batch, futures[:, batch["agent"].scored]))
+            metrics.update(_scored(batch, futures))
             self.log_dict(metrics, on_epoch=True, batch_size=size)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -308,6 +311,7 @@ def _true_paths(batch: HeteroData, agents: Tensor) -> Plan:
 def _scored(batch: HeteroData, futures: Tensor) -> Scored:
     """Mode and samples ``[1 + K, N, T, 2]`` of a batch's scored pedestrians, for the metrics."""
     agent, count = batch["agent"], len(futures) - 1
+    futures = futures[:, agent.scored]
     return Scored(
         samples_m=futures[1:],
         weights=futures.new_full((count,), 1 / count),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import shapely
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PatchCollection
+from matplotlib.collections import CircleCollection, LineCollection, PatchCollection
 from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 from numpy.typing import NDArray
@@ -40,6 +40,8 @@ class Palette:
         sample: Predicted samples.
         mode: The most probable prediction.
         fallback: Predicted samples of a fallback, `Prediction.fallback`.
+        tube: Calibrated regions, `Prediction.tubes`.
+        plan: The ego's plan.
     """
 
     ink: str = "#1b1f24"
@@ -56,6 +58,8 @@ class Palette:
     sample: str = "#4f8fd9"
     mode: str = "#d1495b"
     fallback: str = "#b0700a"
+    tube: str = "#a8cdf5"
+    plan: str = "#8a3ffc"
 
 
 LIGHT = Palette()
@@ -66,6 +70,8 @@ MEANINGS = {
     "mode": "best guess",
     "sample": "samples",
     "fallback": "FALLBACK: constant velocity (dashed, rings)",
+    "tube": "region of 90 %",
+    "plan": "plan of the ego",
     "ego": "ego",
     "body": "vehicles and cyclists",
     "road": "carriageway",
@@ -127,12 +133,12 @@ def draw_window(
     for spine in axes.spines.values():
         spine.set_color(palette.lane)
     if window.lane_map is not None:
-        _draw_map(axes, window.lane_map, view, palette)
+        draw_map(axes, window.lane_map, view, palette)
     _draw_bodies(axes, window, view, palette)
     shown = np.flatnonzero(window.scored) if focus is None else np.array([focus])
     _draw_history(axes, window, view, palette)
     _draw_futures(axes, window, prediction, shown, palette)
-    _draw_scale(axes, view, palette)
+    draw_scale(axes, view, palette)
 
 
 def _view(window: Window, prediction: Prediction, focus: int | None) -> View:
@@ -145,7 +151,8 @@ def _view(window: Window, prediction: Prediction, focus: int | None) -> View:
     return View.around(points if len(points) else np.zeros((1, 2)))
 
 
-def _draw_map(axes: Axes, lane_map: LaneMap, view: View, palette: Palette) -> None:
+def draw_map(axes: Axes, lane_map: LaneMap, view: View, palette: Palette) -> None:
+    """Draws the parts of a map that are inside a view."""
     for polygons, colour, order in (
         (lane_map.drivable_area, palette.road, 0.1),
         (lane_map.walkways, palette.walkway, 0.2),
@@ -159,14 +166,14 @@ def _draw_map(axes: Axes, lane_map: LaneMap, view: View, palette: Palette) -> No
         (lane_map.dividers, palette.divider, "solid"),
         (lane_map.centerlines, palette.lane, "dashed"),
     ):
-        _draw_lines(axes, _nearby(lines, view), colour, 0.8, linestyle=style, zorder=0.4)
+        draw_lines(axes, _nearby(lines, view), colour, 0.8, linestyle=style, zorder=0.4)
 
 
 def _clipped(polygons: Polygons, view: View) -> Iterable[Path]:
     """The parts of polygons inside the view, as paths with holes."""
     frame = shapely.box(*view.bounds)
     for rings in polygons:
-        if not _touches(rings[0], view):
+        if not touches(rings[0], view):
             continue
         shape = shapely.make_valid(shapely.Polygon(rings[0], rings[1:])).intersection(frame)
         for part in shapely.get_parts(shape):
@@ -182,10 +189,11 @@ def _rings(polygon: Any) -> list[Any]:
 
 
 def _nearby(lines: Polylines, view: View) -> list[NDArray[np.float32]]:
-    return [line for line in lines if _touches(line, view)]
+    return [line for line in lines if touches(line, view)]
 
 
-def _touches(points_m: NDArray[Any], view: View) -> bool:
+def touches(points_m: NDArray[Any], view: View) -> bool:
+    """Whether the rectangle around points ``[P, 2]`` overlaps a view."""
     left, lower, right, upper = view.bounds
     low, high = points_m.min(axis=0), points_m.max(axis=0)
     return bool(low[0] <= right and high[0] >= left and low[1] <= upper and high[1] >= lower)
@@ -220,9 +228,9 @@ def _draw_history(axes: Axes, window: Window, view: View, palette: Palette) -> N
     seen = window.valid[walks, past]
     positions = window.positions_m[walks, past]
     lines = [track[valid] for track, valid in zip(positions, seen, strict=True)]
-    lines = [line for line in lines if len(line) and _touches(line, view)]
-    _draw_lines(axes, lines, palette.history, 1.6, zorder=3)
-    _draw_dots(axes, [line[-1] for line in lines], palette.history, 14, 3.1)
+    lines = [line for line in lines if len(line) and touches(line, view)]
+    draw_lines(axes, lines, palette.history, 1.6, zorder=3)
+    draw_dots(axes, [line[-1] for line in lines], palette.history, 14, 3.1)
 
 
 def _draw_futures(
@@ -232,28 +240,51 @@ def _draw_futures(
     agents: NDArray[np.int64],
     palette: Palette,
 ) -> None:
-    """Draws samples, best guess and truth; those of a fallback are dashed and end in rings.
+    """Draws what is predicted of some agents of a window, and the truth."""
+    now = window.positions_m[agents, window.history_steps - 1][:, None]  # [A, 1, 2]
+    draw_predicted(axes, now, prediction, agents, palette)
+    known = np.concatenate([np.ones((len(agents), 1), bool), window.future_valid[agents]], axis=1)
+    truth = np.concatenate([now, window.future_m[agents]], axis=1)
+    draw_truth(axes, [track[valid] for track, valid in zip(truth, known, strict=True)], palette)
+
+
+def draw_predicted(
+    axes: Axes,
+    now_m: NDArray[Any],
+    prediction: Prediction,
+    agents: NDArray[np.int64],
+    palette: Palette,
+) -> None:
+    """Draws samples and best guess; those of a fallback are dashed and end in rings.
 
     The rings are larger than the end of the best guess: all samples of a fallback may be equal to
     it, and would not be seen.
+
+    Args:
+        axes: Axes to draw in.
+        now_m: Positions of the agents at the time of the prediction ``[N, 1, 2]``.
+        prediction: Futures in the same frame.
+        agents: Indices ``[N]`` of the agents in the prediction.
+        palette: Colours.
     """
-    now = window.positions_m[agents, window.history_steps - 1][:, None]  # [A, 1, 2]
     fallback = np.zeros(len(agents), bool)
     if prediction.fallback is not None:
         fallback = prediction.fallback[agents]
     if len(prediction.weights) > 1:
         for chosen, colour in ((~fallback, palette.sample), (fallback, palette.fallback)):
-            paths = _from_now(now[chosen], prediction.positions_m[:, agents[chosen]])
+            paths = _from_now(now_m[chosen], prediction.positions_m[:, agents[chosen]])
             _draw_samples(axes, paths, prediction.weights, colour, rings=colour == palette.fallback)
-    mode = np.concatenate([now, prediction.most_probable()[agents]], axis=1)
+    mode = np.concatenate([now_m, prediction.most_probable()[agents]], axis=1)
     for chosen, style in ((~fallback, "solid"), (fallback, "dashed")):
-        _draw_lines(axes, mode[chosen], palette.mode, 1.6, linestyle=style, zorder=2.5)
-    _draw_dots(axes, mode[:, -1], palette.mode, 16, 2.5)
-    known = np.concatenate([np.ones((len(agents), 1), bool), window.future_valid[agents]], axis=1)
-    truth = np.concatenate([now, window.future_m[agents]], axis=1)
-    lines = [track[valid] for track, valid in zip(truth, known, strict=True)]
-    _draw_lines(axes, lines, palette.truth, 2.0, zorder=2.8)
-    _draw_dots(axes, [line[-1] for line in lines], palette.truth, 18, 2.8)
+        draw_lines(axes, mode[chosen], palette.mode, 1.6, linestyle=style, zorder=2.5)
+    draw_dots(axes, mode[:, -1], palette.mode, 16, 2.5)
+
+
+def draw_truth(axes: Axes, paths_m: Iterable[NDArray[Any]], palette: Palette) -> None:
+    """Draws recorded futures ``[P, 2]`` and their ends."""
+    lines = list(paths_m)
+    draw_lines(axes, lines, palette.truth, 2.0, zorder=2.8)
+    draw_dots(axes, [line[-1] for line in lines], palette.truth, 18, 2.8)
 
 
 def _from_now(now_m: NDArray[Any], samples_m: NDArray[Any]) -> NDArray[Any]:
@@ -271,30 +302,37 @@ def _draw_samples(
     share = np.repeat(weights / weights.max(), agents)
     style = "dashed" if rings else "solid"
     width = 0.4 + 1.2 * share
-    _draw_lines(axes, lines, colour, width, linestyle=style, alpha=0.6, zorder=2)
+    draw_lines(axes, lines, colour, width, linestyle=style, alpha=0.6, zorder=2)
     if rings:
         x, y = lines[:, -1].T
         axes.scatter(x, y, s=40, facecolors="none", edgecolors=colour, linewidths=0.8, zorder=2.6)
     else:
-        _draw_dots(axes, lines[:, -1], colour, 6 * share, 2)
+        draw_dots(axes, lines[:, -1], colour, 6 * share, 2)
 
 
-def _draw_scale(axes: Axes, view: View, palette: Palette) -> None:
+def draw_scale(axes: Axes, view: View, palette: Palette) -> None:
     """Draws a bar of 5 m in the lower left corner."""
     left, lower, *_ = view.bounds
     x, y = left + 0.06 * view.reach_m, lower + 0.08 * view.reach_m
-    _draw_lines(axes, [np.array([[x, y], [x + 5, y]])], palette.ink, 1.5, zorder=4)
-    axes.text(x, y + 0.04 * view.reach_m, "5 m", color=palette.ink, fontsize=8, zorder=4)
+    draw_lines(axes, [np.array([[x, y], [x + 5, y]])], palette.ink, 1.5, zorder=4)
+    style: dict[str, Any] = {"color": palette.ink, "fontsize": 8, "zorder": 4}
+    axes.annotate("5 m", (x, y), xytext=(0, 4), textcoords="offset points", **style)
 
 
-def _draw_lines(
+def draw_lines(
     axes: Axes, lines: Iterable[NDArray[Any]], colour: str, width: Any, **style: Any
 ) -> None:
+    """Draws lines ``[P, 2]`` of one colour."""
     shown = LineCollection(list(lines), colors=colour, linewidths=width, **style)
     if shown.get_paths():
         axes.add_collection(shown, autolim=False)
 
 
-def _draw_dots(axes: Axes, points: Any, colour: str, size: Any, zorder: float) -> None:
-    x, y = np.reshape(points, (-1, 2)).T
-    axes.scatter(x, y, s=size, c=colour, zorder=zorder, linewidths=0)
+def draw_dots(axes: Axes, points: Any, colour: str, size: Any, zorder: float) -> None:
+    """Draws points ``[P, 2]`` as dots, whose diameters are the roots of sizes in points."""
+    area = np.pi / 4 * np.atleast_1d(size)
+    dots = CircleCollection(
+        area, offsets=np.reshape(points, (-1, 2)), offset_transform=axes.transData
+    )
+    dots.set(facecolor=colour, linewidth=0, zorder=zorder)
+    axes.add_collection(dots, autolim=False)

@@ -1,20 +1,28 @@
-"""Bird's-eye pictures of the validation for TensorBoard."""
+"""Pictures of the validation for TensorBoard: futures from above, and a calibration curve."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from forecast.graphs.datamodule import WindowDataset
 from forecast.inference import predict_window
+from forecast.models.metrics.distribution import coverage, credibility
 from forecast.training.module import ForecastModule
 from forecast.visualization.birds_eye import LIGHT, MEANINGS, draw_window
 
 _NAMED = ("history", "sample", "mode", "truth", "body", "ego")
 """The colours that the legend names."""
+
+_LEVELS = np.arange(1, 20) / 20
+"""Stated probabilities of the calibration curve ``[Q]``."""
 
 
 class BirdsEye(pl.Callback):
@@ -70,4 +78,58 @@ class BirdsEye(pl.Callback):
         ]
         columns = min(len(lines), 2 * len(chosen))  # as wide as the windows
         figure.legend(handles=lines, loc="outside lower center", ncols=columns)
+        return figure
+
+
+class CalibrationCurve(pl.Callback):
+    """Draws after every validation how often the truth was inside the predicted regions.
+
+    With several processes these are the windows of the first one.
+    """
+
+    def __init__(self) -> None:
+        self._shares: list[torch.Tensor] = []
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begins anew."""
+        self._shares = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Measures the coverage of one batch at all levels."""
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        scored = outputs["scored"]
+        inside = credibility(scored.samples_m, scored.truth_m, scored.weights).flatten()
+        shares = [coverage(inside, float(level), scored.weights) for level in _LEVELS]
+        self._shares.append(torch.stack(shares).cpu())  # [Q, N T]
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Adds one figure to TensorBoard."""
+        if not self._shares or not isinstance(trainer.logger, TensorBoardLogger):
+            return
+        found = torch.cat(self._shares, dim=1)
+        shares = found[:, ~found[0].isnan()].numpy()
+        if shares.shape[1]:
+            figure, step = self.draw(shares), trainer.global_step
+            trainer.logger.experiment.add_figure("val/calibration", figure, global_step=step)
+
+    def draw(self, shares: NDArray[np.float32]) -> Figure:
+        """The figure of shares of truths inside the region of each level ``[Q, N]``."""
+        figure = Figure(figsize=(5, 5), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=LIGHT.muted, linewidth=1, label="calibrated")
+        means = shares.mean(axis=1)
+        axes.plot(_LEVELS, means, "o-", color=LIGHT.sample, markersize=3, label="samples")
+        axes.set(xlabel="stated probability", ylabel="share of truths inside", aspect="equal")
+        axes.set(xlim=(0, 1), ylim=(0, 1), title=f"{shares.shape[1]} people and steps")
+        axes.text(0.97, 0.05, "below the line: too narrow", color=LIGHT.muted, ha="right")
+        axes.legend(loc="upper left")
         return figure

@@ -107,7 +107,7 @@ def test_a_try_has_curves_and_a_picture_and_touches_no_run(store, tmp_path: Path
         assert not run.exists()
         (events,) = tried.glob("events.out.tfevents.*")
     found = EventAccumulator(str(events)).Reload()
-    assert found.Tags()["images"] == ["val/birds_eye"]
+    assert sorted(found.Tags()["images"]) == ["val/birds_eye", "val/calibration"]
     assert len(found.Scalars("step/loss")) == 20
     assert len(found.Scalars("val/top1_fde_m")) == 1
     config = yaml.safe_load((tried / "config.yaml").read_text())

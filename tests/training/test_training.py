@@ -28,7 +28,7 @@ from forecast.models.world_model import WorldModelConfig
 from forecast.scene import AgentKind, Predictor
 from forecast.training.cli import main
 from forecast.training.module import ForecastModule
-from forecast.visualization.training_pictures import BirdsEye
+from forecast.visualization.training_pictures import BirdsEye, CalibrationCurve
 from tests.scenes import PlannedStreets, StreetSource, street_scene
 
 
@@ -63,7 +63,11 @@ def weights(run: Path, name: str = "last.ckpt") -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def run(store: SceneStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("run")
-    main("fit", arguments(store, run, "--trainer.max_epochs=3"), callbacks=[BirdsEye()])
+    main(
+        "fit",
+        arguments(store, run, "--trainer.max_epochs=3"),
+        callbacks=[BirdsEye(), CalibrationCurve()],
+    )
     return run
 
 
@@ -77,11 +81,13 @@ def test_a_run_leaves_its_configuration_curves_and_weights(run: Path) -> None:
 
 
 @pytest.mark.slow
-def test_tensorboard_gets_scalars_and_a_birds_eye_figure(run: Path) -> None:
+def test_tensorboard_gets_scalars_and_figures(run: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(run)).Reload()
-    assert events.Tags()["images"] == ["val/birds_eye"]
+    assert sorted(events.Tags()["images"]) == ["val/birds_eye", "val/calibration"]
+    assert [each.step for each in events.Images("val/birds_eye")] == [2, 4, 6]
+    assert [each.step for each in events.Images("val/calibration")] == [2, 4, 6]
     scalars = set(events.Tags()["scalars"])
     assert {"train/loss", "val/loss", "val/top1_fde_m", "val/min_ade_20_m"} <= scalars
     assert all(np.isfinite([e.value for e in events.Scalars(name)]).all() for name in scalars)

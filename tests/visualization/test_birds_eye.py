@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection, PatchCollection, PathCollection
+from matplotlib.collections import CircleCollection, LineCollection, PatchCollection, PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -104,9 +104,9 @@ class TestDrawWindow:
         ends = rings.get_offsets()
         np.testing.assert_allclose(ends, prediction.positions_m[:, 1, -1])
         end_of_mode = max(
-            dots.get_sizes().max()
+            4 / np.pi * dots.get_sizes().max()
             for dots in axes.collections
-            if isinstance(dots, PathCollection) and len(dots.get_facecolors())
+            if isinstance(dots, CircleCollection)
             if to_hex(dots.get_facecolors()[0]) == LIGHT.mode
         )
         assert rings.get_sizes().min() > end_of_mode
