@@ -44,7 +44,6 @@ class AugmentConfig:
         short_history: Probability that an agent's first observed steps are hidden.
         drop_agents: Probability that an agent other than the ego is left out. If no agent would be
             left, all stay.
-        drop_headings: Probability that the heading of a pedestrian is unknown.
         heading_noise_rad: Upper limit of the standard deviation of the noise of vehicles' observed
             headings. Each window has a random level below the limit.
         drop_map: Probability that a window has no map. In the other windows, it is the probability
@@ -67,7 +66,6 @@ class AugmentConfig:
     noise_m: float = 0.0
     short_history: float = 0.2
     drop_agents: float = 0.1
-    drop_headings: float = 0.0
     heading_noise_rad: float = 0.0
     drop_map: float = 0.3
     drop_pieces: float = 0.3
@@ -83,7 +81,6 @@ class AugmentConfig:
             "slow_down",
             "short_history",
             "drop_agents",
-            "drop_headings",
             "drop_map",
             "drop_pieces",
             "as_recorded",
@@ -146,13 +143,11 @@ def augment_graph(graph: HeteroData, config: AugmentConfig, rng: np.random.Gener
 
 
 def _blur_headings(graph: HeteroData, config: AugmentConfig, rng: np.random.Generator) -> None:
-    """Adds noise to the headings of vehicles, and hides those of some pedestrians."""
+    """Adds noise to the headings of vehicles. Those of people follow from their movement."""
     agent = graph["agent"]
     noise = rng.uniform(0, config.heading_noise_rad) * rng.standard_normal(agent.heading.shape)
     drives = (agent.kind >= AgentKind.VEHICLE)[:, None]
     agent.heading = agent.heading + drives * torch.from_numpy(noise.astype(np.float32))
-    hidden = torch.from_numpy(rng.random(len(agent.kind)) < config.drop_headings)
-    agent.heading_known = agent.heading_known & ~(hidden & (agent.kind == AgentKind.PEDESTRIAN))
 
 
 def _drop_pieces(graph: HeteroData, config: AugmentConfig, rng: np.random.Generator) -> None:

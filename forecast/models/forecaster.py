@@ -166,19 +166,20 @@ class PedestrianForecaster(nn.Module):
         return parts, futures
 
     def _decision(self, context: SceneContext, state: State, graph: HeteroData) -> Tensor:
-        """Loss of decisions now and after each later frame, if these are observed, too."""
+        """Loss of the decisions at each next frame, once all frames before it are observed."""
         agent = graph["agent"]
         now = agent.position.shape[1] - 1
-        if not (agent.decision[:, now:] >= 0).any():
+        made = agent.decision[:, now + 1 :]
+        if not (made >= 0).any():
             return state.hidden.new_zeros(())
         chances = [self.world.chances(state)]
-        for step in range(agent.future.shape[1]):
+        for step in range(agent.future.shape[1] - 1):
             poses = agent.future[:, step], agent.future_heading[:, step]
             seen = Observation(*poses, agent.future_valid[:, step])
             state = observe(self.world, context, state, seen)
             chances.append(self.world.chances(state))
-        found = torch.stack(chances, 2)  # [2, N, 1 + T, 3]
-        return decision_loss(found, agent.decision[:, now:].expand(found.shape[:-1]))
+        found = torch.stack(chances, 2)  # [2, N, T, 3]
+        return decision_loss(found, made.expand(found.shape[:-1]))
 
     def _effect(self, graph: HeteroData, samples: Tensor, counted: Tensor) -> dict[str, Tensor]:
         """Errors of plans' effects on the pedestrians of windows with a twin."""
@@ -216,8 +217,9 @@ class PedestrianForecaster(nn.Module):
 def known_decisions(graph: HeteroData, noise: Noise) -> Tensor:
     """What pedestrians decided at every step, for the first half of the samples.
 
-    So the network learns from the first half what people do once they have decided, and from the
-    second half, which decides by itself, what they decide.
+    The decision of a step is that at its end: people decide within a step, and move at once. So the
+    network learns from the first half what people do once they have decided, and from the second
+    half, which decides by itself, what they decide.
 
     Args:
         graph: A graph (or batch) with its targets.
@@ -228,7 +230,7 @@ def known_decisions(graph: HeteroData, noise: Noise) -> Tensor:
     """
     agent, futures = graph["agent"], len(noise.intent)
     now = agent.position.shape[1] - 1
-    known = decision_class(agent.decision[:, now:-1]).t()
+    known = decision_class(agent.decision[:, now + 1 :]).t()
     given = known[:, None].repeat(1, futures, 1)
     first = slice(2, 2 + -(-(futures - 2) // 2))  # as `Tensor.tensor_split` divides them
     kept = torch.zeros(futures, 1, dtype=torch.bool, device=given.device)

@@ -13,7 +13,7 @@ comes before them, because the number of edges depends on data.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ from forecast.scene.agents import FASTEST_MPS, Decision
 
 DECISIONS = 3
 """A person goes, is free (no vehicle or crossing matters) or waits."""
+ACTIONS = 3
+"""Acceleration along the facing and across it, and the rate at which the velocity decays."""
 _CLASSES = {
     Decision.UNKNOWN: -1,
     Decision.GO: 0,
@@ -37,6 +39,11 @@ _CLASSES = {
     Decision.STEP_BACK: 2,
     Decision.UNDECIDED: 2,
 }
+_RELAXATION_HZ, _WALK_MPS = 1.4, 1.25
+"""Where training starts: who goes comes to this speed along its facing, who waits comes to rest,
+both at this rate, and who is free keeps its velocity."""
+_MOSTLY_FREE = (-2.0, 4.0)
+"""Outputs of the decision head where training starts. Without recorded decisions most are free."""
 _SHARPNESS = 4.0
 """How fast a decision changes with its chances. The outputs stay continuous."""
 FASTEST_WALK_MPS = FASTEST_MPS[AgentKind.PEDESTRIAN]
@@ -117,10 +124,19 @@ class WorldModel(nn.Module):
         self.cell = nn.GRUCell(hidden + (len(config.slots) + 1) * config.messages, hidden)
         self.intent_encoder = mlp(hidden + intent, hidden, hidden)
         self.decision_head = mlp(hidden, hidden // 2, 2)
-        self.action_head = mlp(hidden + intent + config.noise + DECISIONS, hidden, 2)
-        for last in (self.intent_encoder[-1], self.action_head[-1]):  # start as constant velocity
-            nn.init.zeros_(last.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        inputs = hidden + intent + config.noise + len(EGO_FEATURES)
+        self.action_head = mlp(inputs, hidden, DECISIONS * ACTIONS)
+        self._start()
+
+    def _start(self) -> None:
+        """Where training starts: near constant velocity, and decisions have a meaning."""
+        heads: tuple[Any, ...] = (self.intent_encoder, self.decision_head, self.action_head)
+        goes = [_RELAXATION_HZ * _WALK_MPS, 0.0, _RELAXATION_HZ]
+        actions = torch.tensor([*goes, 0.0, 0.0, 0.0, 0.0, 0.0, _RELAXATION_HZ])
+        biases = torch.zeros(self.config.hidden), torch.tensor(_MOSTLY_FREE), actions
+        for head, bias in zip(heads, biases, strict=True):
+            nn.init.zeros_(head[-1].weight)
+            head[-1].bias.data.copy_(bias)
 
     def initial(self, agents: Agents) -> State:
         """The state of N agents before any observation, in both chiralities (S = 2)."""
@@ -185,7 +201,7 @@ class WorldModel(nn.Module):
         return state._replace(hidden=state.hidden + change)
 
     def chances(self, state: State) -> Tensor:
-        """The probabilities ``[S, N, 3]`` that each agent goes, is free or waits.
+        """The probabilities ``[S, N, 3]`` that each agent goes, is free or waits in the next step.
 
         Args:
             state: The updated state.
@@ -240,6 +256,10 @@ class WorldModel(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The action head: changes of motion, and the velocities that result from them.
 
+        It has actions for each decision, and those of the decision made are taken. An action is an
+        acceleration and a decay of the present velocity. So to wait is to come to rest at any
+        speed, and to go is to come to one's pace from any speed.
+
         Args:
             agents: Constants of the N agents.
             state: The updated state.
@@ -257,8 +277,11 @@ class WorldModel(nn.Module):
         if decisions is not None:
             known = nn.functional.one_hot(decisions.clamp(min=0), DECISIONS).to(decided.dtype)
             decided = torch.where((decisions >= 0)[..., None], known, decided)
-        action: Tensor = self.action_head(torch.cat([state.hidden, intent, noise, decided], -1))
-        change = action * agents.dt[:, None]
+        own = ego_features(agents, state, state.velocity_before)[..., : len(EGO_FEATURES)]
+        actions = self.action_head(torch.cat([state.hidden, intent, noise, own], -1))
+        action = (actions.unflatten(-1, (DECISIONS, ACTIONS)) * decided[..., None]).sum(-2)
+        decay = torch.where(agents.drives[:, None], 0.0, action[..., 2:])
+        change = (action[..., :2] - decay * own[..., :2]) * agents.dt[:, None]
         motion = state.motion
         return change, motion.velocity + dynamics.to_world(change, motion.facing, state.mirror)
 

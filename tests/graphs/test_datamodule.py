@@ -187,7 +187,6 @@ VARIED = AugmentConfig(
     noise_m=0.1,
     short_history=0.5,
     drop_agents=0.3,
-    drop_headings=0.5,
     heading_noise_rad=0.2,
     as_recorded=0.3,
 )

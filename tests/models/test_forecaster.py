@@ -56,11 +56,12 @@ def futures(
         return model(window_graph(cut, CONFIG.graph), noise, plan)
 
 
-def test_an_untrained_model_is_constant_velocity() -> None:
+def test_the_most_probable_future_of_an_untrained_model_is_constant_velocity() -> None:
     scene = Scene.from_arrays([[[0.7 * t, 0.2 * t] for t in range(12)]], [0], dt_s=0.5)
     future = futures(PedestrianForecaster(CONFIG), scene, at=6)
     steps = torch.arange(7, 15)[:, None]
-    torch.testing.assert_close(future[:, 0], (steps * torch.tensor([0.7, 0.2])).expand(4, 8, 2))
+    expected = steps * torch.tensor([0.7, 0.2])
+    torch.testing.assert_close(future[0, 0], expected, atol=0.02, rtol=0)
 
 
 @settings(max_examples=10)
@@ -254,7 +255,7 @@ def test_the_first_half_of_the_samples_knows_the_decisions_of_each_step() -> Non
     noise = window_noise(CONFIG.world_model, [0], [agents], samples=5, steps=8)
     given = known_decisions(graph, noise)
     assert given.shape == (8, 7, agents)
-    assert given[:, 2:5, 0].T.tolist() == [[0, 0, 2, 2, 2, 1, 1, 1]] * 3  # those of now to step 7
+    assert given[:, 2:5, 0].T.tolist() == [[0, 2, 2, 2, 1, 1, 1, 0]] * 3  # at the end of each step
     assert (given[:, [0, 1, 5, 6]] == -1).all()
     assert (given[..., 1:] == -1).all()
 
@@ -330,7 +331,7 @@ def test_whom_the_plan_does_not_move_should_not_be_moved() -> None:
     torch.testing.assert_close(parts["loss"], plain["loss"] + 2 * expected)
 
 
-def test_the_loss_of_decisions_counts_this_step_and_later_ones() -> None:
+def test_the_loss_of_decisions_counts_later_steps() -> None:
     """A decision head with chances of a half for going, and about a quarter for each other."""
     graph = window_graph(window(street_scene(), 10, SPEC), CONFIG.graph)
     agent, model = graph["agent"], random_model()
@@ -347,9 +348,9 @@ def test_the_loss_of_decisions_counts_this_step_and_later_ones() -> None:
 
     assert (agent.decision == Decision.UNKNOWN).all()
     assert loss() == 0
-    agent.decision[:, :4] = Decision.GO  # the history before the current step
+    agent.decision[:, :5] = Decision.GO  # what was decided until now
     assert loss() == 0
-    agent.decision[0, 4], agent.decision[0, 12] = Decision.GO, Decision.YIELD  # now, and the end
+    agent.decision[0, 5], agent.decision[0, 12] = Decision.GO, Decision.YIELD  # next, and the end
     assert loss() == pytest.approx((np.log(2) + np.log(4)) / 2, rel=1e-5)
     agent.decision[1, 7] = Decision.FREE
     assert loss() == pytest.approx((np.log(2) + 2 * np.log(4)) / 3, rel=1e-5)
@@ -372,7 +373,7 @@ def test_later_decisions_are_judged_by_what_was_seen_until_then() -> None:
             parts, _ = model.loss(graph, noise, LossConfig(), agent.future_valid)
         return parts["decision"].item()
 
-    for step, same in ((4, True), (7, True), (8, False), (12, False)):
+    for step, same in ((5, True), (8, True), (9, False), (12, False)):
         assert (loss(graph, step) == loss(later, step)) is same, step
 
 

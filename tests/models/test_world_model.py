@@ -13,8 +13,9 @@ from forecast.datasets.windows import WindowSpec, window
 from forecast.errors import ForecastError
 from forecast.graphs import window_graph
 from forecast.models import dynamics
+from forecast.models.dynamics import to_local
 from forecast.models.features import RELATIONS
-from forecast.models.forecaster import PedestrianForecaster
+from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.losses import LossConfig
 from forecast.models.noise import window_noise
 from forecast.models.rollout import SceneContext, imagine, observe, surroundings
@@ -299,32 +300,50 @@ def test_decisions_over_all_draws_are_as_frequent_as_their_chances() -> None:
 
 
 def test_the_first_latent_decides_and_the_decision_moves() -> None:
-    """With a head of its bias alone, and an action head that hears the decision alone."""
+    """With heads of their biases alone; who goes accelerates, who waits loses speed."""
     model = network()
     with torch.no_grad():
         for head in (model.world.decision_head, model.world.action_head):
             for parameter in head.parameters():
                 parameter.zero_()
         model.world.decision_head[-1].bias.copy_(logits_of(0.0, 4.0))
-        first, last = model.world.action_head[0], model.world.action_head[-1]
-        first.weight[0, -3] = first.weight[1, -1] = 1.0  # going, waiting
-        last.weight[0, 0], last.weight[0, 1] = 1.0, -1.0
+        actions = [[0.8, 0.4, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.5]]  # going, free, waiting
+        model.world.action_head[-1].bias.copy_(torch.tensor(actions).flatten())
         context = crowd(model, [PEDESTRIAN])
         state, noise = any_state(model, context, copies=1), noise_of(context, 1, 1)
+        motion = state.motion
+        velocity = to_local(motion.velocity.unbind(-1), motion.facing.unbind(-1), state.mirror)
+        slower = [-0.5 * DT_S * float(each) for each in velocity]
+        expected = {0: [0.8 * DT_S, 0.4 * DT_S], 1: [0.0, 0.0], 2: slower}
         chances = model.world.chances(state)
-        expected = torch.tensor([0.5, sigmoid(4) - 0.5, 1 - sigmoid(4)])
-        torch.testing.assert_close(chances, expected.expand(1, 1, 3))
-        for draw, sign in ((-2.0, 1), (1.2, 0), (5.0, -1)):
+        shares = torch.tensor([0.5, sigmoid(4) - 0.5, 1 - sigmoid(4)])
+        torch.testing.assert_close(chances, shares.expand(1, 1, 3))
+        for draw, made in ((-2.0, 0), (1.2, 1), (5.0, 2)):
             intent = noise.intent.clone()
             intent[..., 0] = draw
             change, _ = model.world.intend(context.agents, state, intent, noise.steps[0])
-            expected = sign * DT_S * torch.nn.functional.silu(torch.ones(()))
-            assert change[0, 0].tolist() == pytest.approx([float(expected), 0.0], abs=0.01)
-        for known, sign in ((0, 1), (1, 0), (2, -1), (-1, -1)):  # -1: decides by itself, to wait
+            assert change[0, 0].tolist() == pytest.approx(expected[made], abs=0.01)
+        for known, made in ((0, 0), (1, 1), (2, 2), (-1, 2)):  # -1: decides by itself, to wait
             given = torch.tensor([[known]])
             change, _ = model.world.intend(context.agents, state, intent, noise.steps[0], given)
-            expected = sign * DT_S * torch.nn.functional.silu(torch.ones(()))
-            assert change[0, 0].tolist() == pytest.approx([float(expected), 0.0], abs=0.01)
+            assert change[0, 0].tolist() == pytest.approx(expected[made], abs=0.01)
+
+
+def test_training_starts_near_constant_velocity_and_decisions_have_a_meaning() -> None:
+    """Who goes comes to a walking pace, who waits comes to rest, and most are free."""
+    model = PedestrianForecaster(ForecasterConfig())
+    context = crowd(model, [PEDESTRIAN])
+    state, noise = any_state(model, context, copies=1), noise_of(context, 1, 1)
+    given = context.agents, state, noise.intent, noise.steps[0]
+    motion = state.motion
+    along, across = to_local(motion.velocity.unbind(-1), motion.facing.unbind(-1), state.mirror)
+    rate = 1.4 * DT_S
+    with torch.no_grad():
+        assert model.world.chances(state)[0, 0, 1] > 0.7
+        for known, gains in ((0, (1.25 - along, -across)), (1, (0.0, 0.0)), (2, (-along, -across))):
+            change, _ = model.world.intend(*given, torch.tensor([[known]]))
+            wanted = [rate * float(gain) for gain in gains]
+            assert change[0, 0].tolist() == pytest.approx(wanted, abs=1e-6)
 
 
 def test_classes_of_decisions_by_hand() -> None:
