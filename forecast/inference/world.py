@@ -279,9 +279,8 @@ class World:
             ForecastError: A value is not finite or out of range, or there is no such agent.
         """
         index, motion = self._index(agent), self._state.motion
-        position, velocity, facing = (
-            value.clone() for value in (motion.position, motion.velocity, motion.facing)
-        )
+        given = motion.position, motion.velocity, motion.facing, self._state.smoothed
+        position, velocity, facing, smoothed = (value.clone() for value in given)
         if position_m is not None:
             position[:, index] = self._tensor(_point("position_m", position_m))
         if heading_rad is not None:
@@ -293,9 +292,10 @@ class World:
             way = torch.where(moves & (pace > 1e-3), old / pace.clamp(min=1e-3), facing[:, index])
             kind = AgentKind(self._kinds[index])
             velocity[:, index] = way * (pace if speed_mps is None else _speed(speed_mps, kind))
+            smoothed[:, index] = velocity[:, index]
         self._searched = None
         changed = Motion(position, velocity, facing, motion.yaw_rate)
-        self._state = self._state._replace(motion=changed)
+        self._state = self._state._replace(motion=changed, smoothed=smoothed)
 
     def add(
         self,
@@ -441,7 +441,7 @@ class World:
         here, moves, faces = (v.expand(len(mirror), 1, 2) for v in (position, velocity, facing))
         motion = Motion(here, moves, faces, none)
         hidden = none[..., None].expand(-1, -1, self._state.hidden.shape[-1])
-        return State(hidden, motion, motion.velocity, yes, yes, none, mirror)
+        return State(hidden, motion, motion.velocity, motion.velocity, yes, yes, none, mirror)
 
     def _context(self) -> SceneContext:
         """The context of the present positions.

@@ -36,6 +36,8 @@ EGO_FEATURES = (
     "velocity across, m/s",
     "change of velocity along, m/s",
     "change of velocity across, m/s",
+    "filtered velocity along, m/s",
+    "filtered velocity across, m/s",
     "speed, m/s",
     "yaw rate, rad/s",
     "velocity is known",
@@ -178,6 +180,7 @@ def ego_features(agents: Agents, state: State, velocity_before: Tensor) -> Tenso
     features = [
         *to_local(motion.velocity.unbind(-1), facing, mirror),
         *to_local(change.unbind(-1), facing, mirror),
+        *to_local(state.smoothed.unbind(-1), facing, mirror),
         motion.velocity.norm(dim=-1),
         mirror * motion.yaw_rate,
         state.steady.to(change.dtype),

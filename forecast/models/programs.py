@@ -22,7 +22,7 @@ from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.message_passing import Replayed, SceneEdges
 from forecast.models.neighbors import Edges
 from forecast.models.types import Agents, EncodedMap, Motion, Observation, State
-from forecast.models.world_model import Surroundings, WorldModel, place
+from forecast.models.world_model import Surroundings, WorldModel
 
 AXES = {
     "N": "agents",
@@ -173,19 +173,22 @@ def step_programs(world: WorldModel) -> dict[str, Program]:
 def programs(model: PedestrianForecaster) -> dict[str, Program]:
     """All programs of a network, by name, in the order in which they are called.
 
-    ``map`` encodes the map. ``place`` and ``update`` observe a frame. ``inject`` adds the latent
-    intents when a rollout begins. ``act``, then ``update`` and ``act`` in turn, imagine the steps.
+    ``map`` encodes the map. ``place`` and ``update`` observe a frame. When a rollout begins,
+    ``settle`` gives people the velocities to start with, and ``inject`` adds the latent intents.
+    ``act``, then ``update`` and ``act`` in turn, imagine the steps.
     """
     world, sizes, points = model.world, model.config.world_model, model.config.graph.piece_points
     pieces = {"points": _floats("M", points, 2), "kind": _indices("M"), "follows": _indices(2, "L")}
     state, seen = _state(sizes.hidden), Observation(_floats("N", 2), _floats("N"), _flags("N"))
     placed = {"agents": _agents(), "state": state, "observation": seen}
+    settled = {"around": _surroundings(world), "state": state}
     injected = {"state": state, "intent": _intent(world)}
     steps = step_programs(world)
     return {
         "map": Program(model, model.encode, pieces, _map(sizes.messages)),
-        "place": Program(nn.Module(), place, placed, state),
+        "place": Program(world, world.place, placed, state),
         "update": steps["update"],
+        "settle": Program(world, world.settle, settled, state),
         "inject": Program(world, world.inject, injected, state),
         "act": steps["act"],
     }
@@ -206,7 +209,7 @@ def _map(width: int) -> EncodedMap:
 def _state(hidden: int) -> State:
     vector, scalar, flag = _floats("S", "N", 2), _floats("S", "N"), _flags("S", "N")
     motion = Motion(vector, vector, vector, scalar)
-    return State(_floats("S", "N", hidden), motion, vector, flag, flag, scalar, scalar)
+    return State(_floats("S", "N", hidden), motion, vector, vector, flag, flag, scalar, scalar)
 
 
 def _surroundings(world: WorldModel) -> Surroundings:

@@ -21,7 +21,7 @@ from forecast.models.features import RELATIONS, AgentTable
 from forecast.models.message_passing import Replayed, SceneEdges
 from forecast.models.neighbors import Candidates, Layout, Places, edges_in_range
 from forecast.models.types import Agents, EncodedMap, Motion, Noise, Observation, Plan, State, stack
-from forecast.models.world_model import Surroundings, WorldModel, place
+from forecast.models.world_model import Surroundings, WorldModel
 
 Control = Callable[[int, Motion, Motion], Motion]
 """Changes motions after a step. Arguments: the index of the step, the motions before it, and the
@@ -160,7 +160,7 @@ def observe(
         The state after the frame. Hidden states of agents not observed do not change.
     """
     placed, valid = (
-        place(context.agents, state, observation),
+        world.place(context.agents, state, observation),
         observation.valid.expand_as(state.seen),
     )
     hidden = world.update(surroundings(world, context, placed), placed, valid)
@@ -303,7 +303,7 @@ def begin(world: WorldModel, context: SceneContext, state: State, noise: Noise) 
         state: State after the last observation, in both chiralities.
         noise: Random numbers of S futures.
     """
-    state = state.with_mirror(noise.mirror)
+    state = world.settle(surroundings(world, context, state), state).with_mirror(noise.mirror)
     before, is_mode = state.motion.facing, (noise.turn == 0).all(-1)
     kept = context.heading_known | (is_mode & state.steady)
     cos, sin = noise.turn.unbind(-1)

@@ -47,6 +47,8 @@ class State(NamedTuple):
         hidden: Recurrent state ``[S, N, D]``.
         motion: Kinematic state, shapes ``[S, N, ...]``.
         velocity_before: Velocity one step earlier ``[S, N, 2]``.
+        smoothed: Velocity of the past, filtered: where imagined futures of people start
+            ``[S, N, 2]``.
         seen: Whether the agent was ever observed ``[S, N]``.
         steady: Whether its velocity is known, that is, observed at two steps ``[S, N]``.
         unseen_s: Time since the last observation in seconds ``[S, N]``.
@@ -57,6 +59,7 @@ class State(NamedTuple):
     hidden: Tensor
     motion: Motion
     velocity_before: Tensor
+    smoothed: Tensor
     seen: Tensor
     steady: Tensor
     unseen_s: Tensor

@@ -21,7 +21,14 @@ from torch import Tensor, nn
 from forecast.errors import require
 from forecast.graphs import GraphConfig
 from forecast.models import dynamics
-from forecast.models.features import EGO_FEATURES, RELATIONS, AgentTable, ego_features
+from forecast.models.features import (
+    AGENT_EDGE_FEATURES,
+    EGO_FEATURES,
+    RELATIONS,
+    AgentTable,
+    agent_edges,
+    ego_features,
+)
 from forecast.models.message_passing import Replayed, SceneEdges, SceneMessages, mlp
 from forecast.models.types import TRAITS, Agents, EncodedMap, Motion, Observation, State
 from forecast.scene import AgentKind
@@ -44,6 +51,9 @@ _RELAXATION_HZ, _WALK_MPS = 1.4, 1.25
 both at this rate, and who is free keeps its velocity."""
 _MOSTLY_FREE = (-2.0, 4.0)
 """Outputs of the decision head where training starts. Without recorded decisions most are free."""
+_GAIN, _FEW_COMPANIONS = 0.32, -2.0
+"""Logits where training starts: the gain of the filtered velocity, which is then that of the
+baseline `SmoothedVelocity`, and of walking together."""
 _SHARPNESS = 4.0
 """How fast a decision changes with its chances. The outputs stay continuous."""
 FASTEST_WALK_MPS = FASTEST_MPS[AgentKind.PEDESTRIAN]
@@ -122,6 +132,8 @@ class WorldModel(nn.Module):
         self.ego_encoder = mlp(len(EGO_FEATURES) + TRAITS, hidden, hidden)
         self.messages = SceneMessages(config.slots, hidden, config.messages, config.map, graph)
         self.cell = nn.GRUCell(hidden + (len(config.slots) + 1) * config.messages, hidden)
+        self.gain_head = nn.Linear(hidden, 1)
+        self.companion_head = mlp(len(AGENT_EDGE_FEATURES), config.messages // 2, 1)
         self.intent_encoder = mlp(hidden + intent, hidden, hidden)
         self.decision_head = mlp(hidden, hidden // 2, 2)
         inputs = hidden + intent + config.noise + len(EGO_FEATURES)
@@ -130,13 +142,15 @@ class WorldModel(nn.Module):
 
     def _start(self) -> None:
         """Where training starts: near constant velocity, and decisions have a meaning."""
-        heads: tuple[Any, ...] = (self.intent_encoder, self.decision_head, self.action_head)
+        last: Any = (self.gain_head, self.companion_head[-1], self.intent_encoder[-1])
+        last = (*last, self.decision_head[-1], self.action_head[-1])
         goes = [_RELAXATION_HZ * _WALK_MPS, 0.0, _RELAXATION_HZ]
         actions = torch.tensor([*goes, 0.0, 0.0, 0.0, 0.0, 0.0, _RELAXATION_HZ])
-        biases = torch.zeros(self.config.hidden), torch.tensor(_MOSTLY_FREE), actions
-        for head, bias in zip(heads, biases, strict=True):
-            nn.init.zeros_(head[-1].weight)
-            head[-1].bias.data.copy_(bias)
+        few, some = torch.tensor([_FEW_COMPANIONS]), torch.tensor([_GAIN])
+        free, none = torch.tensor(_MOSTLY_FREE), torch.zeros(self.config.hidden)
+        for layer, bias in zip(last, (some, few, none, free, actions), strict=True):
+            nn.init.zeros_(layer.weight)
+            layer.bias.data.copy_(bias)
 
     def initial(self, agents: Agents) -> State:
         """The state of N agents before any observation, in both chiralities (S = 2)."""
@@ -148,10 +162,54 @@ class WorldModel(nn.Module):
             hidden=zeros(2, count, self.config.hidden),
             motion=Motion(vector, vector, facing.expand_as(vector), scalar),
             velocity_before=vector,
+            smoothed=vector,
             seen=never,
             steady=never,
             unseen_s=scalar,
             mirror=sides.expand_as(scalar),
+        )
+
+    def place(self, agents: Agents, state: State, observation: Observation) -> State:
+        """Puts observed agents where they are observed.
+
+        An agent observed for the first time starts at rest with its recorded heading. An agent that
+        returns after a gap gets its mean velocity over the gap. The motion of an agent that is not
+        observed does not change.
+
+        The filtered velocity moves towards the new one by a learned gain, which depends on what was
+        observed before: the noisier, the smaller it can be.
+
+        Args:
+            agents: Constants of the agents.
+            state: The state before.
+            observation: The new frame.
+
+        Returns:
+            The state with the motions of this frame and the hidden states of before.
+        """
+        motion, elapsed = state.motion, state.unseen_s + agents.dt
+        heading, position = observation.heading, observation.position.expand_as(motion.position)
+        recorded = torch.stack([heading.cos(), heading.sin()], -1).expand_as(motion.facing)
+        # Recorded headings of people are noisy, so a person's frame follows its smoothed movement.
+        # The frame of a vehicle is its recorded heading.
+        turned = dynamics.turn_towards(motion.facing, position - motion.position)
+        facing = torch.where(agents.drives[:, None], recorded, turned)
+        again = dynamics.moved_to(motion, position, facing, elapsed)
+        first = Motion(position, torch.zeros_like(position), recorded, torch.zeros_like(elapsed))
+        valid = observation.valid.expand_as(state.seen)
+        moved = dynamics.choose(valid, dynamics.choose(state.seen, again, first), motion)
+        # An agent without an earlier known velocity gets a change of velocity of 0.
+        before = torch.where(state.steady[..., None], motion.velocity, moved.velocity)
+        gain = self.gain_head(state.hidden).sigmoid()
+        filtered = state.smoothed + gain * (moved.velocity - state.smoothed)
+        filtered = torch.where(state.steady[..., None], filtered, moved.velocity)
+        return state._replace(
+            motion=moved,
+            velocity_before=before,
+            smoothed=torch.where((valid & state.seen)[..., None], filtered, state.smoothed),
+            seen=state.seen | valid,
+            steady=(valid & state.seen) | (~valid & state.steady),
+            unseen_s=torch.where(valid, 0.0, elapsed),
         )
 
     def table(self, agents: Agents, state: State, visible: Tensor) -> AgentTable:
@@ -189,6 +247,34 @@ class WorldModel(nn.Module):
         own: Tensor = self.ego_encoder(ego_features(agents, state, state.velocity_before))
         encoded = own.flatten(0, 1)
         return encoded, state.hidden.flatten(0, 1) + encoded
+
+    def settle(self, around: Surroundings, state: State) -> State:
+        """Where imagining begins: people go at filtered velocities that companions share.
+
+        A person's velocity is drawn to those of the people around it, each with a learned weight
+        between 0 and 1.
+
+        Args:
+            around: The surroundings.
+            state: The state after the last observation.
+        """
+        agents, motion = around.agents, state.motion
+        filtered = state._replace(motion=motion._replace(velocity=state.smoothed))
+        table = self.table(agents, filtered, state.seen)
+        source, target, radius = around.edges.agents[self.people]
+        features, weight = agent_edges(table.rows(target), table.rows(source), radius)
+        walks = agents.pedestrian.expand_as(state.seen).flatten()
+        together = self.companion_head(features)[:, 0].sigmoid()
+        weight = weight * together * (walks[source] & walks[target])
+        own = state.smoothed.flatten(0, 1)
+        pull = weight[:, None] * (own.index_select(0, source) - own.index_select(0, target))
+        total = torch.zeros_like(own).index_add(0, target, pull)
+        weights = torch.ones_like(own[:, 0]).index_add(0, target, weight)
+        shared = (own + total / weights[:, None]).view_as(state.smoothed)
+        velocity = torch.where(agents.drives[:, None], motion.velocity, shared)
+        before = torch.where(agents.drives[:, None], state.velocity_before, shared)
+        motion = motion._replace(velocity=velocity)
+        return state._replace(motion=motion, velocity_before=before, smoothed=velocity)
 
     def inject(self, state: State, intent: Tensor) -> State:
         """Adds a function of hidden state and latent intent to the hidden states of S copies.
@@ -332,40 +418,3 @@ def decision(logits: Tensor, draw: Tensor) -> Tensor:
 def _thresholds(logits: Tensor) -> tuple[Tensor, Tensor]:
     goes, more = logits.unbind(-1)
     return goes, goes + nn.functional.softplus(more)
-
-
-def place(agents: Agents, state: State, observation: Observation) -> State:
-    """Puts observed agents where they are observed.
-
-    An agent observed for the first time starts at rest with its recorded heading. An agent that
-    returns after a gap gets its mean velocity over the gap. The motion of an agent that is not
-    observed does not change.
-
-    Args:
-        agents: Constants of the agents.
-        state: The state before.
-        observation: The new frame.
-
-    Returns:
-        The state with the motions of this frame and the hidden states of before.
-    """
-    motion, elapsed = state.motion, state.unseen_s + agents.dt
-    heading, position = observation.heading, observation.position.expand_as(motion.position)
-    recorded = torch.stack([heading.cos(), heading.sin()], -1).expand_as(motion.facing)
-    # Recorded headings of people are noisy, so a person's frame follows its smoothed movement. The
-    # frame of a vehicle is its recorded heading.
-    smoothed = dynamics.turn_towards(motion.facing, position - motion.position)
-    facing = torch.where(agents.drives[:, None], recorded, smoothed)
-    again = dynamics.moved_to(motion, position, facing, elapsed)
-    first = Motion(position, torch.zeros_like(position), recorded, torch.zeros_like(elapsed))
-    valid = observation.valid.expand_as(state.seen)
-    moved = dynamics.choose(valid, dynamics.choose(state.seen, again, first), motion)
-    # An agent without an earlier known velocity gets a change of velocity of 0.
-    before = torch.where(state.steady[..., None], motion.velocity, moved.velocity)
-    return state._replace(
-        motion=moved,
-        velocity_before=before,
-        seen=state.seen | valid,
-        steady=(valid & state.seen) | (~valid & state.steady),
-        unseen_s=torch.where(valid, 0.0, elapsed),
-    )

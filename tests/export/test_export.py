@@ -29,7 +29,6 @@ from forecast.models.programs import AXES, Program, captured, programs
 from forecast.models.reactive import ReactiveRollout
 from forecast.models.rollout import SceneContext, imagine, observe
 from forecast.models.types import Motion, Noise, Observation, Plan, State
-from forecast.models.world_model import place
 from forecast.scene import AgentKind
 from tests.models.crowds import DT_S, SMALL, TYPED, any_state, crowd
 from tests.scenes import drive, street_scene
@@ -203,7 +202,7 @@ def assert_same_places(model: PedestrianForecaster, folder: Path, form: str) -> 
     names = [array["name"] for array in interface["inputs"]]
     file, outputs = folder / interface["file"], len(interface["outputs"])
     run = export.FORMATS[form].read(file, names, outputs)
-    expected = pytree.tree_leaves(place(context.agents, state, seen))
+    expected = pytree.tree_leaves(model.world.place(context.agents, state, seen))
     for value, wanted in zip(run(inputs), expected, strict=True):
         torch.testing.assert_close(value, wanted, atol=CLOSE, rtol=1e-6)
 

@@ -94,7 +94,7 @@ def any_state(
     motion = Motion(draw(2, scale=4.0), draw(2), facing, draw(scale=0.3))
     seen, steady = draw() > -1.0, draw() > -0.5
     mirror = torch.tensor([1.0, -1.0]).repeat(copies)[:copies, None].expand(shape).contiguous()
-    return State(draw(hidden), motion, draw(2), seen, steady, draw().abs(), mirror)
+    return State(draw(hidden), motion, draw(2), draw(2), seen, steady, draw().abs(), mirror)
 
 
 def noise_of(context: SceneContext, copies: int, steps: int, seed: int = 0) -> Noise:

@@ -68,6 +68,7 @@ def test_every_feature_of_an_agents_own_motion() -> None:
                 torch.tensor([[0.2]]),
             ),
             velocity_before=torch.zeros(1, 1, 2),  # not this one, but the argument counts
+            smoothed=torch.tensor([[[-1.0, 2.0]]]),
             seen=torch.ones(1, 1, dtype=torch.bool),
             steady=torch.ones(1, 1, dtype=torch.bool),
             unseen_s=torch.tensor([[1.5]]),
@@ -75,7 +76,18 @@ def test_every_feature_of_an_agents_own_motion() -> None:
         )
         features = ego_features(agents, state, torch.tensor([[[0.0, 3.0]]]))
         assert features.shape == (1, 1, len(EGO_FEATURES) + TRAITS)
-        expected = [4.0, mirror * 3.0, 1.0, mirror * 3.0, 5.0, mirror * 0.2, 1.0, 1.5]
+        expected = [
+            4.0,
+            mirror * 3.0,
+            1.0,
+            mirror * 3.0,
+            2.0,
+            mirror * 1.0,
+            5.0,
+            mirror * 0.2,
+            1.0,
+            1.5,
+        ]
         traits = [0.4, math.log(5.0), math.log(3.0), 0.0, 0.0, 1.0, 0.0]
         assert features.flatten().tolist() == pytest.approx([*expected, *traits], abs=1e-6)
 
@@ -334,7 +346,7 @@ def test_the_table_of_a_state_by_hand(ego: int) -> None:
     yes = torch.ones(2, 2, dtype=torch.bool)
     mirror = torch.tensor([[1.0, 1.0], [-1.0, -1.0]])
     before = velocity - torch.tensor([[[0.0, 0.0], [3.0, -4.0]], [[0.0, 1.0], [0.6, 0.8]]])
-    state = State(torch.zeros(2, 2, 1), motion, before, yes, yes, mirror.abs(), mirror)
+    state = State(torch.zeros(2, 2, 1), motion, before, before, yes, yes, mirror.abs(), mirror)
     visible = torch.tensor([[True, False], [True, True]])
     table = AgentTable.of(agents, state, visible, 3.0)
     expected = {

@@ -63,7 +63,8 @@ def test_imagining_is_stepping(model, context, state, noise) -> None:
     """No update before the first step: observing has left the hidden state of that time."""
     world = model.world
     expected = imagine(world, context, state, noise)
-    now = world.inject(state.with_mirror(noise.mirror), noise.intent)
+    settled = world.settle(surroundings(world, context, state), state)
+    now = world.inject(settled.with_mirror(noise.mirror), noise.intent)
     for step in range(STEPS):
         around = surroundings(world, context, now)
         if step > 0:
@@ -77,7 +78,7 @@ def test_imagining_is_stepping(model, context, state, noise) -> None:
 @torch.no_grad()
 def test_a_rollout_is_one_advance_after_the_other(model, context, state, noise) -> None:
     world = model.world
-    begun = world.inject(state.with_mirror(noise.mirror), noise.intent)
+    begun = begin(world, context, state, noise)
     states = list(rollout(world, WholeScene(world, context, noise), begun))
     assert len(states) == STEPS
     now = begun
@@ -91,7 +92,7 @@ def test_a_rollout_is_one_advance_after_the_other(model, context, state, noise) 
 
 @torch.no_grad()
 def test_a_rollout_takes_no_step_before_it_is_asked(model, context, state, noise) -> None:
-    begun = model.world.inject(state.with_mirror(noise.mirror), noise.intent)
+    begun = begin(model.world, context, state, noise)
     indices: list[int] = []
 
     def watch(index: int, before: Motion, imagined: Motion) -> Motion:
@@ -152,7 +153,7 @@ def test_controls_are_applied_in_order_each_to_what_the_one_before_gave(
     model, context, state, noise
 ) -> None:
     world = model.world
-    begun = world.inject(state.with_mirror(noise.mirror), noise.intent)
+    begun = begin(world, context, state, noise)
     scenery = WholeScene(world, context, noise)
     free = next(rollout(world, scenery, begun))
 
@@ -185,7 +186,7 @@ def test_a_control_replaces_what_was_imagined_and_the_rollout_goes_on_from_there
         still = dynamics.follow(before, pose, context.agents.dt)
         return dynamics.choose(walker.expand_as(before.yaw_rate), still, imagined)
 
-    begun = world.inject(state.with_mirror(noise.mirror), noise.intent)
+    begun = begin(world, context, state, noise)
     states = rollout(world, WholeScene(world, context, noise), begun, [hold])
     found = torch.stack([each.motion.position for each in states], 2)
     here = begun.motion.position[None, ..., :1].expand(STEPS, -1, -1, 1)
@@ -196,7 +197,7 @@ def test_a_control_replaces_what_was_imagined_and_the_rollout_goes_on_from_there
 
 @torch.no_grad()
 def test_a_plan_is_a_control(model, context, state, noise) -> None:
-    world, begun = model.world, model.world.inject(state.with_mirror(noise.mirror), noise.intent)
+    world, begun = model.world, begin(model.world, context, state, noise)
     control = follow_plan(plan(), context.agents.dt)
     states = rollout(world, WholeScene(world, context, noise), begun, [control])
     found = torch.stack([each.motion.position for each in states], 2)

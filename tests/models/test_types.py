@@ -31,7 +31,7 @@ def state(copies: int, agents: int) -> State:
     motion = Motion(more(2), more(2), more(2), place.clone())
     odd = place % 2 == 1
     mirror = torch.tensor([1.0, -1.0]).repeat(copies)[:copies, None].expand(copies, agents)
-    return State(more(3), motion, more(2), odd, odd, place.clone(), mirror.clone())
+    return State(more(3), motion, more(2), more(2), odd, odd, place.clone(), mirror.clone())
 
 
 def places(values: State) -> torch.Tensor:
@@ -92,7 +92,7 @@ def test_values_of_the_same_structure_are_stacked_and_joined() -> None:
 
 def test_values_are_trees_of_tensors() -> None:
     leaves, structure = pytree.tree_flatten(state(1, 1))
-    assert len(leaves) == 10
+    assert len(leaves) == 11
     assert isinstance(pytree.tree_unflatten(leaves, structure), State)
 
 

@@ -25,7 +25,6 @@ from forecast.models.world_model import (
     decision,
     decision_chances,
     decision_class,
-    place,
 )
 from forecast.scene.agents import Decision
 from tests.models.crowds import (
@@ -73,7 +72,7 @@ def test_the_state_before_any_observation(model) -> None:
 def test_what_observing_makes_of_places(model) -> None:
     """Seen at rest, then moved, then not seen, then back after a gap."""
     who = agents(PEDESTRIAN)
-    state = place(who, model.world.initial(who), frame([[1.0, 2.0]], [0.5], [True]))
+    state = model.world.place(who, model.world.initial(who), frame([[1.0, 2.0]], [0.5], [True]))
     assert state.seen.all()
     assert not state.steady.any()
     assert state.motion.velocity.abs().max() == 0
@@ -81,18 +80,18 @@ def test_what_observing_makes_of_places(model) -> None:
     facing = torch.tensor([0.5]).cos(), torch.tensor([0.5]).sin()
     torch.testing.assert_close(state.motion.facing[0], torch.stack(facing, -1))
 
-    state = place(who, state, frame([[2.0, 2.0]], [0.5], [True]))
+    state = model.world.place(who, state, frame([[2.0, 2.0]], [0.5], [True]))
     assert state.steady.all()
     torch.testing.assert_close(state.motion.velocity, torch.tensor([2.0, 0.0]).expand(2, 1, 2))
     assert torch.equal(state.velocity_before, state.motion.velocity)  # no change is known yet
 
-    gone = place(who, state, frame([[99.0, 99.0]], [2.0], [False]))
+    gone = model.world.place(who, state, frame([[99.0, 99.0]], [2.0], [False]))
     assert gone.unseen_s.tolist() == [[DT_S]] * 2
     for one, other in zip(gone.motion, state.motion, strict=True):
         assert torch.equal(one, other)
     assert gone.steady.all()
 
-    back = place(who, gone, frame([[2.0, 4.0]], [0.5], [True]))
+    back = model.world.place(who, gone, frame([[2.0, 4.0]], [0.5], [True]))
     torch.testing.assert_close(back.motion.velocity, torch.tensor([0.0, 2.0]).expand(2, 1, 2))
     torch.testing.assert_close(back.velocity_before, torch.tensor([2.0, 0.0]).expand(2, 1, 2))
     assert back.unseen_s.tolist() == [[0]] * 2
@@ -100,8 +99,10 @@ def test_what_observing_makes_of_places(model) -> None:
 
 def test_a_vehicle_faces_as_recorded_and_a_person_as_it_has_walked(model) -> None:
     who = agents(PEDESTRIAN, VEHICLE)
-    state = place(who, model.world.initial(who), frame([[0.0, 0.0]] * 2, [0.0, 0.0], [True] * 2))
-    state = place(who, state, frame([[0.0, 1.0]] * 2, [0.3, 0.3], [True] * 2))
+    state = model.world.place(
+        who, model.world.initial(who), frame([[0.0, 0.0]] * 2, [0.0, 0.0], [True] * 2)
+    )
+    state = model.world.place(who, state, frame([[0.0, 1.0]] * 2, [0.3, 0.3], [True] * 2))
     heading = torch.atan2(state.motion.facing[0, :, 1], state.motion.facing[0, :, 0])
     assert float(heading[1]) == pytest.approx(0.3)
     assert float(heading[0]) > 1.2  # towards its way, whatever was recorded
@@ -344,6 +345,44 @@ def test_training_starts_near_constant_velocity_and_decisions_have_a_meaning() -
             change, _ = model.world.intend(*given, torch.tensor([[known]]))
             wanted = [rate * float(gain) for gain in gains]
             assert change[0, 0].tolist() == pytest.approx(wanted, abs=1e-6)
+
+
+def test_the_filtered_velocity_moves_towards_the_new_one_by_the_gain(model) -> None:
+    """The first velocity is taken as it is; a frame without the agent changes nothing."""
+    who, world = agents(PEDESTRIAN), model.world
+    with torch.no_grad():
+        world.gain_head.weight.zero_()
+        world.gain_head.bias.fill_(math.log(3))  # a gain of 3/4
+        state = world.initial(who)
+        found = []
+        for x, seen in ((0.0, True), (0.5, True), (1.5, True), (9.0, False)):
+            state = world.place(who, state, frame([[x, 0.0]], [0.0], [seen]))
+            found.append(state.smoothed[0, 0].tolist())
+    speeds = [0.5 / DT_S, 1.0 / DT_S]
+    mean = 0.25 * speeds[0] + 0.75 * speeds[1]
+    for got, expected in zip(found, [0.0, speeds[0], mean, mean], strict=True):
+        assert got == pytest.approx([expected, 0.0], abs=1e-5)
+
+
+def test_imagining_begins_at_filtered_velocities_that_companions_share() -> None:
+    """A weight of a half for two people within range; vehicles keep their own velocity."""
+    model = network()
+    context = crowd(model, [PEDESTRIAN, PEDESTRIAN, VEHICLE])
+    state, world = any_state(model, context, copies=2), model.world
+    near = torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]]).expand(2, 3, 2)
+    state = state._replace(motion=state.motion._replace(position=near))
+    around = surroundings(world, context, state)
+    with torch.no_grad():
+        last = world.companion_head[-1]
+        last.weight.zero_(), last.bias.zero_()
+        begun = world.settle(around, state)
+    radius = around.edges.agents[world.people].radius[0]
+    share = 0.5 * (1 - (1 / radius) ** 2) ** 2
+    one, other = state.smoothed[:, 0], state.smoothed[:, 1]
+    expected = one + share * (other - one) / (1 + share)
+    torch.testing.assert_close(begun.motion.velocity[:, 0], expected)
+    torch.testing.assert_close(begun.motion.velocity[:, 2], state.motion.velocity[:, 2])
+    torch.testing.assert_close(begun.smoothed, begun.motion.velocity)
 
 
 def test_classes_of_decisions_by_hand() -> None:
