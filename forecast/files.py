@@ -1,4 +1,4 @@
-"""Files and folders that appear under their name only when they are complete."""
+"""Files and folders that appear under their name only when they are complete; the cache."""
 
 from __future__ import annotations
 
@@ -39,6 +39,11 @@ def completed(path: Path) -> Iterator[Path]:
     finally:
         _remove(temporary)
         _remove(old)
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be made again: ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forecast"
 
 
 def _remove(path: Path) -> None:
