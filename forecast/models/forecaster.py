@@ -17,6 +17,7 @@ from forecast.models.losses import (
     rollout_loss,
 )
 from forecast.models.message_passing import MapEncoder
+from forecast.models.modes import ModeSets, mode_loss
 from forecast.models.rollout import SceneContext, imagine, observe
 from forecast.models.types import Agents, EncodedMap, Noise, Observation, Plan, State
 from forecast.models.world_model import WorldModel, WorldModelConfig, decision_class
@@ -52,6 +53,7 @@ class PedestrianForecaster(nn.Module):
         self.map = MapEncoder(config.graph.piece_points, config.world_model.map)
         self.map.requires_grad_(config.graph.map_radius_m > 0)
         self.world = WorldModel(config.world_model, config.graph)
+        self.modes = ModeSets(config.world_model.hidden)
 
     def context(self, graph: HeteroData) -> SceneContext:
         """The constants of a graph (or batch) of `forecast.graphs.window_graph`."""
@@ -158,10 +160,13 @@ class PedestrianForecaster(nn.Module):
         weight = torch.where(self.near_traffic(context, state), config.traffic, 1.0)
         weight = torch.where(agent.kind == AgentKind.PEDESTRIAN, weight, config.vehicles)
         parts = rollout_loss(groups, futures[0], agent.future, counted, weight, config)
+        sets = self.modes(context.agents, state, agent.future.shape[1])
+        walks = weight * context.agents.pedestrian
+        parts["modes"] = mode_loss(sets, agent.future, counted, walks)
         parts["decision"] = self._decision(context, state, graph)
         effects = [self._effect(graph, samples, counted) for samples in groups]
         parts |= {name: torch.stack([each[name] for each in effects]).mean() for name in effects[0]}
-        for name in ("decision", "effect", "placebo"):
+        for name in ("modes", "decision", "effect", "placebo"):
             parts["loss"] = parts["loss"] + getattr(config, name) * parts[name]
         return parts, futures
 

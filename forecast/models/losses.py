@@ -29,6 +29,7 @@ class LossConfig:
         best_of: Weight of the best sample's error beside the energy score. Above 0 it makes the
             regions of the samples too narrow.
         mode: Weight of the most probable future's error.
+        modes: Weight of the loss of the mode sets (`forecast.models.modes.mode_loss`).
         vehicles: Weight of an agent that is not a pedestrian.
         effect: Weight of the squared error of the effect of the ego's plan, in a batch with windows
             under two plans.
@@ -40,6 +41,7 @@ class LossConfig:
 
     best_of: float = 0.0
     mode: float = 0.5
+    modes: float = 0.3
     vehicles: float = 0.1
     traffic: float = 1.0
     effect: float = 0.0
@@ -51,6 +53,7 @@ class LossConfig:
         for name in (
             "best_of",
             "mode",
+            "modes",
             "vehicles",
             "traffic",
             "effect",
