@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from forecast.datasets.manifest import map_file
 from forecast.datasets.nuscenes import NuScenesSource
+from forecast.datasets.one_scene import OneScene
 from forecast.datasets.progress import with_progress
 from forecast.datasets.scene_file import decode
-from forecast.datasets.source import OneScene
 from forecast.datasets.store import SceneStore, prepare
 from forecast.datasets.windows import WindowSpec
 from forecast.errors import ForecastError, require

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast import geometry
-from forecast.datasets.source import OneScene
+from forecast.datasets.one_scene import OneScene
 from forecast.datasets.store import SceneStore, prepare
 from forecast.errors import ForecastError
 from forecast.scene import AgentKind, Scene
