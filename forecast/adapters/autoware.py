@@ -34,7 +34,7 @@ def predicted_objects(
     connects the paths of different objects in one joint future. Heights above ground are 0.
 
     Args:
-        prediction: Equally weighted samples.
+        prediction: As for `forecast.adapters.paths.Paths.of`.
         scene: The scene of the prediction. Its world frame must be ``frame_id``.
         paths: Highest number of paths per object; their confidences sum to 1.
         frame_id: Frame of the header.

@@ -23,10 +23,10 @@ def challenge_records(
     """One record per predicted agent except the ego, as the challenge's evaluation reads them.
 
     Args:
-        prediction: Equally weighted samples over 6 s at 2 Hz.
+        prediction: 6 s at 2 Hz; else as for `forecast.adapters.paths.Paths.of`.
         scene: The scene of the prediction.
         sample_token: Token of the keyframe (`Scene.frame_ids`).
-        modes: Highest number of clustered trajectories per agent; at most 25.
+        modes: Highest number of futures of each agent; at most 25.
 
     Raises:
         ForecastError: Horizon or modes do not fit the challenge, or as for

@@ -46,19 +46,20 @@ class Paths:
 
     @classmethod
     def of(cls, prediction: Prediction, scene: Scene, count: int) -> Paths:
-        """Clusters each agent's samples into ``count`` paths (`forecast.models.selection`).
+        """The mode set of that size, or else cluster centres of the samples.
+
+        A predictor without modes, or with a plan of the ego, gives samples only.
 
         Args:
-            prediction: Equally weighted samples.
+            prediction: With a mode set of that size, or equally weighted samples.
             scene: The scene of the prediction.
-            count: Number of paths per agent, at most the number of samples.
+            count: Number of paths per agent; without such a mode set, at most the number of
+                samples.
 
         Raises:
             ForecastError: The prediction is of another scene, its weights differ, or ``count`` is
                 out of range.
         """
-        even = np.allclose(prediction.weights, 1 / prediction.samples)
-        require(even, "weights", "uneven", "a prediction of equally weighted samples")
         step = np.flatnonzero(scene.timestamps_us == prediction.at_us)
         require(len(step) == 1, "prediction.at_us", prediction.at_us, f"a time of scene {scene.id}")
         at, tracks = int(step[0]), scene.tracks
@@ -68,8 +69,7 @@ class Paths:
         rows = np.array([order[name] for name in prediction.agent_ids.tolist()], np.int64)
         kept = prediction.valid & (tracks.kinds[rows] != AgentKind.EGO)
         rows = rows[kept]
-        samples = torch.from_numpy(prediction.positions_m[:, kept])
-        centres, weights = (value.numpy() for value in cluster_centres(samples, count))
+        centres, weights = _few(prediction, kept, count)
         here = np.broadcast_to(tracks.positions_m[rows, at][:, None], (*centres.shape[:2], 1, 2))
         positions = np.concatenate([here, centres], axis=2)
         now_rad = np.broadcast_to(tracks.headings_rad[rows, at], centres.shape[:2])
@@ -90,3 +90,16 @@ class Paths:
             at_us=prediction.at_us,
             dt_s=prediction.dt_s,
         )
+
+
+def _few(
+    prediction: Prediction, kept: NDArray[np.bool_], count: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Positions ``[k, A, T, 2]`` and probabilities ``[k, A]`` of the paths."""
+    if count in (each.count for each in prediction.mode_sets):
+        modes = prediction.modes(count).select(kept)
+        return modes.positions_m.swapaxes(0, 1), modes.probabilities.T
+    even = np.allclose(prediction.weights, 1 / prediction.samples)
+    require(even, "weights", "uneven", "a prediction of equally weighted samples")
+    centres, weights = cluster_centres(torch.from_numpy(prediction.positions_m[:, kept]), count)
+    return centres.numpy(), weights.numpy()

@@ -169,7 +169,7 @@ class EvaluationResult:
 
     @property
     def specs(self) -> Mapping[str, MetricSpec]:
-        """What the metrics are, those of one's own too; without selected ones and flicker."""
+        """What the metrics are, those of one's own too; without those of modes and flicker."""
         return {**METRICS, **{name: own.spec for name, own in self.own_metrics.items()}}
 
     def estimates(self, subset: NDArray[Any] | None = None) -> dict[str, Estimate]:

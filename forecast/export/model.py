@@ -29,6 +29,7 @@ class ExportedModel(PedestrianForecaster):
         self.load_state_dict(model.state_dict())
         verbs = {name: _Verb(program, runs[name]) for name, program in programs(self).items()}
         vars(self)["encode"] = verbs["map"]
+        vars(self.modes)["forward"] = verbs["modes"]
         for name in ("update", "settle", "inject", "act"):
             setattr(self.world, name, verbs[name])
 

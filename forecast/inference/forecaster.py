@@ -6,7 +6,7 @@ It needs neither Lightning nor a dataset: a planner passes its own `Scene`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -111,8 +111,10 @@ class Forecaster:
         Random numbers depend on the names of agents (`forecast.models.noise`). With the same seed,
         predictions that differ in one agent or in the ego's plan share their random numbers.
 
-        Calibrated weights add tubes, for any number of samples. Pedestrians with an
-        out-of-distribution history get constant velocity (`Prediction.fallback`).
+        Without a plan of the ego there are mode sets too: 5, 10 and 20 futures of each agent with
+        probabilities (`Prediction.modes`). Calibrated weights add tubes, for any number of samples.
+        Pedestrians with an out-of-distribution history get constant velocity
+        (`Prediction.fallback`).
 
         A scene with a finer time grid than the model's is resampled, so it may be at a planner's
         10 Hz: the model gets the positions at its own steps back from ``at``.
@@ -135,9 +137,12 @@ class Forecaster:
                 the ego cannot drive it (`forecast.planning.plan_poses`), or the scene's step is
                 longer than the model's.
         """
-        options: dict[str, Any] = {"horizon_s": horizon_s, "seed": seed, "dt_s": dt_s}
-        options |= {"ego_plan": ego_plan, "plan_dt_s": plan_dt_s}
-        return next(self.predict_incremental(scene, at, samples=[samples], **options))
+        step_s = self.step_s(scene.id, scene.dt_s)
+        dt_s = step_s if dt_s is None else dt_s
+        cut = self.window(scene, at, horizon_steps(horizon_s, step_s, dt_s))
+        options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan, "plan_dt_s": plan_dt_s}
+        options |= {"horizon_s": horizon_s, "dt_s": dt_s, "samples": samples}
+        return forecast_window(self.model, self.training, cut, scene.origin_m, **options)
 
     def predict_many(
         self,
@@ -176,45 +181,6 @@ class Forecaster:
         origins = [scene.origin_m for scene, _ in asked]
         options: dict[str, Any] = {"samples": samples, "seed": seed, "horizon_s": horizon_s}
         return forecast_windows(self.model, self.training, cuts, origins, **options, dts_s=dts_s)
-
-    def predict_incremental(
-        self,
-        scene: Scene,
-        at: int,
-        *,
-        horizon_s: float = HORIZON_S,
-        samples: Sequence[int],
-        seed: int = 0,
-        ego_plan: NDArray[Any] | None = None,
-        dt_s: float | None = None,
-        plan_dt_s: float | None = None,
-    ) -> Iterator[Prediction]:
-        """`predict` for several numbers of samples; see `IncrementalPredictor`.
-
-        Args:
-            scene: As in `predict`.
-            at: As in `predict`.
-            horizon_s: As in `predict`.
-            samples: Numbers of samples, none smaller than the one before.
-            seed: As in `predict`.
-            ego_plan: As in `predict`.
-            dt_s: As in `predict`.
-            plan_dt_s: As in `predict`.
-
-        Yields:
-            A prediction for each number; it repeats the samples of the one before.
-
-        Raises:
-            ForecastError: As in `predict`.
-        """
-        step_s = self.step_s(scene.id, scene.dt_s)
-        dt_s = step_s if dt_s is None else dt_s
-        cut = self.window(scene, at, horizon_steps(horizon_s, step_s, dt_s))
-        options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan, "plan_dt_s": plan_dt_s}
-        options |= {"horizon_s": horizon_s, "dt_s": dt_s}
-        yield from forecast_window(
-            self.model, self.training, cut, scene.origin_m, samples=samples, **options
-        )
 
     def imagine(self, scene: Scene, at: int, *, samples: int = 64, seed: int = 0) -> World:
         """An interactive world that starts at a step of a scene.

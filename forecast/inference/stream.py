@@ -347,11 +347,8 @@ class Stream:
         nobody = np.zeros(len(scene.tracks), bool)
         cut = window(scene, history - 1, spec, scored=nobody)
         options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan, "plan_dt_s": plan_dt_s}
-        options |= {"horizon_s": horizon_s, "dt_s": dt_s}
-        made = forecast_window(
-            self._model, self._training, cut, self.origin_m, samples=[samples], **options
-        )
-        prediction = next(made)
+        options |= {"horizon_s": horizon_s, "dt_s": dt_s, "samples": samples}
+        prediction = forecast_window(self._model, self._training, cut, self.origin_m, **options)
         self._predictions = [*self._predictions[-1:], prediction]
         return prediction
 

@@ -30,6 +30,7 @@ from forecast.planning.plan_poses import EgoMotion, plan_poses
 from forecast.scene import AgentKind, Prediction
 from forecast.scene.agents import FASTEST_TURN_RADPS, HARDEST_MPS2
 from forecast.scene.arguments import whole_number, whole_steps
+from forecast.scene.modes import ModeSet
 
 _ROUNDING = 1e-6
 """Tolerance of a number of steps."""
@@ -102,41 +103,35 @@ def forecast_window(
     cut: Window,
     origin_m: NDArray[np.float64],
     *,
-    samples: Sequence[int],
+    samples: int,
     seed: int,
     ego_plan: NDArray[Any] | None,
     plan_dt_s: float | None,
     horizon_s: float,
     dt_s: float,
-) -> Iterator[Prediction]:
-    """`incremental_predictions` with tubes and fallback, at any step; see `Forecaster.predict`.
+) -> Prediction:
+    """`predict_window` with tubes and fallback, at any step; see `Forecaster.predict`.
 
     Args:
         model: The network.
         training: Training data and settings of its weights.
         cut: The window; its future is not used. It has `horizon_steps` future steps.
         origin_m: World position ``[2]`` of the window's frame.
-        samples: Numbers of samples, none smaller than the one before.
+        samples: Number of samples.
         seed: Seed of the noise.
         ego_plan: Poses ``[T', 3]`` of the ego in the window's frame, or None.
         plan_dt_s: Time between the poses of the plan.
         horizon_s: Length of the prediction.
         dt_s: Step of the prediction.
 
-    Yields:
-        A prediction for each number of samples.
-
     Raises:
-        ForecastError: ``samples`` is too small, or as `incremental_predictions`.
+        ForecastError: ``samples`` is too small, or as `predict_window`.
     """
-    samples = [whole_number("samples", count, least=1) for count in samples]
-    seed = whole_number("seed", seed)
+    samples, seed = whole_number("samples", samples, least=1), whole_number("seed", seed)
     finish = _Finish.of(training, cut, seed, horizon_s, dt_s)
     options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan, "plan_dt_s": plan_dt_s}
-    drawn = [training.drawn(count) for count in samples]
-    predictions = incremental_predictions(model, cut, origin_m, samples=drawn, **options)
-    for count, prediction in zip(samples, predictions, strict=True):
-        yield finish(prediction, count)
+    drawn = training.drawn(samples)
+    return finish(predict_window(model, cut, origin_m, samples=drawn, **options), samples)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +201,7 @@ def forecast_windows(
         together = _imagined_together(model, [cuts[i] for i in batch], drawn, seed)
         for i, futures in zip(batch, together, strict=True):
             finish = _Finish.of(training, cuts[i], seed, horizon_s, dts_s[i])
-            made[i] = finish(_with_mode(futures, cuts[i], origins_m[i]), samples)
+            made[i] = finish(_with_mode(*futures, cuts[i], origins_m[i]), samples)
     return [made[i] for i in range(len(cuts))]
 
 
@@ -229,8 +224,8 @@ def _batches(cuts: Sequence[Window]) -> Iterator[list[int]]:
 
 def _imagined_together(
     model: PedestrianForecaster, cuts: Sequence[Window], samples: int, seed: int
-) -> list[NDArray[np.float32]]:
-    """The futures ``[2 + K, A, T, 2]`` of each window, those of the mode first."""
+) -> list[tuple[NDArray[np.float32], tuple[ModeSet, ...]]]:
+    """Futures ``[2 + K, A, T, 2]``, those of the mode first, and mode sets of each window."""
     graphs = [window_graph(cut, model.config.graph) for cut in cuts]
     batch = Batch.from_data_list(graphs).to(next(model.parameters()).device)
     with torch.inference_mode():
@@ -239,8 +234,10 @@ def _imagined_together(
     steps = cuts[0].future_m.shape[1]
     config, names = model.config.world_model, [cut.agent_ids.tolist() for cut in cuts]
     noise = Noise.joined([keyed_noise(config, each, samples, steps, seed) for each in names])
-    futures = _imagined(model, context, state, noise, 0, None)
-    return np.split(futures, np.cumsum([len(each) for each in names])[:-1], axis=1)
+    futures = _imagined(model, context, state, noise, None)
+    sets, rows = mode_sets(model, context, state, steps), np.arange(futures.shape[1])
+    parts = np.split(rows, np.cumsum([len(each) for each in names])[:-1])
+    return [(futures[:, own], tuple(each.select(own) for each in sets)) for own in parts]
 
 
 def predict_window(
@@ -268,49 +265,35 @@ def predict_window(
         ForecastError: The ego cannot drive ``ego_plan``, the plan does not fit the horizon
             (`plan_poses`), or there is no ego.
     """
-    options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan, "plan_dt_s": plan_dt_s}
-    return next(incremental_predictions(model, cut, origin_m, samples=[samples], **options))
-
-
-def incremental_predictions(
-    model: PedestrianForecaster,
-    cut: Window,
-    origin_m: NDArray[np.float64],
-    *,
-    samples: Sequence[int],
-    seed: int,
-    ego_plan: NDArray[Any] | None = None,
-    plan_dt_s: float | None = None,
-) -> Iterator[Prediction]:
-    """`predict_window` for several numbers of samples; only additional samples are imagined.
-
-    Args:
-        model: As in `predict_window`.
-        cut: As in `predict_window`.
-        origin_m: As in `predict_window`.
-        samples: Numbers of samples, none smaller than the one before.
-        seed: As in `predict_window`.
-        ego_plan: As in `predict_window`.
-        plan_dt_s: As in `predict_window`.
-
-    Yields:
-        A prediction for each number; it repeats the samples of the one before.
-
-    Raises:
-        ForecastError: As in `predict_window`.
-    """
     names, steps = cut.agent_ids.tolist(), cut.future_m.shape[1]
     poses = window_plan(cut, ego_plan, plan_dt_s)
     encoded = encode(model, cut, poses)
-    plan = plan_of(poses, encoded.context.agents.kind)
-    futures = np.zeros((0, len(names), steps, 2), np.float32)
-    for count in samples:
-        if len(futures) < 2 + count:
-            noise = keyed_noise(model.config.world_model, names, count, steps, seed)
-            made = len(futures)
-            more = _imagined(model, encoded.context, encoded.state, noise, made, plan)
-            futures = np.concatenate([futures, more])
-        yield _with_mode(futures, cut, origin_m)
+    context, state = encoded.context, encoded.state
+    noise = keyed_noise(model.config.world_model, names, samples, steps, seed)
+    plan = plan_of(poses, context.agents.kind)
+    futures = _imagined(model, context, state, noise, plan)
+    sets = () if plan is not None else mode_sets(model, context, state, steps)
+    return _with_mode(futures, sets, cut, origin_m)
+
+
+@undivided_operations()
+def mode_sets(
+    model: PedestrianForecaster, context: SceneContext, state: State, steps: int
+) -> tuple[ModeSet, ...]:
+    """The mode sets of all agents of a context; they do not hear a plan of the ego.
+
+    Args:
+        model: The network.
+        context: The scene's constants.
+        state: State after the last observed step, in both chiralities.
+        steps: Number of steps.
+    """
+    # The chirality with the y axis to the left; in training the sets learn from both.
+    state = state.with_mirror(state.mirror.new_ones(1))
+    with torch.inference_mode():
+        sets = model.modes(context.agents, state, context.agents.times_s(steps))
+        found = [(paths[:, 0].swapaxes(0, 1), logits[:, 0].T.softmax(-1)) for paths, logits in sets]
+    return tuple(ModeSet.ranked(paths.cpu().numpy(), p.cpu().numpy()) for paths, p in found)
 
 
 @undivided_operations()
@@ -319,13 +302,12 @@ def _imagined(
     context: SceneContext,
     state: State,
     noise: Noise,
-    first: int,
     plan: Plan | None,
 ) -> NDArray[np.float32]:
-    """Positions ``[S, A, T, 2]`` of the futures from index ``first`` on, imagined in parts."""
+    """Positions ``[S, A, T, 2]`` of all futures, imagined in parts."""
     device, agents = context.agents.dt.device, max(1, len(context.agents.kind))
-    size = part_size((len(noise.mirror) - first) * agents, device, WHOLE_SCENE)
-    parts = noise.to(device).split(first, max(1, -(-size // agents)))
+    size = part_size(len(noise.mirror) * agents, device, WHOLE_SCENE)
+    parts = noise.to(device).split(max(1, -(-size // agents)))
     with torch.inference_mode():
         futures = side_by_side(
             lambda part: imagine(model.world, context, state, part, plan).position, parts
@@ -334,12 +316,16 @@ def _imagined(
 
 
 def _with_mode(
-    futures: NDArray[np.float32], cut: Window, origin_m: NDArray[np.float64]
+    futures: NDArray[np.float32],
+    sets: tuple[ModeSet, ...],
+    cut: Window,
+    origin_m: NDArray[np.float64],
 ) -> Prediction:
     """A prediction of equally likely samples.
 
     Args:
         futures: The mode in both chiralities, then the samples ``[2 + K, A, T, 2]`` in metres.
+        sets: Mode sets.
         cut: The window.
         origin_m: World position ``[2]`` of its frame.
     """
@@ -354,6 +340,7 @@ def _with_mode(
         origin_m=origin_m,
         mode_m=futures[:2].mean(axis=0),
         scene_id=cut.scene_id,
+        mode_sets=sets,
     )
 
 

@@ -160,9 +160,8 @@ class PedestrianForecaster(nn.Module):
         weight = torch.where(self.near_traffic(context, state), config.traffic, 1.0)
         weight = torch.where(agent.kind == AgentKind.PEDESTRIAN, weight, config.vehicles)
         parts = rollout_loss(groups, futures[0], agent.future, counted, weight, config)
-        sets = self.modes(context.agents, state, agent.future.shape[1])
-        walks = weight * context.agents.pedestrian
-        parts["modes"] = mode_loss(sets, agent.future, counted, walks)
+        sets = self.modes(context.agents, state, context.agents.times_s(agent.future.shape[1]))
+        parts["modes"] = mode_loss(sets, agent.future, counted, weight)
         parts["decision"] = self._decision(context, state, graph)
         effects = [self._effect(graph, samples, counted) for samples in groups]
         parts |= {name: torch.stack([each[name] for each in effects]).mean() for name in effects[0]}

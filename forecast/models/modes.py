@@ -48,9 +48,7 @@ class ModeSets(nn.Module):
         super().__init__()
         each = 2 * _COEFFICIENTS + 1
         width = 2 * hidden
-        self.body = nn.Sequential(
-            mlp(hidden + len(EGO_FEATURES) + TRAITS, width, width), nn.SiLU()
-        )
+        self.body = nn.Sequential(mlp(hidden + len(EGO_FEATURES) + TRAITS, width, width), nn.SiLU())
         self.curves = nn.Linear(width, sum(MODE_COUNTS) * each)
         self._start()
 
@@ -60,13 +58,13 @@ class ModeSets(nn.Module):
             bias = self.curves.bias.zero_().view(sum(MODE_COUNTS), -1)
             bias[:, [0, _COEFFICIENTS]] = torch.cat([_disc(count) for count in MODE_COUNTS])
 
-    def forward(self, agents: Agents, state: State, steps: int) -> list[tuple[Tensor, Tensor]]:
+    def forward(self, agents: Agents, state: State, times_s: Tensor) -> list[tuple[Tensor, Tensor]]:
         """The mode sets of N agents in S copies.
 
         Args:
             agents: Constants of the agents.
             state: The state after the history.
-            steps: Number of steps T.
+            times_s: Times of T steps from now on ``[N, T]``.
 
         Returns:
             For each of `MODE_COUNTS`, positions ``[M, S, N, T, 2]`` in metres and logits of the
@@ -77,14 +75,13 @@ class ModeSets(nn.Module):
         found = found.unflatten(-1, (sum(MODE_COUNTS), -1)).movedim(-2, 0)  # [35, S, N, 9]
         offsets, logits = found[..., :-1].unflatten(-1, (2, _COEFFICIENTS)), found[..., -1]
         scale = state.smoothed.norm(dim=-1) + _SLOW_MPS
-        times = agents.dt[:, None] * torch.arange(1, steps + 1, device=agents.dt.device)
-        local = (offsets @ _displacements(times).transpose(-1, -2)) * scale[..., None, None]
-        axes = dynamics.to_world(
-            local.transpose(-1, -2), state.motion.facing[..., None, :], state.mirror[..., None]
-        )
-        start = state.motion.position[..., None, :] + state.smoothed[..., None, :] * times[..., None]
-        sizes = list(MODE_COUNTS)
-        return list(zip((start + axes).split(sizes), logits.split(sizes), strict=True))
+        ways = (offsets @ _displacements(times_s).transpose(-1, -2)) * scale[..., None, None]
+        motion, sizes = state.motion, list(MODE_COUNTS)
+        facing, mirror = motion.facing[..., None, :], state.mirror[..., None]
+        turned = dynamics.to_world(ways.transpose(-1, -2), facing, mirror)
+        straight = motion.position[..., None, :] + state.smoothed[..., None, :] * times_s[..., None]
+        paths = torch.split(straight + turned, sizes)
+        return list(zip(paths, torch.split(logits, sizes), strict=True))
 
 
 def _disc(count: int) -> Tensor:

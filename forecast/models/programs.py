@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 from forecast.models.features import AgentTable
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.message_passing import Replayed, SceneEdges
+from forecast.models.modes import MODE_COUNTS
 from forecast.models.neighbors import Edges
 from forecast.models.types import Agents, EncodedMap, Motion, Observation, State
 from forecast.models.world_model import Surroundings, WorldModel
@@ -34,6 +35,7 @@ AXES = {
     "M": "map pieces",
     "L": "pairs of map pieces of which the second goes on where the first ends",
     "R": "replayed agents, whose motion is given; usually none",
+    "T": "steps of the mode sets",
 }
 """Axes with a size that varies from call to call. Every other axis has a fixed size."""
 
@@ -173,14 +175,16 @@ def step_programs(world: WorldModel) -> dict[str, Program]:
 def programs(model: PedestrianForecaster) -> dict[str, Program]:
     """All programs of a network, by name, in the order in which they are called.
 
-    ``map`` encodes the map. ``place`` and ``update`` observe a frame. When a rollout begins,
-    ``settle`` gives people the velocities to start with, and ``inject`` adds the latent intents.
-    ``act``, then ``update`` and ``act`` in turn, imagine the steps.
+    ``map`` encodes the map. ``place`` and ``update`` observe a frame. ``modes`` gives the mode sets
+    after it. When a rollout begins, ``settle`` gives people the velocities to start with, and
+    ``inject`` adds the latent intents. ``act``, then ``update`` and ``act`` in turn, imagine the
+    steps.
     """
     world, sizes, points = model.world, model.config.world_model, model.config.graph.piece_points
     pieces = {"points": _floats("M", points, 2), "kind": _indices("M"), "follows": _indices(2, "L")}
     state, seen = _state(sizes.hidden), Observation(_floats("N", 2), _floats("N"), _flags("N"))
     placed = {"agents": _agents(), "state": state, "observation": seen}
+    decoded = {"agents": _agents(), "state": state, "times_s": _floats("N", "T")}
     settled = {"around": _surroundings(world), "state": state}
     injected = {"state": state, "intent": _intent(world)}
     steps = step_programs(world)
@@ -188,6 +192,7 @@ def programs(model: PedestrianForecaster) -> dict[str, Program]:
         "map": Program(model, model.encode, pieces, _map(sizes.messages)),
         "place": Program(world, world.place, placed, state),
         "update": steps["update"],
+        "modes": Program(model.modes, model.modes.forward, decoded, _modes()),
         "settle": Program(world, world.settle, settled, state),
         "inject": Program(world, world.inject, injected, state),
         "act": steps["act"],
@@ -196,6 +201,11 @@ def programs(model: PedestrianForecaster) -> dict[str, Program]:
 
 def _intent(world: WorldModel) -> Any:
     return _floats("S", "N", world.config.intent)
+
+
+def _modes() -> Any:
+    paths, logits = (("S", "N", "T", 2), ("S", "N"))
+    return [(_floats(count, *paths), _floats(count, *logits)) for count in MODE_COUNTS]
 
 
 def _agents() -> Agents:

@@ -75,7 +75,7 @@ class ReactiveRollout:
             begun = begin(world, context, state, part)
             return [begun, *rollout(world, WholeScene(world, context, part), begun)]
 
-        parts = side_by_side(imagined, noise.split(0, -(-size // agents)))
+        parts = side_by_side(imagined, noise.split(-(-size // agents)))
         self.states = [concatenate(list(step)) for step in zip(*parts, strict=True)]
 
     def samples(self, chosen: slice) -> ReactiveRollout:

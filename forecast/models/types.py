@@ -148,6 +148,10 @@ class Agents(NamedTuple):
         kinds = self.kind[:, None] == torch.arange(AGENT_KINDS, device=self.kind.device)
         return torch.cat([self.dt[:, None], torch.log1p(self.size[:, :2]), kinds.to(self.size)], -1)
 
+    def times_s(self, steps: int) -> Tensor:
+        """Times of the next steps from now on ``[N, steps]``."""
+        return self.dt[:, None] * torch.arange(1, steps + 1, device=self.dt.device)
+
     def select(self, agents: Tensor) -> Agents:
         """Some of the agents, by mask ``[N]`` or index ``[N']``."""
         return Agents(*(value[agents] for value in self))
@@ -203,9 +207,9 @@ class Noise(NamedTuple):
         parts = (self.intent[futures], self.steps[:, futures])
         return Noise(*parts, self.mirror[futures], self.turn[futures])
 
-    def split(self, first: int, at_once: int) -> Iterator[Noise]:
-        """Noise of the futures from ``first`` on, in parts of at most ``at_once`` futures."""
-        for start in range(first, len(self.mirror), at_once):
+    def split(self, at_once: int) -> Iterator[Noise]:
+        """Noise of the futures in parts of at most ``at_once``."""
+        for start in range(0, len(self.mirror), at_once):
             yield self.part(slice(start, start + at_once))
 
 

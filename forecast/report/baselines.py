@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from forecast.evaluation.result import EvaluationResult
 
 
@@ -35,7 +37,7 @@ def matches(samples: int) -> tuple[BaselineMatch, ...]:
     return (
         BaselineMatch("Single best guess", "top1_fde_m", "companions", "top1_fde_m"),
         BaselineMatch(f"Best of {k} raw samples", f"min_fde_{k}_m", kmeans, f"min_fde_{k}_m"),
-        BaselineMatch(f"Best of {k} selected", f"selected_min_fde_{k}_m", kmeans, f"min_fde_{k}_m"),
+        BaselineMatch(f"Best of {k} modes", f"modes_min_fde_{k}_m", kmeans, f"min_fde_{k}_m"),
         BaselineMatch("Spread (energy score)", "energy_score_m", "kalman", "energy_score_m"),
     )
 
@@ -47,6 +49,6 @@ def possible(result: EvaluationResult, wanted: Iterable[BaselineMatch]) -> list[
         for match in wanted
         if match.baseline in result.baselines
         and match.baseline != result.predictor
-        and match.metric in result.values
+        and np.isfinite(result.values.get(match.metric, np.nan)).any()
         and match.baseline_metric in result.values
     ]

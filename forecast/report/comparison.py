@@ -44,7 +44,7 @@ _MARKS = {WORSE: ("^", LIGHT.mode), OPEN: ("o", LIGHT.muted), BETTER: ("v", LIGH
 _ANSWER_TONES = {WORSE: "bad", OPEN: "open", BETTER: "good"}
 _LEAST = 1e-3
 _DRAWN = (
-    *("top1_fde_m", "mean_fde_m", "min_fde_", "selected_min_fde_", "joint_fde_m", "energy_score_m"),
+    *("top1_fde_m", "mean_fde_m", "min_fde_", "modes_min_fde_", "joint_fde_m", "energy_score_m"),
     *("miss_rate_final_2m", "conflict_missed", "plan_regret_m"),
 )
 

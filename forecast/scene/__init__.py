@@ -4,7 +4,6 @@ from forecast.scene.agents import AgentKind, Tracks
 from forecast.scene.grid import Grid
 from forecast.scene.lanes import LaneMap, Polygons, Polylines
 from forecast.scene.prediction import (
-    IncrementalPredictor,
     Prediction,
     Predictor,
     load_predictions,
@@ -16,7 +15,6 @@ from forecast.scene.tubes import Tubes
 __all__ = [
     "AgentKind",
     "Grid",
-    "IncrementalPredictor",
     "LaneMap",
     "Polygons",
     "Polylines",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -15,6 +15,7 @@ from forecast.errors import ForecastError, require
 from forecast.scene.arguments import real_number
 from forecast.scene.between_steps import between_steps
 from forecast.scene.grid import Grid, occupancy
+from forecast.scene.modes import ModeSet
 from forecast.scene.representatives import representatives
 from forecast.scene.scene import Scene
 from forecast.scene.tubes import Tubes
@@ -52,6 +53,8 @@ class Prediction:
         fallback: Agents whose futures are constant velocity instead of the predictor's own
             ``[A]``, because their past is out of distribution; None without an OOD detector.
         scene_id: Name of the scene; "" if the predictor does not say.
+        mode_sets: Sets of a few futures of each agent on its own, each set with another number of
+            modes; none if the predictor gives none. See `modes`.
     """
 
     positions_m: NDArray[np.float32]
@@ -66,6 +69,7 @@ class Prediction:
     tubes: Tubes | None = None
     fallback: NDArray[np.bool_] | None = None
     scene_id: str = ""
+    mode_sets: tuple[ModeSet, ...] = ()
 
     def __repr__(self) -> str:
         until_s = self.steps * self.dt_s
@@ -101,6 +105,9 @@ class Prediction:
             found = list(self.tubes.centre_m.shape)
             needed = [agents, steps, 2]
             require(found == needed, "tubes.centre_m's shape", found, f"{needed}")
+        for each in self.mode_sets:
+            found, needed = list(each.positions_m.shape), [agents, each.count, steps, 2]
+            require(found == needed, "mode_sets: positions_m's shape", found, f"{needed}")
         self._check_values()
 
     def _check_values(self) -> None:
@@ -140,6 +147,30 @@ class Prediction:
             return self.mode_m
         best: NDArray[np.float32] = self.positions_m[int(np.argmax(self.weights))]
         return best
+
+    @property
+    def modes_m(self) -> NDArray[np.float32] | None:
+        """The modes of the largest set ``[A, M, T, 2]`` relative to ``origin_m``; None without."""
+        return self.mode_sets[-1].positions_m if self.mode_sets else None
+
+    @property
+    def mode_probabilities(self) -> NDArray[np.float32] | None:
+        """The probabilities of `modes_m` ``[A, M]``, falling; None without modes."""
+        return self.mode_sets[-1].probabilities if self.mode_sets else None
+
+    def modes(self, count: int) -> ModeSet:
+        """The set with a number of modes.
+
+        Args:
+            count: Number of modes of each agent: one of the sizes that the predictor gives.
+
+        Raises:
+            ForecastError: The predictor gives no modes, or no set of that size.
+        """
+        found = {each.count: each for each in self.mode_sets}
+        sizes = " or ".join(map(str, found)) or "a predictor with modes, such as the network,"
+        require(count in found, "number of modes", count, sizes)
+        return found[count]
 
     def representatives(self, k: int) -> Prediction:
         """The k joint futures, with weights, that represent all samples best.
@@ -184,6 +215,7 @@ class Prediction:
             mode_m=None if mode is None else between_steps(mode, now_m, at, axis=1),
             spread_m=None if spread is None else between_steps(spread, 0.0, at, axis=1),
             tubes=None if self.tubes is None else self.tubes.resampled(at, now_m),
+            mode_sets=tuple(each.resampled(at, now_m) for each in self.mode_sets),
         )
 
     def mean(self) -> NDArray[np.float64]:
@@ -432,27 +464,5 @@ class Predictor(Protocol):
 
         Returns:
             Futures of the agents ``scene.present(at)``, in that order.
-        """
-        ...
-
-
-@runtime_checkable
-class IncrementalPredictor(Predictor, Protocol):
-    """A predictor that can draw further samples without computing the earlier ones again."""
-
-    def predict_incremental(
-        self,
-        scene: Scene,
-        at: int,
-        *,
-        horizon_s: float = 6.0,
-        samples: Sequence[int],
-        seed: int = 0,
-        ego_plan: NDArray[Any] | None = None,
-    ) -> Iterator[Prediction]:
-        """The results of `predict` for rising numbers of samples, one prediction for each.
-
-        Every prediction begins with the samples of the one before. It is computed when the
-        iterator is advanced to it.
         """
         ...

@@ -2,7 +2,7 @@
 
 One row is one step of one future of one agent, in the world's frame. `PREDICTION_ROWS` has the
 columns that an evaluation needs. `Prediction.save` adds the step length, the origin, and the arrays
-that no row can hold (spread, fallback, tubes), so that `Prediction.load` gives back the same.
+that no row can hold (spread, fallback, tubes, modes). So `Prediction.load` gives back the same.
 
 Imported only when it is used, because it loads pyarrow.
 """
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from forecast.errors import ForecastError, require
 from forecast.files import completed
 from forecast.scene.arguments import parse_list, real_number
+from forecast.scene.modes import ModeSet
 from forecast.scene.parsing import parse_names
 from forecast.scene.tubes import Tubes
 
@@ -59,6 +60,7 @@ _SAVED = pa.schema(
 )
 """``arrays`` holds further arrays of a prediction as an ``.npz`` file, in its first row only."""
 
+_MODES = "modes."
 _WEIGHT_ROUNDING = 1e-9
 
 
@@ -144,7 +146,7 @@ def _table(prediction: Prediction) -> pa.Table:
 
 
 def _packed(prediction: Prediction) -> bytes | None:
-    """Spread, fallback and tubes of the predicted agents, as an ``.npz`` file; None without any.
+    """Spread, fallback, tubes and modes of the predicted agents, as an ``.npz`` file, or None.
 
     It also holds the agents' names, because the rows of a file may be put in another order.
     """
@@ -154,6 +156,9 @@ def _packed(prediction: Prediction) -> bytes | None:
     if tubes is not None:
         own = vars(tubes.select(kept))
         arrays |= {f"tubes.{name}": np.asarray(value) for name, value in own.items()}
+    for modes in prediction.mode_sets:
+        own = vars(modes.select(kept))
+        arrays |= {f"{_MODES}{modes.count}.{name}": value for name, value in own.items()}
     if not arrays:
         return None
     file = io.BytesIO()
@@ -186,6 +191,11 @@ def _unpacked(
     if own:
         levels = tuple(own.pop("levels").tolist())
         fields["tubes"] = Tubes(**own, levels=levels)
+    counts = {int(name.split(".")[1]) for name in fields if name.startswith(_MODES)}
+    fields["mode_sets"] = tuple(
+        ModeSet(*(fields.pop(f"{_MODES}{count}.{name}") for name in ModeSet.__annotations__))
+        for count in sorted(counts)
+    )
     return fields
 
 

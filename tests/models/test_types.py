@@ -118,8 +118,8 @@ def test_noise_is_split_by_futures() -> None:
     small = count[None, :, None, None].expand(3, -1, 2, 1)
     noise = Noise(count[:, None, None], small, count, count[:, None, None].expand(-1, 2, 2))
     assert noise.without_mode().mirror.tolist() == [2, 3, 4, 5, 6]
-    parts = list(noise.split(2, 2))
-    assert [part.mirror.tolist() for part in parts] == [[2, 3], [4, 5], [6]]
+    parts = list(noise.split(2))
+    assert [part.mirror.tolist() for part in parts] == [[0, 1], [2, 3], [4, 5], [6]]
     for part in parts:
         assert part.intent.flatten().tolist() == part.mirror.tolist()
         assert part.turn[:, 1, 0].tolist() == part.mirror.tolist()

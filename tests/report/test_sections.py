@@ -6,6 +6,7 @@ import pytest
 
 from forecast.evaluation.output.numbers import UNDEFINED, number
 from forecast.evaluation.result import EvaluationResult
+from forecast.evaluation.scoring.modes import definitions
 from forecast.evaluation.scoring.rows import WEIGHTED
 from forecast.evaluation.scoring.slices import SLICINGS
 from forecast.evaluation.scoring.statistics import Estimate
@@ -83,7 +84,8 @@ class TestHeadline:
         assert dict(facts.facts)["Fallback"].startswith(words)
 
     def test_compares_the_predictor_with_the_baselines(self, kalman):
-        first, raw, chosen = of_kind(headline(kalman), Text)[-3:]
+        values = dict(kalman.values) | {"modes_min_fde_10_m": np.ones(len(kalman.rows))}
+        first, raw, modes = of_kind(headline(replace(kalman, values=values)), Text)[-3:]
         movers = kalman.rows.movers
         ours = kalman.values["top1_fde_m"][movers].mean()
         theirs = kalman.baselines["companions"].values["top1_fde_m"][movers].mean()
@@ -94,7 +96,7 @@ class TestHeadline:
         )
         assert first.tone == "open"  # two scenes say little
         assert "kmeans_10" in raw.text
-        assert chosen.text.startswith("Best of 10 selected: ")
+        assert modes.text.startswith("Best of 10 modes: 1.000 m on movers")
 
     @pytest.mark.parametrize(
         ("factor", "words"),
@@ -189,10 +191,11 @@ class TestProtocol:
 class TestScores:
     def test_every_metric_is_beside_every_baseline(self, kalman):
         everyone, movers, *_ = of_kind(scores(kalman), Table)
+        optional = {*TUBE_METRICS, *definitions()}  # a baseline has neither tubes nor modes
         for table, subset in ((everyone, None), (movers, kalman.rows.movers)):
             assert table.header == ("metric", *kalman.table, "recorded")
             means = kalman.means(subset)
-            assert list(cells(table)) == [name for name in means if name not in TUBE_METRICS]
+            assert list(cells(table)) == [name for name in means if name not in optional]
             assert cells(table)["top1_ade_m"][0] == f"{means['top1_ade_m'].value:.3f}"
 
     def test_marks_the_best_and_what_is_nearest_to_its_target(self, kalman):
@@ -228,8 +231,10 @@ class TestScores:
         assert notes[1] == f"n = {len(kalman.rows)}"
 
     def test_a_single_contestant_is_no_best(self, kalman):
-        rows = {row[0].text: row[1:] for row in of_kind(scores(kalman), Table)[0].rows}
-        lone = rows["selected_min_fde_10_m"]
+        values = dict(kalman.values) | {"modes_min_fde_10_m": np.ones(len(kalman.rows))}
+        found = scores(replace(kalman, values=values))
+        rows = {row[0].text: row[1:] for row in of_kind(found, Table)[0].rows}
+        lone = rows["modes_min_fde_10_m"]
         assert sum(cell.text != UNDEFINED for cell in lone[:-1]) == 1
         assert not any(cell.best for cell in lone)
 

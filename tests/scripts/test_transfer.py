@@ -9,7 +9,7 @@ import pytest
 from forecast.cli import main
 from scripts.tables import RESULTS
 
-COLUMNS = ("top1_{}_m", "min_{}_20_m", "selected_min_{}_20_m")
+COLUMNS = ("top1_{}_m", "min_{}_20_m", "modes_min_{}_20_m")
 LAST_DIGIT = 0.0011
 """Three decimals; another processor may round the last one otherwise."""
 

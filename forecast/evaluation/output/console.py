@@ -30,18 +30,19 @@ _WHOLE_WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
 
 def table(result: EvaluationResult) -> str:
     """The scores of the predictor and the baselines, at most 120 columns wide."""
-    setting, k = result.setting, result.setting.samples
+    setting = result.setting
     lines = [
         f"{setting.protocol_label} · {setting.split} · {setting.horizon_s:g} s ahead from "
-        f"{setting.history_s:g} s · {k} samples, seed {setting.seed} · metres unless said otherwise"
+        f"{setting.history_s:g} s · {setting.samples} samples, seed {setting.seed} · metres unless "
+        "said otherwise"
     ]
     movers = result.rows.movers
     for title, subset in (("all", None), ("movers", movers)):
         count = len(movers) if subset is None else int(movers.sum())
-        lines += ["", *_header(f"{title} ({count})", k)]
+        lines += ["", *_header(f"{title} ({count})")]
         for name, scores in result.table.items():
             mark = "▸ " if name == result.predictor else "  "
-            lines.append(_line(mark + name, scores.means(subset), k))
+            lines.append(_line(mark + name, scores.means(subset)))
     dropped = ", ".join(f"{count} {reason}" for reason, count in result.dropped.items())
     lines += ["", f"not scored: {dropped}" if dropped else "not scored: nobody"]
     lines += [f"fallback: {fallbacks(result)}"] if result.fallback.any() else []
@@ -106,15 +107,15 @@ def _wrapped(line: str) -> list[str]:
     return textwrap.wrap(line, _WIDTH, subsequent_indent="  ", **_WHOLE_WORDS)
 
 
-def _header(title: str, k: int) -> list[str]:
-    pairs = ("top-1", "mean", "5 raw", "10 raw", "20 raw", f"{k} of {10 * k}")
+def _header(title: str) -> list[str]:
+    pairs = ("top-1", "mean", "5 raw", "10 raw", "20 raw", "20 modes")
     units = ("ADE/FDE",) * 2 + ("minADE/FDE",) * 4
     tail = ("miss", "NLL", "energy", "cover"), ("> 2 m", "nats", "score", "90 %")
     first = _cells(title, pairs, tail[0])
     return [first, _cells("", units, tail[1])]
 
 
-def _line(name: str, means: dict[str, Mean], k: int) -> str:
+def _line(name: str, means: dict[str, Mean]) -> str:
     def value(key: str) -> str:
         return number(means[key].value) if key in means else UNDEFINED
 
@@ -126,7 +127,7 @@ def _line(name: str, means: dict[str, Mean], k: int) -> str:
         pair("top1_ade_m", "top1_fde_m"),
         pair("mean_ade_m", "mean_fde_m"),
         *(pair(f"min_ade_{best}_m", f"min_fde_{best}_m") for best in BEST_OF),
-        pair(f"selected_min_ade_{k}_m", f"selected_min_fde_{k}_m"),
+        pair("modes_min_ade_20_m", "modes_min_fde_20_m"),
     ]
     tail = ("miss_rate_final_2m", "kde_nll_nats", "energy_score_m", "coverage_90")
     return _cells(name, pairs, [value(key) for key in tail])

@@ -28,8 +28,8 @@ class PredictionsWriter:
 
     The rows hold the raw futures of the evaluated predictor for the scored pedestrians, and the
     truth. Its top-1, mean, best-of-K, joint and distribution scores and the collisions of
-    pedestrians can be computed from them. They do not hold the baselines' futures, the further
-    samples behind the selected scores, or the ego and the map behind the other rates.
+    pedestrians can be computed from them. They do not hold the baselines' futures, the
+    modes, or the ego and the map behind the other rates.
 
     A single best guess that is not among the samples has rows of its own: ``sample = -1``,
     ``weight = 0``. Top-1 scores use these rows where they exist, else the sample of the largest

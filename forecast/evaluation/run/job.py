@@ -90,7 +90,7 @@ class EvaluationConfig:
     @cached_property
     def own_metrics(self) -> dict[str, OwnMetric]:
         """The metrics of one's own by name, imported; raises `ForecastError`."""
-        return own_metrics(self.metrics, definitions(self.samples))
+        return own_metrics(self.metrics, definitions())
 
 
 @dataclass(frozen=True, eq=False)
@@ -338,7 +338,7 @@ def evaluated(
         slices: As `run_evaluation`.
     """
     shown = () if slices is None else read_slices(slices)
-    known = definitions(config.samples, config.own_metrics)
+    known = definitions(config.own_metrics)
     criteria = read_acceptance(acceptance or EXAMPLE, known)
     job = Job.of(config)
     with whole_folder(out) as folder:

@@ -12,7 +12,7 @@ from forecast.errors import ForecastError
 from forecast.evaluation.result import EvaluationResult, Setting
 from forecast.evaluation.run.own_metrics import OwnMetric
 from forecast.evaluation.run.provenance import counts_of_file, provenance_of, scenes_learnt_from
-from forecast.evaluation.scoring import selected, stability
+from forecast.evaluation.scoring import modes, stability
 from forecast.evaluation.scoring.rows import joined, joined_rows
 from forecast.evaluation.scoring.scores import (
     SceneScores,
@@ -37,9 +37,7 @@ def evaluate(
 ) -> EvaluationResult:
     """Scores a predictor on every window of some scenes.
 
-    The predictor gets the last ``spec.history_steps`` steps of a scene and no later step. A
-    predictor with equally weighted samples is called a second time for `selected.OVERSAMPLING`
-    times as many, for the selected scores.
+    The predictor gets the last ``spec.history_steps`` steps of a scene and no later step.
 
     Args:
         predictor: Any predictor with a name.
@@ -100,7 +98,7 @@ def merge(
             setting=setting,
             rows=rows,
             values=scores.values,
-            definitions=definitions(setting.samples, own_metrics),
+            definitions=definitions(own_metrics),
             own_metrics=own_metrics,
             ground_truth=ground_truth,
             errors_m=scores.errors_m,
@@ -120,12 +118,12 @@ def merge(
 
 
 def definitions(
-    samples: int, own_metrics: Mapping[str, OwnMetric] = MappingProxyType({})
+    own_metrics: Mapping[str, OwnMetric] = MappingProxyType({}),
 ) -> dict[str, str]:
     """One line on each metric of a result, in the order of the report; one's own come last."""
     return (
         {name: metric.definition for name, metric in METRICS.items()}
-        | selected.definitions(samples)
+        | modes.definitions()
         | stability.DEFINITIONS
         | {name: own.spec.definition for name, own in own_metrics.items()}
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -73,27 +72,20 @@ class EvaluationSample:
         Raises:
             ForecastError: The prediction does not fit the window.
         """
-        return next(self.predict_incremental(subject, [samples], seed))
-
-    def predict_incremental(
-        self, subject: Subject, samples: Sequence[int], seed: int
-    ) -> Iterator[Prediction]:
-        """`predict` for increasing numbers of samples, each made when it is asked for."""
         at = self.window.at
         # The cut scene holds no later step, so a predictor cannot read the future by mistake.
         past = self.scene.between(max(0, at + 1 - self.spec.history_steps), at + 1)
-        found = subject.draw(
+        prediction = subject.predictor.predict(
             past,
             past.steps - 1,
             samples=samples,
             horizon_s=self.spec.horizon_steps * past.dt_s,
             seed=window_seed(seed, past.id, at),
         )
-        for prediction in found:
-            problem = self._misfit(prediction)
-            if problem:
-                raise ForecastError(f"{subject.name}: {past.id} step {at}: {problem}")
-            yield prediction
+        problem = self._misfit(prediction)
+        if problem:
+            raise ForecastError(f"{subject.name}: {past.id} step {at}: {problem}")
+        return prediction
 
     def _misfit(self, prediction: Prediction) -> str:
         """Why a prediction cannot be scored, in words; "" if it can."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from forecast.datasets.windows import WindowSpec, prediction_times
 from forecast.errors import ForecastError
-from forecast.evaluation.scoring import selected, stability
+from forecast.evaluation.scoring import modes, stability
 from forecast.evaluation.scoring.ground_truth import ground_truth_values, true_future
 from forecast.evaluation.scoring.rows import Rows, joined, joined_rows
 from forecast.evaluation.scoring.sample import EvaluationSample
@@ -162,10 +162,8 @@ def _scores(
     before: dict[str, tuple[EvaluationSample, Prediction]] = {}
     _warm_up(items, subject, samples, seed)
     for item, agent_subject, agent in _prediction_tasks(items, subject):
-        counts = [samples, samples * selected.OVERSAMPLING]
-        predictions = item.predict_incremental(agent_subject, counts, seed)
         start = time.perf_counter()
-        prediction = next(predictions)
+        prediction = item.predict(agent_subject, samples, seed)
         seconds = time.perf_counter() - start
         if sink is not None:
             sink(item, prediction)
@@ -173,7 +171,7 @@ def _scores(
         values = (
             _arrays(per_agent(scored))
             | _arrays({name: function(scored) for name, function in own_metrics.items()})
-            | _selected(item, prediction, predictions, samples)
+            | modes.mode_scores(prediction, item.window.scored, item.truth_m)
             | stability.flicker_scores(before.get(agent), item, prediction)
         )
         if not subject.is_joint:
@@ -233,18 +231,6 @@ def _prediction_tasks(
         for single in item.one_per_pedestrian():
             agent = str(single.window.agent_ids[single.window.scored][0])
             yield single, subject.alone(agent), agent
-
-
-def _selected(
-    item: EvaluationSample, prediction: Prediction, further: Iterator[Prediction], samples: int
-) -> dict[str, NDArray[np.float64]]:
-    """Scores of futures selected from the next prediction, which has more samples."""
-    if not selected.are_equal_draws(prediction):
-        return selected.undefined(len(item.truth_m), samples)
-    many = next(further)
-    if many.samples != samples * selected.OVERSAMPLING:  # a file has no more to give
-        return selected.undefined(len(item.truth_m), samples)
-    return selected.selected_scores(many, item.window.scored, item.truth_m, samples)
 
 
 def scored_of(item: EvaluationSample, prediction: Prediction) -> Scored:

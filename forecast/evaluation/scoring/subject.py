@@ -6,13 +6,11 @@ all predictors alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from forecast.models.baselines import NamedPredictor
-from forecast.scene import IncrementalPredictor, Prediction, Scene
 
 
 @runtime_checkable
@@ -48,42 +46,26 @@ class RecordedAnswers(Protocol):
         ...
 
 
-class DrawSamples(Protocol):
-    """One prediction for each of several increasing numbers of samples, each made when needed."""
-
-    def __call__(
-        self, scene: Scene, at: int, *, samples: Sequence[int], horizon_s: float, seed: int
-    ) -> Iterator[Prediction]:
-        """The predictions in the order of ``samples``; see `IncrementalPredictor`."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class Subject:
     """A predictor under evaluation, with its optional abilities resolved.
 
     Attributes:
         predictor: The predictor.
-        draw: Makes predictions for increasing numbers of samples.
         stored: The predictor where it only returns stored predictions, else None. Such a predictor
             must cover every window, and cannot be audited with changed scenes.
         source: The predictor where it knows what it was made from, else None.
     """
 
     predictor: NamedPredictor
-    draw: DrawSamples
     stored: RecordedAnswers | None
     source: Traceable | None
 
     @classmethod
     def of(cls, predictor: NamedPredictor) -> Subject:
         """Resolves the optional abilities of any predictor."""
-        draw: DrawSamples = partial(_drawn_anew, predictor)
-        if isinstance(predictor, IncrementalPredictor):
-            draw = predictor.predict_incremental
         return cls(
             predictor,
-            draw,
             stored=predictor if isinstance(predictor, RecordedAnswers) else None,
             source=predictor if isinstance(predictor, Traceable) else None,
         )
@@ -105,10 +87,3 @@ class Subject:
     def provenance(self) -> dict[str, Any] | None:
         """See `Traceable.provenance`; None where the predictor does not know."""
         return None if self.source is None else self.source.provenance()
-
-
-def _drawn_anew(
-    predictor: NamedPredictor, scene: Scene, at: int, *, samples: Sequence[int], **options: Any
-) -> Iterator[Prediction]:
-    """Predicts from the start for each number of samples."""
-    return (predictor.predict(scene, at, samples=count, **options) for count in samples)

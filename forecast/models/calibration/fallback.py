@@ -14,6 +14,7 @@ from forecast.models.noise import even_pairs
 from forecast.models.observed import ObservedTracks
 from forecast.scene import AgentKind, Prediction
 from forecast.scene.agents import FASTEST_MPS
+from forecast.scene.modes import ModeSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +79,15 @@ class Fallback:
         made[..., replaced, :, :] = self._slowed(spread, self.seen.positions_m[replaced, -1])
         return made
 
+    def modes(self, modes: ModeSet) -> ModeSet:
+        """A mode set, the modes of the fallback's pedestrians as equally likely `samples`."""
+        if not self.ood.any():
+            return modes
+        even = np.where(self.ood[:, None], 1 / modes.count, modes.probabilities)
+        return ModeSet(
+            self.samples(modes.positions_m.swapaxes(0, 1)).swapaxes(0, 1), even.astype(np.float32)
+        )
+
     def _offsets(self, agents: NDArray[np.int64], samples: int, steps: int) -> NDArray[np.float64]:
         """Offsets from constant velocity ``[K, A', T, 2]`` in metres."""
         if self.calibration is None:
@@ -130,9 +140,10 @@ def with_fallback(
     drawn, mode = prediction.positions_m, prediction.mode_m
     ood = None if fallback is None else fallback.ood
     tubes = None if calibration is None else calibration.tubes(drawn, seen, ood)
-    futures = drawn[:samples]
+    futures, modes = drawn[:samples], prediction.mode_sets
     if fallback is not None:
         futures, mode = fallback.samples(futures), None if mode is None else fallback.mode(mode)
+        modes = tuple(fallback.modes(each) for each in modes)
     return replace(
         prediction,
         positions_m=futures,
@@ -140,4 +151,5 @@ def with_fallback(
         mode_m=mode,
         tubes=tubes,
         fallback=ood,
+        mode_sets=modes,
     )

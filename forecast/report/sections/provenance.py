@@ -58,8 +58,8 @@ _ROWS = (
     "computed again from it. Rows with sample = -1 and weight 0 are its single best guess where "
     "that is not among the samples; leave them out of minima. rows.parquet holds, for the "
     "predictor and every baseline, one row for every pedestrian and prediction time, with its "
-    "slices and every metric. The baselines' futures, the samples behind the selected scores, the "
-    "ego and the map are in neither."
+    "slices and every metric. The baselines' futures, the modes, the ego and the map are in "
+    "neither."
 )
 
 

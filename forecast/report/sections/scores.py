@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 from forecast.evaluation.output.numbers import counted, interval, number, signed
 from forecast.evaluation.result import EvaluationResult, Mean
 from forecast.evaluation.scoring.ground_truth import GROUND_TRUTH, GROUND_TRUTH_METRICS
+from forecast.evaluation.scoring.modes import definitions as mode_definitions
 from forecast.evaluation.scoring.statistics import MIN_SCENES, Estimate
 from forecast.models.metrics.registry import METRICS, TUBE_METRICS
 from forecast.report.best import RULE, Specs, best_columns
 from forecast.report.section import Cell, Section, Table, Text
+
+_OPTIONAL = {*TUBE_METRICS, *mode_definitions()}
+"""Metrics of tubes and modes are left out where no predictor has these."""
 
 
 def scores(result: EvaluationResult) -> Section:
@@ -86,14 +90,14 @@ def _table(result: EvaluationResult, subset: NDArray[np.bool_] | None, whom: str
             _reference(world.get(metric)),
         )
         for metric, definition in result.definitions.items()
-        if metric not in TUBE_METRICS or any(column[metric].n for column in means.values())
+        if metric not in _OPTIONAL or any(column[metric].n for column in means.values())
     )
     caption = (
         f"{whom} Good is to beat every baseline. {RULE} "
         "Collisions and time on the road have no best: they should be as frequent as in the "
         "recorded world, whose own rates are in the last column. All were measured in this run on "
-        "the same windows. Raw samples are as drawn; selected ones are chosen from many and say "
-        "less about the distribution. Small print: 95 % intervals from a bootstrap over scenes, "
+        "the same windows. Samples say how likely futures are; modes cover them with "
+        "few. Small print: 95 % intervals from a bootstrap over scenes, "
         f"given from {MIN_SCENES} scenes on."
     )
     return Table(caption, ("metric", *means, GROUND_TRUTH), rows)

@@ -41,7 +41,7 @@ def test_every_metric_of_the_rows_is_compared(folders):
         "collision_rate_ego": "recorded",
         "on_road_share": "recorded",
         "flicker_top1_m": "less",
-        "selected_min_fde_2_m": "less",
+        "modes_min_fde_20_m": "less",
         "plan_regret_m": "less",
     }.items():
         assert aims[name] == aim

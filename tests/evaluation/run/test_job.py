@@ -260,7 +260,7 @@ class TestRun:
         path = weights(tmp_path / "walker.safetensors")
         metrics = evaluated(store, tmp_path / "out", str(path), samples=5)
         assert metrics["predictor"] == "walker"
-        assert metrics["all"]["selected_min_ade_5_m"] > 0
+        assert metrics["all"]["modes_min_ade_5_m"] > 0
         assert "walker" not in metrics["floors"]
 
     @pytest.mark.slow

@@ -7,7 +7,7 @@ from forecast import AgentKind, ForecastError, Scene
 from forecast.datasets.windows import WindowSpec, prediction_times, window_seed
 from forecast.evaluation.scoring.sample import EvaluationSample
 from forecast.evaluation.scoring.subject import Subject
-from forecast.models.baselines import ConstantVelocity, Kalman
+from forecast.models.baselines import ConstantVelocity
 from tests.scenes import street_scene
 
 SPEC = WindowSpec(history_steps=3, horizon_steps=4)
@@ -30,19 +30,6 @@ class Spy(ConstantVelocity):
         return replace(super().predict(scene, at, **arguments), **self.changes)
 
 
-class Incremental(Spy):
-    """An incremental predictor that keeps the numbers of samples it is asked for."""
-
-    def __init__(self):
-        super().__init__()
-        self.drawn = []
-
-    def predict_incremental(self, scene, at, *, samples, **arguments):
-        for count in samples:
-            self.drawn.append(count)
-            yield Kalman().predict(scene, at, samples=count, **arguments)
-
-
 class TestPredict:
     def test_a_predictor_gets_only_the_last_history_steps(self):
         spy = Spy()
@@ -53,19 +40,6 @@ class TestPredict:
         np.testing.assert_array_equal(scene.timestamps_us, whole.timestamps_us[8:11])
         np.testing.assert_array_equal(scene.tracks.positions_m, whole.tracks.positions_m[:, 8:11])
         assert arguments == {"horizon_s": 2.0, "samples": 7, "seed": window_seed(5, "street", 10)}
-
-    def test_an_incremental_predictor_is_called_once(self):
-        spy = Incremental()
-        found = sample(at=10).predict_incremental(Subject.of(spy), [2, 20], seed=5)
-        assert next(found).samples == 2
-        assert spy.drawn == [2]
-        assert next(found).samples == 20
-        assert (spy.drawn, spy.seen) == ([2, 20], [])
-
-    def test_other_predictors_are_called_for_each_number_of_samples(self):
-        spy = Spy()
-        list(sample(at=10).predict_incremental(Subject.of(spy), [2, 20], seed=5))
-        assert [arguments["samples"] for _, _, arguments in spy.seen] == [2, 20]
 
     def test_near_the_start_a_predictor_gets_the_steps_that_exist(self):
         spy = Spy()

@@ -8,6 +8,7 @@ from forecast import AgentKind, ForecastError, Scene
 from forecast.datasets.store import prepare
 from forecast.datasets.windows import WindowSpec, prediction_times
 from forecast.evaluation import evaluate
+from forecast.evaluation.scoring.modes import definitions
 from forecast.evaluation.scoring.scores import CALIBRATION_LEVELS
 from forecast.models.baselines import ConstantVelocity, Kalman, Stationary
 from forecast.models.metrics.registry import METRICS, TUBE_METRICS
@@ -101,7 +102,8 @@ class TestEvaluate:
         missing = {name for name, mean in result.means().items() if mean.n < len(result.rows)}
         ahead = {"miss_rate_waymo_3s", "miss_rate_waymo_5s"}  # the horizon is 2 s
         partial = {"conflict_missed", "flicker_top1_m", "flicker_mean_m"}  # nobody is in conflict
-        assert missing == ahead | partial | {*TUBE_METRICS}  # a baseline has no calibrated tubes
+        # A baseline has no calibrated tubes and no modes.
+        assert missing == ahead | partial | {*TUBE_METRICS} | {*definitions()}
         assert result.coverage.shape == (len(result.rows), 4, len(CALIBRATION_LEVELS))
 
     def test_does_not_depend_on_the_order_or_sharding_of_scenes(self, store):

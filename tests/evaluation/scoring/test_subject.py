@@ -6,19 +6,6 @@ from forecast.evaluation.prediction_file.predictor import (
 )
 from forecast.evaluation.scoring.subject import Subject
 from forecast.models.baselines import ConstantVelocity, Kalman
-from tests.scenes import street_scene
-
-
-class Incremental(ConstantVelocity):
-    """Notes the numbers of samples it is asked for; continues where it stopped."""
-
-    def __init__(self):
-        self.asked = []
-
-    def predict_incremental(self, scene, at, *, samples, **options):
-        for count in samples:
-            self.asked.append(count)
-            yield Kalman().predict(scene, at, samples=count, **options)
 
 
 class Traced(ConstantVelocity):
@@ -35,32 +22,13 @@ def file(*weights: list[float]) -> PredictionFilePredictor:
     return PredictionFilePredictor("theirs", {("street", 0): window})
 
 
-def counts(subject: Subject) -> list[int]:
-    found = subject.draw(street_scene(), 5, samples=[2, 20], horizon_s=2.0, seed=0)
-    return [prediction.samples for prediction in found]
-
-
-def test_a_plain_predictor_predicts_anew_for_each_number_of_samples():
+def test_a_plain_predictor_is_joint_and_knows_nothing_of_its_origin():
     subject = Subject.of(Kalman())
     assert subject.name == "kalman"
-    assert counts(subject) == [2, 20]
     assert subject.is_joint
     assert subject.stored is None
     assert subject.alone("7") is subject
     assert subject.provenance() is None
-
-
-def test_an_incremental_predictor_continues_drawing():
-    predictor = Incremental()
-    assert counts(Subject.of(predictor)) == [2, 20]
-    assert predictor.asked == [2, 20]
-
-
-def test_predictions_are_made_when_they_are_needed():
-    predictor = Incremental()
-    found = Subject.of(predictor).draw(street_scene(), 5, samples=[2, 20], horizon_s=2.0, seed=0)
-    next(found)
-    assert predictor.asked == [2]
 
 
 def test_a_predictor_with_provenance_says_what_it_was_made_from():

@@ -19,7 +19,7 @@ from forecast.evaluation.verdict.acceptance import (
     read_acceptance,
 )
 
-METRICS = definitions(20)
+METRICS = definitions()
 HEAD = "minimum_rows: 10\nminimum_scenes: 5\ncriteria:\n"
 GOOD = "  - {id: a, condition: any, metric: top1_fde_m, at_most: 1}\n"
 
