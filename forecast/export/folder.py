@@ -1,6 +1,6 @@
 """Writes and reads an exported model: a folder of programs, weights and a description.
 
-The programs are ``map``, ``place``, ``update``, ``inject`` and ``act``
+The programs are ``map``, ``place``, ``update``, ``modes``, ``settle``, ``inject`` and ``act``
 (`forecast.models.programs`). ``interface.json`` lists their inputs and outputs in order, with
 names, shapes and types, for callers in other languages.
 """

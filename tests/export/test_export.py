@@ -107,6 +107,10 @@ def assert_same(
     for name in ("seen", "steady", "unseen_s", "mirror"):
         torch.testing.assert_close(getattr(before, name), getattr(after, name))
     assert_same_motion(before.motion, after.motion)
+    times_s = one.agents.times_s(STEPS)
+    sets = (ours.modes(one.agents, before, times_s), exported.modes(other.agents, after, times_s))
+    for mine, theirs in zip(*sets, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=CLOSE, rtol=1e-5)
     noise = drawn(agents, samples)
     plan = Plan(torch.randn(STEPS, len(noise.mirror), 1, 3), one.agents.kind == AgentKind.EGO)
     for given in (None, plan):
@@ -159,7 +163,7 @@ def test_programs_have_edges_for_each_slot_of_relations(slots: list[list[str]]) 
     for name, program in programs(PedestrianForecaster(replace(CONFIG, world_model=sizes))).items():
         letters = {each for array in program.arrays() for each in array.letters().values()}
         assert letters <= set(AXES), name
-        expected = set("EFG"[: len(slots)]) if name in ("update", "act") else set()
+        expected = set("EFG"[: len(slots)]) if name in ("update", "settle", "act") else set()
         assert {"E", "F", "G"} & letters == expected, name
 
 
@@ -216,14 +220,14 @@ def test_the_interface_says_what_programs_take(
     interface = json.loads((tmp_path / "small" / "interface.json").read_text())
     assert interface["axes"] == AXES
     found = programs(forecaster.model)
-    assert list(interface["programs"]) == list(found) == ["map", "place", "update", "inject", "act"]
+    names = ["map", "place", "update", "modes", "settle", "inject", "act"]
+    assert list(interface["programs"]) == list(found) == names
     for name, program in interface["programs"].items():
         assert (tmp_path / "small" / program["file"]).is_file()
         outputs = found[name].flat()(*(array.example() for array in found[name].arrays()))
         for value, tensor in zip(program["outputs"], outputs, strict=True):
-            fixed = [n for n in value["shape"] if isinstance(n, int)]
-            assert len(value["shape"]) == tensor.ndim
-            assert [n for n in tensor.shape if n in fixed] == fixed
+            for axis, size in zip(value["shape"], tensor.shape, strict=True):
+                assert isinstance(axis, str) or axis == size
             assert f"torch.{value['dtype']}" == str(tensor.dtype)
 
 
@@ -236,7 +240,7 @@ def test_a_stopped_export_leaves_no_folder(
     monkeypatch.setattr(Onnx, "write", lambda self, program, path: path.touch())
     assert main([*words, "--format", "onnx"]) == 0
     before = sorted(path.name for path in out.iterdir())
-    assert len(before) == 7
+    assert len(before) == 9
 
     def stopped(self: Onnx, program: Program, path: Path) -> None:
         assert not path.is_relative_to(out)
@@ -264,7 +268,7 @@ def test_an_export_shows_progress(
     for _ in range(2):  # the second replaces the first
         export.run(weights=tmp_path / "weights.safetensors", out=out, form="onnx")
         shown = capsys.readouterr()
-        lines = [f"export {out}: {done} of 5 programs" for done in range(1, 6)]
+        lines = [f"export {out}: {done} of 7 programs" for done in range(1, 8)]
         assert shown.err.splitlines() == lines
         assert f"{out / 'map.onnx'}: 3 inputs, 2 outputs" in shown.out.splitlines()
 

@@ -9,6 +9,7 @@ import torch
 from forecast import ForecastError, Predictor, inference
 from forecast.inference import Forecaster, Frame, weights, windows
 from forecast.models.forecaster import PedestrianForecaster
+from forecast.models.modes import MODE_COUNTS
 from forecast.planning import EgoState
 from forecast.scene import AgentKind, Scene
 from tests.inference.conftest import CONFIG
@@ -67,6 +68,30 @@ def test_more_samples_begin_with_the_same(forecaster: Forecaster) -> None:
     few, many = (forecaster.predict(scene, 10, samples=count, seed=4) for count in (3, 40))
     np.testing.assert_allclose(many.positions_m[:3], few.positions_m, atol=1e-5)
     np.testing.assert_allclose(many.mode_m, few.mode_m, atol=1e-5)
+
+
+def test_modes_are_those_of_the_present_without_a_plan(forecaster: Forecaster) -> None:
+    scene = street_scene()
+    few = forecaster.predict(scene, 10, horizon_s=4.0, samples=2)
+    many = forecaster.predict(scene, 10, horizon_s=4.0, samples=9, seed=3)
+    assert [modes.count for modes in few.mode_sets] == list(MODE_COUNTS)
+    assert few.modes_m.shape == (len(few.agent_ids), 20, 8, 2)
+    np.testing.assert_array_equal(few.modes_m, many.modes_m)  # they are not drawn
+    assert (np.diff(few.mode_probabilities, axis=1) <= 0).all()
+    np.testing.assert_allclose(few.mode_probabilities.sum(1), 1, atol=1e-5)
+    plan = drive(scene, 10, 8, 0.1)
+    assert forecaster.predict(scene, 10, horizon_s=4.0, samples=2, ego_plan=plan).mode_sets == ()
+
+
+def test_modes_of_many_scenes_and_of_finer_steps_are_the_same(forecaster: Forecaster) -> None:
+    scene, past = street_scene(), street_scene().between(0, 8)
+    alone = [forecaster.predict(each, -1, horizon_s=4.0, samples=2) for each in (scene, past)]
+    together = forecaster.predict_many([scene, past], horizon_s=4.0, samples=2)
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one.modes_m, other.modes_m, atol=1e-3)
+        np.testing.assert_allclose(one.mode_probabilities, other.mode_probabilities, atol=1e-4)
+    fine = forecaster.predict(scene, -1, horizon_s=4.0, samples=2, dt_s=0.1)
+    np.testing.assert_allclose(fine.modes_m[:, :, 4::5], alone[0].modes_m, atol=1e-5)
 
 
 def test_more_samples_than_the_caches_hold_are_the_same_samples(forecaster: Forecaster) -> None:

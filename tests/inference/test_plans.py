@@ -71,7 +71,7 @@ def test_threads_share_the_plans_and_change_nothing_else(forecaster, plans, monk
     asked, chosen = worlds(forecaster, street_scene(), plans), np.arange(12)
     alone = asked.reacting(chosen).positions_m
     together, shares = on_threads(lambda: asked.reacting(chosen).positions_m, monkeypatch)
-    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(together, alone, atol=1e-4)
     assert shares > 1
 
 
@@ -81,7 +81,7 @@ def test_threads_share_the_samples_and_change_nothing_else(forecaster, monkeypat
 
     alone = ask()
     together, shares = on_threads(ask, monkeypatch)
-    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(together, alone, atol=1e-4)
     assert shares > 1
 
 

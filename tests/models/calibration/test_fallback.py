@@ -8,6 +8,7 @@ from forecast.models.calibration.fallback import Fallback, with_fallback
 from forecast.models.calibration.ood import FEATURES, OODModel
 from forecast.models.observed import ObservedTracks
 from forecast.scene import AgentKind, Prediction
+from forecast.scene.modes import ModeSet
 
 
 @pytest.fixture
@@ -87,6 +88,21 @@ def test_samples_of_ood_pedestrians_lie_in_the_tubes_as_often_as_they_say(
     np.testing.assert_array_equal(fallback.samples(many[:6]), samples[:6])
     other = Fallback.of(seen, calibration, ood_model, NAMES, seed=4).samples(many)
     assert (other[:, 1] != samples[:, 1]).any()
+
+
+def test_modes_of_ood_pedestrians_are_equally_likely_samples(
+    prediction, seen, calibration, ood_model
+):
+    paths = np.random.default_rng(1).normal(size=(3, 5, 2, 2)).astype(np.float32)
+    shares = np.tile(np.array([0.4, 0.3, 0.1, 0.1, 0.1], np.float32), (3, 1))
+    given = replace(prediction, mode_sets=(ModeSet(paths, shares),))
+    fallback = Fallback.of(seen, calibration, ood_model, NAMES, 0)
+    made = with_fallback(given, seen, 6, calibration, fallback).modes(5)
+    np.testing.assert_array_equal(made.positions_m[[0, 2]], paths[[0, 2]])
+    np.testing.assert_array_equal(made.probabilities[[0, 2]], shares[[0, 2]])
+    np.testing.assert_allclose(made.probabilities[1], 0.2)
+    straight = fallback.samples(paths.swapaxes(0, 1))[:, 1]
+    np.testing.assert_array_equal(made.positions_m[1], straight)
 
 
 def test_no_ood_pedestrian_is_faster_than_people_are(calibration, ood_model):
