@@ -309,6 +309,8 @@ class Answers:
         }
         if made.tubes is not None:
             arrays["tubes"] = _ellipses(made)
+        if made.modes_m is not None and made.mode_probabilities is not None:
+            arrays |= {"modes": made.modes_m, "mode_shares": made.mode_probabilities}
         return header, arrays
 
     def _ood(self, scene: Scene) -> dict[str, dict[str, float]]:

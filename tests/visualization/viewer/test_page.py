@@ -110,6 +110,23 @@ def test_the_page_shows_the_numbers_of_predict(browser, address, forecaster, sto
         assert value(opened, "viewer.futures.code").count("forecaster.predict(scene, ") == 1
 
 
+def test_the_modes_of_the_selected_have_their_probabilities(browser, address, forecaster, store):
+    with page(browser, address) as opened:
+        state = value(opened, "viewer.futures.state")
+        expected = forecaster.predict(store[state["scene"]], state["at"], samples=2)
+        row = value(opened, "viewer.futures.row.get(viewer.selected)")
+        assert "modes" not in opened.page.locator("#person").inner_text()
+        opened.page.click(".layers summary")
+        opened.page.check("[data-layer=modes]")
+        shown = value(opened, f"viewer.futures.modes({row}).map((mode) => Array.from(mode.path))")
+        np.testing.assert_array_equal(np.float32(shown), expected.modes_m[row].reshape(20, -1))
+        shares = value(opened, f"viewer.futures.modes({row}).map((mode) => mode.probability)")
+        np.testing.assert_array_equal(np.float32(shares), expected.mode_probabilities[row])
+        most = f"{round(100 * float(expected.mode_probabilities[row, 0]))}\u202f%"
+        text = opened.page.locator("#person").inner_text()
+        assert f"20 modes of this agent alone: the most probable has {most}" in text
+
+
 def test_a_drag_is_an_edit_of_the_world_and_can_be_undone(browser, address, forecaster, store):
     with page(browser, address) as opened:
         name, at = moving_person(opened), value(opened, "viewer.history.state.at")

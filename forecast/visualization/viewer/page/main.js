@@ -17,7 +17,7 @@ const app = {
   history: new History(() => stateChanged()),
   time: 0, ahead: 0, choice: 0, playing: null,
   selected: null, hovered: null, tool: "select", drag: null, drawn: null, follow: false,
-  layers: { futures: true, vehicles: false, before: true, tubes: true, truth: true, labels: true, lane: true },
+  layers: { futures: true, vehicles: false, before: true, tubes: true, modes: false, truth: true, labels: true, lane: true },
   view: new View(), space: null,
   released: null, latencies: [], asked: null, shownId: 0, wantedId: 0, commitId: 0, online: true, frames: 0,
 };
@@ -577,7 +577,7 @@ function wireControls() {
   on("svg", "click", app.saveSvg);
   on("save", "click", app.saveScene);
   for (const box of document.querySelectorAll("[data-layer]")) {
-    box.addEventListener("change", () => { app.layers[box.dataset.layer] = box.checked; app.futureGroups = null; redraw(); });
+    box.addEventListener("change", () => { app.layers[box.dataset.layer] = box.checked; app.futureGroups = null; showPanel(app); redraw(); });
   }
   document.addEventListener("click", (event) => {
     for (const menu of document.querySelectorAll("details.menu[open]")) {

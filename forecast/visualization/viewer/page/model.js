@@ -87,6 +87,17 @@ export class Futures {
     return data.subarray(row * 2 * shape[1], (row + 1) * 2 * shape[1]);
   }
 
+  // The mode set of an agent, from the most to the least probable; empty without one.
+  modes(row) {
+    const { modes, mode_shares: shares } = this.arrays;
+    if (!modes) return [];
+    const [, count, steps] = modes.shape;
+    return Array.from({ length: count }, (_, mode) => {
+      const index = row * count + mode;
+      return { probability: shares.data[index], path: modes.data.subarray(2 * index * steps, 2 * (index + 1) * steps) };
+    });
+  }
+
   // What the list of futures offers: a name, a probability or null, and the path of an agent.
   choices() {
     const every = [{ name: "Most probable", probability: null, path: (row) => this.mode(row) }];

@@ -40,7 +40,7 @@ function personCard(app) {
   if (!own) return `<h2>Agent</h2>${chooser}<p class="muted">Click an agent to see its futures. Drag it to move it.</p>`;
   const row = app.futures?.row.get(own.name);
   const parts = [`<h2 title="${escaped(own.name)}">${escaped(app.shortName(own.name))} ${badges(app, own)}</h2>`, chooser];
-  if (row !== undefined) parts.push(oodNotice(app, own), entryPart(app, own), editPart(app, own, row), errorPart(app, own));
+  if (row !== undefined) parts.push(oodNotice(app, own), entryPart(app, own), modesPart(app, own, row), editPart(app, own, row), errorPart(app, own));
   else if (own.kind !== "static") parts.push('<p class="muted">No futures at this moment.</p>');
   return parts.join("");
 }
@@ -92,6 +92,13 @@ function chart(app, entry, before) {
   for (let second = 0; second <= horizon + 1e-6; second += 2) ticks.push(`<text x="${x(second)}" y="${height - 2}" text-anchor="middle">${second} s</text>`);
   const after = before ? "#d9611a" : "#2f6fc1";
   return `<svg class="chart" viewBox="0 0 ${width} ${height}" role="img" aria-label="Probability to have entered the ego's lane, by time">${grid.join("")}${ticks.join("")}${before ? line(before.by_step, "#2f6fc1", ' stroke-dasharray="5 4"') : ""}${line(entry.by_step, after, "")}</svg>`;
+}
+
+function modesPart(app, own, row) {
+  const modes = app.futures.modes(row);
+  if (!modes.length || !app.layers.modes) return "";
+  const first = modes.slice(0, 5).reduce((sum, { probability }) => sum + probability, 0);
+  return `<p class="muted">${modes.length} modes of this agent alone: the most probable has ${percent(modes[0].probability)}, the first five ${percent(first)}. Without edits only.</p>`;
 }
 
 function editPart(app, own, row) {

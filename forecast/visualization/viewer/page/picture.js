@@ -6,10 +6,11 @@ import { isPerson, shortName } from "./model.js";
 export const COLOURS = {
   ground: "#f4f5f3", road: "#e3e7ec", walkway: "#e9ece2", walkwayEdge: "#d8dccd", crosswalk: "#d9d3ea",
   lane: "#bcc4ce", divider: "#d9cfa9", body: "#9aa5b3", bodyEdge: "#6f7b8a", ego: "#26323f",
-  static: "#c6c2b8", person: "#2f4258", obstacle: "#b3563b",
+  mode: "#7b3fa0", static: "#c6c2b8", person: "#2f4258", obstacle: "#b3563b",
   before: "#2f6fc1", after: "#d9611a", truth: "#1a8f5a", warn: "#9a5b00", history: "#5b6470", unchanged: "#7e8ea3", ink: "#1b1f24",
 };
 const TUBE_LEVELS = [0.5, 0.9];
+const LABELLED_MODES = 5;
 const CHANGED_M = 0.1;  // mean over the samples at the end; less is not drawn as a change
 
 function group(lines, style) { return { lines, ...style }; }
@@ -82,6 +83,7 @@ export function futureGroups(app) {
   if (row !== undefined) {
     groups.push(...truthGroups(app));
     if (layers.tubes) groups.push(...tubeGroups(futures, row));
+    if (layers.modes) groups.push(...modeGroups(futures, row));
     if (showBefore && futures.beforeRow.has(selected)) {
       groups.push(...ownGroups(every([row], true), modes([row], true), COLOURS.before, layers, futures));
     }
@@ -126,6 +128,26 @@ function tubeGroups(futures, row) {
     }
     return rings.map((ring) => group([ring], { fill: COLOURS.before, alpha: level > 0.8 ? 0.07 : 0.1, closed: true }));
   });
+}
+
+// The modes of an agent; a wider line is more probable.
+function modeGroups(futures, row) {
+  const now = futures.now(row);
+  return futures.modes(row).reverse().flatMap(({ probability, path }) => {
+    const style = { alpha: 0.35 + 0.6 * Math.sqrt(probability) };
+    const line = group([fromNow(now, path)], { ...style, stroke: COLOURS.mode, width: 1 + 9 * probability });
+    const end = group([[path.at(-2), path.at(-1)]], { ...style, dots: 2 + 6 * Math.sqrt(probability), fill: COLOURS.mode });
+    return [line, end];
+  });
+}
+
+function modeLabels(app) {
+  const { futures, layers, selected, scene } = app;
+  const row = futures?.row.get(selected);
+  if (!scene || !layers.modes || row === undefined) return [];
+  return futures.modes(row).slice(0, LABELLED_MODES).map(({ probability, path }) => ({
+    x: path.at(-2), y: path.at(-1), lift: 0, text: `${Math.round(100 * probability)} %`, own: false, edited: false, weight: 1,
+  }));
 }
 
 function truthGroups(app) {
@@ -259,8 +281,8 @@ function wedge(agent) {
 
 // Names to draw, in the order of their importance; the renderer leaves out those that overlap.
 export function labels(app, agents, scale) {
-  if (!app.layers.labels) return [];
-  const found = [];
+  const found = modeLabels(app);
+  if (!app.layers.labels) return found;
   for (const agent of agents.values()) {
     const own = agent.name === app.selected || agent.name === app.hovered;
     const moving = isPerson(agent.kind) ? scale > 7 : agent.kind === "ego" || (agent.kind === "vehicle" && scale > 18);
