@@ -427,6 +427,7 @@ function showLegend() {
     ? [["before the edits", COLOURS.before], ["after the edits", COLOURS.after], ["not changed by them", COLOURS.unchanged]]
     : [["imagined futures", COLOURS.before], ["recorded future", COLOURS.truth, "dash"]];
   if (!edited && !app.space && app.futures?.levels.length) rows.push(["tube, 50 and 90 %", "#a9c5e8", "dot"]);
+  if (app.layers.modes && app.futures?.arrays.modes && !app.space) rows.push(["modes, wider if more probable", COLOURS.mode]);
   if (app.futures?.fallbacks.size) rows.push(["outside the training range", COLOURS.warn]);
   $("legend").replaceChildren(...rows.map(([text, colour, kind]) => {
     const [row, mark] = [document.createElement("span"), document.createElement("i")];
@@ -577,7 +578,7 @@ function wireControls() {
   on("svg", "click", app.saveSvg);
   on("save", "click", app.saveScene);
   for (const box of document.querySelectorAll("[data-layer]")) {
-    box.addEventListener("change", () => { app.layers[box.dataset.layer] = box.checked; app.futureGroups = null; showPanel(app); redraw(); });
+    box.addEventListener("change", () => { app.layers[box.dataset.layer] = box.checked; app.futureGroups = null; showPanel(app); showLegend(); redraw(); });
   }
   document.addEventListener("click", (event) => {
     for (const menu of document.querySelectorAll("details.menu[open]")) {
