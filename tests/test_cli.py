@@ -405,6 +405,12 @@ def test_a_failure_of_any_command_is_one_line(asked, capsys):
     assert capsys.readouterr().err == "error: demo: no room; free some\n"
 
 
+def test_an_error_of_the_system_is_one_line(asked, capsys):
+    asked("forecast.demo", "run_demo", raises=PermissionError(13, "Permission denied", "demo/town"))
+    assert main(["demo"]) == 1
+    assert capsys.readouterr().err == "error: demo/town: Permission denied; check the path\n"
+
+
 def test_an_interrupt_is_one_line_and_code_130(asked, capsys):
     asked("forecast.demo", "run_demo", raises=KeyboardInterrupt())
     assert main(["demo"]) == 130

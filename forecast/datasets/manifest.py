@@ -124,6 +124,9 @@ def sha256(buffer: pa.Buffer) -> str:
 
 
 def replace_file(path: Path, content: pa.Buffer | bytes) -> None:
-    """Writes a file atomically: no reader ever sees a part of it."""
-    with completed(path) as temporary:
+    """Writes a file of a store atomically: no reader ever sees a part of it.
+
+    What killed runs have left beside it stays: `clear_leftovers` is called once for a store.
+    """
+    with completed(path, clear=False) as temporary:
         temporary.write_bytes(content)

@@ -36,6 +36,7 @@ from forecast.datasets.progress import with_progress
 from forecast.datasets.scene_file import SCHEMA_VERSION, SceneFile, decode, encode
 from forecast.datasets.source import MENDED, SceneSource
 from forecast.errors import ForecastError
+from forecast.files import clear_leftovers
 from forecast.parallel import Done, Workers, named
 from forecast.scene import Scene
 
@@ -316,6 +317,8 @@ def _claim(out: Path) -> None:
                 f"{out}: holds '{min(other)}' and is not a store; give a new or empty folder"
             )
     (out / SCENES).mkdir(parents=True, exist_ok=True)
+    for folder in (out, out / SCENES):
+        clear_leftovers(folder)
 
 
 def _kept_scenes(source: SceneSource, out: Path, fingerprint: str) -> dict[str, SceneEntry]:

@@ -137,11 +137,8 @@ def save_model(path: str | Path, model: PedestrianForecaster, training: Training
         ForecastError: The file cannot be written.
     """
     metadata = {"forecast": json.dumps(asdict(training))}
-    try:
-        with completed(Path(path)) as file:
-            file.write_bytes(safetensors.torch.save(model.state_dict(), metadata))
-    except OSError as error:
-        raise ForecastError(f"{path}: cannot be written: {error.strerror}") from None
+    with completed(Path(path)) as file:
+        file.write_bytes(safetensors.torch.save(model.state_dict(), metadata))
 
 
 def _name(path: Path) -> str:
