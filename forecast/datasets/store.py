@@ -107,7 +107,7 @@ class SceneStore:
             raise ForecastError(f"{path}: cannot be read; run prepare again") from error
         if sha256(buffer) != entry.sha256:
             raise ForecastError(f"{path}: the file was changed after prepare; run prepare again")
-        return decode(buffer).scene
+        return decode(buffer, compared=True).scene
 
     @property
     def scene_names(self) -> list[str]:

@@ -185,6 +185,19 @@ def test_only_a_damaged_scene_is_written_again(store):
     assert_equal(SceneStore.open(store.path)["scene-2"], source.read("scene-2")[0])
 
 
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9, 0.999])
+def test_a_flipped_bit_is_not_certified_where_the_manifest_is_missing(store, place):
+    file = scene_file(store, "scene-2")
+    content = bytearray(file.read_bytes())
+    content[int(place * len(content))] ^= 4
+    file.write_bytes(content)
+    (store.path / "store.json").unlink()
+    source = LineSource()
+    prepare(source, store.path)
+    assert source.reads == ["scene-2"]
+    assert_equal(SceneStore.open(store.path)["scene-2"], source.read("scene-2")[0])
+
+
 def test_the_number_of_workers_changes_nothing(store, tmp_path):
     parallel = prepare(LineSource(), tmp_path / "parallel", workers=Workers(2))
     assert files_of(parallel.path) == files_of(store.path)
