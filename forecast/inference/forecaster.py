@@ -5,7 +5,6 @@ It needs neither Lightning nor a dataset: a planner passes its own `Scene`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +25,7 @@ from forecast.inference.weights import (
     read_model,
     save_model,
     warn_not_calibrated,
+    weights_sha256,
 )
 from forecast.inference.windows import (
     ego_motion,
@@ -385,10 +385,8 @@ class Forecaster:
 
     def provenance(self) -> dict[str, Any]:
         """Configuration and training data as plain values, with a hash of the weights."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.model.state_dict().items()):
-            digest.update(name.encode() + value.cpu().numpy().tobytes())
-        return {"weights_sha256": digest.hexdigest(), **asdict(self.training)}
+        digest = weights_sha256(self.model.state_dict())
+        return {"weights_sha256": digest, **asdict(self.training)}
 
     def save(self, path: str | Path) -> None:
         """Writes weights and configuration as one safetensors file; see `save_model`."""
