@@ -234,7 +234,12 @@ class SceneStore:
         return [name for name in names if is_leaked(name)]
 
     def _listed_in(self, file: Path) -> list[str]:
-        names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        try:
+            names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ForecastError(
+                f"{file}: cannot be read ({error}); a text file of scene names in UTF-8 is needed"
+            ) from None
         for number, name in enumerate(names, start=1):
             if name and name not in self:
                 raise ForecastError(

@@ -150,6 +150,11 @@ def _check(interface: _Interface, folder: Path) -> None:
         made,
         f"{here}; export again, this version of torch",
     )
+    for program in interface.programs.values():
+        good = Path(program.file).name == program.file
+        require(
+            good, f"{folder}: a program's file", f"'{program.file}'", "the name of a file in it"
+        )
     for needed in (_WEIGHTS, *(program.file for program in interface.programs.values())):
         if not (folder / needed).is_file():
             raise ForecastError(f"{folder}: is an exported model without {needed}; export again")
@@ -160,7 +165,7 @@ def _read_interface(folder: Path) -> _Interface:
         return msgspec.json.decode((folder / _INTERFACE).read_bytes(), type=_Interface)
     except FileNotFoundError:
         raise ForecastError(of_folder(folder)) from None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ForecastError(
             f"{folder}: not a folder of 'forecast export' ({error}); give one, or a weights file"
         ) from None

@@ -29,7 +29,7 @@ from forecast.planning import EgoState
 from forecast.planning.plan_poses import EgoMotion, plan_poses
 from forecast.scene import AgentKind, Prediction
 from forecast.scene.agents import FASTEST_TURN_RADPS, HARDEST_MPS2
-from forecast.scene.arguments import whole_number, whole_steps
+from forecast.scene.arguments import sample_count, whole_number, whole_steps
 
 _ROUNDING = 1e-6
 """Tolerance of a number of steps."""
@@ -129,7 +129,7 @@ def forecast_window(
     Raises:
         ForecastError: ``samples`` is too small, or as `incremental_predictions`.
     """
-    samples = [whole_number("samples", count, least=1) for count in samples]
+    samples = [sample_count(count) for count in samples]
     seed = whole_number("seed", seed)
     finish = _Finish.of(training, cut, seed, horizon_s, dt_s)
     options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan, "plan_dt_s": plan_dt_s}
@@ -199,7 +199,7 @@ def forecast_windows(
     Raises:
         ForecastError: As in `forecast_window`.
     """
-    samples = whole_number("samples", samples, least=1)
+    samples = sample_count(samples)
     seed, drawn = whole_number("seed", seed), training.drawn(samples)
     made: dict[int, Prediction] = {}
     for batch in _batches(cuts):

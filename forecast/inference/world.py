@@ -30,7 +30,7 @@ from forecast.scene.agents import (
     HARDEST_MPS2,
     TYPICAL_SIZE_M,
 )
-from forecast.scene.arguments import real_number, whole_number
+from forecast.scene.arguments import real_number, sample_count, whole_number
 from forecast.scene.parsing import (
     FLOAT32_REACH_M,
     LARGEST_HEADING_RAD,
@@ -75,7 +75,7 @@ class World:
         samples: int,
         seed: int,
     ) -> None:
-        samples, seed = whole_number("samples", samples, least=1), whole_number("seed", seed)
+        samples, seed = sample_count(samples), whole_number("seed", seed)
         self.dt_s, self.origin_m, self.at_us = cut.dt_s, origin_m, cut.at_us
         self._scene_id = cut.scene_id
         self._names: list[str] = cut.agent_ids.tolist()
@@ -337,6 +337,7 @@ class World:
         size_m: ArrayLike,
     ) -> None:
         """See `add`; an obstacle may be of any size."""
+        require(isinstance(agent, str) and agent != "", "agent", repr(agent), "a name")
         require(agent not in self._names, "agent", f"'{agent}'", "a name that is not in use")
         size = parse_array(f"agent '{agent}'", "size_m", size_m, (3,), np.float32)
         good = bool((np.isfinite(size) & (size > 0)).all())

@@ -167,6 +167,7 @@ def test_a_step_below_0_is_counted_from_the_end(forecaster: Forecaster, ask) -> 
         ({"samples": 2.5}, "samples is 2.5; a whole number of at least 1 is needed"),
         ({"samples": "2"}, "samples is '2'; a whole number of at least 1 is needed"),
         ({"samples": 0}, "samples is 0; at least 1 is needed"),
+        ({"samples": 10**9}, "samples is 1000000000; at most 100000 is needed"),
         ({"seed": 1.5}, "seed is 1.5; a whole number is needed"),
     ],
 )
@@ -313,6 +314,8 @@ def test_texts_of_objects_are_one_short_line(forecaster: Forecaster) -> None:
             r"the horizon is 6 s: give plan_dt_s \(0.1\?\) or the first 12",
         ),
         ({"ego_plan": np.full((12, 3), np.nan)}, "ego_plan, step 1: the pose is"),
+        ({"ego_plan": np.full((12, 3), 1e300)}, "ego_plan, step 1: lies inf m from the ego"),
+        ({"horizon_s": 1e9}, "horizon_s is 1000000000.0; at most 100000 steps of 0.5 s"),
     ],
 )
 def test_wrong_arguments(forecaster: Forecaster, arguments: dict, message: str) -> None:
@@ -415,7 +418,8 @@ def test_a_configuration_of_another_version(forecaster: Forecaster, tmp_path) ->
     torch.save({"state_dict": {}, "forecast": described}, tmp_path / "newer.ckpt")
     with pytest.raises(ForecastError, match="another version"):
         inference.load(tmp_path / "newer.ckpt")
-    metadata = {"forecast": '{"config": 3}'}
+    text = '{"config": 3}'
+    metadata = {"forecast": text, "sha256": weights._checksum(text, {})}
     safetensors.torch.save_file({}, tmp_path / "odd.safetensors", metadata)
     with pytest.raises(ForecastError, match="not understood"):
         inference.load(tmp_path / "odd.safetensors")
