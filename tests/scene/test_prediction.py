@@ -190,7 +190,7 @@ def test_a_grid_without_cells_is_refused(wrong, message):
 
 
 def test_a_grid_too_large_for_memory_is_refused(prediction):
-    with pytest.raises(ForecastError, match="grid: number of cells is .*; at most 2000000000"):
+    with pytest.raises(ForecastError, match=r"grid: number of cells is .*; at most 2000000000"):
         prediction.occupancy(Grid(0, 0, 1, 10**7, 10**7))
 
 
