@@ -227,6 +227,7 @@ def _batches(cuts: Sequence[Window]) -> Iterator[list[int]]:
         yield batch
 
 
+@undivided_operations()
 def _imagined_together(
     model: PedestrianForecaster, cuts: Sequence[Window], samples: int, seed: int
 ) -> list[NDArray[np.float32]]:

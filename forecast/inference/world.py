@@ -21,6 +21,7 @@ from forecast.inference.windows import encode
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import KeyedNoise, keyed_noise
 from forecast.models.rollout import Moment, SceneContext, advance, begin, surroundings
+from forecast.models.threads import undivided_operations
 from forecast.models.types import Motion, State
 from forecast.planning.plan_poses import EgoMotion, plan_poses, plan_steps
 from forecast.scene import AgentKind, Prediction
@@ -87,7 +88,7 @@ class World:
         self._controls: dict[str, AgentControl] = {}
         self._path: list[Tensor] = []
         encoded, device = encode(model, cut), self._contexts.device
-        with torch.inference_mode():
+        with torch.inference_mode(), undivided_operations():
             noise = keyed_noise(model.config.world_model, self._names, samples, 0, seed).to(device)
             self._state: State = begin(model.world, encoded.context, encoded.state, noise)
             self._intent = noise.intent
@@ -173,7 +174,7 @@ class World:
             ForecastError: ``steps`` is below 1.
         """
         whole_number("steps", steps, least=1)
-        with torch.inference_mode():
+        with torch.inference_mode(), undivided_operations():
             for _ in range(steps):
                 self._step()
         return self
@@ -420,7 +421,7 @@ class World:
             speed_mps: Its speed.
         """
         world = self._model.world
-        with torch.inference_mode():
+        with torch.inference_mode(), undivided_operations():
             # Its path before now is not known; `prediction` marks the agent as not valid.
             here = position.expand(len(self._state.seen), 1, 2)
             self._path = [torch.cat([positions, here], 1) for positions in self._path]

@@ -358,6 +358,37 @@ def test_provenance_names_the_weights_by_content(forecaster: Forecaster) -> None
     assert one["config"] == two["config"] == asdict(CONFIG)
 
 
+def test_the_bits_do_not_depend_on_the_number_of_threads(forecaster: Forecaster) -> None:
+    """A crowd is imagined in parts, whose sizes change the last bits of matrix products."""
+    rng = np.random.default_rng(0)
+    walk = rng.normal(0, 0.5, (60, 1, 2)) * np.arange(6)[:, None]
+    crowd = Scene.from_arrays(rng.uniform(0, 30, (60, 1, 2)) + walk, rng.choice(3, 60), 0.5)
+    street, plans = street_scene(), np.zeros((9, 8, 3))
+    plans[..., 0] = np.linspace(2, 3, 9)[:, None] * np.arange(1, 9)
+    ego = EgoState(0.0, 0.0, 0.0, 5.0)
+
+    def found() -> list[np.ndarray]:
+        world = forecaster.imagine(crowd, -1, samples=64)
+        many = forecaster.predict_many([crowd, (street, 10)], horizon_s=4.0, samples=30)
+        return [
+            *(forecaster.predict(crowd, -1, samples=k, horizon_s=4.0).positions_m for k in (9, 40)),
+            world.step(6).prediction().positions_m,
+            *(each.positions_m for each in many),
+            forecaster.rank_plans(crowd, -1, plans, samples=30, ego=ego).cost,
+        ]
+
+    usual, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(found())
+    finally:
+        torch.set_num_threads(usual)
+    for other in results[1:]:
+        for one, two in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
 def test_a_plan_needs_an_ego(forecaster: Forecaster) -> None:
     scene = street_scene()
     without = replace(scene, tracks=scene.tracks.select(scene.tracks.kinds != AgentKind.EGO))
