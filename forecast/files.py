@@ -2,9 +2,9 @@
 
 Every output of the package is written by `completed`. It works in a folder beside the output::
 
-    .NAME.XXXXXXXX.part/lock       locked by the process that writes, so a killed one holds no lock
-    .NAME.XXXXXXXX.part/new/NAME   what is written
-    .NAME.XXXXXXXX.part/old/NAME   what was there before, for a moment and not on every system
+    .NAME.XXXXXXXX.forecast-part/lock      locked by the process that writes; not by a killed one
+    .NAME.XXXXXXXX.forecast-part/new/NAME  what is written
+    .NAME.XXXXXXXX.forecast-part/old/NAME  what was there before, where it cannot be exchanged
 
 The next run removes what no living process has locked.
 """
@@ -23,7 +23,8 @@ from pathlib import Path
 
 from forecast.errors import ForecastError
 
-_SUFFIX = ".part"
+_SUFFIX = ".forecast-part"
+_PARTS = {"lock", "new", "old"}
 _SHOWN = 40
 """Characters of the output's name in that of the folder; a name has at most 255 bytes."""
 
@@ -72,6 +73,8 @@ def clear_leftovers(folder: Path) -> None:
     """
     for work in folder.glob(f".*{_SUFFIX}"):
         try:
+            if not {path.name for path in work.iterdir()} <= _PARTS:
+                continue  # it is somebody else's
             with _locked(work):
                 _restore(work)
                 shutil.rmtree(work, ignore_errors=True)

@@ -117,11 +117,20 @@ def test_what_a_living_process_writes_is_kept(tmp_path):
 
 
 def test_a_folder_that_a_killed_run_had_moved_away_comes_back(tmp_path):
-    old = tmp_path / ".out.abcdefgh.part" / "old" / "out"
+    old = tmp_path / ".out.abcdefgh.forecast-part" / "old" / "out"
     old.mkdir(parents=True)
     (old / "content").touch()
     clear_leftovers(tmp_path)
     assert names(tmp_path) == ["out", "out/content"]
+
+
+def test_the_folder_of_somebody_else_is_kept(tmp_path):
+    for name in (".a.b.part", ".thesis.forecast-part"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "chapter").touch()
+    before = names(tmp_path)
+    clear_leftovers(tmp_path)
+    assert names(tmp_path) == before
 
 
 def test_everything_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):

@@ -103,7 +103,7 @@ def test_a_killed_prepare_leaves_no_half_scene_and_resumes(tmp_path, killed, wor
     store = prepare(source, out)
     assert "scene-1" not in source.reads
     assert_equal(store["scene-1"], source.read("scene-1")[0])
-    assert not list(out.rglob(".*.part"))
+    assert not list(out.rglob(".*.forecast-part"))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

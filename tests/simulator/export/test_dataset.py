@@ -37,7 +37,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_all_tables_and_maps_are_written(town):
     assert {p.stem for p in (town / "v1.0-town").iterdir()} == TABLES
     assert len(list((town / "maps" / "expansion").iterdir())) == SCENES
-    assert not list(town.parent.glob(".*.part"))
+    assert not list(town.parent.glob(".*.forecast-part"))
 
 
 def test_a_scene_does_not_depend_on_the_others(town, tmp_path):
