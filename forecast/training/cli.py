@@ -8,12 +8,12 @@ import shutil
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytorch_lightning as pl
-from jsonargparse import set_parsing_settings
+from jsonargparse import _common, set_parsing_settings
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -253,8 +253,7 @@ def main(command: str, args: Sequence[str], callbacks: Sequence[pl.Callback] = (
     Args:
         command: ``fit``, ``validate`` or ``test``.
         args: What follows it on the command line, such as ``--config configs/nuscenes.yaml``. With
-            ``--trust-config``, configurations may name and run any code, unless an earlier call in
-            the same process was without it.
+            ``--trust-config``, configurations may name and run any code.
         callbacks: Further callbacks besides those of the configuration, such as pictures.
 
     Raises:
@@ -262,25 +261,37 @@ def main(command: str, args: Sequence[str], callbacks: Sequence[pl.Callback] = (
     """
     _suppress_hints()
     words = [word for word in args if word != _TRUST]
-    if len(words) == len(args):
-        set_parsing_settings(
-            import_path_denylist=list(_NOT_TRUSTED), import_path_allowlist=list(_TRUSTED)
-        )
     checkpoints = Checkpoints(save_last=True, enable_version_counter=False)
     try:
-        ForecastCLI(
-            ForecastModule,
-            ForecastDataModule,
-            seed_everything_default=0,
-            save_config_callback=SavesConfig,
-            trainer_defaults={"callbacks": [checkpoints, Throughput(), *callbacks]},
-            parser_class=_Parser,
-            parser_kwargs={"fit": {"description": _FIT}},
-            auto_configure_optimizers=False,
-            args=[command, *words],
-        )
+        with nullcontext() if len(words) < len(args) else _only_trusted():
+            ForecastCLI(
+                ForecastModule,
+                ForecastDataModule,
+                seed_everything_default=0,
+                save_config_callback=SavesConfig,
+                trainer_defaults={"callbacks": [checkpoints, Throughput(), *callbacks]},
+                parser_class=_Parser,
+                parser_kwargs={"fit": {"description": _FIT}},
+                auto_configure_optimizers=False,
+                args=[command, *words],
+            )
     except Finished as finished:
         print(finished, file=sys.stderr)
+
+
+@contextmanager
+def _only_trusted() -> Iterator[None]:
+    """Within this, nothing else than `_TRUSTED` is imported for what a configuration names."""
+    # There is no public way back. Where a version has another, the process stays bound.
+    settings: dict[str, Any] = getattr(_common, "parsing_settings", {})
+    before = dict(settings)
+    set_parsing_settings(
+        import_path_denylist=list(_NOT_TRUSTED), import_path_allowlist=list(_TRUSTED)
+    )
+    try:
+        yield
+    finally:
+        settings.update(before)
 
 
 def _suppress_hints() -> None:

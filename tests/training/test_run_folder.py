@@ -277,7 +277,6 @@ def test_a_configuration_names_no_code_of_others(
 
 
 def test_a_trusted_configuration_may_name_any_code(store, tmp_path: Path) -> None:
-    """In a process of its own, because a call without trust binds the whole process."""
     (tmp_path / "planted.py").write_text(
         "from pytorch_lightning import Callback as Base\n"
         "class Callback(Base):\n"
