@@ -1,4 +1,4 @@
-"""Files and folders that appear under their name only when they are complete.
+"""Files and folders that appear under their name only when they are complete; the cache.
 
 Every output of the package is written by `completed`. It works in a folder beside the output::
 
@@ -80,6 +80,11 @@ def clear_leftovers(folder: Path) -> None:
                 shutil.rmtree(work, ignore_errors=True)
         except OSError:  # it is locked, or another process has just removed it
             continue
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be made again: ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forecast"
 
 
 @contextmanager

@@ -63,4 +63,3 @@ def test_stored_outputs_are_small_and_name_no_machine() -> None:
         content = path.read_text()
         assert "/home/" not in content
         assert "/tmp/" not in content
-        assert "/root/" not in content

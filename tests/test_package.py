@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,16 @@ def test_a_store_is_opened_by_its_path(tmp_path) -> None:
     assert repr(store).endswith("store': 5 scenes of streets)")
     with pytest.raises(forecast.ForecastError, match="not a store"):
         forecast.open_store(tmp_path)
+
+
+def test_every_file_of_the_package_is_installed() -> None:
+    """Pages, templates and weights, too: an installation has no checkout beside it."""
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 reads no TOML")
+    root = Path(forecast.__file__).parent
+    settings = tomllib.loads((root.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = settings["tool"]["setuptools"]["package-data"]["forecast"]
+    installed = {path for pattern in patterns for path in root.glob(pattern)}
+    assert all(any(root.glob(pattern)) for pattern in patterns), patterns
+    files = {path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    files = {path for path in files if path.suffix not in {".py", ".md"}}
+    assert files - installed == set()

@@ -31,7 +31,7 @@ from torch._inductor.exc import InvalidCxxCompiler
 from torch.utils import _pytree as pytree
 
 from forecast.errors import ForecastError
-from forecast.files import completed
+from forecast.files import cache_folder, completed
 from forecast.models.programs import Program, captured, step_programs
 from forecast.models.world_model import WorldModel
 
@@ -200,8 +200,7 @@ def _folder(world: WorldModel) -> Path:
     where = [torch.__version__, platform.machine(), _processor()]
     sizes = [asdict(world.config), asdict(world.graph)]
     digest.update(json.dumps([where, sizes, UNCHECKED]).encode())
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "forecast" / digest.hexdigest()[:16]
+    return cache_folder() / digest.hexdigest()[:16]
 
 
 def _processor() -> str:

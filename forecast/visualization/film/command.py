@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from forecast.datasets.manifest import map_file
 from forecast.datasets.nuscenes import NuScenesSource
+from forecast.datasets.one_scene import OneScene
 from forecast.datasets.progress import with_progress
 from forecast.datasets.scene_file import decode
 from forecast.datasets.store import SceneStore, prepare
@@ -23,14 +24,15 @@ from forecast.scene import Predictor, Scene
 from forecast.scene.arguments import whole_steps
 from forecast.simulator import VERSION, write_town
 from forecast.visualization.birds_eye import LIGHT
-from forecast.visualization.film.encode import package, write_gif, write_mp4
+from forecast.visualization.extras import package
+from forecast.visualization.film.encode import write_gif, write_mp4
 from forecast.visualization.film.film import Film, Question, imagined_film, recorded_film
 from forecast.visualization.film.legend import used
-from forecast.visualization.film.painter import Format, Painter
+from forecast.visualization.film.painter import Painter, PictureFormat
 from forecast.visualization.film.recording import write_recording
 from forecast.visualization.film.replay import write_replay
 
-_SMALL = Format(width_px=800, fps=10)
+_SMALL = PictureFormat(width_px=800, fps=10)
 """Pictures of a GIF."""
 
 _MOST_PLANS = 3
@@ -77,16 +79,16 @@ def run_render(
     Args:
         shot: What is to be filmed.
         out: The file: .mp4, .gif, .html or .mcap. It is there only when it is complete.
-        width_px: Width of the pictures; default: that of `Format`, less for a GIF.
-        fps: Pictures a second; default: that of `Format`, less for a GIF.
+        width_px: Width of the pictures; default: that of `PictureFormat`, less for a GIF.
+        fps: Pictures a second; default: that of `PictureFormat`, less for a GIF.
 
     Raises:
         ForecastError: The ending is another one, a package is missing, or the scene, the predictor
             or the plan cannot be had.
     """
     write = _writer(out)
-    usual = _SMALL if out.suffix == ".gif" else Format()
-    form = Format(
+    usual = _SMALL if out.suffix == ".gif" else PictureFormat()
+    form = PictureFormat(
         usual.width_px if width_px is None else width_px, usual.fps if fps is None else fps
     )
     require(len(shot.plans) <= _MOST_PLANS, "number of plans", len(shot.plans), "at most 3")
@@ -97,29 +99,29 @@ def run_render(
     print(f"{out}: {film.duration_s:g} s of {film.scene.id}, {size:.1f} MB")
 
 
-_Write = Callable[[Path, Film, Format], None]
+_Write = Callable[[Path, Film, PictureFormat], None]
 
 
-def _mp4(path: Path, film: Film, form: Format) -> None:
+def _mp4(path: Path, film: Film, form: PictureFormat) -> None:
     write_mp4(path, _pictures(film, form), form.fps)
 
 
-def _gif(path: Path, film: Film, form: Format) -> None:
+def _gif(path: Path, film: Film, form: PictureFormat) -> None:
     colours = [getattr(LIGHT, name) for name in used(film)]
     write_gif(path, _pictures(film, form), form.fps, colours)
 
 
-def _pictures(film: Film, form: Format) -> Iterator[NDArray[np.uint8]]:
+def _pictures(film: Film, form: PictureFormat) -> Iterator[NDArray[np.uint8]]:
     painter = Painter(film, form)
     drawn = (painter.picture(index) for index in range(len(painter)))
     return with_progress(drawn, len(painter), "render", unit="picture")
 
 
-def _html(path: Path, film: Film, form: Format) -> None:
+def _html(path: Path, film: Film, form: PictureFormat) -> None:
     write_replay(path, film)
 
 
-def _mcap(path: Path, film: Film, form: Format) -> None:
+def _mcap(path: Path, film: Film, form: PictureFormat) -> None:
     write_recording(path, film)
 
 
@@ -180,8 +182,9 @@ def _store(shot: Shot, folder: Path) -> tuple[SceneStore, str]:
                 f"name one, such as {known}"
             )
         return store, store.scene_names[0]
-    source = _OneScene(read_scene(Path(shot.scene or "")))
-    return prepare(source, folder / "store"), source.scene.id
+    scene = read_scene(Path(shot.scene or ""))
+    source = OneScene(scene, "scene file", "nuscenes-ped-v1")
+    return prepare(source, folder / "store"), scene.id
 
 
 def read_scene(path: Path) -> Scene:
@@ -199,27 +202,6 @@ def read_scene(path: Path) -> Scene:
         ) from error
     except ForecastError as error:
         raise ForecastError(f"{path}: {error}; a scene file (.arrow) is needed") from error
-
-
-class _OneScene:
-    """A source of one scene."""
-
-    name, protocol = "scene file", "nuscenes-ped-v1"
-
-    def __init__(self, scene: Scene) -> None:
-        self.scene, self.dt_s = scene, scene.dt_s
-
-    def fingerprint(self) -> str:
-        return self.scene.id
-
-    def scene_names(self) -> list[str]:
-        return [self.scene.id]
-
-    def splits(self) -> dict[str, list[str]]:
-        return {}
-
-    def read(self, name: str) -> tuple[Scene, dict[str, int]]:
-        return self.scene, {}
 
 
 def _predictor(shot: Shot, store: SceneStore, scene: Scene) -> Predictor:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from forecast.errors import ForecastError
+from forecast.visualization.extras import package
 
 _QUALITY = "22"
-"""Constant rate factor of x264; smaller is better, and 18 can hardly be told from the original."""
+"""Constant rate factor of x264; smaller is better, and from 18 on no loss is visible."""
 
 _COLOURS = 128
 _PALETTE_PICTURES = 4
@@ -24,20 +22,6 @@ _PALETTE_PICTURES = 4
 
 _KEPT_ROWS = 30
 """A colour to be kept counts as this many rows of a picture."""
-
-
-def package(name: str, extra: str) -> Any:
-    """A package that only an extra brings with it.
-
-    Raises:
-        ForecastError: It is not installed.
-    """
-    try:
-        return import_module(name)
-    except ImportError:
-        top = name.partition(".")[0]
-        message = f"{top} is not installed; pip install 'forecast[{extra}]'"
-        raise ForecastError(message) from None
 
 
 def write_mp4(path: Path, pictures: Iterable[NDArray[np.uint8]], fps: int) -> None:

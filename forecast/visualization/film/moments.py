@@ -28,7 +28,7 @@ _MARGIN_M, _NARROWEST_M, _WIDEST_M = 5.0, 30.0, 90.0
 
 
 @dataclass(frozen=True, eq=False)
-class Motion:
+class AgentMotion:
     """Agents at some times, interpolated between the steps of a scene.
 
     Attributes:
@@ -44,7 +44,7 @@ class Motion:
     valid: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, scene: Scene, times_us: NDArray[np.int64]) -> Motion:
+    def of(cls, scene: Scene, times_us: NDArray[np.int64]) -> AgentMotion:
         """The agents of a scene at some times ``[F]``."""
         tracks = scene.tracks
         step_us = float(np.diff(scene.timestamps_us).max(initial=1))
@@ -105,7 +105,7 @@ class Camera:
             times_us: Times of the pictures ``[F]``.
             aspect: Width of a panel divided by its height.
         """
-        motion, kinds = Motion.of(film.scene, times_us), film.scene.tracks.kinds
+        motion, kinds = AgentMotion.of(film.scene, times_us), film.scene.tracks.kinds
         ego = kinds == AgentKind.EGO
         if film.is_imagined:
             return cls._around(_imagined_points(film), len(times_us), aspect)
@@ -145,7 +145,7 @@ def _imagined_points(film: Film) -> NDArray[np.float32]:
     return np.concatenate(points)
 
 
-def _toward_people(motion: Motion, kinds: NDArray[np.int8]) -> NDArray[np.float64]:
+def _toward_people(motion: AgentMotion, kinds: NDArray[np.int8]) -> NDArray[np.float64]:
     """Points ``[F, 2]`` between the ego and the people near it."""
     ego = motion.positions_m[kinds == AgentKind.EGO][0].astype(np.float64)
     people = kinds == AgentKind.PEDESTRIAN

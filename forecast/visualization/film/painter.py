@@ -36,7 +36,7 @@ from forecast.visualization.birds_eye import (
 from forecast.visualization.film.film import Film, Panel
 from forecast.visualization.film.ground import Ground, drawing_on
 from forecast.visualization.film.legend import LINES, meaning, subtitles, used
-from forecast.visualization.film.moments import Camera, Motion, current, shown_now
+from forecast.visualization.film.moments import AgentMotion, Camera, current, shown_now
 from forecast.visualization.film.regions import regions, ribbons
 
 _DPI = 100
@@ -60,7 +60,7 @@ _LEAST_PX, _MOST_PX = 320, 4096
 
 
 @dataclass(frozen=True)
-class Format:
+class PictureFormat:
     """Size and rate of a film's pictures.
 
     Attributes:
@@ -125,7 +125,7 @@ class Painter:
         palette: Colours.
     """
 
-    def __init__(self, film: Film, form: Format, palette: Palette = LIGHT) -> None:
+    def __init__(self, film: Film, form: PictureFormat, palette: Palette = LIGHT) -> None:
         self.film, self.form, self._palette = film, form, palette
         self.times_us = form.times_us(film)
         self._figure = Figure(
@@ -142,8 +142,8 @@ class Painter:
         self._camera = Camera.of(film, self.times_us, self._size[0] / self._size[1])
         self._scale = self._size[0] / self._camera.width_m
         self._ground = Ground(film.scene.lane_map, self._scale, palette)
-        self._motions = [Motion.of(panel.scene, self.times_us) for panel in film.panels]
-        self._truth = Motion.of(film.scene, self.times_us)
+        self._motions = [AgentMotion.of(panel.scene, self.times_us) for panel in film.panels]
+        self._truth = AgentMotion.of(film.scene, self.times_us)
         self._current = [
             [current(panel, at_us) for at_us in self.times_us.tolist()] for panel in film.panels
         ]
@@ -342,7 +342,7 @@ class Painter:
         """The recorded step of a prediction."""
         return int(np.searchsorted(self.film.scene.timestamps_us, prediction.at_us))
 
-    def _draw_bodies(self, axes: Axes, scene: Scene, motion: Motion, index: int) -> None:
+    def _draw_bodies(self, axes: Axes, scene: Scene, motion: AgentMotion, index: int) -> None:
         """Draws agents as boxes with their headings, and people as discs."""
         kinds, seen = scene.tracks.kinds, motion.valid[:, index]
         places, turned = motion.positions_m[:, index], motion.headings_rad[:, index]
@@ -369,7 +369,7 @@ class Painter:
         return self.film.is_imagined and bool(self.times_us[index] > self.film.start_us)
 
     def _draw_history(
-        self, axes: Axes, scene: Scene, at_us: int, motion: Motion, index: int
+        self, axes: Axes, scene: Scene, at_us: int, motion: AgentMotion, index: int
     ) -> None:
         """Draws where people were in the last seconds."""
         stamps = scene.timestamps_us

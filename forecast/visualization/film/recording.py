@@ -33,9 +33,9 @@ from numpy.typing import NDArray
 
 from forecast.scene import AgentKind, LaneMap, Prediction, Scene
 from forecast.visualization.birds_eye import LIGHT
-from forecast.visualization.film.encode import package
+from forecast.visualization.extras import package
 from forecast.visualization.film.film import Film, Panel
-from forecast.visualization.film.moments import Motion, shown_now
+from forecast.visualization.film.moments import AgentMotion, shown_now
 from forecast.visualization.film.regions import rings
 
 _RATE_HZ = 10
@@ -199,7 +199,7 @@ def _agents(film: Film, panel: Panel, prefix: str) -> Iterator[_Entry]:
     """Boxes of all agents, and the frame of the ego, at every tenth of a second."""
     count = round(film.duration_s * _RATE_HZ) + 1
     times = film.start_us + np.arange(count) * (1_000_000 // _RATE_HZ)
-    motion, tracks = Motion.of(panel.scene, times), panel.scene.tracks
+    motion, tracks = AgentMotion.of(panel.scene, times), panel.scene.tracks
     for index, at_us in enumerate(times.tolist()):
         entities = []
         for row in np.flatnonzero(motion.valid[:, index]).tolist():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import socket
 import sys
 from pathlib import Path
@@ -15,6 +14,8 @@ from forecast.datasets.store import SceneStore, prepare
 from forecast.datasets.windows import WindowSpec
 from forecast.errors import ForecastError, require
 from forecast.evaluation.run.predictors import build
+from forecast.files import cache_folder
+from forecast.visualization.extras import package
 from forecast.visualization.viewer.state import MOST_BYTES
 
 _SAMPLES = 20
@@ -45,16 +46,10 @@ def run_view(
         ForecastError: The extra ``viewer`` is not installed, the store or the predictor cannot be
             opened, there is no such scene, or the address is in use.
     """
-    try:
-        import uvicorn
-        import websockets  # noqa: F401 (uvicorn needs it for sockets)
+    uvicorn, *_ = (package(name, "viewer") for name in ("uvicorn", "starlette", "websockets"))
+    from forecast.visualization.viewer.answers import Answers
+    from forecast.visualization.viewer.server import application
 
-        from forecast.visualization.viewer.answers import Answers
-        from forecast.visualization.viewer.server import application
-    except ModuleNotFoundError as error:
-        raise ForecastError(
-            f"the viewer needs the package {error.name}: pip install 'forecast[viewer]'"
-        ) from None
     opened = open_scenes(store, version)
     names = opened.scene_names
     if scene is not None:
@@ -96,11 +91,11 @@ def open_scenes(path: Path, version: str | None) -> SceneStore:
     if version is None:
         require(len(versions) == 1, f"{path}: its versions", versions, "--version with one of them")
         version = versions[0]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forecast" / "stores"
-    place = hashlib.sha256(f"{path.resolve()}\n{version}".encode()).hexdigest()[:16]
-    print(f"{path}: {version} is prepared into {cache / place}", file=sys.stderr, flush=True)
-    (cache / place).parent.mkdir(parents=True, exist_ok=True)
-    return prepare(NuScenesSource(path, version), cache / place)
+    name = hashlib.sha256(f"{path.resolve()}\n{version}".encode()).hexdigest()[:16]
+    place = cache_folder() / "stores" / name
+    print(f"{path}: {version} is prepared into {place}", file=sys.stderr, flush=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return prepare(NuScenesSource(path, version), place)
 
 
 def _bound(host: str, port: int) -> socket.socket:

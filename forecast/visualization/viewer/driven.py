@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 _SPACING_M = 0.5
 _LEAST_GAP_M = 2.0
-"""Drawn points nearer to the one before are left out: they are the trembling of a hand."""
+"""Drawn points nearer to the one before are left out: they are noise of the pointer."""
 
 _SPEED_UP_MPS2, _SLOW_DOWN_MPS2, _SIDEWAYS_MPS2 = 2.0, 4.0, 3.0
 

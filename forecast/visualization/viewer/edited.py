@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import singledispatchmethod
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast import geometry
-from forecast.datasets.scene_file import SceneFile, encode
+from forecast.datasets.one_scene import OneScene
 from forecast.datasets.store import SceneStore, prepare
 from forecast.errors import ForecastError
 from forecast.scene import AgentKind, Scene
@@ -174,35 +173,6 @@ class _Tracks:
 def commands(edits: Iterable[Edit]) -> list[str]:
     """The edits that a scene cannot hold, as lines of Python."""
     return [edit.code() for edit in edits if isinstance(edit, GoToEdit | FollowEdit | ActEdit)]
-
-
-class OneScene:
-    """A source of one scene in memory; see `SceneSource`.
-
-    Args:
-        scene: The scene.
-        name: Short name of the dataset that it comes from.
-        protocol: Evaluation protocol of that dataset.
-    """
-
-    def __init__(self, scene: Scene, name: str, protocol: str) -> None:
-        self._scene, self.name, self.protocol, self.dt_s = scene, name, protocol, scene.dt_s
-
-    def fingerprint(self) -> str:
-        """See `SceneSource`."""
-        return hashlib.sha256(encode(SceneFile(self._scene, "", {}))).hexdigest()
-
-    def scene_names(self) -> list[str]:
-        """See `SceneSource`."""
-        return [self._scene.id]
-
-    def splits(self) -> dict[str, list[str]]:
-        """See `SceneSource`."""
-        return {}
-
-    def read(self, name: str) -> tuple[Scene, dict[str, int]]:
-        """See `SceneSource`."""
-        return self._scene, {}
 
 
 def save_scene(scene: Scene, folder: Path, like: SceneStore) -> Path:

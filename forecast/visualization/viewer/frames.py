@@ -46,4 +46,4 @@ def _plain(value: Any) -> Any:
     """NumPy's numbers, strings and arrays as Python's."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
-    raise NotImplementedError
+    raise NotImplementedError(f"{type(value).__name__} is no plain value")

@@ -74,17 +74,17 @@ class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
 
 
 class AskFutures(_Request, frozen=True, tag="futures"):
-    """Asks for the futures of a state, see `Viewer.futures`."""
+    """Asks for the futures of a state, see `Answers.futures`."""
 
 
 class AskRanking(_Request, frozen=True, tag="ranking"):
-    """Asks for a ranking of plans, see `Viewer.ranking`."""
+    """Asks for a ranking of plans, see `Answers.ranking`."""
 
     plans: Annotated[int, msgspec.Meta(ge=2, le=MOST_PLANS)] = 1000
 
 
 class AskDrive(_Request, frozen=True, tag="drive"):
-    """Asks for poses along a drawn path, see `Viewer.drive`."""
+    """Asks for poses along a drawn path, see `Answers.drive`."""
 
     path_m: Annotated[list[Point], msgspec.Meta(min_length=1, max_length=400)]
     speed_mps: Annotated[float, msgspec.Meta(ge=0, le=40)]

@@ -9,9 +9,10 @@ from PIL import Image
 
 from forecast import ForecastError
 from forecast.cli import main
+from forecast.datasets.source import OneScene
 from forecast.datasets.store import SceneStore, prepare
+from forecast.visualization.extras import package
 from forecast.visualization.film import command
-from forecast.visualization.film.encode import package
 from tests.scenes import StreetSource
 
 av = pytest.importorskip("av", reason="PyAV is not installed (extra 'render')")
@@ -152,5 +153,5 @@ def test_the_only_scene_of_a_store_need_not_be_named(store, tmp_path, capsys):
     assert main(["render", "--store", str(store.path), *given, "--out", out]) == 1
     message = "number of scenes is 3; 1 without --scene is needed: name one, such as street-0, "
     assert message in capsys.readouterr().err
-    own = prepare(command._OneScene(store["street-2"]), tmp_path / "own")
+    own = prepare(OneScene(store["street-2"], "own", "nuscenes-ped-v1"), tmp_path / "own")
     assert main(["render", "--store", str(own.path), *given, "--out", out]) == 0

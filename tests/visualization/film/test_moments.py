@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from forecast import Scene
-from forecast.visualization.film.moments import Camera, Motion, current
+from forecast.visualization.film.moments import AgentMotion, Camera, current
 from tests.visualization.film.films import imagined, recorded
 
 
 def test_agents_are_interpolated_between_steps_and_absent_in_gaps():
     places = np.array([[[0, 0], [1, 0], [np.nan, np.nan], [3, 2]], [[0, 0]] * 4], float)
     scene = Scene.from_arrays(places, ["pedestrian", "pedestrian"], 0.5)
-    motion = Motion.of(scene, np.array([0, 250_000, 750_000, 1_500_000]))
+    motion = AgentMotion.of(scene, np.array([0, 250_000, 750_000, 1_500_000]))
     assert motion.valid.tolist() == [[True, True, False, True], [True] * 4]
     np.testing.assert_allclose(motion.positions_m[0, [0, 1, 3]], [[0, 0], [0.5, 0], [3, 2]])
     # the first is known to face forward once it has moved; the second never moves
@@ -28,7 +28,7 @@ def test_the_camera_follows_the_ego_smoothly():
     film = recorded(start_s=0.0, stop_s=10.0)
     times = np.arange(0, 10_000_001, 50_000)
     camera = Camera.of(film, times, 2.0)
-    ego = Motion.of(film.scene, times).positions_m[5]
+    ego = AgentMotion.of(film.scene, times).positions_m[5]
     assert np.linalg.norm(camera.centres_m - ego, axis=1).max() < 30
     steps = np.linalg.norm(np.diff(camera.centres_m, axis=0), axis=1)
     assert steps.max() < 0.5  # 5 m/s are 0.25 m in a picture; people come and go

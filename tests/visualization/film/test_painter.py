@@ -10,11 +10,11 @@ from forecast.models.baselines import ConstantVelocity
 from forecast.visualization.birds_eye import LIGHT
 from forecast.visualization.film.film import imagined_film
 from forecast.visualization.film.ground import Ground
-from forecast.visualization.film.painter import Format, Painter, corners, places_after
+from forecast.visualization.film.painter import Painter, PictureFormat, corners, places_after
 from tests.scenes import street_scene
 from tests.visualization.film.films import ASKED, Calibrated, imagined, recorded
 
-SMALL = Format(width_px=480, fps=5)
+SMALL = PictureFormat(width_px=480, fps=5)
 
 
 def has(picture: np.ndarray, colour: str, least: int = 20) -> bool:
@@ -76,7 +76,7 @@ def test_scenes_without_a_map_and_without_people_are_drawn():
 )
 def test_sizes_that_no_player_takes_are_refused(options, message):
     with pytest.raises(ForecastError, match=message):
-        Format(**options)
+        PictureFormat(**options)
 
 
 def test_the_ground_is_the_same_however_it_is_cut():

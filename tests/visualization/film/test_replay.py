@@ -9,7 +9,7 @@ import pytest
 
 from forecast.scene.agents import AgentKind
 from forecast.visualization.film.film import Film
-from forecast.visualization.film.moments import Motion
+from forecast.visualization.film.moments import AgentMotion
 from forecast.visualization.film.painter import places_after
 from forecast.visualization.film.replay import write_replay
 from tests.browser import Visit, visit
@@ -56,7 +56,7 @@ def test_it_plays_by_itself_and_asks_for_nothing(page):
 def test_agents_are_where_the_library_has_them(page):
     film = recorded()
     times = np.array([2_100_000, 3_250_000, 4_000_000])
-    motion = Motion.of(film.scene, times)
+    motion = AgentMotion.of(film.scene, times)
     with page(film) as opened:
         still(opened, 2.0)
         for column, at_us in enumerate(times.tolist()):

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from forecast import ForecastError, SceneStore
+from forecast.datasets.source import OneScene
 from forecast.datasets.store import prepare
 from forecast.models.baselines import BASELINES
 from forecast.visualization.viewer.answers import Answers
-from forecast.visualization.viewer.edited import OneScene
 from forecast.visualization.viewer.edits import (
     ActEdit,
     AddEdit,

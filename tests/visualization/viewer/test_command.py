@@ -20,7 +20,7 @@ def error(capsys, *words: str) -> str:
 def test_without_the_extra_it_says_what_to_install(capsys, monkeypatch, store):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     said = error(capsys, "--store", str(store.path))
-    assert said == "error: the viewer needs the package uvicorn: pip install 'forecast[viewer]'"
+    assert said == "error: uvicorn is not installed; pip install 'forecast[viewer]'"
 
 
 def test_an_unknown_scene_predictor_or_store_is_refused(capsys, store, tmp_path):
