@@ -9,7 +9,7 @@ from PIL import Image
 
 from forecast import ForecastError
 from forecast.cli import main
-from forecast.datasets.source import OneScene
+from forecast.datasets.one_scene import OneScene
 from forecast.datasets.store import SceneStore, prepare
 from forecast.visualization.extras import package
 from forecast.visualization.film import command

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from forecast import ForecastError, SceneStore
-from forecast.datasets.source import OneScene
+from forecast.datasets.one_scene import OneScene
 from forecast.datasets.store import prepare
 from forecast.models.baselines import BASELINES
 from forecast.visualization.viewer.answers import Answers
