@@ -77,6 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ForecastError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # of an input that cannot be read, or a closed pipe
+        place = "" if error.filename is None else f"{error.filename}: "
+        print(f"error: {place}{error.strerror or error}; check the path", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

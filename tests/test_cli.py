@@ -122,6 +122,18 @@ def test_prepare_reads_any_crowd_and_says_what_a_step_is(tmp_path, capsys):
     assert "step:    the usual difference of a person's frame numbers is taken for 0.4 s" in said
 
 
+@pytest.mark.parametrize("frame", [10**7, 10**10, 10**30])
+def test_one_wrong_frame_number_is_one_line(tmp_path, capsys, frame):
+    """It would make millions of steps, and take all memory."""
+    rows = [f"{10 * step} {person} {step} {person}" for person in (1, 2) for step in range(50)]
+    (tmp_path / "crowd").mkdir()
+    (tmp_path / "crowd" / "a.txt").write_text("\n".join([*rows, f"{frame} 1 3 3"]))
+    words = ["prepare", "--source", "crowd", "--dataroot", tmp_path / "crowd"]
+    assert main([*map(str, words), "--out", str(tmp_path / "store")]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "s from the first to the last record; at most" in error or "the latest time is" in error
+
+
 def test_prepare_reads_a_table_of_tracks_with_a_map(tmp_path, capsys):
     rows = "".join(f"a,1,pedestrian,{t / 10},{0.1 * t:.2f},0\n" for t in range(41))
     (tmp_path / "tracks.csv").write_text(f"scene,agent_id,kind,t_s,x_m,y_m\n{rows}")
@@ -403,6 +415,12 @@ def test_a_failure_of_any_command_is_one_line(asked, capsys):
     asked("forecast.demo", "run_demo", raises=ForecastError("demo: no room; free some"))
     assert main(["demo"]) == 1
     assert capsys.readouterr().err == "error: demo: no room; free some\n"
+
+
+def test_an_error_of_the_system_is_one_line(asked, capsys):
+    asked("forecast.demo", "run_demo", raises=PermissionError(13, "Permission denied", "demo/town"))
+    assert main(["demo"]) == 1
+    assert capsys.readouterr().err == "error: demo/town: Permission denied; check the path\n"
 
 
 def test_an_interrupt_is_one_line_and_code_130(asked, capsys):

@@ -9,6 +9,7 @@ from typing import Any
 
 from forecast.adapters.paths import Paths
 from forecast.errors import require
+from forecast.files import completed
 from forecast.scene import Prediction, Scene
 
 MOST_MODES = 25
@@ -56,5 +57,9 @@ def write_challenge(path: str | Path, records: Iterable[dict[str, Any]]) -> None
     Args:
         path: The file.
         records: The records of all keyframes.
+
+    Raises:
+        ForecastError: The file cannot be written.
     """
-    Path(path).write_text(json.dumps(list(records)), encoding="utf-8")
+    with completed(Path(path)) as file:
+        file.write_text(json.dumps(list(records)), encoding="utf-8")

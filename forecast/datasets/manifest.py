@@ -11,12 +11,15 @@ import numpy as np
 import pyarrow as pa
 
 from forecast.datasets.scene_file import SCHEMA_VERSION, SceneFile
-from forecast.errors import ForecastError
+from forecast.errors import ForecastError, require
 from forecast.files import completed
 from forecast.scene import AgentKind
 
 MANIFEST = "store.json"
 SCENES = "scenes"
+
+_LONGEST_NAME = 200
+"""Characters of a file's name after which a hash stands for the rest; systems allow 255 bytes."""
 
 
 class SceneEntry(msgspec.Struct, frozen=True):
@@ -84,9 +87,22 @@ def read_manifest(path: Path) -> Manifest:
                 f"{path}: the store has schema version {version}, this package reads "
                 f"{SCHEMA_VERSION}; prepare it again"
             )
-        return msgspec.json.decode(content, type=Manifest)
-    except (OSError, msgspec.DecodeError) as error:
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except (OSError, msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ForecastError(f"{file}: cannot be read ({error}); run prepare again") from error
+    _check(manifest, file)
+    return manifest
+
+
+def _check(manifest: Manifest, file: Path) -> None:
+    """Refuses a manifest whose scenes have other files than `prepare` gives them.
+
+    So no manifest leads to a file outside its store.
+    """
+    for name, entry in manifest.scenes.items():
+        good = name != "" and entry.file == file_name(name)
+        need = f"'{file_name(name)}'; run prepare again, since that"
+        require(good, f"{file}: the file of scene '{name}'", f"'{entry.file}'", need)
 
 
 def scene_entry(file: SceneFile, buffer: pa.Buffer) -> SceneEntry:
@@ -109,7 +125,10 @@ def scene_entry(file: SceneFile, buffer: pa.Buffer) -> SceneEntry:
 
 def file_name(scene: str) -> str:
     """Returns the name of a scene's file. Any scene name gives a valid file name."""
-    return quote(scene, safe="") + ".arrow"
+    name = quote(scene, safe="")
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(scene.encode()).hexdigest()[:16]}"
+    return name + ".arrow"
 
 
 def map_file(path: Path) -> pa.Buffer:
@@ -124,6 +143,9 @@ def sha256(buffer: pa.Buffer) -> str:
 
 
 def replace_file(path: Path, content: pa.Buffer | bytes) -> None:
-    """Writes a file atomically: no reader ever sees a part of it."""
-    with completed(path) as temporary:
+    """Writes a file of a store atomically: no reader ever sees a part of it.
+
+    What killed runs have left beside it stays: `clear_leftovers` is called once for a store.
+    """
+    with completed(path, clear=False) as temporary:
         temporary.write_bytes(content)

@@ -2,10 +2,14 @@
 
 The file holds one record batch of one row. Each array is a flat list in its column, so that numpy
 arrays can be views of the mapped file. The map columns are null where a scene has no map.
+
+After the Arrow file follows its checksum: `_MARK` and a SHA-256. It is compared before anything is
+parsed, because Arrow may end the whole process over a flipped bit.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +23,12 @@ from forecast.scene import LaneMap, Polygons, Polylines, Scene, Tracks
 
 SCHEMA_VERSION = 4
 """Increased whenever the columns or their meaning change."""
+
+_MARK = b"forecast sha256:"
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_CHECKSUM_BYTES = len(_MARK) + _DIGEST_BYTES
+_ARROW = b"ARROW1"
+"""First bytes of an Arrow file."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +72,25 @@ def encode(file: SceneFile) -> pa.Buffer:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return sink.getvalue()
+    content = sink.getvalue()
+    return pa.py_buffer(b"".join([content, _MARK, hashlib.sha256(content).digest()]))
 
 
-def decode(buffer: pa.Buffer) -> SceneFile:
+def decode(buffer: pa.Buffer, *, compared: bool = False) -> SceneFile:
     """Reads a scene file from memory.
 
+    Args:
+        buffer: Its bytes.
+        compared: Whether the bytes were compared with a hash already, such as that of the store's
+            manifest. Then the checksum is not needed; files of older versions have none.
+
     Raises:
-        ForecastError: The bytes are not a scene file, or it has another schema version.
+        ForecastError: The bytes are not a scene file, were changed, or it has another schema
+            version.
     """
+    content = buffer if compared else _intact(buffer)
     try:
-        reader = pa.ipc.open_file(pa.BufferReader(buffer))
+        reader = pa.ipc.open_file(pa.BufferReader(_without_checksum(content)))
         metadata = {k.decode(): v.decode() for k, v in (reader.schema.metadata or {}).items()}
         version = metadata["schema_version"]
         if version != str(SCHEMA_VERSION):
@@ -80,10 +98,30 @@ def decode(buffer: pa.Buffer) -> SceneFile:
                 f"the scene file has schema version {version}; {SCHEMA_VERSION} is needed"
             )
         batch = reader.get_batch(0)
+        batch.validate(full=True)
         row = dict(zip(batch.schema.names, batch.columns, strict=True))
         return SceneFile(_scene(row), metadata["fingerprint"], json.loads(metadata["dropped"]))
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise ForecastError(f"not a scene file: {str(error).splitlines()[0]}") from error
+
+
+def _without_checksum(buffer: pa.Buffer) -> pa.Buffer:
+    """The Arrow file in a scene file."""
+    start = buffer.size - _CHECKSUM_BYTES
+    has_checksum = start >= 0 and buffer.slice(start, len(_MARK)).to_pybytes() == _MARK
+    return buffer.slice(0, start) if has_checksum else buffer
+
+
+def _intact(buffer: pa.Buffer) -> pa.Buffer:
+    """The bytes, compared with their checksum."""
+    content = _without_checksum(buffer)
+    if content.size == buffer.size:
+        is_arrow = memoryview(buffer)[: len(_ARROW)] == _ARROW
+        why = "it has no checksum: cut off, or of an older version" if is_arrow else "other content"
+        raise ForecastError(f"not a scene file: {why}")
+    if hashlib.sha256(content).digest() != buffer.slice(buffer.size - _DIGEST_BYTES).to_pybytes():
+        raise ForecastError("the scene file was changed: its checksum is another one")
+    return buffer
 
 
 def _track_columns(tracks: Tracks) -> dict[str, pa.Array]:

@@ -36,6 +36,7 @@ from forecast.datasets.progress import with_progress
 from forecast.datasets.scene_file import SCHEMA_VERSION, SceneFile, decode, encode
 from forecast.datasets.source import MENDED, SceneSource
 from forecast.errors import ForecastError
+from forecast.files import clear_leftovers
 from forecast.parallel import Done, Workers, named
 from forecast.scene import Scene
 
@@ -106,7 +107,7 @@ class SceneStore:
             raise ForecastError(f"{path}: cannot be read; run prepare again") from error
         if sha256(buffer) != entry.sha256:
             raise ForecastError(f"{path}: the file was changed after prepare; run prepare again")
-        return decode(buffer).scene
+        return decode(buffer, compared=True).scene
 
     @property
     def scene_names(self) -> list[str]:
@@ -233,7 +234,12 @@ class SceneStore:
         return [name for name in names if is_leaked(name)]
 
     def _listed_in(self, file: Path) -> list[str]:
-        names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        try:
+            names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ForecastError(
+                f"{file}: cannot be read ({error}); a text file of scene names in UTF-8 is needed"
+            ) from None
         for number, name in enumerate(names, start=1):
             if name and name not in self:
                 raise ForecastError(
@@ -316,6 +322,8 @@ def _claim(out: Path) -> None:
                 f"{out}: holds '{min(other)}' and is not a store; give a new or empty folder"
             )
     (out / SCENES).mkdir(parents=True, exist_ok=True)
+    for folder in (out, out / SCENES):
+        clear_leftovers(folder)
 
 
 def _kept_scenes(source: SceneSource, out: Path, fingerprint: str) -> dict[str, SceneEntry]:

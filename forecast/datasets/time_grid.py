@@ -21,8 +21,12 @@ number. Jitter averages out. Another rate does not, and would change every speed
 _ON_TIME = 0.04
 """Of faster records, one this share of a step off a grid time still stands for it."""
 
-_MOST_STEPS = 10_000_000
+_MOST_STEPS = 1_000_000
 """No scene has more steps. One wrong time, such as 0, would make billions."""
+
+_LONG_STEPS, _LEAST_RECORDED = 10_000, 0.01
+"""Of a scene with more steps than the first number, at least this share has a record. Otherwise a
+time is wrong, or the recordings of several days are in one scene."""
 
 _PLAUSIBLE_S = (1 / 200, 20.0)
 """Intervals of sensors and annotations. Others are a matter of units."""
@@ -277,12 +281,14 @@ def _require_rate(item: str, intervals_s: NDArray[np.float64], step_s: float) ->
 def _require_length(item: str, times_us: NDArray[np.int64], step_s: float) -> None:
     """Refuses scenes that are longer than any recording."""
     length_s = (float(times_us[-1]) - float(times_us[0])) / 1e6
-    if length_s > _MOST_STEPS * step_s:
+    most_s = max(_LONG_STEPS, len(np.unique(times_us)) / _LEAST_RECORDED) * step_s
+    most_s = min(most_s, _MOST_STEPS * step_s)
+    if length_s > most_s:
         gap = int(np.diff(times_us.astype(np.float64)).argmax())
         raise ForecastError(
             f"{item}: {length_s:.6g} s from the first to the last record; at most "
-            f"{_MOST_STEPS * step_s:.6g} s is needed: is the time {times_us[gap]} us or "
-            f"{times_us[gap + 1]} us wrong?"
+            f"{most_s:.6g} s is needed for {len(times_us)} records: is the time {times_us[gap]} us "
+            f"or {times_us[gap + 1]} us wrong? else cut it into several scenes"
         )
 
 

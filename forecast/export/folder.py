@@ -16,12 +16,12 @@ import torch
 
 from forecast.datasets.progress import with_progress
 from forecast.errors import ForecastError, require
-from forecast.export.formats import FORMATS
+from forecast.export.formats import FORMATS, Format
 from forecast.export.model import ExportedModel
 from forecast.files import completed
 from forecast.inference.paths import of_folder
 from forecast.inference.weights import Training, read_model, save_model
-from forecast.models.programs import AXES, programs
+from forecast.models.programs import AXES, Program, programs
 
 _WEIGHTS, _INTERFACE = "weights.safetensors", "interface.json"
 _SUFFIXES = (*(form.suffix for form in FORMATS.values()), ".data")
@@ -43,14 +43,13 @@ def run(*, weights: str | Path, out: Path, form: str) -> None:
     model, training, _ = read_model(weights)
     model = model.eval().requires_grad_(False)
     _check_out(out)
-    _make(out.parent, out)
     described: dict[str, dict[str, Any]] = {}
     with completed(out) as folder:
-        _make(folder, out)
+        folder.mkdir()
         made = programs(model)
         for name, program in with_progress(made.items(), len(made), f"export {out}", "program"):
             file = folder / f"{name}{FORMATS[form].suffix}"
-            FORMATS[form].write(program, file)
+            _write(FORMATS[form], program, file, out)
             described[name] = {"file": file.name, **program.interface()}
         save_model(folder / _WEIGHTS, model, training)
         contents = {"format": form, "torch": torch.__version__, "axes": AXES, "programs": described}
@@ -59,6 +58,20 @@ def run(*, weights: str | Path, out: Path, form: str) -> None:
     for one in described.values():
         counts = [f"{len(one[kind])} {kind}" for kind in ("inputs", "outputs")]
         print(f"{out / one['file']}: {', '.join(counts)}")
+
+
+def _write(form: Format, program: Program, file: Path, out: Path) -> None:
+    """Writes a program; raises `ForecastError` also where the format's own package fails."""
+    try:
+        form.write(program, file)
+    except (ForecastError, OSError):
+        raise
+    except Exception as error:  # the formats' packages may raise anything, such as on a full disk
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise ForecastError(
+            f"{out / file.name}: cannot be written ({words}); check the free space and the "
+            "installed packages"
+        ) from error
 
 
 def _check_out(out: Path) -> None:
@@ -79,14 +92,6 @@ def _check_out(out: Path) -> None:
             f"--out {out}: is not empty and has no {_INTERFACE}, so it is no exported model; give "
             "a new or empty folder"
         )
-
-
-def _make(folder: Path, out: Path) -> None:
-    """Makes a folder that is needed for the results; raises `ForecastError` where it cannot."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ForecastError(f"--out {out}: {error.strerror}; give a folder to write") from None
 
 
 class _Array(msgspec.Struct):
@@ -145,6 +150,11 @@ def _check(interface: _Interface, folder: Path) -> None:
         made,
         f"{here}; export again, this version of torch",
     )
+    for program in interface.programs.values():
+        good = Path(program.file).name == program.file
+        require(
+            good, f"{folder}: a program's file", f"'{program.file}'", "the name of a file in it"
+        )
     for needed in (_WEIGHTS, *(program.file for program in interface.programs.values())):
         if not (folder / needed).is_file():
             raise ForecastError(f"{folder}: is an exported model without {needed}; export again")
@@ -155,7 +165,7 @@ def _read_interface(folder: Path) -> _Interface:
         return msgspec.json.decode((folder / _INTERFACE).read_bytes(), type=_Interface)
     except FileNotFoundError:
         raise ForecastError(of_folder(folder)) from None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ForecastError(
             f"{folder}: not a folder of 'forecast export' ({error}); give one, or a weights file"
         ) from None

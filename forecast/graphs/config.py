@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from forecast.errors import require
 
+_MOST = 1000.0
+"""Largest range in metres, seconds or metres per second; beyond it, all agents are candidates."""
+
 
 @dataclass(frozen=True)
 class GraphConfig:
@@ -35,7 +38,8 @@ class GraphConfig:
         """Checks the values; raises `ForecastError`."""
         for name in ("agent_radius_m", "vehicle_radius_m", "piece_m"):
             value = getattr(self, name)
-            require(value > 0, f"graph.{name}", value, "a positive length")
+            require(0 < value <= _MOST, f"graph.{name}", value, f"a length up to {_MOST:g} m")
         for name in ("vehicle_ahead_s", "map_radius_m", "slack_mps", "vehicle_slack_mps"):
-            require(getattr(self, name) >= 0, f"graph.{name}", getattr(self, name), "0 or more")
+            value = getattr(self, name)
+            require(0 <= value <= _MOST, f"graph.{name}", value, f"0 to {_MOST:g}")
         require(self.piece_points >= 2, "graph.piece_points", self.piece_points, "2 or more")

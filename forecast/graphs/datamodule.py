@@ -313,6 +313,7 @@ class ForecastDataModule(pl.LightningDataModule):
         super().__init__()
         require(history_steps >= 2, "history_steps", history_steps, "2 or more")
         require(batch_size >= 1, "batch_size", batch_size, "1 or more")
+        require(num_workers >= 0, "num_workers", num_workers, "0 or more")
         require(
             windows_per_epoch >= batch_size,
             "windows_per_epoch",

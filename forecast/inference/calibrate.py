@@ -14,7 +14,9 @@ from forecast.datasets.progress import with_progress
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec, prediction_times, window, window_seed
 from forecast.errors import ForecastError, ForecastWarning
+from forecast.files import completed
 from forecast.inference.forecaster import Forecaster, load
+from forecast.inference.paths import is_folder
 from forecast.inference.weights import Source
 from forecast.inference.windows import observed, predict_window
 from forecast.models.calibration.conformal import CalibrationScores, fit_tubes
@@ -43,15 +45,14 @@ def calibrate_weights(
     """
     if out.suffix != ".safetensors":
         raise ForecastError(f"--out {out}: a name that ends in .safetensors is needed")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ForecastError(f"--out {out}: {error.strerror}; give a file to write") from None
+    if is_folder(out):
+        raise ForecastError(f"--out {out}: is a folder; give a file to write")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ForecastWarning)  # they are not calibrated yet
         forecaster = load(weights)
-    forecaster = calibrated(forecaster, SceneStore.open(store), split, seed=seed)
-    forecaster.save(out)
+    with completed(out) as file:  # before the long work, where nothing can be written there
+        forecaster = calibrated(forecaster, SceneStore.open(store), split, seed=seed)
+        forecaster.save(file)
     print(summary(forecaster))
     return forecaster
 

@@ -5,7 +5,6 @@ It needs neither Lightning nor a dataset: a planner passes its own `Scene`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +25,7 @@ from forecast.inference.weights import (
     read_model,
     save_model,
     warn_not_calibrated,
+    weights_sha256,
 )
 from forecast.inference.windows import (
     ego_motion,
@@ -40,9 +40,9 @@ from forecast.models.threads import side_by_side, undivided_operations
 from forecast.planning import ClearanceConfig, CostConfig, EgoState, Ranking
 from forecast.planning.plan_poses import plan_poses, plan_steps
 from forecast.planning.road import road_use
-from forecast.scene import LaneMap, Prediction, Scene
-from forecast.scene.arguments import parse_list, real_number, whole_number
-from forecast.scene.parsing import parse_array, require_map_near
+from forecast.scene import AgentKind, LaneMap, Prediction, Scene
+from forecast.scene.arguments import parse_list, real_number, sample_count, whole_number
+from forecast.scene.parsing import parse_origin, require_map_near
 from forecast.scene.resampling import history
 
 if TYPE_CHECKING:
@@ -222,8 +222,7 @@ class Forecaster:
         require(good, "lane_map", type(lane_map).__name__, "a LaneMap, such as that of a scene,")
         step_s = max(self.training.dts_s) if dt_s is None else self.step_s("stream", dt_s)
         forget_s = self.training.history_steps * step_s if forget_s is None else forget_s
-        origin = parse_array("stream", "origin_m", origin_m, (2,), np.float64)
-        require(bool(np.isfinite(origin).all()), "origin_m", origin, "two finite numbers")
+        origin = parse_origin("stream", origin_m)
         dt_s = step_s if dt_s is None else dt_s
         return Stream(self.model, self.training, lane_map, step_s, dt_s, origin, forget_s)
 
@@ -261,14 +260,16 @@ class Forecaster:
             seed: Seed of the noise.
             react: Number of plans with reactions; 0 for none, P or more for all.
             cost: Weights of the cost; default `CostConfig`.
-            details: ``plan_dt_s``, ``ego``, ``limits`` and ``route``; see `PlanDetails`.
+            details: ``plan_dt_s``, ``ego``, ``limits`` and ``route``; see `PlanDetails`. In a scene
+                without an agent of kind EGO at that step, ``ego`` is put into it
+                (`EgoState.joined`).
 
         Raises:
             ForecastError: ``plans`` is not finite of shape ``[P, T', 3]``, takes no whole number of
                 the model's steps or is longer than 6 s and the horizon of training; the ego cannot
                 drive a plan (`forecast.planning.plan_poses`); ``samples`` or ``react`` is too
-                small; there is no ego or ``ego`` is elsewhere; or the scene's step is longer than
-                the model's.
+                small; there is no ego and none is given, or ``ego`` is elsewhere; or the scene's
+                step is longer than the model's.
             TypeError: A keyword is unknown.
         """
         whole_number("seed", seed)
@@ -302,6 +303,9 @@ class Forecaster:
         longest_s = max(HORIZON_S, self.training.horizon_steps * step_s)
         every: dict[str, Any] = {"dt_s": step_s, "plan_dt_s": plan_dt_s}
         steps = plan_steps(plans, longest_s=longest_s, **every)
+        kinds = scene.tracks.kinds
+        if ego is not None and not (kinds[scene.present(at)] == AgentKind.EGO).any():
+            scene = ego.joined(scene, at)
         cut = self.window(scene, at, steps)
         return cut, plan_poses(plans, ego_motion(cut, ego), steps=steps, item="plans", **every)
 
@@ -351,10 +355,8 @@ class Forecaster:
 
     def provenance(self) -> dict[str, Any]:
         """Configuration and training data as plain values, with a hash of the weights."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.model.state_dict().items()):
-            digest.update(name.encode() + value.cpu().numpy().tobytes())
-        return {"weights_sha256": digest.hexdigest(), **asdict(self.training)}
+        digest = weights_sha256(self.model.state_dict())
+        return {"weights_sha256": digest, **asdict(self.training)}
 
     def save(self, path: str | Path) -> None:
         """Writes weights and configuration as one safetensors file; see `save_model`."""
@@ -377,7 +379,7 @@ def _check_numbers(samples: int, react: int, details: PlanDetails) -> None:
     unknown = sorted(details.keys() - PlanDetails.__annotations__.keys())
     if unknown:
         raise TypeError(f"rank_plans got an unexpected keyword argument '{unknown[0]}'")
-    whole_number("samples", samples, least=1)
+    sample_count(samples)
     whole_number("react", react, least=0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,9 +17,10 @@ from forecast.inference.weights import Training
 from forecast.inference.windows import forecast_window, horizon_steps
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.scene import AgentKind, LaneMap, Prediction, Scene, Tracks
-from forecast.scene.arguments import real_number
+from forecast.scene.arguments import real_number, time_us
 from forecast.scene.flicker import flicker
 from forecast.scene.parsing import (
+    FARTHEST_M,
     parse_array,
     parse_headings,
     parse_kinds,
@@ -77,10 +77,13 @@ class Frame:
                 f"frame: positions_m of agent '{names[bad][0]}' is not finite; "
                 "leave out agents that are not observed"
             )
+        far = (np.abs(places) > FARTHEST_M).any(axis=1)
+        named = f"frame: positions_m of agents {names[far][:1].tolist()}"
+        require(not far.any(), named, places[far][:1].tolist(), f"metres up to {FARTHEST_M:g}")
         sizes, replaced = parse_sizes("frame", self.sizes_m, kinds)
         warn_of_sizes("frame", names, replaced)
         for name, value in (
-            ("at_us", _microseconds(self.at_us)),
+            ("at_us", time_us("frame: at_us", self.at_us)),
             ("agent_ids", names),
             ("kinds", kinds),
             ("positions_m", places),
@@ -100,15 +103,6 @@ class Frame:
             return self
         arrays = ("agent_ids", "kinds", "positions_m", "headings_rad", "sizes_m")
         return replace(self, **{name: getattr(self, name)[moves] for name in arrays})
-
-
-def _microseconds(at_us: Any) -> int:
-    try:
-        return operator.index(at_us)
-    except TypeError:
-        whole = isinstance(at_us, float | np.floating) and float(at_us).is_integer()
-        require(whole, "frame: at_us", at_us, "a whole number of microseconds")
-        return int(at_us)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,12 +1,18 @@
-"""Weights files: their content, and functions that read and write them."""
+"""Weights files: their content, and functions that read and write them.
+
+Both kinds of files carry checksums, which are compared when they are read: a safetensors file one
+of everything in it, a checkpoint those of the zip archive that it is.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import re
 import warnings
-from collections.abc import Iterable
+import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +22,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from forecast.errors import ForecastError, ForecastWarning
+from forecast.errors import ForecastError, ForecastWarning, require
 from forecast.files import completed
 from forecast.inference.paths import head_of
 from forecast.models.calibration.conformal import Calibration
@@ -28,6 +34,12 @@ PACKAGED = {"town": Path(__file__).parents[1] / "weights" / "town.safetensors"}
 
 CHECKPOINT_KEY = "forecast"
 """Key of a checkpoint under which its configuration and training data are."""
+
+_DESCRIBED, _CHECKSUM = "forecast", "sha256"
+"""Keys of a safetensors file's metadata: `Training` as JSON, and the checksum of everything."""
+
+_MOST_STEPS, _LONGEST_STEP_S = 10_000, 60.0
+"""Bounds of the times in a weights file; beyond them are damaged or hostile files."""
 
 _LIGHTNING_PREFIX = "forecaster."
 _LONGEST_HEADER = 100_000_000
@@ -76,6 +88,14 @@ class Training:
     calibration: Calibration | None = None
     ood: OODModel | None = None
 
+    def __post_init__(self) -> None:
+        """Checks the times; raises `ForecastError`."""
+        for name in ("history_steps", "horizon_steps"):
+            value = getattr(self, name)
+            require(1 <= value <= _MOST_STEPS, name, value, f"1 to {_MOST_STEPS}")
+        good = bool(self.dts_s) and all(0 < dt_s <= _LONGEST_STEP_S for dt_s in self.dts_s)
+        require(good, "dts_s", self.dts_s, f"steps above 0 s and up to {_LONGEST_STEP_S:g} s")
+
     def drawn(self, samples: int) -> int:
         """Number of samples to imagine where ``samples`` are asked: the tubes may need more."""
         return max(samples, self.calibration.samples if self.calibration else 0)
@@ -96,14 +116,18 @@ def read_model(path: str | Path) -> tuple[PedestrianForecaster, Training, str]:
     path = PACKAGED.get(str(path), Path(path))
     described, weights = read_weights(path)
     training = _training(path, described)
-    model = PedestrianForecaster(training.config)
     try:
+        with torch.device("meta"):  # takes no memory, whatever the sizes
+            PedestrianForecaster(training.config).load_state_dict(weights, assign=True)
+        model = PedestrianForecaster(training.config)
         model.load_state_dict(weights)
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:160]
         raise ForecastError(
             f"{path}: the weights do not fit the configuration they carry ({detail}); train again"
         ) from None
+    bad = [name for name, value in weights.items() if not value.isfinite().all()]
+    require(not bad, f"{path}: its weights {_first(bad)}", "not finite", "a finite number in each")
     return model, training, _name(path)
 
 
@@ -136,12 +160,26 @@ def save_model(path: str | Path, model: PedestrianForecaster, training: Training
     Raises:
         ForecastError: The file cannot be written.
     """
-    metadata = {"forecast": json.dumps(asdict(training))}
-    try:
-        with completed(Path(path)) as file:
-            file.write_bytes(safetensors.torch.save(model.state_dict(), metadata))
-    except OSError as error:
-        raise ForecastError(f"{path}: cannot be written: {error.strerror}") from None
+    described, weights = json.dumps(asdict(training)), model.state_dict()
+    metadata = {_DESCRIBED: described, _CHECKSUM: _checksum(described, weights)}
+    with completed(Path(path)) as file:
+        file.write_bytes(safetensors.torch.save(weights, metadata))
+
+
+def weights_sha256(weights: Mapping[str, torch.Tensor]) -> str:
+    """Hash of the names and values of tensors, in hex."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(name.encode() + content.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _checksum(described: str, weights: Mapping[str, torch.Tensor]) -> str:
+    """Hash of everything in a safetensors file, in hex."""
+    forms = {name: [str(value.dtype), *value.shape] for name, value in weights.items()}
+    content = json.dumps([described, forms, weights_sha256(weights)], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _name(path: Path) -> str:
@@ -168,6 +206,13 @@ def read_weights(path: Path) -> tuple[Any, dict[str, torch.Tensor]]:
     }
 
 
+def _is_state(values: Any) -> bool:
+    """Whether this is a state dict: tensors by name."""
+    return isinstance(values, Mapping) and all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in values.items()
+    )
+
+
 def is_safetensors(head: bytes) -> bool:
     """Whether a file that begins with these bytes is a safetensors file."""
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < _LONGEST_HEADER
@@ -185,6 +230,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     head = head_of(path)
     if not head.startswith(_TORCH_MAGIC):
         raise _other(path, f"it begins with {head[:12]!r}")
+    is_zip = head.startswith(_TORCH_MAGIC[0])
+    if is_zip:
+        _check_archive(path)
     try:
         with path.open("rb") as file:  # by its path, torch.load would go by the suffix
             checkpoint = torch.load(file, map_location="cpu", weights_only=True)
@@ -196,7 +244,31 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise _damaged(path) from None
     if not isinstance(checkpoint, dict) or not {"state_dict", CHECKPOINT_KEY} <= checkpoint.keys():
         raise _other(path, _what_it_holds(checkpoint))
+    if not _is_state(checkpoint["state_dict"]):
+        raise _other(path, "its state_dict does not hold tensors by name")
+    if not is_zip:
+        raise _other(path, "it is in the old format of torch.save, which has no checksums")
     return checkpoint
+
+
+def _check_archive(path: Path) -> None:
+    """Compares a checkpoint with its checksums, which torch does not.
+
+    Refuses compressed contents too, which may be of any size: torch writes none.
+
+    Raises:
+        ForecastError: It is damaged or not written by torch.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            plain = all(each.compress_type == zipfile.ZIP_STORED for each in archive.infolist())
+            damaged = archive.testzip() if plain else None
+    except Exception:  # a damaged file may raise anything
+        raise _damaged(path) from None
+    if not plain:
+        raise _other(path, "its contents are compressed")
+    if damaged is not None:
+        raise _damaged(path)
 
 
 def _what_it_holds(checkpoint: Any) -> str:
@@ -219,12 +291,25 @@ def _read_safetensors(path: Path) -> tuple[Any, dict[str, torch.Tensor]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             names = list(file.keys())
-            described = (file.metadata() or {}).get("forecast")
-            if described is not None:
-                return json.loads(described), {name: file.get_tensor(name) for name in names}
+            metadata = file.metadata() or {}
+            if _DESCRIBED not in metadata:
+                words = f"it is a safetensors file of another project ({_first(names)})"
+                raise _other(path, words)
+            weights = {name: file.get_tensor(name) for name in names}
     except (safetensors.SafetensorError, ValueError, OSError):
         raise _damaged(path) from None
-    raise _other(path, f"it is a safetensors file of another project ({_first(names)})")
+    described = metadata[_DESCRIBED]
+    if _CHECKSUM not in metadata:
+        raise ForecastError(
+            f"{path}: has no checksum, so damage would not be noticed: an older version wrote it; "
+            "run 'forecast calibrate' again, with the checkpoint (.ckpt) of its training"
+        )
+    if metadata[_CHECKSUM] != _checksum(described, weights):
+        raise _damaged(path)
+    try:
+        return json.loads(described), weights
+    except (ValueError, RecursionError):
+        raise _damaged(path) from None
 
 
 def _damaged(path: Path) -> ForecastError:

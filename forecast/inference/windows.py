@@ -29,7 +29,7 @@ from forecast.planning import EgoState
 from forecast.planning.plan_poses import EgoMotion, plan_poses
 from forecast.scene import AgentKind, Prediction
 from forecast.scene.agents import FASTEST_TURN_RADPS, HARDEST_MPS2
-from forecast.scene.arguments import whole_number, whole_steps
+from forecast.scene.arguments import sample_count, whole_number, whole_steps
 from forecast.scene.modes import ModeSet
 
 _ROUNDING = 1e-6
@@ -127,7 +127,7 @@ def forecast_window(
     Raises:
         ForecastError: ``samples`` is too small, or as `predict_window`.
     """
-    samples, seed = whole_number("samples", samples, least=1), whole_number("seed", seed)
+    samples, seed = sample_count(samples), whole_number("seed", seed)
     finish = _Finish.of(training, cut, seed, horizon_s, dt_s)
     options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan, "plan_dt_s": plan_dt_s}
     drawn = training.drawn(samples)
@@ -194,7 +194,7 @@ def forecast_windows(
     Raises:
         ForecastError: As in `forecast_window`.
     """
-    samples = whole_number("samples", samples, least=1)
+    samples = sample_count(samples)
     seed, drawn = whole_number("seed", seed), training.drawn(samples)
     made: dict[int, Prediction] = {}
     for batch in _batches(cuts):
@@ -222,6 +222,7 @@ def _batches(cuts: Sequence[Window]) -> Iterator[list[int]]:
         yield batch
 
 
+@undivided_operations()
 def _imagined_together(
     model: PedestrianForecaster, cuts: Sequence[Window], samples: int, seed: int
 ) -> list[tuple[NDArray[np.float32], tuple[ModeSet, ...]]]:

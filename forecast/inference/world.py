@@ -21,6 +21,7 @@ from forecast.inference.windows import encode
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import KeyedNoise, keyed_noise
 from forecast.models.rollout import Moment, SceneContext, advance, begin, surroundings
+from forecast.models.threads import undivided_operations
 from forecast.models.types import Motion, State
 from forecast.planning.plan_poses import EgoMotion, plan_poses, plan_steps
 from forecast.scene import AgentKind, Prediction
@@ -30,7 +31,7 @@ from forecast.scene.agents import (
     HARDEST_MPS2,
     TYPICAL_SIZE_M,
 )
-from forecast.scene.arguments import real_number, whole_number
+from forecast.scene.arguments import real_number, sample_count, whole_number
 from forecast.scene.parsing import (
     FLOAT32_REACH_M,
     LARGEST_HEADING_RAD,
@@ -75,7 +76,7 @@ class World:
         samples: int,
         seed: int,
     ) -> None:
-        samples, seed = whole_number("samples", samples, least=1), whole_number("seed", seed)
+        samples, seed = sample_count(samples), whole_number("seed", seed)
         self.dt_s, self.origin_m, self.at_us = cut.dt_s, origin_m, cut.at_us
         self._scene_id = cut.scene_id
         self._names: list[str] = cut.agent_ids.tolist()
@@ -87,7 +88,7 @@ class World:
         self._controls: dict[str, AgentControl] = {}
         self._path: list[Tensor] = []
         encoded, device = encode(model, cut), self._contexts.device
-        with torch.inference_mode():
+        with torch.inference_mode(), undivided_operations():
             noise = keyed_noise(model.config.world_model, self._names, samples, 0, seed).to(device)
             self._state: State = begin(model.world, encoded.context, encoded.state, noise)
             self._intent = noise.intent
@@ -173,7 +174,7 @@ class World:
             ForecastError: ``steps`` is below 1.
         """
         whole_number("steps", steps, least=1)
-        with torch.inference_mode():
+        with torch.inference_mode(), undivided_operations():
             for _ in range(steps):
                 self._step()
         return self
@@ -337,6 +338,7 @@ class World:
         size_m: ArrayLike,
     ) -> None:
         """See `add`; an obstacle may be of any size."""
+        require(isinstance(agent, str) and agent != "", "agent", repr(agent), "a name")
         require(agent not in self._names, "agent", f"'{agent}'", "a name that is not in use")
         size = parse_array(f"agent '{agent}'", "size_m", size_m, (3,), np.float32)
         good = bool((np.isfinite(size) & (size > 0)).all())
@@ -419,7 +421,7 @@ class World:
             speed_mps: Its speed.
         """
         world = self._model.world
-        with torch.inference_mode():
+        with torch.inference_mode(), undivided_operations():
             # Its path before now is not known; `prediction` marks the agent as not valid.
             here = position.expand(len(self._state.seen), 1, 2)
             self._path = [torch.cat([positions, here], 1) for positions in self._path]

@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -32,7 +31,7 @@ from torch._inductor.exc import InvalidCxxCompiler
 from torch.utils import _pytree as pytree
 
 from forecast.errors import ForecastError
-from forecast.files import cache_folder
+from forecast.files import cache_folder, completed
 from forecast.models.programs import Program, captured, step_programs
 from forecast.models.world_model import WorldModel
 
@@ -81,7 +80,7 @@ def accelerate(world: WorldModel, *, training: bool = False) -> None:
     programs = step_programs(world)
     try:
         paths = _machine_code(world, programs)
-    except (OSError, RuntimeError) as error:
+    except (ForecastError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         _say(f"could not compile the network, so it runs uncompiled, more slowly ({reason})")
         return
@@ -141,13 +140,12 @@ def _machine_code(world: WorldModel, programs: dict[str, Program]) -> dict[str, 
     paths = {name: folder / f"{name}.so" for name in programs}
     if not all(path.is_file() for path in paths.values()):
         _say(f"compiling the network for this machine, once; {SETTING}=off does without")
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as work:
-            for name, program in programs.items():
-                package = Path(work) / f"{name}.pt2"
+        for name, program in programs.items():
+            # Another process sees the whole file or none.
+            with completed(paths[name]) as library:
+                package = library.with_suffix(".pt2")
                 write_package(program, package, with_weights=True)
-                # A rename is atomic, so another process sees the whole file or none.
-                extract_library(package, Path(work)).replace(paths[name])
+                extract_library(package, library.parent)
     return paths
 
 

@@ -3,6 +3,9 @@
 torch can also divide every single operation among threads. For networks of this size that gains
 little, because the operations are small. It costs much: after each such operation, threads wait
 for the next one at full load, and take the processor from those that have work.
+
+How a rollout is parted does not depend on the number of threads. So its results do not either, not
+even in the last bits: those of a matrix product depend on how many rows it has.
 """
 
 from __future__ import annotations
@@ -15,10 +18,10 @@ from typing import TypeVar
 
 import torch
 
-WHOLE_SCENE, AFFECTED_ROWS = 1536, 4096
-"""Highest numbers of agents imagined at once. More do not fit into the caches. With fewer, the
-fixed cost of calls dominates; it is higher for the affected rows of reactive rollouts."""
-_LEAST = 256
+WHOLE_SCENE, AFFECTED_ROWS = 512, 1024
+"""Highest numbers of agents imagined at once. With more, there would be no parts for several
+threads. With fewer, the fixed cost of calls dominates; it is higher for the affected rows of
+reactive rollouts."""
 _THREADS: ContextVar[int] = ContextVar("number of threads of `side_by_side`")
 
 Part = TypeVar("Part")
@@ -46,7 +49,9 @@ def _threads() -> int:
 
 
 def part_size(agents: int, device: torch.device, most: int) -> int:
-    """Number of agents to imagine at once on one thread; all threads get the same number of parts.
+    """Number of agents to imagine at once on one thread.
+
+    The number of parts is a power of two, so that 2, 4 or 8 threads get the same number.
 
     Args:
         agents: Number of agents in all copies together.
@@ -55,9 +60,10 @@ def part_size(agents: int, device: torch.device, most: int) -> int:
     """
     if device.type != "cpu":
         return max(1, agents)
-    each = -(-agents // _threads())
-    rounds = max(1, -(-each // most))
-    return max(_LEAST, -(-each // rounds))
+    parts = 1
+    while parts * most < agents:
+        parts *= 2
+    return max(1, -(-agents // parts))
 
 
 def side_by_side(job: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:

@@ -9,11 +9,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from forecast.errors import require
-from forecast.scene import AgentKind, Scene
+from forecast.scene import AgentKind, Scene, Tracks
 from forecast.scene.agents import FASTEST_MPS, HARDEST_MPS2, TYPICAL_SIZE_M
-from forecast.scene.parsing import LARGEST_HEADING_RAD, LARGEST_VEHICLE_M
+from forecast.scene.parsing import (
+    FARTHEST_M,
+    LARGEST_HEADING_RAD,
+    LARGEST_VEHICLE_M,
+    within_reach,
+)
 
-_LENGTH_M, _WIDTH_M, _ = TYPICAL_SIZE_M[AgentKind.EGO]
+_LENGTH_M, _WIDTH_M, _HEIGHT_M = TYPICAL_SIZE_M[AgentKind.EGO]
+
+_PAST_S = 5.0
+"""How long an ego without a recorded past has driven straight on; longer than any history."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class EgoState:
         """Checks the numbers; raises `ForecastError`."""
         values = (self.x_m, self.y_m, self.heading_rad, self.acceleration_mps2)
         require(all(map(math.isfinite, values)), "ego state", values, "finite numbers")
+        place, far = (self.x_m, self.y_m), f"at most {FARTHEST_M:g} m"
+        require(max(map(abs, place)) <= FARTHEST_M, "ego x_m and y_m", place, far)
         turned = abs(self.heading_rad) <= LARGEST_HEADING_RAD
         require(turned, "ego heading_rad", self.heading_rad, "an angle in radians (not in degrees)")
         good = math.isfinite(self.speed_mps) and self.speed_mps >= 0
@@ -96,6 +106,44 @@ class EgoState:
             speed_mps=max(speed, 0.0),
             acceleration_mps2=gained / dt_s if speed > 0 else 0.0,
         )
+
+    def joined(self, scene: Scene, at: int) -> Scene:
+        """A scene with this ego in it, for a planner whose perception leaves its own car out.
+
+        Its past is unknown, so it has driven straight on at its present speed for some seconds.
+
+        Args:
+            scene: The scene; an agent of kind EGO in it is left out.
+            at: Index of the step at which the ego is in this state; below 0 it is counted from the
+                end.
+
+        Returns:
+            The scene, with an agent of kind EGO and a name that no other agent has.
+
+        Raises:
+            ForecastError: There is no such step, or the ego is too far from the scene's origin.
+        """
+        at, tracks = scene.step(at), scene.tracks.select(scene.tracks.kinds != AgentKind.EGO)
+        ago_s = (scene.timestamps_us[at] - scene.timestamps_us) / 1e6
+        seen = (ago_s >= 0) & (ago_s <= _PAST_S)
+        way = self.speed_mps * np.array([math.cos(self.heading_rad), math.sin(self.heading_rad)])
+        path = np.where(seen[:, None], self.pose[:2] - ago_s[:, None] * way, 0.0)
+        name = "ego"
+        while name in tracks.agent_ids:
+            name += "_"
+        places = within_reach("ego", path[None], np.array([name]), "metres in the scene's frame")
+        headings = np.where(seen, self.heading_rad, 0.0)[None].astype(np.float32)
+        size = np.array([[self.length_m, self.width_m, _HEIGHT_M]], np.float32)
+        ego = Tracks(
+            agent_ids=np.append(tracks.agent_ids, name),
+            kinds=np.append(tracks.kinds, np.int8(AgentKind.EGO)),
+            categories=np.append(tracks.categories, "ego"),
+            positions_m=np.concatenate([tracks.positions_m, places]),
+            headings_rad=np.concatenate([tracks.headings_rad, headings]),
+            sizes_m=np.concatenate([tracks.sizes_m, size]),
+            valid=np.concatenate([tracks.valid, seen[None]]),
+        )
+        return replace(scene, tracks=ego)
 
     @classmethod
     def of(cls, scene: Scene, at: int) -> EgoState:

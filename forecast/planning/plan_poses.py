@@ -20,7 +20,7 @@ from forecast.planning.ego import EgoState
 from forecast.scene import AgentKind
 from forecast.scene.agents import FASTEST_MPS
 from forecast.scene.between_steps import steps_and_shares
-from forecast.scene.parsing import LARGEST_HEADING_RAD
+from forecast.scene.parsing import FARTHEST_M, LARGEST_HEADING_RAD
 
 Floats = NDArray[np.float64]
 
@@ -212,6 +212,15 @@ def plan_poses(
     else:
         _check_reach(checked, max(every_s, dt_s), kind, item)
     return found if item == "plans" else found[0]
+
+
+def require_places(plans: NDArray[np.float64]) -> None:
+    """Raises `ForecastError` unless the poses of plans ``[P, T, 3]`` are finite and on Earth."""
+    good = plans.ndim == 3 and plans.shape[-1] == 3
+    require(good, "shape of plans", list(plans.shape), "[P, T, 3]")
+    near = bool((np.abs(plans) <= FARTHEST_M).all())  # False for NaN
+    words = "not finite" if not np.isfinite(plans).all() else f"{np.abs(plans).max():g}"
+    require(near, "a pose of plans", words, f"numbers up to {FARTHEST_M:g}")
 
 
 def _checked(plans: ArrayLike, item: str) -> Floats:

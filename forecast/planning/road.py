@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 
 from forecast import geometry
 from forecast.planning.ego import EgoState
+from forecast.planning.plan_poses import require_places
 from forecast.scene import LaneMap, Polygons
 
 FAR_M = 4.0
@@ -74,7 +75,11 @@ def road_use(plans: NDArray[np.float64], lane_map: LaneMap | None, ego: EgoState
         plans: Poses ``[P, T, 3]`` of the ego's centre.
         lane_map: The map in their frame, or None.
         ego: The ego, for its size.
+
+    Raises:
+        ForecastError: The plans are of another shape, not finite, or no place on Earth.
     """
+    require_places(plans)
     offset, turn = np.zeros(plans.shape[:2]), np.zeros(plans.shape[:2])
     off_road = np.zeros(plans.shape[:2], bool)
     if lane_map is None:

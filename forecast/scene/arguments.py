@@ -17,6 +17,13 @@ from forecast.errors import ForecastError, require
 
 Value = TypeVar("Value")
 
+MOST_SAMPLES = 100_000
+"""More samples of a scene than this would take all memory."""
+
+_MOST_STEPS = 100_000
+_LATEST_US = 2**62
+"""In int64, a time and a difference of two."""
+
 _ON_STEP = 0.02
 """A time this close to a multiple of the step, in steps, is that multiple. Steps of recorded data
 are not exact: 6 s in steps of 0.5005 s."""
@@ -43,6 +50,34 @@ def whole_number(item: str, value: Any, least: int | None = None) -> int:
         raise ForecastError(f"{item} is {value!r}; {needed} is needed") from None
     require(least is None or number >= least, item, number, bound)
     return number
+
+
+def time_us(item: str, value: Any) -> int:
+    """A time in whole microseconds.
+
+    Args:
+        item: Its name in messages.
+        value: An integer, or a float that is one.
+
+    Raises:
+        ForecastError: It is something else, or no time of any clock.
+    """
+    is_whole = isinstance(value, float | np.floating) and float(value).is_integer()
+    try:
+        number = int(value) if is_whole else operator.index(value)
+    except TypeError:
+        raise ForecastError(
+            f"{item} is {value!r}; a whole number of microseconds is needed"
+        ) from None
+    require(abs(number) <= _LATEST_US, item, number, f"a time up to {_LATEST_US} us")
+    return number
+
+
+def sample_count(value: Any) -> int:
+    """A number of samples; raises `ForecastError` if it is none, or more than fit into memory."""
+    count = whole_number("samples", value, least=1)
+    require(count <= MOST_SAMPLES, "samples", count, f"at most {MOST_SAMPLES}")
+    return count
 
 
 def index(item: str, value: Any, count: int) -> int:
@@ -112,6 +147,7 @@ def whole_steps(item: str, time_s: Any, dt_s: Any) -> int:
     steps = real_number(item, time_s, "a time in seconds") / step_s
     nearest = round(steps) if math.isfinite(steps) else 0
     require(nearest >= 1, item, time_s, f"at least one step of {step_s:g} s")
+    require(nearest <= _MOST_STEPS, item, time_s, f"at most {_MOST_STEPS} steps of {step_s:g} s")
     near = {max(count, 1) * step_s for count in (math.floor(steps), math.ceil(steps))}
     named = " or ".join(f"{time:g}" for time in sorted(near))
     multiple = f"a multiple of the step of {step_s:g} s, such as {named} s,"

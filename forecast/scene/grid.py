@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from forecast.errors import require
 from forecast.scene.arguments import real_number, whole_number
 
+_MOST_CELLS = 2_000_000_000
+"""A grid takes as many bytes."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -56,6 +59,9 @@ def occupancy(
     """
     require(isinstance(grid, Grid), "grid", repr(grid), "a forecast.Grid")
     samples, _, steps, _ = positions_m.shape
+    cells = samples * steps * grid.rows * grid.columns
+    need = f"at most {_MOST_CELLS} over all samples and steps"
+    require(cells <= _MOST_CELLS, "grid: number of cells", cells, need)
     edge = np.array([grid.x_m, grid.y_m])
     cell = np.floor((positions_m - edge) / grid.cell_m).astype(np.int64)
     inside = ((cell >= 0) & (cell < [grid.columns, grid.rows])).all(-1)  # [K, A, T]

@@ -16,7 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from forecast.errors import ForecastError, ForecastWarning, require
 from forecast.geometry import wrap_angle
 from forecast.scene.agents import TYPICAL_SIZE_M, AgentKind
+from forecast.scene.arguments import parse_list
 from forecast.scene.lanes import LaneMap
+
+FARTHEST_M = 1e8
+"""No place on Earth has larger coordinates in metres. Those of float64 are exact to 15 nm there."""
 
 FLOAT32_REACH_M = 10_000.0
 """At larger coordinates the resolution of float32 is coarser than 1 mm."""
@@ -35,13 +39,26 @@ _NAMED = 3
 """Number of agents that a message names."""
 
 
+def parse_origin(item: str, origin_m: ArrayLike) -> NDArray[np.float64]:
+    """The world position ``[2]`` of a frame.
+
+    Raises:
+        ForecastError: It is not two numbers, or no place on Earth.
+    """
+    origin = parse_array(item, "origin_m", origin_m, (2,), np.float64)
+    good = bool((np.abs(origin) <= FARTHEST_M).all())  # False for NaN
+    require(good, f"{item}: origin_m", origin.tolist(), f"metres up to {FARTHEST_M:g}")
+    return origin
+
+
 def parse_names(item: str, names: Iterable[Any]) -> NDArray[np.str_]:
     """The names of agents ``[A]``.
 
     Raises:
-        ForecastError: Two agents have the same name.
+        ForecastError: Two agents have the same name, one has none, or there is no list of them.
     """
-    array = np.array([str(name) for name in names], np.str_)
+    array = np.array([str(name) for name in parse_list("agent_ids", names)], np.str_)
+    require("" not in array, f"{item}: the name of an agent", "empty", "a name")
     several, counts = np.unique(array, return_counts=True)
     twice = several[counts > 1][:1].tolist()
     require(not twice, f"{item}: agents named twice", twice, "unique agent_ids")
@@ -58,7 +75,7 @@ def parse_kinds(item: str, kinds: Iterable[Any]) -> NDArray[np.int8]:
     Raises:
         ForecastError: A kind is unknown.
     """
-    return np.array([parse_kind(item, kind) for kind in kinds], np.int8)
+    return np.array([parse_kind(item, kind) for kind in parse_list("kinds", kinds)], np.int8)
 
 
 def parse_kind(item: str, kind: Any) -> AgentKind:
@@ -206,6 +223,8 @@ def parse_array(
         raise ForecastError(
             f"{item}: {name} are not numbers; {kind} {list(shape)} is needed"
         ) from None
+    if dtype is bool and not (array == np.asarray(value)).all():
+        raise ForecastError(f"{item}: {name} holds other values than 0 and 1; bool is needed")
     if array.size == 0 and 0 in shape:
         array = array.reshape(shape)
     if array.shape != shape:

@@ -16,6 +16,7 @@ from forecast.scene.arguments import real_number
 from forecast.scene.between_steps import between_steps
 from forecast.scene.grid import Grid, occupancy
 from forecast.scene.modes import ModeSet
+from forecast.scene.parsing import parse_origin
 from forecast.scene.representatives import representatives
 from forecast.scene.scene import Scene
 from forecast.scene.tubes import Tubes
@@ -97,6 +98,8 @@ class Prediction:
         }
         for name, shape in expected.items():
             value = getattr(self, name)
+            is_array = value is None or isinstance(value, np.ndarray)
+            require(is_array, name, f"a {type(value).__name__}", f"a numpy array {list(shape)}")
             if value is not None and value.shape != shape:
                 raise ForecastError(
                     f"{name} has shape {list(value.shape)}; {list(shape)} is needed"
@@ -119,6 +122,7 @@ class Prediction:
             raise ForecastError(
                 f"agent '{self.agent_ids[bad][0]}': a predicted position is not finite"
             )
+        parse_origin("prediction", self.origin_m)
         dt_s = real_number("dt_s", self.dt_s, "a step in seconds")
         require(0 < dt_s < np.inf, "dt_s", dt_s, "a finite step above 0")
         total, needed = float(self.weights.sum()), "non-negative weights summing to 1 are needed"

@@ -105,15 +105,12 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     good = path.suffix == ".parquet" and path.parent.is_dir()
     require(good, "path", path, "a name that ends in .parquet, in a folder that is there,")
     places: set[tuple[str, int]] = set()
-    try:
-        with completed(path) as file, pq.ParquetWriter(file, _SAVED, compression="zstd") as writer:
-            for prediction in parse_list("predictions", predictions):
-                _check(prediction, places)
-                places.add((prediction.scene_id, prediction.at_us))
-                if prediction.valid.any():
-                    writer.write_table(_table(prediction))
-    except OSError as error:
-        raise ForecastError(f"{path}: cannot be written: {error.strerror or error}") from None
+    with completed(path) as file, pq.ParquetWriter(file, _SAVED, compression="zstd") as writer:
+        for prediction in parse_list("predictions", predictions):
+            _check(prediction, places)
+            places.add((prediction.scene_id, prediction.at_us))
+            if prediction.valid.any():
+                writer.write_table(_table(prediction))
 
 
 def _check(prediction: Prediction, places: set[tuple[str, int]]) -> None:

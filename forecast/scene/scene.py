@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from forecast import geometry
 from forecast.errors import ForecastError, require
 from forecast.scene.agents import AgentKind, Tracks
-from forecast.scene.arguments import index
+from forecast.scene.arguments import index, time_us
 from forecast.scene.continuity import require_speeds
 from forecast.scene.lanes import LaneMap
 from forecast.scene.parsing import (
@@ -20,6 +20,7 @@ from forecast.scene.parsing import (
     parse_headings,
     parse_kinds,
     parse_names,
+    parse_origin,
     parse_sizes,
     require_map_near,
     require_radians,
@@ -30,6 +31,9 @@ from forecast.scene.parsing import (
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+_SHORTEST_S, _LONGEST_S = 0.001, 3600.0
+"""Bounds of a step; beyond them it is in another unit."""
 
 
 class SceneDetails(TypedDict, total=False):
@@ -98,7 +102,8 @@ class Scene:
     interpolated: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
-        """Checks the time grid and the origin; raises `ForecastError`."""
+        """Checks the name, the time grid and the origin; raises `ForecastError`."""
+        require(isinstance(self.id, str) and self.id != "", "id", repr(self.id), "a scene's name")
         steps = self.tracks.steps
         if steps == 0:
             raise ForecastError(f"{self.id}: the scene has no time step; at least 1 is needed")
@@ -110,8 +115,7 @@ class Scene:
                 raise ForecastError(f"{self.id}: {name} must have one entry for {steps} steps")
         if (np.diff(self.timestamps_us) <= 0).any():
             raise ForecastError(f"{self.id}: timestamps_us must increase from step to step")
-        if self.origin_m.shape != (2,) or not np.isfinite(self.origin_m).all():
-            raise ForecastError(f"{self.id}: origin_m must be two finite numbers")
+        parse_origin(self.id, self.origin_m)
 
     @classmethod
     def from_arrays(
@@ -162,13 +166,14 @@ class Scene:
         tracks = _tracks(given, local, seen, kinds, headings_rad, sizes_m, agent_ids)
         require_map_near(name, lane_map, local[seen])
         require_speeds(name, tracks.agent_ids, local, seen, tracks.kinds, step_s)
+        start_us = time_us(f"{name}: start_us", given["start_us"])
         elapsed_us = np.round(np.arange(seen.shape[1]) * step_s * 1e6).astype(np.int64)
         return cls(
             id=name,
             location=given["location"],
             description=given["description"],
             dt_s=step_s,
-            timestamps_us=given["start_us"] + elapsed_us,
+            timestamps_us=start_us + elapsed_us,
             tracks=tracks,
             lane_map=lane_map,
             origin_m=origin,
@@ -247,10 +252,10 @@ def _origin_and_step(
     scene: str, origin_m: ArrayLike, dt_s: Any
 ) -> tuple[NDArray[np.float64], float]:
     """The origin ``[2]`` and the step length, checked; raises `ForecastError`."""
-    origin = parse_array(scene, "origin_m", origin_m, (2,), np.float64)
+    origin = parse_origin(scene, origin_m)
     step_s = float(parse_array(scene, "dt_s", dt_s, (), np.float64))
-    require(0 < step_s < np.inf, f"{scene}: dt_s", dt_s, "a positive step")
-    require(bool(np.isfinite(origin).all()), f"{scene}: origin_m", origin, "two finite numbers")
+    good = _SHORTEST_S <= step_s <= _LONGEST_S
+    require(good, f"{scene}: dt_s", dt_s, f"a step from {_SHORTEST_S:g} to {_LONGEST_S:g} s")
     return origin, step_s
 
 

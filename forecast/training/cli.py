@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytorch_lightning as pl
+from jsonargparse import _common, set_parsing_settings
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
@@ -40,12 +44,50 @@ _FIT = (
     "config_2.yaml and so on. --ckpt_path last starts the run or goes on with it. --try makes a "
     "try of about a minute in the folder RUN_try. Curves: step/* every --trainer.log_every_n_steps "
     "steps (loss, learning rate, norm of the gradient before clipping, windows per second), "
-    "train/* and val/* once an epoch."
+    "train/* and val/* once an epoch. A configuration may name callbacks, loggers and so on of "
+    "Lightning and of this package; --trust-config lets it name and run any code."
 )
+
+_TRUST = "--trust-config"
+_TRUSTED = (
+    "forecast.graphs",
+    "forecast.models",
+    "forecast.training",
+    "forecast.visualization",
+    "pytorch_lightning.accelerators",
+    "pytorch_lightning.callbacks",
+    "pytorch_lightning.loggers",
+    "pytorch_lightning.plugins",
+    "pytorch_lightning.profilers",
+    "pytorch_lightning.strategies",
+)
+_NOT_TRUSTED = (
+    "*",
+    "pytorch_lightning.callbacks.LambdaCallback",
+    "pytorch_lightning.callbacks.lambda_function",
+)
+"""A configuration may name the objects of the first modules, without those of the second, because
+what it names is imported and called. `_TRUST` lifts that."""
+
+_LARGEST_SEED = 2**32 - 1
 
 _TRY_BATCH = 4
 _TRY_STEPS = 20
 _TRY_VALIDATION_BATCHES = 4
+
+
+class _Parser(LightningArgumentParser):
+    """The parser of the command line and of configurations."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Refuses in one line what a configuration may not name; says other mistakes as usual."""
+        denied = re.search(r"Importing '([^']*)' is not allowed", message)
+        if denied:
+            raise ForecastError(
+                f"--config: it names {denied[1]}, which would be run, and is no callback, logger "
+                f"or the like of Lightning or this package; give {_TRUST} if you trust it"
+            )
+        super().error(message, ex)
 
 
 class ForecastCLI(LightningCLI):
@@ -70,9 +112,11 @@ class ForecastCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and refuses what cannot be done before any file is written."""
-        super().parse_arguments(parser, args)
+        with _in_one_line("--config"):
+            super().parse_arguments(parser, args)
         command = self.config["subcommand"]
         options = self.config[command]
+        _check_numbers(options)
         if options["data"]["store"]:  # in the place of what a configuration file names
             options["data"]["train"], options["data"]["val"] = [], None
         if options["try"]:
@@ -86,7 +130,8 @@ class ForecastCLI(LightningCLI):
         kwargs["default_root_dir"] = self._get(self.config, "trainer.default_root_dir") or run
         if self._get(self.config, "trainer.logger") is None:
             kwargs["logger"] = TensorBoardLogger(run, name="", version="", default_hp_metric=False)
-        return super().instantiate_trainer(**kwargs)
+        with _in_one_line("--trainer"):
+            return super().instantiate_trainer(**kwargs)
 
     def after_instantiate_classes(self) -> None:
         """Makes the run's folder, once nothing in the arguments can be wrong."""
@@ -135,6 +180,26 @@ def _check_start(options: Any, command: str) -> None:
         require_unfinished(checkpoint, options["trainer"])
     if name not in LIGHTNING_WORDS and not (options["try"] and is_trial(run)):
         require_free(run, checkpoint)
+
+
+def _check_numbers(options: Any) -> None:
+    """Refuses numbers that Lightning would stumble over later."""
+    seed, trainer = options["seed_everything"], options["trainer"]
+    good = isinstance(seed, bool) or 0 <= seed <= _LARGEST_SEED
+    require(good, "--seed_everything", seed, f"0 to {_LARGEST_SEED}")
+    for name in ("check_val_every_n_epoch", "log_every_n_steps"):
+        value = trainer[name]
+        require(value is None or value >= 1, f"--trainer.{name}", value, "1 or more")
+
+
+@contextmanager
+def _in_one_line(item: str) -> Iterator[None]:
+    """Turns the errors of Lightning and of the parser about what they were given into one line."""
+    try:
+        yield
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        words = " ".join(str(error).split())
+        raise ForecastError(f"{item}: {words}; correct the configuration or option") from error
 
 
 def _require_end(trainer: Any) -> None:
@@ -187,27 +252,46 @@ def main(command: str, args: Sequence[str], callbacks: Sequence[pl.Callback] = (
 
     Args:
         command: ``fit``, ``validate`` or ``test``.
-        args: What follows it on the command line, such as ``--config configs/nuscenes.yaml``.
+        args: What follows it on the command line, such as ``--config configs/nuscenes.yaml``. With
+            ``--trust-config``, configurations may name and run any code.
         callbacks: Further callbacks besides those of the configuration, such as pictures.
 
     Raises:
         ForecastError: An argument is wrong; nothing is written then.
     """
     _suppress_hints()
+    words = [word for word in args if word != _TRUST]
     checkpoints = Checkpoints(save_last=True, enable_version_counter=False)
     try:
-        ForecastCLI(
-            ForecastModule,
-            ForecastDataModule,
-            seed_everything_default=0,
-            save_config_callback=SavesConfig,
-            trainer_defaults={"callbacks": [checkpoints, Throughput(), *callbacks]},
-            parser_kwargs={"fit": {"description": _FIT}},
-            auto_configure_optimizers=False,
-            args=[command, *args],
-        )
+        with nullcontext() if len(words) < len(args) else _only_trusted():
+            ForecastCLI(
+                ForecastModule,
+                ForecastDataModule,
+                seed_everything_default=0,
+                save_config_callback=SavesConfig,
+                trainer_defaults={"callbacks": [checkpoints, Throughput(), *callbacks]},
+                parser_class=_Parser,
+                parser_kwargs={"fit": {"description": _FIT}},
+                auto_configure_optimizers=False,
+                args=[command, *words],
+            )
     except Finished as finished:
         print(finished, file=sys.stderr)
+
+
+@contextmanager
+def _only_trusted() -> Iterator[None]:
+    """Within this, nothing else than `_TRUSTED` is imported for what a configuration names."""
+    # There is no public way back. Where a version has another, the process stays bound.
+    settings: dict[str, Any] = getattr(_common, "parsing_settings", {})
+    before = dict(settings)
+    set_parsing_settings(
+        import_path_denylist=list(_NOT_TRUSTED), import_path_allowlist=list(_TRUSTED)
+    )
+    try:
+        yield
+    finally:
+        settings.update(before)
 
 
 def _suppress_hints() -> None:

@@ -85,20 +85,32 @@ def require_unfinished(checkpoint: Path, trainer: Any) -> None:
         trainer: The trainer's settings by name.
 
     Raises:
-        Finished: The checkpoint has all epochs or steps that the trainer is to do.
+        ForecastError: The checkpoint does not say how far its training has come.
+        Finished: It has all epochs or steps that the trainer is to do.
     """
-    saved = read_checkpoint(checkpoint)
-    loop = saved["loops"]["fit_loop"]
-    epoch, batch = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]
-    # An epoch is not counted yet when the checkpoint after its validation is written.
-    epochs = epoch["ready" if batch["is_last_batch"] else "processed"]
-    for what, done in (("epochs", epochs), ("steps", saved["global_step"])):
+    for what, done in _progress(checkpoint):
         limit = trainer[f"max_{what}"]
         if limit is not None and 0 <= limit <= done:
             raise Finished(
                 f"{checkpoint}: nothing is left to train and nothing was written: {what} done "
                 f"{done}, --trainer.max_{what} {limit}; give a larger number to go on"
             )
+
+
+def _progress(checkpoint: Path) -> list[tuple[str, int]]:
+    """The epochs and steps that a checkpoint has done; raises `ForecastError` if it lacks them."""
+    saved = read_checkpoint(checkpoint)
+    try:
+        loop = saved["loops"]["fit_loop"]
+        epoch, batch = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]
+        # An epoch is not counted yet when the checkpoint after its validation is written.
+        epochs = epoch["ready" if batch["is_last_batch"] else "processed"]
+        return [("epochs", int(epochs)), ("steps", int(saved["global_step"]))]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ForecastError(
+            f"{checkpoint}: does not say how far its training has come ({error}); give a .ckpt of "
+            "'forecast fit'"
+        ) from None
 
 
 def require_free(run: Path, checkpoint: Path | None) -> None:

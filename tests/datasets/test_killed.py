@@ -96,14 +96,14 @@ def test_a_killed_prepare_leaves_no_half_scene_and_resumes(tmp_path, killed, wor
     assert process.returncode == code, errors
     assert ("scene-2 (its worker was killed 3 times" in errors) == (workers > 1)
     assert (out / "store.json").exists() == (workers > 1)  # without them the others are lost
-    finished = {path.name for path in out.rglob("*.arrow")}
+    finished = {path.name for path in out.glob("scenes/*.arrow")}
     assert "scene-1.arrow" in finished
     assert "scene-2.arrow" not in finished
     source = LineSource()
     store = prepare(source, out)
     assert "scene-1" not in source.reads
     assert_equal(store["scene-1"], source.read("scene-1")[0])
-    assert not list(out.rglob("*.tmp"))
+    assert not list(out.rglob(".*.forecast-part"))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

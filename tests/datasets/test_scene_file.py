@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given, settings
 
 from forecast import ForecastError
-from forecast.datasets.scene_file import SCHEMA_VERSION, SceneFile, decode, encode
+from forecast.datasets.scene_file import (
+    _CHECKSUM_BYTES,
+    SCHEMA_VERSION,
+    SceneFile,
+    decode,
+    encode,
+)
 from forecast.scene import AgentKind, Scene
 from tests.any_scene import assert_equal, scenes, small_map
 
@@ -52,6 +58,8 @@ def test_a_foreign_arrow_file_is_refused():
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_batch(table)
     with pytest.raises(ForecastError, match="not a scene file: 'schema_version'"):
+        decode(sink.getvalue(), compared=True)
+    with pytest.raises(ForecastError, match="not a scene file: it has no checksum"):
         decode(sink.getvalue())
 
 
@@ -62,3 +70,28 @@ def test_another_schema_version_is_refused(monkeypatch):
         content = encode(SceneFile(scene, "", {}))
     with pytest.raises(ForecastError, match=f"schema version 99; {SCHEMA_VERSION} is needed"):
         decode(content)
+
+
+def test_any_flipped_bit_is_found_before_the_file_is_parsed(monkeypatch):
+    """Arrow ends the process over some of them."""
+    scene = Scene.from_arrays(np.ones((2, 3, 2)), [0, 1], 0.5, lane_map=small_map())
+    content = encode(SceneFile(scene, "abc", {})).to_pybytes()
+    monkeypatch.setattr(pa.ipc, "open_file", lambda source: pytest.fail("must not be parsed"))
+    for place in range(0, len(content), 7):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        with pytest.raises(ForecastError, match=r"checksum|not a scene file"):
+            decode(pa.py_buffer(bytes(flipped)))
+    for length in range(0, len(content), 101):
+        with pytest.raises(ForecastError, match="not a scene file"):
+            decode(pa.py_buffer(content[:length]))
+
+
+def test_a_file_without_a_checksum_needs_the_hash_of_its_store():
+    """Older versions wrote files without one."""
+    scene = Scene.from_arrays(np.ones((1, 2, 2)), [0], 0.5)
+    content = encode(SceneFile(scene, "abc", {}))
+    older = content.slice(0, content.size - _CHECKSUM_BYTES)
+    assert_equal(decode(older, compared=True).scene, scene)
+    with pytest.raises(ForecastError, match="no checksum: cut off, or of an older version"):
+        decode(older)

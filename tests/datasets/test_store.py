@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import time
 from pathlib import Path
@@ -185,6 +186,19 @@ def test_only_a_damaged_scene_is_written_again(store):
     assert_equal(SceneStore.open(store.path)["scene-2"], source.read("scene-2")[0])
 
 
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9, 0.999])
+def test_a_flipped_bit_is_not_certified_where_the_manifest_is_missing(store, place):
+    file = scene_file(store, "scene-2")
+    content = bytearray(file.read_bytes())
+    content[int(place * len(content))] ^= 4
+    file.write_bytes(content)
+    (store.path / "store.json").unlink()
+    source = LineSource()
+    prepare(source, store.path)
+    assert source.reads == ["scene-2"]
+    assert_equal(SceneStore.open(store.path)["scene-2"], source.read("scene-2")[0])
+
+
 def test_the_number_of_workers_changes_nothing(store, tmp_path):
     parallel = prepare(LineSource(), tmp_path / "parallel", workers=Workers(2))
     assert files_of(parallel.path) == files_of(store.path)
@@ -267,6 +281,52 @@ def test_without_a_single_good_scene_there_is_no_store(tmp_path):
     assert str(found.value).endswith("repair them and run prepare again")
     with pytest.raises(ForecastError, match="prepare did not finish"):
         SceneStore.open(tmp_path / "store")
+
+
+# --- hostile files and names
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'{"schema_version": 4, "source": "\xff"}', "cannot be read"),
+        (b"[" * 100_000, "cannot be read"),
+        (b'{"schema_version": 1e400}', "cannot be read"),
+        (b"\x00", "cannot be read"),
+    ],
+    ids=["utf-8", "deep", "number", "zero"],
+)
+def test_a_manifest_that_is_none_is_one_line(store, content, words):
+    (store.path / "store.json").write_bytes(content)
+    with pytest.raises(ForecastError, match=f"store.json: {words}.*; run prepare again") as error:
+        SceneStore.open(store.path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_manifest_leads_to_no_file_outside_its_store(store, tmp_path):
+    file = store.path / "store.json"
+    outside = tmp_path / "outside.arrow"
+    outside.write_bytes(scene_file(store, "scene-1").read_bytes())
+    named = os.path.relpath(outside, store.path / "scenes")
+    file.write_text(file.read_text().replace("scene-1.arrow", named))
+    with pytest.raises(ForecastError, match=r"the file of scene 'scene-1' is '\.\./.*run prepare"):
+        SceneStore.open(store.path)
+
+
+@pytest.mark.parametrize("name", ["../../evil", "n" * 300, "街" * 90, "a/b\x01c", ".", ".."])
+def test_any_name_of_a_scene_makes_a_file_in_the_store(tmp_path, name):
+    source = LineSource([name, name + "2"])
+    store = prepare(source, tmp_path / "store")
+    assert_equal(store[name], source.read(name)[0])
+    assert store[name + "2"].id == name + "2"
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    assert len(list((tmp_path / "store" / "scenes").iterdir())) == 2
+
+
+def test_a_file_of_scene_names_that_is_no_text_is_one_line(store, tmp_path):
+    (tmp_path / "names").write_bytes(b"scene-1\n\xff\n")
+    with pytest.raises(ForecastError, match="a text file of scene names in UTF-8 is needed"):
+        store.scenes_of(str(tmp_path / "names"))
 
 
 # --- leftovers

@@ -233,8 +233,21 @@ def test_agents_at_the_times_of_the_grid_keep_them():
 
 @pytest.mark.parametrize("hz", [2, 10])
 def test_a_time_that_is_wrong_by_decades_is_refused(hz):
-    with pytest.raises(ForecastError, match=r"at most 5e\+06 s is needed: is the time 0 us or 15"):
+    with pytest.raises(
+        ForecastError, match=r"at most 5000 s is needed for \d+ records: is the time 0"
+    ):
         TimeGrid.of("scene 'a'", np.append(0, times_at(hz, 4)), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("first_s", "last_s", "most"),
+    [(40, 5_001, "5000 s"), (500, 50_101, "50100 s"), (10_000, 500_001, "500000 s")],
+)
+def test_a_scene_is_not_much_longer_than_its_records(first_s, last_s, most):
+    """One wrong frame number would make a million steps, of which a hundred have a record."""
+    times = np.append(times_at(2, first_s), START_US + last_s * 10**6)
+    with pytest.raises(ForecastError, match=f"at most {most} is needed .* into several scenes"):
+        TimeGrid.of("scene 'a'", times, 0.5)
 
 
 def test_times_within_a_millisecond_are_the_same():

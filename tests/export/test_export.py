@@ -256,6 +256,35 @@ def test_a_stopped_export_leaves_no_folder(
     assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("PytorchStreamWriter failed writing file data/0:\nfile write failed"),
+        OSError(28, "No space left on device"),
+    ],
+)
+def test_an_export_on_a_full_disk_is_one_line(
+    forecaster: Forecaster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+) -> None:
+    def full(self: Onnx, program: Program, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(Onnx, "write", full)
+    forecaster.save(tmp_path / "w.safetensors")
+    words = ["export", "--weights", tmp_path / "w.safetensors", "--out", tmp_path / "out"]
+    assert main([*map(str, words), "--format", "onnx"]) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if "programs" not in line]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"error: {tmp_path / 'out'}")
+    assert "fail" in lines[0] or "No space left on device; check the path" in lines[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
 def test_an_export_shows_progress(
     forecaster: Forecaster,
     tmp_path: Path,
@@ -286,7 +315,7 @@ def test_an_export_replaces_nothing_else(
         ("mine", "holds 'notes.txt', which is no part of an exported model; give a new or empty"),
         ("models", "is not empty and has no interface.json, so it is no exported model"),
         ("weights.safetensors", "is a file; give a new folder"),
-        ("weights.safetensors/program", "; give a folder to write"),
+        ("weights.safetensors/program", "is a file, and a folder is needed; check the path"),
     ):
         with pytest.raises(ForecastError, match=message):
             export.run(weights=tmp_path / "weights.safetensors", out=tmp_path / name, form="onnx")

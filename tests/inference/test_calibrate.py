@@ -22,6 +22,7 @@ from forecast.models.world_model import WorldModelConfig
 from forecast.report.section import Facts, Table
 from forecast.report.sections import calibration, provenance, scores
 from forecast.scene import AgentKind, Scene
+from tests.full_disk import full_disk
 from tests.scenes import street_scene
 from tests.streets import street_store
 
@@ -162,16 +163,35 @@ class TestFile:
         ("out", "message"),
         [
             ("fitted.ckpt", "a name that ends in .safetensors is needed"),
-            ("file/fitted.safetensors", "give a file to write"),
+            ("file/fitted.safetensors", "file: is a file, and a folder is needed; check the path"),
+            ("folder", "a name that ends in .safetensors is needed"),
+            ("folder.safetensors", "is a folder; give a file to write"),
+            ("dangling.safetensors", "is a link to nowhere, which is not there; make that, or"),
         ],
     )
     def test_a_file_that_cannot_be_written(self, plain, store, tmp_path, capsys, out, message):
         plain.save(tmp_path / "plain.safetensors")
         (tmp_path / "file").write_text("")
+        (tmp_path / "folder.safetensors").mkdir()
+        (tmp_path / "dangling.safetensors").symlink_to("nowhere")
+        before = sorted(tmp_path.iterdir())
         words = ["calibrate", "--weights", tmp_path / "plain.safetensors", "--store", store.path]
         words += ["--split", "train", "--out", tmp_path / out]
         assert main([*map(str, words)]) == 1
-        assert message in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+        assert sorted(tmp_path.iterdir()) == before
+
+    def test_a_full_disk_is_one_line(self, plain, store, tmp_path, capsys):
+        plain.save(tmp_path / "plain.safetensors")
+        words = ["calibrate", "--weights", tmp_path / "plain.safetensors", "--store", store.path]
+        words += ["--split", "train", "--out", tmp_path / "fitted.safetensors"]
+        with full_disk():
+            assert main([*map(str, words)]) == 1
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith(f"error: {tmp_path / 'fitted.safetensors'}: File too large; check")
+        assert [path.name for path in tmp_path.iterdir()] == ["plain.safetensors"]
 
     def test_weights_from_before_there_were_tubes_still_load(self, plain, tmp_path):
         described = {

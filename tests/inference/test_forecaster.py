@@ -187,6 +187,7 @@ def test_a_step_below_0_is_counted_from_the_end(forecaster: Forecaster, ask) -> 
         ({"samples": 2.5}, "samples is 2.5; a whole number of at least 1 is needed"),
         ({"samples": "2"}, "samples is '2'; a whole number of at least 1 is needed"),
         ({"samples": 0}, "samples is 0; at least 1 is needed"),
+        ({"samples": 10**9}, "samples is 1000000000; at most 100000 is needed"),
         ({"seed": 1.5}, "seed is 1.5; a whole number is needed"),
     ],
 )
@@ -333,6 +334,8 @@ def test_texts_of_objects_are_one_short_line(forecaster: Forecaster) -> None:
             r"the horizon is 6 s: give plan_dt_s \(0.1\?\) or the first 12",
         ),
         ({"ego_plan": np.full((12, 3), np.nan)}, "ego_plan, step 1: the pose is"),
+        ({"ego_plan": np.full((12, 3), 1e300)}, "ego_plan, step 1: lies inf m from the ego"),
+        ({"horizon_s": 1e9}, "horizon_s is 1000000000.0; at most 100000 steps of 0.5 s"),
     ],
 )
 def test_wrong_arguments(forecaster: Forecaster, arguments: dict, message: str) -> None:
@@ -373,6 +376,104 @@ def test_provenance_names_the_weights_by_content(forecaster: Forecaster) -> None
     one, two = forecaster.provenance(), other.provenance()
     assert one["weights_sha256"] != two["weights_sha256"]
     assert one["config"] == two["config"] == asdict(CONFIG)
+
+
+STEPS = np.arange(6)[:, None] * 0.5
+
+
+def straight(speed_mps: float, agents: int = 1) -> np.ndarray:
+    """Agents that go along x at the same place ``[A, 6, 2]``."""
+    return np.repeat((STEPS * [speed_mps, 0.0])[None], agents, axis=0)
+
+
+def newcomer() -> np.ndarray:
+    """One that has walked, and one of which there is only the last frame."""
+    tracks = np.concatenate([straight(1.4), straight(0.0)])
+    tracks[1, :-1] = np.nan
+    return tracks
+
+
+def throng() -> np.ndarray:
+    """1,000 agents."""
+    rng = np.random.default_rng(0)
+    return rng.uniform(0, 150, (1000, 1, 2)) + rng.normal(0, 1.0, (1000, 1, 2)) * STEPS
+
+
+@pytest.mark.parametrize(
+    ("tracks", "kinds"),
+    [
+        (straight(0.0), [0]),
+        (straight(0.0, 5), [0] * 5),
+        (straight(0.0, 3), [0, 2, 2]),
+        (straight(1.4, 4), [0] * 4),
+        (straight(11.9, 4), [0] * 4),
+        (np.concatenate([straight(60.0), straight(0.0)]), [2, 0]),
+        (straight(0.0, 0), []),
+        (straight(0.0), [4]),
+        (straight(8.0), [3]),
+        (newcomer(), [0, 0]),
+        pytest.param(throng(), np.arange(1000) % 3, marks=pytest.mark.slow),
+    ],
+    ids=["still", "in one place", "in a car", "walking as one", "running as one", "60 m/s",
+         "nobody", "nobody who moves", "the ego alone", "one frame", "1,000"],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::forecast.ForecastWarning")
+def test_every_number_is_finite_and_no_pedestrian_is_too_fast(tracks, kinds) -> None:
+    town, scene = inference.load("town"), Scene.from_arrays(tracks, kinds, 0.5)
+    present = scene.present(-1)
+    found = town.predict(scene, -1, samples=6)
+    world = town.imagine(scene, -1, samples=6).step(12).prediction()
+    for made in (found, world):
+        assert np.isfinite(made.positions_m).all()
+        assert made.mode_m is None or np.isfinite(made.mode_m).all()
+    now = scene.tracks.positions_m[present, -1]
+    start = np.broadcast_to(now[None, :, None], (6, len(present), 1, 2))
+    way = np.diff(np.concatenate([start, found.positions_m], axis=2), axis=2)
+    on_foot = scene.tracks.kinds[present] == AgentKind.PEDESTRIAN
+    assert np.hypot(*np.moveaxis(way[:, on_foot], -1, 0)).max(initial=0) / 0.5 <= 12 + 1e-3
+
+
+@pytest.mark.parametrize("origin_m", [1e6, 5.334e6, 9.9e7])
+def test_map_coordinates_lose_less_than_a_millimetre(forecaster: Forecaster, origin_m) -> None:
+    rng, origin = np.random.default_rng(0), np.array([origin_m, -origin_m])
+    tracks = rng.uniform(0, 20, (8, 1, 2)) + rng.normal(0, 1.0, (8, 1, 2)) * STEPS
+    here, there = (
+        forecaster.predict(Scene.from_arrays(tracks + at, [0] * 8, 0.5, origin_m=at), -1)
+        for at in (np.zeros(2), origin)
+    )
+    error = np.abs(there.world_positions_m() - origin - here.world_positions_m())
+    assert error.max() < 1e-3
+
+
+def test_the_bits_do_not_depend_on_the_number_of_threads(forecaster: Forecaster) -> None:
+    """A crowd is imagined in parts, whose sizes change the last bits of matrix products."""
+    rng = np.random.default_rng(0)
+    walk = rng.normal(0, 0.5, (60, 1, 2)) * np.arange(6)[:, None]
+    crowd = Scene.from_arrays(rng.uniform(0, 30, (60, 1, 2)) + walk, rng.choice(3, 60), 0.5)
+    street, plans = street_scene(), np.zeros((9, 8, 3))
+    plans[..., 0] = np.linspace(2, 3, 9)[:, None] * np.arange(1, 9)
+    ego = EgoState(0.0, 0.0, 0.0, 5.0)
+
+    def found() -> list[np.ndarray]:
+        world = forecaster.imagine(crowd, -1, samples=64)
+        many = forecaster.predict_many([crowd, (street, 10)], horizon_s=4.0, samples=30)
+        return [
+            *(forecaster.predict(crowd, -1, samples=k, horizon_s=4.0).positions_m for k in (9, 40)),
+            world.step(6).prediction().positions_m,
+            *(each.positions_m for each in many),
+            forecaster.rank_plans(crowd, -1, plans, samples=30, ego=ego).cost,
+        ]
+
+    usual, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(found())
+    finally:
+        torch.set_num_threads(usual)
+    for other in results[1:]:
+        for one, two in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
 
 
 def test_a_plan_needs_an_ego(forecaster: Forecaster) -> None:
@@ -435,7 +536,8 @@ def test_a_configuration_of_another_version(forecaster: Forecaster, tmp_path) ->
     torch.save({"state_dict": {}, "forecast": described}, tmp_path / "newer.ckpt")
     with pytest.raises(ForecastError, match="another version"):
         inference.load(tmp_path / "newer.ckpt")
-    metadata = {"forecast": '{"config": 3}'}
+    text = '{"config": 3}'
+    metadata = {"forecast": text, "sha256": weights._checksum(text, {})}
     safetensors.torch.save_file({}, tmp_path / "odd.safetensors", metadata)
     with pytest.raises(ForecastError, match="not understood"):
         inference.load(tmp_path / "odd.safetensors")

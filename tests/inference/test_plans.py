@@ -97,8 +97,9 @@ def on_threads(call: Callable[[], NDArray[np.float32]], patch) -> tuple[NDArray[
 
         return share_out(noted, parts)
 
-    patch.setattr(threads, "_LEAST", 1)
+    patch.setattr(reactive, "AFFECTED_ROWS", 8)
     for module in (windows, reactive):
+        patch.setattr(module, "WHOLE_SCENE", 8)
         patch.setattr(module, "side_by_side", watched)
     try:
         torch.set_num_threads(3)
@@ -328,3 +329,22 @@ def test_plans_need_an_ego(forecaster, plans) -> None:
     without = replace(scene, tracks=scene.tracks.select(scene.tracks.kinds != AgentKind.EGO))
     with pytest.raises(ForecastError, match="number of egos"):
         forecaster.rank_plans(without, AT, plans)
+
+
+def test_a_given_ego_need_not_be_in_the_scene(forecaster, plans) -> None:
+    """Here the ego has driven straight on, so the scene with it is the same as the one made."""
+    scene = street_scene()
+    tracks, ego = scene.tracks, EgoState.of(scene, AT)
+    others = tracks.select(tracks.kinds != AgentKind.EGO)
+    with_ego = ego.joined(scene, AT)
+    assert with_ego.tracks.agent_ids[-1] == "ego"
+    assert EgoState.of(with_ego, AT) == pytest.approx(ego, abs=1e-5)
+    expected = forecaster.rank_plans(with_ego, AT, plans, samples=4, ego=ego)
+    found = forecaster.rank_plans(replace(scene, tracks=others), AT, plans, samples=4, ego=ego)
+    np.testing.assert_array_equal(found.order, expected.order)
+    np.testing.assert_array_equal(found.cost, expected.cost)
+    unseen = tracks.valid.copy()
+    unseen[tracks.kinds == AgentKind.EGO, AT] = False  # it is in the scene, but not at that step
+    scene = replace(scene, tracks=replace(tracks, valid=unseen))
+    again = forecaster.rank_plans(scene, AT, plans, samples=4, ego=ego)
+    np.testing.assert_array_equal(again.cost, expected.cost)

@@ -149,6 +149,17 @@ def test_a_streams_flicker_is_that_of_its_last_two_predictions(forecaster) -> No
     [
         ({"agent_ids": ["a", "a"]}, r"named twice is \['a'\]"),
         ({"kinds": [0, 9]}, "values of AgentKind"),
+        ({"kinds": [0, 1.5]}, "kinds holds 1.5; values of AgentKind"),
+        ({"kinds": None}, "kinds is a single NoneType; a list is needed"),
+        ({"agent_ids": 3}, "agent_ids is a single int; a list is needed"),
+        ({"agent_ids": ["a", ""]}, "frame: the name of an agent is empty"),
+        ({"at_us": 10**30}, "frame: at_us is 1000.*; a time up to"),
+        ({"at_us": None}, "frame: at_us is None; a whole number of microseconds is needed"),
+        ({"positions_m": [[0, 0], [1e38, 0]]}, r"of agents \['b'\] is .*; metres up to 1e\+08"),
+        (
+            {"agent_ids": [], "kinds": []},
+            r"frame: positions_m has shape \[2, 2\]; \[0, 2\] is needed",
+        ),
         ({"positions_m": [[0.0, 0.0]]}, r"positions_m has shape \[1, 2\]"),
         ({"positions_m": [[0.0, 0.0], [np.nan, 0.0]]}, "positions_m of agent 'b' is not finite"),
         ({"headings_rad": [0.0]}, "headings_rad has shape"),
@@ -185,7 +196,7 @@ def test_wrong_calls(forecaster) -> None:
         forecaster.stream().predict()
     with pytest.raises(ForecastError, match=r"its step is 1\.0 s"):
         forecaster.stream(dt_s=1.0)
-    with pytest.raises(ForecastError, match=r"origin_m is .*; two finite numbers"):
+    with pytest.raises(ForecastError, match=r"origin_m is .*; metres up to 1e\+08"):
         forecaster.stream(origin_m=(np.nan, 0))
     stream = forecaster.stream()
     stream.observe(walker(10, ["a"]))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import pickle
 import warnings
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ import torch
 from forecast import inference
 from forecast.errors import ForecastError, ForecastWarning
 from forecast.inference import PACKAGED, Forecaster
-from forecast.inference.weights import CHECKPOINT_KEY, read_model
+from forecast.inference.weights import CHECKPOINT_KEY, _checksum, read_model
 
 GIVE = "; give a .ckpt of 'forecast fit' or a file of Forecaster.save"
 
@@ -45,8 +48,9 @@ def test_a_checkpoint_loads_by_any_name(forecaster: Forecaster, tmp_path: Path, 
 
 
 def test_a_place_that_cannot_be_written_is_named(forecaster: Forecaster, tmp_path: Path) -> None:
-    with pytest.raises(ForecastError, match=r"no/w.safetensors: cannot be written: No such file"):
-        forecaster.save(tmp_path / "no" / "w.safetensors")
+    (tmp_path / "file").touch()
+    with pytest.raises(ForecastError, match=r"file: is a file, and a folder is needed; check"):
+        forecaster.save(tmp_path / "file" / "w.safetensors")
 
 
 def test_saved_weights_load_by_any_name(forecaster: Forecaster, tmp_path: Path) -> None:
@@ -132,6 +136,125 @@ def test_files_of_another_kind(tmp_path: Path, content: bytes, words: str) -> No
     path = tmp_path / "model.bin"
     path.write_bytes(content)
     assert words in refused(path)
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    """The bytes with one bit flipped."""
+    return content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "last.safetensors"])
+def test_no_flipped_bit_is_loaded(forecaster: Forecaster, tmp_path: Path, name: str) -> None:
+    """A bit of no meaning, such as in an entry's time stamp, may change nothing."""
+    path = tmp_path / name
+    if path.suffix == ".ckpt":
+        torch.save(checkpoint_of(forecaster), path)
+    else:
+        forecaster.save(path)
+    whole, right = path.read_bytes(), forecaster.model.state_dict()
+    for place in range(0, len(whole), max(1, len(whole) // 400)):
+        path.write_bytes(flipped(whole, place))
+        try:
+            model, training, _ = read_model(path)
+        except ForecastError:
+            continue
+        assert training == forecaster.training
+        assert all(torch.equal(value, right[key]) for key, value in model.state_dict().items())
+
+
+def test_packaged_weights_carry_a_checksum() -> None:
+    with safetensors.safe_open(PACKAGED["town"], framework="pt") as file:
+        assert len(file.metadata()["sha256"]) == 64
+
+
+def test_weights_without_a_checksum_are_refused(forecaster: Forecaster, tmp_path: Path) -> None:
+    path, described = tmp_path / "old.safetensors", json.dumps(asdict(forecaster.training))
+    safetensors.torch.save_file(forecaster.model.state_dict(), path, {"forecast": described})
+    words = "old.safetensors: has no checksum, so damage would not be noticed: an older version"
+    assert words in refused(path)
+    assert "run 'forecast calibrate' again" in refused(path)
+
+
+def rewritten(forecaster: Forecaster, path: Path, **changes: Any) -> Path:
+    """A weights file with a right checksum and other values in its description."""
+    described = asdict(forecaster.training)
+    for section, values in changes.pop("config", {}).items():
+        described["config"][section] |= values
+    described |= changes
+    weights = forecaster.model.state_dict()
+    text = json.dumps(described)
+    metadata = {"forecast": text, "sha256": _checksum(text, weights)}
+    safetensors.torch.save_file(weights, path, metadata)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"history_steps": 0}, "history_steps is 0; 1 to 10000 is needed"),
+        ({"history_steps": 10**9}, "history_steps is 1000000000; 1 to 10000 is needed"),
+        ({"horizon_steps": 0}, "horizon_steps is 0; 1 to 10000 is needed"),
+        ({"dts_s": [0.5, 0]}, "dts_s is [0.5, 0.0]; steps above 0 s and up to 60 s is needed"),
+        ({"dts_s": [-1.0]}, "dts_s is [-1.0]; steps above 0 s"),
+        ({"dts_s": [float("nan")]}, "dts_s is [nan]; steps above 0 s"),
+        ({"dts_s": []}, "dts_s is []; steps above 0 s"),
+        ({"dts_s": "0.5"}, "its configuration is not understood"),
+        ({"config": {"graph": {"agent_radius_m": 1e308}}}, "graph.agent_radius_m is 1e+308; a"),
+        ({"config": {"world_model": {"hidden": 10**6}}}, "do not fit the configuration"),
+        ({"config": {"world_model": {"hidden": 10**12}}}, "do not fit the configuration"),
+        ({"config": {"graph": {"piece_points": 10**12}}}, "do not fit the configuration"),
+    ],
+    ids=str,
+)
+def test_impossible_values_in_weights(
+    forecaster: Forecaster, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    message = refused(rewritten(forecaster, tmp_path / "w.safetensors", **copy.deepcopy(changes)))
+    assert words in message
+    assert len(message) < 600
+
+
+def test_weights_that_are_not_finite(forecaster: Forecaster, tmp_path: Path) -> None:
+    model = copy.deepcopy(forecaster.model)
+    next(model.parameters()).data[0] = float("nan")
+    Forecaster(model, forecaster.training, "nan").save(tmp_path / "w.safetensors")
+    assert "not finite; a finite number in each is needed" in refused(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("state", [[torch.zeros(2)], {"forecaster.a": 3}, {3: torch.zeros(2)}, 7])
+def test_a_state_that_is_none(forecaster: Forecaster, tmp_path: Path, state: object) -> None:
+    path = tmp_path / "last.ckpt"
+    torch.save({**checkpoint_of(forecaster), "state_dict": state}, path)
+    assert "its state_dict does not hold tensors by name" in refused(path)
+
+
+@pytest.mark.parametrize("described", [None, 3, [1], {"config": 1}, {}])
+def test_a_description_that_is_none(
+    forecaster: Forecaster, tmp_path: Path, described: object
+) -> None:
+    path = tmp_path / "last.ckpt"
+    torch.save({**checkpoint_of(forecaster), CHECKPOINT_KEY: described}, path)
+    assert "its configuration" in refused(path)
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(
+    forecaster: Forecaster, tmp_path: Path
+) -> None:
+    plain, bomb = tmp_path / "plain.ckpt", tmp_path / "bomb.ckpt"
+    torch.save(checkpoint_of(forecaster), plain)
+    with (
+        zipfile.ZipFile(plain) as source,
+        zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for each in source.namelist():
+            target.writestr(each, source.read(each))
+    assert "its contents are compressed" in refused(bomb)
+
+
+def test_a_checkpoint_without_checksums_is_refused(forecaster: Forecaster, tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    torch.save(checkpoint_of(forecaster), path, _use_new_zipfile_serialization=False)
+    assert "it is in the old format of torch.save, which has no checksums" in refused(path)
 
 
 def test_loading_says_once_that_weights_are_not_calibrated(

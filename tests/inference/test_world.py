@@ -194,6 +194,8 @@ def test_an_obstacle_stays_and_others_react(world) -> None:
         (lambda w: w.go_to("0", (0, np.inf)), "goal_m is not finite"),
         (lambda w: w.change("0", speed_mps=-1.0), "speed_mps is -1"),
         (lambda w: w.add("0", AgentKind.PEDESTRIAN, (0, 0)), "not in use"),
+        (lambda w: w.add("", AgentKind.PEDESTRIAN, (0, 0)), "agent is ''; a name is needed"),
+        (lambda w: w.add("x", 1.5, (0, 0)), "agent 'x': kinds holds 1.5; values of AgentKind"),
         (lambda w: w.add("x", AgentKind.STATIC, (0, 0)), "put_obstacle"),
         (
             lambda w: w.add("x", AgentKind.PEDESTRIAN, (0, 0), size_m=(1, 1)),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from forecast.models import reactive, threads
+from forecast.models import reactive
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.reactive import ReactionConfig, ReactiveRollout
 from forecast.models.rollout import SceneContext, imagine
@@ -243,7 +243,8 @@ def test_the_parts_that_plans_are_split_into_change_nothing(street, rows, monkey
 def test_threads_change_nothing(street, monkeypatch) -> None:
     plans = plans_of(street)
     expected, usual = reacting(rollout_of(street), plans), torch.get_num_threads()
-    monkeypatch.setattr(threads, "_LEAST", 1)
+    for name in ("WHOLE_SCENE", "AFFECTED_ROWS"):
+        monkeypatch.setattr(reactive, name, 8)
     try:
         torch.set_num_threads(3)
         futures = rollout_of(street)

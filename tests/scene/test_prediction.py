@@ -189,6 +189,11 @@ def test_a_grid_without_cells_is_refused(wrong, message):
         Grid(**{"x_m": 0, "y_m": 0, "cell_m": 1, "columns": 1, "rows": 1, **wrong})
 
 
+def test_a_grid_too_large_for_memory_is_refused(prediction):
+    with pytest.raises(ForecastError, match=r"grid: number of cells is .*; at most 2000000000"):
+        prediction.occupancy(Grid(0, 0, 1, 10**7, 10**7))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -200,6 +205,9 @@ def test_a_grid_without_cells_is_refused(wrong, message):
         ({"agent_ids": np.array(["a"])}, r"agent_ids has shape \[1\]; \[2\] is needed"),
         ({"valid": np.ones(3, bool)}, r"valid has shape \[3\]; \[2\] is needed"),
         ({"origin_m": np.zeros(3)}, r"origin_m has shape \[3\]; \[2\] is needed"),
+        ({"origin_m": 3}, r"origin_m is a int; a numpy array \[2\] is needed"),
+        ({"origin_m": np.array([0, np.nan])}, r"origin_m is \[0.0, nan\]; metres up to 1e\+08"),
+        ({"weights": [0.5, 0.5]}, r"weights is a list; a numpy array \[2\] is needed"),
         ({"mode_m": np.zeros((2, 2))}, r"mode_m has shape \[2, 2\]; \[2, 2, 2\] is needed"),
         ({"spread_m": np.zeros(2)}, r"spread_m has shape \[2\]; \[2, 2\] is needed"),
         ({"fallback": np.ones(3, bool)}, r"fallback has shape \[3\]; \[2\] is needed"),

@@ -154,11 +154,11 @@ def test_a_map_in_another_frame_than_the_agents_is_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dt_s": None}, "scene: dt_s is None; a positive step is needed"),
+        ({"dt_s": None}, "scene: dt_s is None; a step from 0.001 to 3600 s is needed"),
         ({"dt_s": "fast"}, "scene: dt_s are not numbers"),
         ({"origin_m": "utm"}, "scene: origin_m are not numbers"),
         ({"origin_m": (1, 2, 3)}, r"scene: origin_m has shape \[3\]; \[2\] is needed"),
-        ({"origin_m": (NAN, 0)}, "scene: origin_m is .*; two finite numbers is needed"),
+        ({"origin_m": (NAN, 0)}, "scene: origin_m is .*; metres up to 1e\\+08 is needed"),
     ],
 )
 def test_a_wrong_step_or_origin_is_refused(options, message):
@@ -177,6 +177,17 @@ def test_positions_of_another_shape_are_refused(shape):
     [
         ({"kinds": [0, 0]}, r"scene: kinds has shape \[2\]; \[1\] is needed"),
         ({"kinds": [9]}, r"scene: kinds holds 9; values of AgentKind, 0 to 4, are needed"),
+        ({"kinds": [1.5]}, r"scene: kinds holds 1.5; values of AgentKind, 0 to 4, are needed"),
+        ({"kinds": 0}, "kinds is a single int; a list is needed"),
+        ({"agent_ids": 7}, "agent_ids is a single int; a list is needed"),
+        ({"agent_ids": [""]}, "scene: the name of an agent is empty; a name is needed"),
+        ({"valid": np.full((1, 3), 0.5)}, "scene: valid holds other values than 0 and 1"),
+        ({"start_us": 2.5}, "scene: start_us is 2.5; a whole number of microseconds is needed"),
+        ({"start_us": 10**30}, "scene: start_us is 1000.*; a time up to"),
+        ({"start_us": "x"}, "scene: start_us is 'x'; a whole number of microseconds is needed"),
+        ({"dt_s": 1e300}, r"scene: dt_s is 1e\+300; a step from 0.001 to 3600 s is needed"),
+        ({"origin_m": [1e20, 0]}, r"scene: origin_m is \[1e\+20, 0.0\]; metres up to 1e\+08"),
+        ({"id": ""}, "id is ''; a scene's name is needed"),
         ({"valid": [True]}, r"scene: valid has shape \[1\]; \[1, 3\] is needed"),
         ({"headings_rad": [1.0]}, r"scene: headings_rad has shape \[1\]; \[1, 3\] is needed"),
         ({"sizes_m": [[1, 2, 3]] * 2}, r"scene: sizes_m has shape \[2, 3\]; \[1, 3\] is needed"),
@@ -216,8 +227,12 @@ def test_between_keeps_the_clock_and_the_map(scene):
         ({"timestamps_us": np.arange(2)}, "scene: timestamps_us must have one entry for 3 steps"),
         ({"frame_ids": np.array(["a"])}, "scene: frame_ids must have one entry for 3 steps"),
         ({"timestamps_us": np.array([0, 2, 2])}, "scene: timestamps_us must increase from step to"),
-        ({"origin_m": np.zeros(3)}, "scene: origin_m must be two finite numbers"),
-        ({"origin_m": np.array([0, np.inf])}, "scene: origin_m must be two finite numbers"),
+        ({"origin_m": np.zeros(3)}, r"scene: origin_m has shape \[3\]; \[2\] is needed"),
+        ({"origin_m": 3}, r"scene: origin_m has shape \[\]; \[2\] is needed"),
+        ({"origin_m": np.array([0, np.inf])}, r"origin_m is \[0.0, inf\]; metres up to 1e\+08"),
+        ({"origin_m": np.array([0, 1e20])}, r"origin_m is \[0.0, 1e\+20\]; metres up to 1e\+08"),
+        ({"id": ""}, "id is ''; a scene's name is needed"),
+        ({"id": 3}, "id is 3; a scene's name is needed"),
     ],
 )
 def test_a_broken_scene_is_refused(scene, change, message):

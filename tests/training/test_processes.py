@@ -101,7 +101,7 @@ def test_training_that_lost_a_process_ends_and_resumes_as_if_it_had_not(
     store: SceneStore, alone: Path, tmp_path: Path
 ) -> None:
     dying = "--trainer.callbacks+=tests.training.test_processes.LosesOne"
-    assert train_in_two(store, tmp_path, dying).returncode != 0
+    assert train_in_two(store, tmp_path, dying, "--trust-config").returncode != 0
     last = tmp_path / "checkpoints" / "last.ckpt"
     assert torch.load(last, weights_only=True)["global_step"] == 2
     done = train_in_two(store, tmp_path, f"--ckpt_path={last}")

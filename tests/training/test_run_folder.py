@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from forecast import cli, inference
 from forecast.datasets.store import SceneStore, prepare
 from forecast.errors import ForecastError
 from forecast.training.cli import main
-from forecast.training.run_folder import checkpoint_of
+from forecast.training.run_folder import checkpoint_of, require_unfinished
 from tests.scenes import StreetSource
 from tests.training.test_training import arguments
 
@@ -233,3 +236,97 @@ def test_an_unreadable_checkpoint_is_refused_before_anything_is_made(store, tmp_
     with pytest.raises(ForecastError, match="not a checkpoint of 'forecast fit'"):
         main("fit", words)
     assert not (tmp_path / "run").exists()
+
+
+# --- configurations that are not to be trusted, and impossible ones
+
+
+def configured(store, tmp_path: Path, text: str | bytes, *more: str) -> list[str]:
+    """Arguments with a configuration file."""
+    path = tmp_path / "config.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return arguments(store, tmp_path / "run", f"--config={path}", *more)
+
+
+CALLBACK = "trainer:\n  callbacks:\n    - class_path: {}\n"
+RUNS = CALLBACK.format("pytorch_lightning.callbacks.LambdaCallback")
+RUNS += "      init_args: {setup: os.system}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (RUNS, "pytorch_lightning.callbacks.LambdaCallback"),
+        (CALLBACK.format("planted.Callback"), "planted.Callback"),
+        (CALLBACK.format("pytorch_lightning.callbacks.model_checkpoint.os.system"), "posix.system"),
+        (CALLBACK.format("subprocess.Popen"), "subprocess.Popen"),
+        ("trainer:\n  logger:\n    class_path: planted.Logger\n", "planted.Logger"),
+        ("trainer:\n  strategy:\n    class_path: planted.Strategy\n", "planted.Strategy"),
+    ],
+)
+def test_a_configuration_names_no_code_of_others(
+    store, tmp_path: Path, monkeypatch, text: str, named: str
+) -> None:
+    (tmp_path / "planted.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ForecastError, match=f"it names {named}, which would be run") as error:
+        main("fit", configured(store, tmp_path, text))
+    assert "give --trust-config if you trust it" in str(error.value)
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_trusted_configuration_may_name_any_code(store, tmp_path: Path) -> None:
+    (tmp_path / "planted.py").write_text(
+        "from pytorch_lightning import Callback as Base\n"
+        "class Callback(Base):\n"
+        "    def setup(self, *_, **__): raise SystemExit(77)\n"
+    )
+    words = configured(store, tmp_path, CALLBACK.format("planted.Callback"), "--trust-config")
+    path = f"{tmp_path}:{Path(__file__).parents[2]}"
+    command = [sys.executable, "-m", "forecast", "fit", *words]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True)
+    assert done.returncode == 77, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"trainer:\n  max_epochs: \xff\n", "--config: 'utf-8' codec can't decode byte 0xff"),
+        ("data: {batch_size: -1}", "batch_size is -1; 1 or more is needed"),
+        ("data: {num_workers: -1}", "num_workers is -1; 0 or more is needed"),
+        ("trainer: {max_epochs: -5}", "--trainer: `max_epochs` must be a non-negative integer"),
+        ("trainer: {accelerator: bogus}", "--trainer: You selected an invalid accelerator name"),
+        ("trainer: {devices: 0}", "--trainer: `Trainer(devices="),
+        ("trainer: {check_val_every_n_epoch: 0}", "check_val_every_n_epoch is 0; 1 or more is"),
+        ("trainer: {limit_train_batches: -1.0}", "--trainer: You have passed invalid value -1.0"),
+        ("seed_everything: -4", "--seed_everything is -4; 0 to 4294967295 is needed"),
+        (
+            CALLBACK.format("pytorch_lightning.callbacks.ModelCheckpoint")
+            + "    - class_path: pytorch_lightning.callbacks.ModelCheckpoint\n",
+            "--trainer: Found more than one stateful callback of type `ModelCheckpoint`",
+        ),
+    ],
+)
+def test_an_impossible_configuration_is_one_line(
+    store, tmp_path: Path, capsys, text: str | bytes, words: str
+) -> None:
+    given = configured(store, tmp_path, text)
+    options = [
+        each
+        for each in given
+        if not any(key in each and key in str(text) for key in ("batch_size", "accelerator"))
+    ]
+    assert cli.main(["fit", *options]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert words in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_that_does_not_say_how_far_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    content = {"state_dict": {}, "forecast": {}, "optimizer_states": [], "loops": []}
+    torch.save(content, path)
+    with pytest.raises(ForecastError, match="does not say how far its training has come"):
+        require_unfinished(path, {"max_epochs": 3, "max_steps": -1})

@@ -131,7 +131,7 @@ def test_resuming_a_broken_run_gives_the_weights_of_an_unbroken_one(
     epochs = "--trainer.max_epochs=3"
     cut = "--trainer.callbacks+=tests.training.test_training.PowerCut"
     with pytest.raises(RuntimeError, match="power cut"):
-        main("fit", arguments(store, tmp_path, epochs, cut))
+        main("fit", arguments(store, tmp_path, epochs, cut, "--trust-config"))
     last = tmp_path / "checkpoints" / "last.ckpt"
     assert torch.load(last, weights_only=True)["global_step"] == 4
     main("fit", arguments(store, tmp_path, epochs, f"--ckpt_path={last}"))
@@ -277,7 +277,7 @@ def test_a_folder_that_cannot_be_made_is_refused(store: SceneStore, tmp_path: Pa
         ("--model.samples=1", "samples is 1; for two energy scores 4 or more"),
         ("--model.loss.best_of=-1", "loss.best_of is -1.0; 0 or more"),
         ("--model.forecaster.graph.piece_points=1", "graph.piece_points is 1; 2 or more"),
-        ("--model.forecaster.graph.piece_m=0", "graph.piece_m is 0.0; a positive"),
+        ("--model.forecaster.graph.piece_m=0", "graph.piece_m is 0.0; a length up"),
         ("--model.forecaster.world_model.intent=0", "world_model.intent is 0; 1 or more"),
         ("--data.augment.scale=-1", "augment.scale is -1.0; 0 or more"),
         ("--data.augment.reverse=1.5", "augment.reverse is 1.5; a share between 0 and 1"),

@@ -280,7 +280,7 @@ def _trajnet_rows(path: Path, lines: list[tuple[int, str]]) -> tuple[list[_Row],
         try:
             # Python's own writer writes NaN, which is no JSON.
             record = msgspec.json.decode(line.replace("NaN", "null"), type=_TrajnetLine)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise ForecastError(
                 f"{path}: line {number}: {error}; a line of TrajNet++ is needed, such as "
                 '{"track": {"f": 0, "p": 1, "x": 2.5, "y": 3.5}}'

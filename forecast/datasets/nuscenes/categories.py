@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -78,14 +79,14 @@ class Categories:
             return cls()
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             words = " ".join(str(getattr(error, "strerror", None) or error).split())
             raise ForecastError(f"{path}: {words}; --categories needs a YAML file") from None
         if not isinstance(content, dict) or not content:
             raise ForecastError(
                 f"{path}: not a mapping; lines such as 'robot.delivery: static' are needed"
             )
-        rules = {str(name): _kind(path, str(name), str(word)) for name, word in content.items()}
+        rules = {str(name): _kind(path, str(name), word) for name, word in content.items()}
         return cls(dict(sorted(rules.items(), key=lambda rule: -len(rule[0]))), path)
 
     def kinds_of(self, names: NDArray[np.str_], used: NDArray[np.int32]) -> NDArray[np.int8]:
@@ -128,7 +129,9 @@ class Categories:
         return [rule for rule in self.rules if not any(_fits(rule, name) for name in known)]
 
 
-def _kind(path: Path, name: str, word: str) -> int:
+def _kind(path: Path, name: str, word: Any) -> int:
+    # Nested contents are not put into words: their text may be of any length.
+    word = word if isinstance(word, str) else type(word).__name__
     if word.strip().lower() not in _WORDS:
         raise ForecastError(f"{path}: '{name}' is '{word}'; one of {', '.join(_WORDS)} is needed")
     return _WORDS[word.strip().lower()]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from forecast.datasets.nuscenes import arclines
 from forecast.datasets.nuscenes.links import index_of
 from forecast.datasets.nuscenes.rows import read_json
-from forecast.errors import ForecastError
+from forecast.errors import ForecastError, require
 from forecast.scene import LaneMap, Polygons, Polylines
 
 MARGIN_M = 120.0
@@ -162,8 +162,12 @@ def map_path(dataroot: Path, location: str) -> Path:
     """Returns the path of the map file of a city.
 
     Raises:
-        ForecastError: There is no such file. The message says what to download.
+        ForecastError: There is no such file; the message says what to download. Or the location
+            leads out of the folder of the maps.
     """
+    name = f"{location}.json"
+    good = Path(name).name == name and "\0" not in name
+    require(good, f"{dataroot}: a location of the log table", repr(location), "a plain name")
     path = dataroot / "maps" / "expansion" / f"{location}.json"
     if not path.is_file():
         raise ForecastError(f"{path}: no map of location '{location}'; {_DOWNLOAD}")

@@ -132,7 +132,7 @@ def _decode(
 ) -> Any:
     try:
         return msgspec.json.decode(content, type=type)
-    except (UnicodeDecodeError, msgspec.MsgspecError) as error:
+    except (UnicodeDecodeError, RecursionError, msgspec.MsgspecError) as error:
         # Before version 0.23, msgspec raises UnicodeDecodeError.
         if isinstance(error, UnicodeDecodeError) or "UTF-8" in str(error):
             raise ForecastError(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from forecast.errors import ForecastError
+from forecast.files import completed
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.parquet"
@@ -56,18 +55,9 @@ def whole_folder(out: Path, kind: FolderKind = EVALUATION) -> Iterator[Path]:
         ForecastError: ``out`` is a file or holds anything else, or cannot be written.
     """
     _refuse_other_things(out, kind)
-    new = out.with_name(f".{out.name}.{os.getpid()}.new")
-    try:
-        new.mkdir(parents=True)
+    with completed(out) as new:
+        new.mkdir()
         yield new
-        _swap(new, out)
-    except OSError as error:
-        raise ForecastError(
-            f"{error.filename or out}: {error.strerror or error}; "
-            "check the path, its permissions and the free space"
-        ) from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def _refuse_other_things(out: Path, kind: FolderKind) -> None:
@@ -81,16 +71,3 @@ def _refuse_other_things(out: Path, kind: FolderKind) -> None:
             f"{out}: holds '{strange[0]}', which is no part of {kind.name}; "
             "give a new or empty folder"
         )
-
-
-def _swap(new: Path, out: Path) -> None:
-    old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    if out.exists():
-        out.rename(old)
-    try:
-        new.rename(out)
-    except OSError:
-        if old.exists():
-            old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -47,6 +47,18 @@ class SavedEvaluation:
     own_metrics: Mapping[str, Mapping[str, Any]]
 
 
+_UNREADABLE = (
+    OSError,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    RecursionError,
+    pa.ArrowException,
+)
+"""What reading damaged or foreign files raises."""
+
+
 def read_evaluation(folder: Path) -> SavedEvaluation:
     """Reads what ``forecast evaluate`` wrote; raises `ForecastError` if it is incomplete."""
     try:
@@ -67,7 +79,7 @@ def read_evaluation(folder: Path) -> SavedEvaluation:
             # older versions did not write it
             own_metrics=data["provenance"].get("own_metrics", {}),
         )
-    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+    except _UNREADABLE as error:
         raise ForecastError(
             f"{folder}: not a whole evaluation ({type(error).__name__}); run forecast evaluate "
             "--out there again"

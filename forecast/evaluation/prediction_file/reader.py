@@ -248,7 +248,7 @@ def _listed(path: Path) -> list[Any]:
     """The list that a JSON file holds."""
     try:
         content = json.loads(path.read_bytes())  # bytes, because json finds out the encoding
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ForecastError(f"{path}: not JSON that can be read: {error}") from error
     if isinstance(content, dict):
         content = content.get("predictions", content.get("results"))
@@ -291,7 +291,7 @@ def _modes(where: str, record: Any) -> tuple[NDArray[np.float64], NDArray[np.flo
     try:
         futures = np.array(record["prediction"], np.float64)
         weights = np.array(record["probabilities"], np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         words = "prediction and probabilities must be numbers [K, T, 2] and [K]"
         raise ForecastError(f"{where}: {words}") from None
     if futures.ndim == 4 and len(futures) == 1:

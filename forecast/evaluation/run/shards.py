@@ -61,6 +61,10 @@ class ShardNumber:
         return f"{self.number}/{self.of}"
 
 
+_MOST_BYTES = 2**30
+"""Bytes of the largest shard when it is unpacked; a few hundred thousand windows have as many."""
+
+
 @dataclass(frozen=True)
 class ShardedEvaluation:
     """What all shards of an evaluation have in common.
@@ -130,15 +134,24 @@ class Shard:
         """Reads the shard in a folder; raises `ForecastError`."""
         path = folder / SCORES_FILE
         try:
-            content = zlib.decompress(path.read_bytes())
+            content = _unpacked(path.read_bytes())
             return msgspec.msgpack.decode(content, type=cls, dec_hook=_array)
         except OSError as error:
             raise ForecastError(
                 f"{path}: {error.strerror}; give a folder of forecast evaluate --shard"
             ) from error
-        except (zlib.error, msgspec.DecodeError, ValueError, TypeError) as error:
+        except (zlib.error, msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
             line = " ".join(str(error).split())
             raise ForecastError(f"{path}: no scores of a shard ({line}); score it anew") from error
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """The content of a file of scores; raises `zlib.error` also where it is impossibly large."""
+    reader = zlib.decompressobj()
+    content = reader.decompress(packed, _MOST_BYTES)
+    if not reader.eof:
+        raise zlib.error("cut off, or larger than any shard")
+    return content
 
 
 def _plain(array: Any) -> tuple[str, tuple[int, ...], bytes]:

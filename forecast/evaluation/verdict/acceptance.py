@@ -216,7 +216,7 @@ def read_acceptance(path: Path, metrics: Collection[str]) -> Acceptance:
         acceptance = msgspec.yaml.decode(content, type=_Strict).plain()
     except OSError as error:
         raise ForecastError(f"{path}: {error.strerror}; give a file of criteria") from error
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         line = " ".join(str(error).split())
         raise ForecastError(f"{path}: {line}; see acceptance.yaml of the package") from None
     known = replace(acceptance, sha256=hashlib.sha256(content).hexdigest())

@@ -95,7 +95,7 @@ class Kalman:
         ego_plan: NDArray[Any] | None = None,
     ) -> Prediction:
         """Equally weighted joint draws, with ``mode_m`` and ``spread_m``; see `Predictor`."""
-        past = Past.of(scene, at, horizon_s, samples)
+        past = Past.of(scene, at, horizon_s, samples, seed)
         state = Filter.run(self, past.positions_m, past.valid, past.dt_s)
         mean, spread = state.forecast(past.steps)
         futures = state.draw(samples, past.steps, np.random.default_rng(seed))

@@ -92,7 +92,7 @@ class KMeansResiduals:
         ego_plan: NDArray[Any] | None = None,
     ) -> Prediction:
         """K weighted futures for any ``samples``, the largest cluster first."""
-        past = Past.of(scene, at, horizon_s, samples)
+        past = Past.of(scene, at, horizon_s, samples, seed)
         fitted = self.centres_m.shape[1]
         if past.steps > fitted or abs(past.dt_s - self.dt_s) > 1e-6:
             raise ForecastError(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from forecast.errors import ForecastError
 from forecast.scene import AgentKind, Prediction, Scene
-from forecast.scene.arguments import whole_number, whole_steps
+from forecast.scene.arguments import sample_count, whole_number, whole_steps
 from forecast.scene.continuity import continuous, jumps
 
 Floats = NDArray[np.float64]
@@ -40,10 +40,11 @@ class Past:
     steps: int
 
     @classmethod
-    def of(cls, scene: Scene, at: int, horizon_s: float, samples: int) -> Past:
+    def of(cls, scene: Scene, at: int, horizon_s: float, samples: int, seed: int) -> Past:
         """Cuts the past out of a scene; raises `ForecastError` for wrong arguments."""
+        whole_number("seed", seed)
         at = scene.prediction_step(at)
-        whole_number("samples", samples, least=1)
+        sample_count(samples)
         steps = whole_steps("horizon_s", horizon_s, scene.dt_s)
         agents = scene.present(at)
         tracks = scene.tracks.between(0, at + 1).select(agents)

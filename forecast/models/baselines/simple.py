@@ -29,7 +29,7 @@ class Stationary:
         ego_plan: NDArray[Any] | None = None,
     ) -> Prediction:
         """One future for any ``samples``; see `Predictor.predict`."""
-        past = Past.of(scene, at, horizon_s, samples)
+        past = Past.of(scene, at, horizon_s, samples, seed)
         futures = np.repeat(past.positions_m[:, -1:], past.steps, axis=1)
         return past.prediction(futures[None], ego_plan)
 
@@ -51,5 +51,5 @@ class ConstantVelocity:
         ego_plan: NDArray[Any] | None = None,
     ) -> Prediction:
         """One future for any ``samples``; see `Predictor.predict`."""
-        past = Past.of(scene, at, horizon_s, samples)
+        past = Past.of(scene, at, horizon_s, samples, seed)
         return past.prediction(past.constant_velocity()[None], ego_plan)

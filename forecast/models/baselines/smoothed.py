@@ -79,7 +79,7 @@ class SmoothedVelocity:
         ego_plan: NDArray[Any] | None = None,
     ) -> Prediction:
         """One future for any ``samples``; see `Predictor.predict`."""
-        past = Past.of(scene, at, horizon_s, samples)
+        past = Past.of(scene, at, horizon_s, samples, seed)
         return _straight(past, self.step(past.positions_m, past.valid), ego_plan)
 
 
@@ -160,7 +160,7 @@ class Companions:
         ego_plan: NDArray[Any] | None = None,
     ) -> Prediction:
         """One future for any ``samples``; see `Predictor.predict`."""
-        past = Past.of(scene, at, horizon_s, samples)
+        past = Past.of(scene, at, horizon_s, samples, seed)
         step = self.alone.step(past.positions_m, past.valid)
         walks = past.scene.tracks.kinds[past.agents] == AgentKind.PEDESTRIAN
         step[walks] = self.shared(past.positions_m[walks, -1], step[walks], past.dt_s)

@@ -112,6 +112,10 @@ class OODModel:
         sizes = [len(self.mean), *map(len, self.covariance)]
         right = sizes == [len(FEATURES)] * (len(FEATURES) + 1)
         require(right, "size of mean and covariance", sizes, f"{len(FEATURES)} each")
+        values = np.array([self.mean, *self.covariance])
+        good = np.isfinite(values).all() and (np.linalg.eigvalsh(self.covariance) > 0).all()
+        require(bool(good), "mean or covariance", "none", "that of some windows")
+        require(self.threshold >= 0, "threshold", self.threshold, "a score of at least 0")
 
     def score(self, found: Floats) -> Floats:
         """OOD scores ``[A]`` of features ``[A, D]``: standard deviations from the mean."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from forecast.errors import require
 from forecast.planning.ego import EgoState
+from forecast.planning.plan_poses import require_places
 
 _TOLERANCE = 0.03
 """Tolerance: finite differences of poses may exceed a limit of the smooth motion by this share."""
@@ -56,7 +57,11 @@ def feasible(
         ego: The ego now.
         dt_s: Step length.
         limits: Default `MotionLimits`.
+
+    Raises:
+        ForecastError: The plans are of another shape, not finite, or no place on Earth.
     """
+    require_places(plans)
     limits = limits or MotionLimits()
     now = np.broadcast_to(ego.pose, (len(plans), 1, 3))
     poses = np.concatenate([now, plans], axis=1)

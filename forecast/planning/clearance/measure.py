@@ -23,6 +23,7 @@ from forecast.planning.clearance.bodies import Agents, Plans
 from forecast.planning.clearance.encroachment import smallest_gap
 from forecast.planning.ego import EgoState
 from forecast.planning.futures import Futures
+from forecast.planning.plan_poses import require_places
 
 forget_older_code(Path(__file__).parent, Path(contact.__file__).parent)
 
@@ -137,7 +138,7 @@ def check_plans(plans: NDArray[np.float64], futures: Futures) -> None:
     """Raises `ForecastError` unless plans are ``[P, T, 3]``, finite, and fit the futures."""
     good = plans.ndim == 3 and plans.shape[1:] == (futures.steps, 3) and len(plans) > 0
     require(good, "shape of plans", list(plans.shape), f"[P, {futures.steps}, 3]")
-    require(bool(np.isfinite(plans).all()), "a pose of plans", "not finite", "a finite number")
+    require_places(plans)
     given = len(futures.positions_m)
     fits = not futures.reactive or given == len(plans)
     require(fits, "number of plans the futures are for", given, str(len(plans)))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +15,7 @@ from PIL import Image
 
 from forecast.datasets.progress import with_progress
 from forecast.errors import ForecastError
+from forecast.files import completed
 from forecast.parallel import Failed, Workers
 from forecast.simulator.encounters import PLANS
 from forecast.simulator.export import tables
@@ -123,8 +122,9 @@ def write_town(
         )
     refuse_other_content(out)
     job = _Job(seed, counterfactual, district, full_rate, noise_m, gap_share)
-    with whole_or_absent(out) as partial:
-        _write(partial, job, scenes, workers)
+    with completed(out) as folder:
+        folder.mkdir()
+        _write(folder, job, scenes, workers)
 
 
 def simulate_scene(seed: int, scene: int, district: str = "street") -> Recording:
@@ -212,21 +212,6 @@ def refuse_other_content(out: Path) -> None:
     raise ForecastError(
         f"{out}: holds '{other[0]}', which is not part of a town; name a new or empty folder"
     )
-
-
-@contextmanager
-def whole_or_absent(out: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside ``out``, and moves it to ``out`` when the work is done."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        partial.mkdir()
-        yield partial
-        if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write(folder: Path, job: _Job, scenes: int, workers: Workers) -> None:

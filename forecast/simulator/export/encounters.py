@@ -18,6 +18,7 @@ import numpy as np
 
 from forecast.datasets.progress import with_progress
 from forecast.errors import ForecastError, require
+from forecast.files import completed
 from forecast.parallel import Failed, Workers
 from forecast.simulator.decisions import decisions
 from forecast.simulator.encounters import (
@@ -36,7 +37,6 @@ from forecast.simulator.export.dataset import (
     encoded,
     held_out,
     refuse_other_content,
-    whole_or_absent,
     write_fixed,
     write_json,
     write_maps,
@@ -113,7 +113,7 @@ def write_encounters(
     location_of(0, district)
     refuse_other_content(out)
     job = _Job(seed, district, PLANS if counterfactual else PLANS[:1])
-    with whole_or_absent(out) as folder:
+    with completed(out) as folder:
         _write(folder, job, moments, workers)
 
 

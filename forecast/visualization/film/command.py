@@ -93,14 +93,8 @@ def run_render(
     )
     require(len(shot.plans) <= _MOST_PLANS, "number of plans", len(shot.plans), "at most 3")
     film = film_of(shot)
-    try:
-        with completed(out) as path:
-            write(path, film, form)
-    except OSError as error:
-        raise ForecastError(
-            f"{error.filename or out}: {error.strerror or error}; "
-            "check the path, its permissions and the free space"
-        ) from error
+    with completed(out) as path:
+        write(path, film, form)
     size = out.stat().st_size / 1e6
     print(f"{out}: {film.duration_s:g} s of {film.scene.id}, {size:.1f} MB")
 

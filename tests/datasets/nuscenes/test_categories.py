@@ -164,12 +164,20 @@ def test_rules_without_effect_are_found(file):
     assert categories.without_effect(["pedestrian", "vehicle.car"]) == ["robot"]
 
 
+BOMB = "z:\n- &a0 [1, 1]\n"
+BOMB += "".join(f"- &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30))
+"""Written out, it has 9 to the power of 30 entries."""
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("robot: walker", "'robot' is 'walker'; one of pedestrian, cyclist, vehicle, static, ign"),
         ("robot: ego", "'robot' is 'ego'; one of pedestrian"),
-        ("robot:", "'robot' is 'None'; one of pedestrian"),
+        ("robot:", "'robot' is 'NoneType'; one of pedestrian"),
+        ("robot: [static]", "'robot' is 'list'; one of pedestrian"),
+        (BOMB, "'z' is 'list'; one of pedestrian"),
+        ("[" * 100_000, "maximum recursion depth exceeded"),
         ("- robot", "not a mapping; lines such as 'robot.delivery: static' are needed"),
         ("", "not a mapping; lines such as"),
         ("a: b: c", "mapping values are not allowed here"),
@@ -180,6 +188,12 @@ def test_a_wrong_file_is_refused(file, text, words):
         read(file, text)
     assert str(caught.value).startswith(f"{file}: {words}")
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_text_is_refused(file):
+    file.write_bytes(b"robot: \xff")
+    with pytest.raises(ForecastError, match="'utf-8' codec can't decode byte 0xff"):
+        Categories.read(file)
 
 
 def test_a_missing_file_is_refused(file):

@@ -262,9 +262,19 @@ def a_box_twice(tiny):
     tiny.edit("sample_annotation", lambda rows: rows[1].update(sample_token="sample-a0"))
 
 
+def a_box_far_away(tiny):
+    tiny.edit("sample_annotation", lambda rows: rows[1].update(translation=[1e20, 0, 0]))
+
+
+def an_ego_far_away(tiny):
+    tiny.edit("ego_pose", lambda rows: [row.update(translation=[1e20, 0, 0]) for row in rows[:5]])
+
+
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
+        (a_box_far_away, "lies 100000000000000000000 m from origin_m"),
+        (an_ego_far_away, "m from origin_m"),
         (without_key_frames, "no key frame of LIDAR_TOP with a pose in ego_pose.json"),
         (without_samples, "no sample of the scene"),
         (without_agents, "scene-0061: no agent at any step"),
@@ -284,6 +294,14 @@ def test_one_bad_scene_is_left_out_with_its_reason(tiny, tmp_path, damage, why):
     np.testing.assert_array_equal(store["scene-0103"].tracks.positions_m, whole.tracks.positions_m)
     with pytest.raises(ForecastError, match="1 of 2 scenes could not be prepared: scene-0061"):
         prepare(source_of(tiny), tmp_path / "store", strict=True)
+
+
+def test_a_location_leads_to_no_file_outside_the_folder_of_maps(tiny):
+    outside = tiny.root / "outside.json"
+    outside.write_bytes(tiny.path("map").read_bytes())
+    tiny.edit("log", lambda rows: [row.update(location="../../outside") for row in rows])
+    with pytest.raises(ForecastError, match=r"a location of the log table is '\.\./\.\./outside'"):
+        source_of(tiny)
 
 
 def test_a_broken_map_leaves_out_its_scenes_and_is_read_once(tiny, tmp_path):

@@ -68,5 +68,5 @@ def test_refuses_a_file(tmp_path):
 
 def test_says_what_the_disk_says(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ForecastError, match="Not a directory; check the path"):
+    with pytest.raises(ForecastError, match="file: is a file, and a folder is needed; check"):
         enter(tmp_path / "file" / "out")

@@ -350,6 +350,31 @@ class TestChallenge:
         assert str(error.value).startswith(str(path))
         assert "\n" not in str(error.value)
 
+    def test_a_file_nested_without_end_is_one_line(self, named, tmp_path):
+        (tmp_path / "deep.json").write_text("[" * 100_000)
+        with pytest.raises(ForecastError, match=r"deep\.json: not JSON that can be read: maximum"):
+            read(named, tmp_path / "deep.json")
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"instance": {"a": 1}},
+            {"instance": [1]},
+            {"sample": {"a": 1}},
+            {"prediction": [[[10**400, 0]]]},
+            {"prediction": {"a": 1}},
+            {"probabilities": [{}]},
+            {"probabilities": None},
+        ],
+        ids=str,
+    )
+    def test_a_record_with_something_else_in_it_is_one_line(self, named, equal, tmp_path, change):
+        path = self.file(tmp_path, [{**equal[0], **change}, *equal[1:]])
+        with pytest.raises(ForecastError, match=r"submission\.json: record 0: ") as error:
+            read(named, path)
+        assert "\n" not in str(error.value)
+        assert len(str(error.value)) < 300 + len(str(path))
+
 
 def set_to(column: str, row: int, value):
     def change(rows):

@@ -178,6 +178,13 @@ def test_a_folder_without_scores_is_refused(store, tmp_path):
             merged([tmp_path], store, tmp_path / "out")
 
 
+def test_a_file_of_scores_that_unpacks_to_any_size_is_refused(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("forecast.evaluation.run.shards._MOST_BYTES", 1000)
+    (tmp_path / SCORES_FILE).write_bytes(zlib.compress(bytes(10**6)))
+    with pytest.raises(ForecastError, match=r"no scores of a shard .cut off, or larger than any"):
+        merged([tmp_path], store, tmp_path / "out")
+
+
 @pytest.mark.slow
 def test_a_damaged_file_of_scores_is_refused(store, shards, tmp_path):
     content = bytearray((shards[0] / SCORES_FILE).read_bytes())

@@ -91,10 +91,17 @@ def test_an_id_names_one_criterion(tmp_path):
         read(tmp_path, HEAD + GOOD + GOOD)
 
 
-@pytest.mark.parametrize("text", ["criteria: [", "", "minimum_rows: 3\n"])
+@pytest.mark.parametrize("text", ["criteria: [", "", "minimum_rows: 3\n", "[" * 10_000])
 def test_a_broken_file_is_one_line(tmp_path, text):
     with pytest.raises(ForecastError) as error:
         read(tmp_path, text)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_no_text_is_one_line(tmp_path):
+    (tmp_path / "criteria.yaml").write_bytes(b"criteria: \xff")
+    with pytest.raises(ForecastError, match=r"criteria\.yaml: .*; see acceptance.yaml") as error:
+        read_acceptance(tmp_path / "criteria.yaml", METRICS)
     assert "\n" not in str(error.value)
 
 

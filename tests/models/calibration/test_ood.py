@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import asdict, replace
 
 import msgspec
@@ -109,6 +110,9 @@ class TestOODModel:
         ("change", "message"),
         [
             ({"names": ["speed_mps"]}, r"features is \['speed_mps'\]; \['speed_mps', 'accel"),
+            ({"mean": [math.nan] * 6}, "mean or covariance is none; that of some windows is"),
+            ({"covariance": [[0.0] * 6] * 6}, "mean or covariance is none; that of some windows"),
+            ({"threshold": math.nan}, "threshold is nan; a score of at least 0 is needed"),
             ({"mean": [0.0]}, r"size of mean and covariance is \[1, 6, .*; 6 each is needed"),
         ],
     )

@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecast import ForecastError, geometry
-from forecast.planning import Clearance, ClearanceConfig, EgoState, clearance
+from forecast.planning import (
+    Clearance,
+    ClearanceConfig,
+    EgoState,
+    clearance,
+    feasible,
+    rank,
+    road_use,
+)
 from tests.planning.any_futures import (
     dense_clearance,
     dense_encroachment,
@@ -16,6 +24,7 @@ from tests.planning.any_futures import (
     straight,
     walking,
 )
+from tests.scenes import street_scene
 
 EGO = EgoState(0.0, 0.0, 0.0, 10.0, length_m=4.0, width_m=2.0)
 EITHER = st.booleans()
@@ -201,11 +210,26 @@ def test_inputs_stay_as_they_are():
         (np.zeros((1, 5, 3)), r"shape of plans is \[1, 5, 3\]; \[P, 6, 3\] is needed"),
         (np.zeros((0, 6, 3)), r"shape of plans is \[0, 6, 3\]; \[P, 6, 3\] is needed"),
         (np.full((1, 6, 3), np.nan), "a pose of plans is not finite"),
+        (np.full((1, 6, 3), 1e300), r"a pose of plans is 1e\+300; numbers up to 1e\+08 is needed"),
     ],
 )
 def test_plans_that_do_not_fit_are_refused(plans, message):
     with pytest.raises(ForecastError, match=message):
         clearance(plans, walking([[20, 1]], [[0, 0]]), EGO)
+
+
+@pytest.mark.parametrize("value", [1e300, np.nan])
+def test_plans_that_are_nowhere_are_refused_by_all_measures(value):
+    plans = np.full((1, 6, 3), value)
+    for measure in (
+        lambda: road_use(plans, street_scene().lane_map, EGO),
+        lambda: feasible(plans, EGO, 0.5),
+        lambda: rank(plans, walking([[20, 1]], [[0, 0]]), EGO),
+    ):
+        with pytest.raises(ForecastError, match="a pose of plans is"):
+            measure()
+    with pytest.raises(ForecastError, match="ego"):
+        replace(EGO, x_m=value)
 
 
 def test_reactive_futures_of_other_plans_are_refused():

@@ -19,6 +19,7 @@ from forecast.simulator.export import dataset, tables
 from forecast.simulator.export.recording import degrade, record
 from forecast.simulator.map.places import build_place, location_of
 from tests.datasets.source_contract import assert_keeps_contract
+from tests.full_disk import full_disk
 from tests.simulator.conftest import SCENES, SEED
 
 PAIR_SEED = 2
@@ -36,7 +37,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_all_tables_and_maps_are_written(town):
     assert {p.stem for p in (town / "v1.0-town").iterdir()} == TABLES
     assert len(list((town / "maps" / "expansion").iterdir())) == SCENES
-    assert not list(town.parent.glob(".*partial"))
+    assert not list(town.parent.glob(".*.forecast-part"))
 
 
 def test_a_scene_does_not_depend_on_the_others(town, tmp_path):
@@ -103,6 +104,15 @@ def test_nothing_is_left_behind_when_the_work_fails(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["--encounters"]])
+def test_a_town_on_a_full_disk_is_one_line(tmp_path, capsys, options):
+    with full_disk():
+        assert main(["town", "--out", str(tmp_path / "out"), "--scenes", "1", *options]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: {tmp_path / 'out'}: File too large; check the path")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_workers(town, tmp_path):
     write_town(tmp_path / "town", scenes=SCENES, seed=SEED, workers=Workers(2))
     assert contents(tmp_path / "town") == contents(town)

@@ -36,6 +36,14 @@ def image(opened: Visit, number: int = 0) -> str:
     return str(opened.page.evaluate(f"pictures[{number}].canvas.toDataURL()"))
 
 
+def test_names_cannot_break_the_page(tmp_path):
+    evil = "</script><script>alert(1)</script>"
+    film = recorded()
+    scene = replace(film.scene, id=evil, description=evil, location=evil)
+    write_replay(tmp_path / "film.html", replace(film, scene=scene))
+    assert evil not in (tmp_path / "film.html").read_text()
+
+
 def test_it_plays_by_itself_and_asks_for_nothing(page):
     with page(recorded()) as opened:
         opened.page.wait_for_function("state.time > film.start + 0.2")
