@@ -40,7 +40,7 @@ def test_every_script_writes_its_table_into_a_page_of_its_own() -> None:
         "scripts/results/eth_ucy.md",
         "scripts/results/reactions.md",
         "scripts/results/planner.md",
-        "scripts/results/nuscenes_mini.md",
+        "scripts/results/nuscenes.md",
         "scripts/results/planner.md",
         "scripts/results/transfer.md",
         "scripts/results/transfer.md",

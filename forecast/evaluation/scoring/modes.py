@@ -7,22 +7,29 @@ own.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from forecast.models.metrics.displacement import min_ade, min_fde
+from forecast.models.metrics.displacement import displacement, min_ade, min_fde
 from forecast.models.modes import MODE_COUNTS
 from forecast.scene import Prediction
+
+_MOST, _LEAST = max(MODE_COUNTS), 1e-6
+_LOG_LOSS = f"modes_nll_{_MOST}_nats"
 
 
 def definitions() -> dict[str, str]:
     """What the metrics of `mode_scores` mean, by name."""
-    return {
+    errors = {
         _name(error, count): f"lowest {error.upper()} of the {count} modes of each pedestrian"
         for count in MODE_COUNTS
         for error in ("ade", "fde")
     }
+    nearest = f"-log of the probability of the mode nearest to the truth, of {_MOST} modes"
+    return {**errors, _LOG_LOSS: f"{nearest}; {math.log(_MOST):.2f} for equal probabilities"}
 
 
 def mode_scores(
@@ -46,6 +53,10 @@ def mode_scores(
         paths = torch.as_tensor(modes.positions_m[agents], dtype=torch.float64).swapaxes(0, 1)
         for error, best in (("ade", min_ade), ("fde", min_fde)):
             values[_name(error, modes.count)] = best(paths, truth, modes.count).numpy()
+        if modes.count == _MOST:
+            nearest = displacement(paths, truth).mean(-1).argmin(0).numpy()
+            chosen = modes.probabilities[agents, :][np.arange(len(nearest)), nearest]
+            values[_LOG_LOSS] = -np.log(np.maximum(chosen.astype(np.float64), _LEAST))
     return values
 
 

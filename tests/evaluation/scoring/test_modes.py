@@ -32,6 +32,17 @@ def test_the_best_mode_counts():
     assert np.isnan(scores["modes_min_ade_20_m"]).all()
 
 
+def test_the_log_loss_is_that_of_the_nearest_mode():
+    prediction = straight(20)
+    shares = np.full((len(prediction.valid), 20), 0.5 / 19, np.float32)
+    shares[:, 3] = 0.5
+    modes = replace(prediction.modes(20), probabilities=shares)
+    agents = np.arange(len(prediction.valid)) < 2
+    truth = np.array([[[0, 0], [1.6, 0], [3.2, 0]], [[0, 0], [9, 0], [19, 0]]], np.float32)
+    scores = mode_scores(replace(prediction, mode_sets=(modes,)), agents, truth)
+    np.testing.assert_allclose(scores["modes_nll_20_nats"], -np.log([0.5, 0.5 / 19]), rtol=1e-5)
+
+
 def test_sets_of_other_sizes_have_no_score():
     prediction = straight(7)
     agents = np.arange(len(prediction.valid)) < 1
