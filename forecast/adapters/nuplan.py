@@ -43,7 +43,7 @@ class NuPlanConfig:
     history_s: float = 2.0
     horizon_s: float = 6.0
     samples: int = 50
-    modes: int = 6
+    modes: int = 5
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -69,7 +69,7 @@ class Paths:
         rows = np.array([order[name] for name in prediction.agent_ids.tolist()], np.int64)
         kept = prediction.valid & (tracks.kinds[rows] != AgentKind.EGO)
         rows = rows[kept]
-        centres, weights = _few(prediction, kept, count)
+        centres, weights = _likely(prediction, kept, count)
         here = np.broadcast_to(tracks.positions_m[rows, at][:, None], (*centres.shape[:2], 1, 2))
         positions = np.concatenate([here, centres], axis=2)
         now_rad = np.broadcast_to(tracks.headings_rad[rows, at], centres.shape[:2])
@@ -92,7 +92,7 @@ class Paths:
         )
 
 
-def _few(
+def _likely(
     prediction: Prediction, kept: NDArray[np.bool_], count: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Positions ``[k, A, T, 2]`` and probabilities ``[k, A]`` of the paths."""

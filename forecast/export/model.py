@@ -16,7 +16,7 @@ class ExportedModel(PedestrianForecaster):
     """A network that runs exported programs, on a processor and without gradients.
 
     The programs replace the functions from which they were made. The rollout loop, the search for
-    neighbours and the controls are those of the package. So is `forecast.models.world_model.place`,
+    neighbours and the controls are those of the package. So is `WorldModel.place`,
     which costs little; its program serves callers in other languages.
 
     Args:

@@ -199,9 +199,9 @@ def forecast_windows(
     made: dict[int, Prediction] = {}
     for batch in _batches(cuts):
         together = _imagined_together(model, [cuts[i] for i in batch], drawn, seed)
-        for i, futures in zip(batch, together, strict=True):
+        for i, imagined in zip(batch, together, strict=True):
             finish = _Finish.of(training, cuts[i], seed, horizon_s, dts_s[i])
-            made[i] = finish(_with_mode(*futures, cuts[i], origins_m[i]), samples)
+            made[i] = finish(_prediction(*imagined, cuts[i], origins_m[i]), samples)
     return [made[i] for i in range(len(cuts))]
 
 
@@ -274,14 +274,14 @@ def predict_window(
     plan = plan_of(poses, context.agents.kind)
     futures = _imagined(model, context, state, noise, plan)
     sets = () if plan is not None else mode_sets(model, context, state, steps)
-    return _with_mode(futures, sets, cut, origin_m)
+    return _prediction(futures, sets, cut, origin_m)
 
 
 @undivided_operations()
 def mode_sets(
     model: PedestrianForecaster, context: SceneContext, state: State, steps: int
 ) -> tuple[ModeSet, ...]:
-    """The mode sets of all agents of a context; they do not hear a plan of the ego.
+    """The mode sets of all agents of a context; they do not depend on a plan of the ego.
 
     Args:
         model: The network.
@@ -292,7 +292,7 @@ def mode_sets(
     # The chirality with the y axis to the left; in training the sets learn from both.
     state = state.with_mirror(state.mirror.new_ones(1))
     with torch.inference_mode():
-        sets = model.modes(context.agents, state, context.agents.times_s(steps))
+        sets = model.mode_sets(context, state, steps)
         found = [(paths[:, 0].swapaxes(0, 1), logits[:, 0].T.softmax(-1)) for paths, logits in sets]
     return tuple(ModeSet.ranked(paths.cpu().numpy(), p.cpu().numpy()) for paths, p in found)
 
@@ -316,7 +316,7 @@ def _imagined(
         return np.asarray(torch.cat(futures).cpu().numpy())
 
 
-def _with_mode(
+def _prediction(
     futures: NDArray[np.float32],
     sets: tuple[ModeSet, ...],
     cut: Window,

@@ -132,7 +132,7 @@ class World:
         return _numpy(torch.atan2(y, x))
 
     def prediction(self) -> Prediction:
-        """The futures imagined so far, of the agents in the world now.
+        """The futures imagined so far, of the agents in the world now, without mode sets.
 
         Agents added after the first step are marked as not valid.
 

@@ -17,7 +17,7 @@ from forecast.models.losses import (
     rollout_loss,
 )
 from forecast.models.message_passing import MapEncoder
-from forecast.models.modes import ModeSets, mode_loss
+from forecast.models.modes import ModeSets, mode_loss, turned_evenly
 from forecast.models.rollout import SceneContext, imagine, observe
 from forecast.models.types import Agents, EncodedMap, Noise, Observation, Plan, State
 from forecast.models.world_model import WorldModel, WorldModelConfig, decision_class
@@ -129,6 +129,23 @@ class PedestrianForecaster(nn.Module):
         futures = imagine(self.world, context, state, noise, plan, decisions).position
         return torch.cat([futures[:2].mean(0, keepdim=True), futures[2:]])
 
+    def mode_sets(
+        self, context: SceneContext, state: State, steps: int
+    ) -> list[tuple[Tensor, Tensor]]:
+        """A few futures of each agent on its own; see `forecast.models.modes.ModeSets`.
+
+        Args:
+            context: Constants of the scene.
+            state: State after the history, in S copies.
+            steps: Number of steps T.
+
+        Returns:
+            Positions ``[M, S, N, T, 2]`` in metres and logits ``[M, S, N]`` of each set.
+        """
+        sets = self.modes(context.agents, state, context.agents.times_s(steps))
+        unknown, position = ~context.heading_known, state.motion.position
+        return [(turned_evenly(paths, position, unknown), logits) for paths, logits in sets]
+
     def loss(
         self,
         graph: HeteroData,
@@ -160,7 +177,7 @@ class PedestrianForecaster(nn.Module):
         weight = torch.where(self.near_traffic(context, state), config.traffic, 1.0)
         weight = torch.where(agent.kind == AgentKind.PEDESTRIAN, weight, config.vehicles)
         parts = rollout_loss(groups, futures[0], agent.future, counted, weight, config)
-        sets = self.modes(context.agents, state, context.agents.times_s(agent.future.shape[1]))
+        sets = self.mode_sets(context, state, agent.future.shape[1])
         parts["modes"] = mode_loss(sets, agent.future, counted, weight)
         parts["decision"] = self._decision(context, state, graph)
         effects = [self._effect(graph, samples, counted) for samples in groups]

@@ -29,7 +29,9 @@ _REFERENCE_S = 6.0
 """Time over which the polynomials are orthogonal. After it, velocities stay what they are."""
 _SLOW_MPS = 0.5
 """Added to the speed that offsets are multiples of, so that who stands may start."""
-_SPREAD, _LEANING = 0.8, -0.15
+_GOLDEN_RAD = torch.pi * (3 - 5**0.5)
+"""Multiples of the golden angle are spread evenly, however many there are."""
+_SPREAD, _SLOWER = 0.8, -0.15
 """Where training starts: velocities in a disc of this radius around a slightly lower speed."""
 _SHARED_M = 0.1
 """Modes whose errors differ by less than this share what is learnt from a truth."""
@@ -75,20 +77,37 @@ class ModeSets(nn.Module):
         found = found.unflatten(-1, (sum(MODE_COUNTS), -1)).movedim(-2, 0)  # [35, S, N, 9]
         offsets, logits = found[..., :-1].unflatten(-1, (2, _COEFFICIENTS)), found[..., -1]
         scale = state.smoothed.norm(dim=-1) + _SLOW_MPS
-        ways = (offsets @ _displacements(times_s).transpose(-1, -2)) * scale[..., None, None]
+        local = (offsets @ _displacements(times_s).transpose(-1, -2)) * scale[..., None, None]
         motion, sizes = state.motion, list(MODE_COUNTS)
         facing, mirror = motion.facing[..., None, :], state.mirror[..., None]
-        turned = dynamics.to_world(ways.transpose(-1, -2), facing, mirror)
+        turned = dynamics.to_world(local.transpose(-1, -2), facing, mirror)
         straight = motion.position[..., None, :] + state.smoothed[..., None, :] * times_s[..., None]
         paths = torch.split(straight + turned, sizes)
         return list(zip(paths, torch.split(logits, sizes), strict=True))
 
 
+def turned_evenly(paths: Tensor, position: Tensor, unknown: Tensor) -> Tensor:
+    """The modes of agents with an unknown heading, each turned another way around the agent.
+
+    Without a heading, the frame of an agent is arbitrary, and so would be the directions.
+
+    Args:
+        paths: ``[M, S, N, T, 2]`` in metres.
+        position: Where the agents are ``[S, N, 2]``.
+        unknown: Agents with an unknown heading ``[N]``.
+    """
+    angle = _GOLDEN_RAD * torch.arange(len(paths), device=paths.device, dtype=paths.dtype)
+    turn = torch.stack([angle.cos(), angle.sin()], -1)[:, None, None, None]
+    start = position[..., None, :]
+    turned = start + dynamics.turned_by(paths - start, turn)
+    return torch.where(unknown[:, None, None], turned, paths)
+
+
 def _disc(count: int) -> Tensor:
     """Points spread over a disc (Vogel's spiral) ``[count, 2]``, densest in the middle."""
     place = torch.arange(count) + 0.5
-    radius, angle = _SPREAD * (place / count).pow(0.75), place * torch.pi * (3 - 5**0.5)
-    return torch.stack([radius * angle.cos() + _LEANING, radius * angle.sin()], -1)
+    radius, angle = _SPREAD * (place / count).pow(0.75), place * _GOLDEN_RAD
+    return torch.stack([radius * angle.cos() + _SLOWER, radius * angle.sin()], -1)
 
 
 def _displacements(times: Tensor) -> Tensor:
@@ -101,10 +120,10 @@ def _displacements(times: Tensor) -> Tensor:
     for k in range(1, _COEFFICIENTS):
         legendre.append(((2 * k + 1) * x * legendre[k] - k * legendre[k - 1]) / (k + 1))
     late = (times - _REFERENCE_S).clamp(min=0)  # all polynomials are 1 at the end
-    half, ways = 0.5 * _REFERENCE_S, [times]
+    half, found = 0.5 * _REFERENCE_S, [times]
     for k in range(1, _COEFFICIENTS):
-        ways.append(half * (legendre[k + 1] - legendre[k - 1]) / (2 * k + 1) + late)
-    return torch.stack(ways, -1)
+        found.append(half * (legendre[k + 1] - legendre[k - 1]) / (2 * k + 1) + late)
+    return torch.stack(found, -1)
 
 
 def mode_loss(

@@ -250,10 +250,14 @@ def advance(world: WorldModel, moment: Moment, index: int, controls: Iterable[Co
         state = state._replace(hidden=world.update(around, state, state.seen))
     # Compiled programs take no decisions.
     known = () if decisions is None else (decisions,)
-    before, motion = state.motion, world.act(around, state, intent, noise, *known)
+    before, imagined = state.motion, world.act(around, state, intent, noise, *known)
+    motion = imagined
     for control in controls:
         motion = control(index, before, motion)
-    return state._replace(motion=motion, velocity_before=before.velocity)
+    # Who was moved by a control goes on from the velocity it was given.
+    given = (motion.velocity != imagined.velocity).any(-1) & ~around.agents.drives
+    smoothed = torch.where(given[..., None], motion.velocity, state.smoothed)
+    return state._replace(motion=motion, velocity_before=before.velocity, smoothed=smoothed)
 
 
 def rollout(

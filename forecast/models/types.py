@@ -48,7 +48,7 @@ class State(NamedTuple):
         motion: Kinematic state, shapes ``[S, N, ...]``.
         velocity_before: Velocity one step earlier ``[S, N, 2]``.
         smoothed: Velocity of the past, filtered: where imagined futures of people start
-            ``[S, N, 2]``.
+            ``[S, N, 2]``. While imagining it stays, unless a control moves the person.
         seen: Whether the agent was ever observed ``[S, N]``.
         steady: Whether its velocity is known, that is, observed at two steps ``[S, N]``.
         unseen_s: Time since the last observation in seconds ``[S, N]``.

@@ -101,7 +101,7 @@ class WorldModelConfig:
 
 
 class Surroundings(NamedTuple):
-    """The inputs of `WorldModel.update` and `WorldModel.act` besides the state.
+    """The inputs of `WorldModel.update`, `settle` and `act` besides the state.
 
     Attributes:
         agents: Constants of the N agents.
@@ -176,8 +176,8 @@ class WorldModel(nn.Module):
         returns after a gap gets its mean velocity over the gap. The motion of an agent that is not
         observed does not change.
 
-        The filtered velocity moves towards the new one by a learned gain, which depends on what was
-        observed before: the noisier, the smaller it can be.
+        The filtered velocity moves towards the new one by a learned gain for each step, which
+        depends on what was observed before: the noisier, the smaller it can be.
 
         Args:
             agents: Constants of the agents.
@@ -200,9 +200,7 @@ class WorldModel(nn.Module):
         moved = dynamics.choose(valid, dynamics.choose(state.seen, again, first), motion)
         # An agent without an earlier known velocity gets a change of velocity of 0.
         before = torch.where(state.steady[..., None], motion.velocity, moved.velocity)
-        gain = self.gain_head(state.hidden).sigmoid()
-        filtered = state.smoothed + gain * (moved.velocity - state.smoothed)
-        filtered = torch.where(state.steady[..., None], filtered, moved.velocity)
+        filtered = self._filtered(state, moved.velocity, elapsed / agents.dt)
         return state._replace(
             motion=moved,
             velocity_before=before,
@@ -211,6 +209,12 @@ class WorldModel(nn.Module):
             steady=(valid & state.seen) | (~valid & state.steady),
             unseen_s=torch.where(valid, 0.0, elapsed),
         )
+
+    def _filtered(self, state: State, velocity: Tensor, steps: Tensor) -> Tensor:
+        """The filtered velocities ``[S, N, 2]`` after a mean one over some steps ``[S, N]``."""
+        kept = self.gain_head(state.hidden)[..., 0].neg().sigmoid() ** steps
+        filtered = velocity + kept[..., None] * (state.smoothed - velocity)
+        return torch.where(state.steady[..., None], filtered, velocity)
 
     def table(self, agents: Agents, state: State, visible: Tensor) -> AgentTable:
         """The columns that edge features are computed from; see `AgentTable.of`."""
@@ -259,8 +263,17 @@ class WorldModel(nn.Module):
             state: The state after the last observation.
         """
         agents, motion = around.agents, state.motion
-        filtered = state._replace(motion=motion._replace(velocity=state.smoothed))
-        table = self.table(agents, filtered, state.seen)
+        shared = self._pooled(around, state)
+        velocity = torch.where(agents.drives[:, None], motion.velocity, shared)
+        before = torch.where(agents.drives[:, None], state.velocity_before, shared)
+        motion = motion._replace(velocity=velocity)
+        return state._replace(motion=motion, velocity_before=before, smoothed=velocity)
+
+    def _pooled(self, around: Surroundings, state: State) -> Tensor:
+        """The filtered velocities ``[S, N, 2]``, drawn to those of people with a known velocity."""
+        agents = around.agents
+        filtered = state._replace(motion=state.motion._replace(velocity=state.smoothed))
+        table = self.table(agents, filtered, state.seen & state.steady)
         source, target, radius = around.edges.agents[self.people]
         features, weight = agent_edges(table.rows(target), table.rows(source), radius)
         walks = agents.pedestrian.expand_as(state.seen).flatten()
@@ -270,11 +283,7 @@ class WorldModel(nn.Module):
         pull = weight[:, None] * (own.index_select(0, source) - own.index_select(0, target))
         total = torch.zeros_like(own).index_add(0, target, pull)
         weights = torch.ones_like(own[:, 0]).index_add(0, target, weight)
-        shared = (own + total / weights[:, None]).view_as(state.smoothed)
-        velocity = torch.where(agents.drives[:, None], motion.velocity, shared)
-        before = torch.where(agents.drives[:, None], state.velocity_before, shared)
-        motion = motion._replace(velocity=velocity)
-        return state._replace(motion=motion, velocity_before=before, smoothed=velocity)
+        return (own + total / weights[:, None]).view_as(state.smoothed)
 
     def inject(self, state: State, intent: Tensor) -> State:
         """Adds a function of hidden state and latent intent to the hidden states of S copies.

@@ -18,7 +18,7 @@ class BaselineMatch:
         title: What is compared.
         metric: The predictor's metric.
         baseline: The baseline's name.
-        baseline_metric: The baseline's metric; another one where the baseline needs no selection.
+        baseline_metric: The baseline's metric; another one where the baseline gives no modes.
     """
 
     title: str
@@ -31,7 +31,8 @@ def matches(samples: int) -> tuple[BaselineMatch, ...]:
     """The comparisons with baselines, the most important first.
 
     Args:
-        samples: Number of futures that the predictors are asked for.
+        samples: Number of futures that the predictors are asked for. Modes are compared if there is
+            a set of as many.
     """
     k, kmeans = samples, f"kmeans_{samples}"
     return (

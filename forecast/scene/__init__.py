@@ -3,6 +3,7 @@
 from forecast.scene.agents import AgentKind, Tracks
 from forecast.scene.grid import Grid
 from forecast.scene.lanes import LaneMap, Polygons, Polylines
+from forecast.scene.modes import ModeSet
 from forecast.scene.prediction import (
     Prediction,
     Predictor,
@@ -16,6 +17,7 @@ __all__ = [
     "AgentKind",
     "Grid",
     "LaneMap",
+    "ModeSet",
     "Polygons",
     "Polylines",
     "Prediction",

@@ -18,11 +18,12 @@ _TOLERANCE = 1e-3
 class ModeSet:
     """M futures of each agent on its own, from the most to the least probable.
 
-    Mode m of one agent does not belong to mode m of another. Of joint futures, the samples of a
-    prediction tell.
+    Mode m of one agent does not belong to mode m of another; the samples of a prediction are joint
+    futures.
 
     Attributes:
-        positions_m: ``[A, M, T, 2]`` relative to the prediction's origin.
+        positions_m: ``[A, M, T, 2]`` relative to the prediction's origin; undefined for agents that
+            are not predicted.
         probabilities: ``[A, M]``, falling and summing to 1 for each agent. A mode stands for all
             futures that are nearer to it than to the others.
     """
@@ -42,11 +43,11 @@ class ModeSet:
         found = list(self.probabilities.shape)
         needed = list(shape[:2])
         require(found == needed, "modes: probabilities' shape", found, f"{needed}")
-        finite = np.isfinite(self.positions_m).all() and np.isfinite(self.probabilities).all()
-        require(bool(finite), "modes", "not finite", "finite positions and probabilities")
-        off = np.abs(self.probabilities.sum(1) - 1).max(initial=0.0)
+        off = float(np.abs(self.probabilities.sum(1) - 1).max(initial=0.0))
         right = off <= _TOLERANCE and bool((self.probabilities >= 0).all())
         require(right, "modes: probabilities", f"off by {off:.3g}", "0 or more with a sum of 1")
+        falls = bool((np.diff(self.probabilities, axis=1) <= 0).all())
+        require(falls, "modes: probabilities", "rising", "those of ModeSet.ranked")
 
     @classmethod
     def ranked(cls, positions_m: NDArray[Any], probabilities: NDArray[Any]) -> ModeSet:

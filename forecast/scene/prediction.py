@@ -111,10 +111,15 @@ class Prediction:
         for each in self.mode_sets:
             found, needed = list(each.positions_m.shape), [agents, each.count, steps, 2]
             require(found == needed, "mode_sets: positions_m's shape", found, f"{needed}")
+        counts = [each.count for each in self.mode_sets]
+        rising = counts == sorted(set(counts))
+        require(rising, "mode_sets: numbers of modes", counts, "rising numbers")
         self._check_values()
 
     def _check_values(self) -> None:
         finite = np.isfinite(self.positions_m).all(axis=(0, 2, 3))
+        for each in self.mode_sets:
+            finite &= np.isfinite(each.positions_m).all(axis=(1, 2, 3))
         if self.mode_m is not None:
             finite &= np.isfinite(self.mode_m).all(axis=(1, 2))
         bad = self.valid & ~finite

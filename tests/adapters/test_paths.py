@@ -5,6 +5,7 @@ import pytest
 
 from forecast import ForecastError
 from forecast.adapters.paths import Paths
+from forecast.scene import ModeSet
 from tests.adapters.conftest import DT_S, ORIGIN, STEPS
 
 
@@ -16,6 +17,19 @@ def test_paths_begin_now_and_leave_out_the_ego(prediction, scene):
     np.testing.assert_allclose(found.weights, [[0.5, 1], [0.5, 0]])
     ends = sorted((found.poses[:, 0, -1, :2] - ORIGIN)[:, 1].tolist())
     assert ends == pytest.approx([-2, 4], abs=1e-3)
+
+
+def test_paths_are_the_modes_where_there_is_a_set_of_that_size(prediction, scene):
+    rng = np.random.default_rng(0)
+    paths = rng.normal(0, 5, (3, 5, STEPS, 2))
+    modes = ModeSet.ranked(paths, rng.dirichlet(np.ones(5), 3))
+    uneven = np.array([0.3, *[0.1] * 7])
+    found = Paths.of(replace(prediction, mode_sets=(modes,), weights=uneven), scene, 5)
+    expected = modes.positions_m[1:].swapaxes(0, 1) + ORIGIN
+    np.testing.assert_allclose(found.poses[:, :, 1:, :2], expected, atol=1e-6)
+    np.testing.assert_allclose(found.weights, modes.probabilities[1:].T)
+    clustered = Paths.of(replace(prediction, mode_sets=(modes,)), scene, 2)
+    np.testing.assert_allclose(clustered.weights, [[0.5, 1], [0.5, 0]])
 
 
 def test_paths_of_no_weight_are_left_out(prediction, scene):

@@ -144,6 +144,8 @@ def assert_same_prediction(one: Forecaster, other: Forecaster) -> None:
             for each in (one, other)
         )
         np.testing.assert_allclose(before.positions_m, after.positions_m, atol=CLOSE, rtol=1e-6)
+        before, after = (each.predict(given, 10, horizon_s=4.0, samples=2) for each in (one, other))
+        np.testing.assert_allclose(before.modes_m, after.modes_m, atol=CLOSE, rtol=1e-6)
 
 
 @pytest.mark.slow

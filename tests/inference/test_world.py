@@ -140,6 +140,18 @@ def test_the_ego_brakes_until_it_stands(world) -> None:
     assert np.linalg.norm(world.velocities_mps[:, ego], axis=-1).max() > 1e-4
 
 
+def test_a_person_who_was_held_goes_on_from_rest(world) -> None:
+    """What was filtered before the command does not come back after it."""
+    person = next(name for name in world.agent_ids if name == "0")
+    row = world.agent_ids.index(person)
+    place, heading = world.positions_m[0, row], world.headings_rad[0, row]
+    world.follow([[*place, heading]] * 4, agent=person)
+    smoothed = world.step(4)._state.smoothed[:, row]
+    assert smoothed.abs().max() < 1e-4
+    other = [i for i in range(len(world.agent_ids)) if i != row]
+    assert world._state.smoothed[:, other].abs().max() > 0.1
+
+
 def test_a_car_turns_with_the_yaw_rate_it_is_given(world) -> None:
     ego = world.agent_ids.index("5")
     before = world.headings_rad[:, ego]

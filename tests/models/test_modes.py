@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from forecast.models.losses import displacement_loss
-from forecast.models.modes import MODE_COUNTS, ModeSets, _displacements, mode_loss
+from forecast.models.modes import (
+    MODE_COUNTS,
+    ModeSets,
+    _displacements,
+    mode_loss,
+    turned_evenly,
+)
 from forecast.models.types import Agents, Motion, State
 from forecast.scene import AgentKind
 
@@ -87,6 +93,18 @@ def test_modes_turn_and_mirror_with_the_agent():
         torch.testing.assert_close(one[0] @ rotation.T, two[0], atol=1e-4, rtol=0)
         torch.testing.assert_close(one[0] * torch.tensor([1.0, -1.0]), three[0], atol=1e-5, rtol=0)
         torch.testing.assert_close(one[1], two[1], atol=1e-4, rtol=0)
+
+
+def test_modes_of_an_unknown_heading_lead_all_ways():
+    """The directions of 20 equal modes cancel; their lengths stay."""
+    paths = torch.ones(20, 2, 2, 3, 1) * torch.tensor([1.0, 0.0])
+    position = torch.zeros(2, 2, 2)
+    turned = turned_evenly(paths, position, torch.tensor([True, False]))
+    torch.testing.assert_close(turned[:, :, 1], paths[:, :, 1])
+    torch.testing.assert_close(turned.norm(dim=-1), torch.ones(20, 2, 2, 3))
+    assert turned[:, :, 0].mean(0).norm(dim=-1).max() < 0.1
+    there = turned_evenly(paths + 5, position + 5, torch.tensor([True, True]))
+    torch.testing.assert_close(there[:, :, 0] - 5, turned[:, :, 0])
 
 
 def test_times_may_be_any():

@@ -385,6 +385,35 @@ def test_imagining_begins_at_filtered_velocities_that_companions_share() -> None
     torch.testing.assert_close(begun.smoothed, begun.motion.velocity)
 
 
+def test_who_was_seen_once_draws_nobody() -> None:
+    """Its velocity is not known, so it is no companion."""
+    model = network()
+    context = crowd(model, [PEDESTRIAN, PEDESTRIAN])
+    state, world = any_state(model, context, copies=2), model.world
+    near = torch.tensor([[0.0, 0.0], [1.0, 0.0]]).expand(2, 2, 2)
+    steady = torch.tensor([[True, False]]).expand(2, 2)
+    state = state._replace(motion=state.motion._replace(position=near), steady=steady)
+    with torch.no_grad():
+        begun = world.settle(surroundings(world, context, state), state)
+    torch.testing.assert_close(begun.smoothed[:, 0], state.smoothed[:, 0])
+    assert (begun.smoothed[:, 1] != state.smoothed[:, 1]).any()
+
+
+def test_a_gap_of_several_steps_counts_as_several() -> None:
+    """With a gain of a quarter, two steps at one velocity leave (3/4)^2 of the old one."""
+    world = network().world
+    torch.nn.init.zeros_(world.gain_head.weight)
+    torch.nn.init.constant_(world.gain_head.bias, float(torch.tensor(1 / 3).log()))
+    who = agents([PEDESTRIAN])
+    state = world.initial(who)
+    with torch.no_grad():
+        for x, seen in ((0.0, True), (0.5, True), (9.0, False), (2.5, True)):
+            state = world.place(who, state, frame([[x, 0.0]], [0.0], [seen]))
+    before, after = 0.5 / DT_S, 1.0 / DT_S
+    expected = after + 0.75**2 * (before - after)
+    assert state.smoothed[0, 0].tolist() == pytest.approx([expected, 0.0], abs=1e-5)
+
+
 def test_classes_of_decisions_by_hand() -> None:
     """Going, free, waiting: 0, 1, 2."""
     made = [Decision.UNKNOWN, Decision.FREE, Decision.GO, Decision.YIELD]

@@ -9,7 +9,7 @@ from tests.scene.test_prediction_rows import made
 
 PATHS = np.array([[[[1, 0], [2, 0]], [[0, 1], [0, 2]], [[1, 1], [2, 2]]]], np.float32)
 """One agent, three modes of two steps."""
-SHARES = np.array([[0.2, 0.5, 0.3]], np.float32)
+SHARES = np.array([[0.5, 0.3, 0.2]], np.float32)
 
 
 def sets(*counts: int) -> tuple[ModeSet, ...]:
@@ -22,8 +22,8 @@ def sets(*counts: int) -> tuple[ModeSet, ...]:
 
 
 def test_modes_are_ranked_for_each_agent():
-    found = ModeSet.ranked(PATHS, SHARES)
-    np.testing.assert_allclose(found.probabilities, [[0.5, 0.3, 0.2]])
+    found = ModeSet.ranked(PATHS, np.array([[0.2, 0.5, 0.3]]))
+    np.testing.assert_allclose(found.probabilities, SHARES)
     np.testing.assert_array_equal(found.positions_m[0], PATHS[0, [1, 2, 0]])
     assert (found.count, repr(found)) == (3, "ModeSet(3 modes of 1 agents, 2 steps)")
 
@@ -39,9 +39,9 @@ def test_modes_between_steps():
     [
         (PATHS[0], SHARES, r"modes: positions_m's shape is \[3, 2, 2\]; \[A, M, T, 2\]"),
         (PATHS, SHARES[:, :2], r"modes: probabilities' shape is \[1, 2\]; \[1, 3\]"),
-        (PATHS * np.nan, SHARES, "modes is not finite"),
+        (PATHS, SHARES[:, ::-1], "modes: probabilities is rising; those of ModeSet.ranked"),
         (PATHS, SHARES * 2, "modes: probabilities is off by 1; 0 or more with a sum of 1"),
-        (PATHS, SHARES - [[0.3, -0.3, 0]], "modes: probabilities is off by"),
+        (PATHS, SHARES - [[0.6, -0.6, 0]], "modes: probabilities is off by"),
     ],
 )
 def test_impossible_modes_are_refused(paths, shares, message):
@@ -60,6 +60,23 @@ def test_a_prediction_gives_the_set_of_a_size():
         made().modes(5)
     assert made().modes_m is None
     assert made().mode_probabilities is None
+
+
+def test_sets_are_in_the_order_of_their_sizes():
+    with pytest.raises(ForecastError, match=r"mode_sets: numbers of modes is \[20, 5\]; rising"):
+        made(mode_sets=sets(20, 5))
+    with pytest.raises(ForecastError, match=r"numbers of modes is \[5, 5\]"):
+        made(mode_sets=sets(5, 5))
+
+
+def test_modes_of_agents_that_are_not_predicted_may_be_undefined():
+    (modes,) = sets(5)
+    paths = modes.positions_m.copy()
+    paths[1] = np.nan
+    broken = (ModeSet(paths, modes.probabilities),)
+    assert not made(mode_sets=broken, valid=np.array([True, False, True, True])).valid[1]
+    with pytest.raises(ForecastError, match="agent 'a': a predicted position is not finite"):
+        made(mode_sets=broken)
 
 
 def test_modes_of_other_agents_are_refused():

@@ -6,6 +6,7 @@ recorded scenes, and its predictions are compared.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,7 +20,7 @@ from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec, prediction_times
 from forecast.errors import ForecastError
 from forecast.models.baselines import NamedPredictor
-from forecast.scene import AgentKind, Prediction, Scene
+from forecast.scene import AgentKind, ModeSet, Prediction, Scene
 from forecast.scene.turning import turned
 
 WINDOWS = 6
@@ -166,7 +167,11 @@ def _frame(probe: Probe) -> Pair:
     back = np.asarray(-angle)
     best: NDArray[np.float32] = geometry.rotate(other.most_probable(), back)
     futures: NDArray[np.float32] = geometry.rotate(other.positions_m, back)
-    return usual, replace(other, positions_m=futures, mode_m=best)
+    modes = tuple(
+        replace(each, positions_m=geometry.rotate(each.positions_m, back))
+        for each in other.mode_sets
+    )
+    return usual, replace(other, positions_m=futures, mode_m=best, mode_sets=modes)
 
 
 def _history(probe: Probe) -> Pair:
@@ -351,12 +356,13 @@ def difference(one: Prediction, two: Prediction, exact: bool) -> float:
     Args:
         one: A prediction.
         two: Another of the same agents.
-        exact: Whether samples, weights and tubes are compared too, or the best guesses alone.
+        exact: Whether samples, weights, tubes and modes are compared too, or the best guesses alone.
     """
     if one.agent_ids.tolist() != two.agent_ids.tolist():
         return float("inf")
     pairs: list[tuple[NDArray[Any], NDArray[Any]]] = [(one.most_probable(), two.most_probable())]
     if exact:
+        pairs += _modes(one, two)
         if one.weights.tobytes() != two.weights.tobytes():
             return float("inf")
         pairs += [
@@ -366,6 +372,15 @@ def difference(one: Prediction, two: Prediction, exact: bool) -> float:
     if any(a.shape != b.shape for a, b in pairs):
         return float("inf")
     return max(float(np.abs(a - b).max(initial=0.0)) for a, b in pairs)
+
+
+def _modes(one: Prediction, two: Prediction) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """Positions and probabilities of the mode sets, pair by pair."""
+    found = [
+        [getattr(each, name) for each in made.mode_sets for name in ModeSet.__annotations__]
+        for made in (one, two)
+    ]
+    return list(itertools.zip_longest(*found, fillvalue=np.zeros(0)))
 
 
 def _tubes_m(prediction: Prediction) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -388,6 +403,7 @@ def _picked(prediction: Prediction, agents: NDArray[np.int64]) -> Prediction:
         spread_m=None,
         tubes=None,
         fallback=None,
+        mode_sets=tuple(each.select(agents) for each in prediction.mode_sets),
     )
 
 
@@ -406,4 +422,5 @@ def _until(prediction: Prediction, steps: int) -> Prediction:
             shape_m2=tubes.shape_m2[:, :steps],
             scale=tubes.scale[:, :steps],
         ),
+        mode_sets=tuple(each.until(steps) for each in prediction.mode_sets),
     )

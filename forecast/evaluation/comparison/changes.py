@@ -190,7 +190,7 @@ def metrics(columns: Columns, own: OwnMetricFacts = MappingProxyType({})) -> dic
 
 
 def _is_metric(name: str) -> bool:
-    return name in METRICS or name in FLICKER or name.startswith("modes_")
+    return name in METRICS or name in FLICKER or name.startswith(("modes_", "selected_"))
 
 
 def _aim(name: str, own: OwnMetricFacts) -> str:

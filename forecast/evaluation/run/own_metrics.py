@@ -44,7 +44,7 @@ _COLUMNS = frozenset(
         "fallback",
     }
 )
-_PREFIXES = ("error_top1_", "modes_", "weighted_")
+_PREFIXES = ("error_top1_", "modes_", "selected_", "weighted_")
 """Columns of ``rows.parquet`` and names in ``forecast compare`` that a metric must not have."""
 
 _AGENTS = 3

@@ -80,13 +80,15 @@ class Fallback:
         return made
 
     def modes(self, modes: ModeSet) -> ModeSet:
-        """A mode set, the modes of the fallback's pedestrians as equally likely `samples`."""
+        """A mode set in which the fallback's pedestrians have equally likely modes around the mode.
+
+        They are `samples` of a fixed seed, so that they do not change from seed to seed.
+        """
         if not self.ood.any():
             return modes
         even = np.where(self.ood[:, None], 1 / modes.count, modes.probabilities)
-        return ModeSet(
-            self.samples(modes.positions_m.swapaxes(0, 1)).swapaxes(0, 1), even.astype(np.float32)
-        )
+        paths = replace(self, seed=0).samples(modes.positions_m.swapaxes(0, 1)).swapaxes(0, 1)
+        return ModeSet(paths, even.astype(np.float32))
 
     def _offsets(self, agents: NDArray[np.int64], samples: int, steps: int) -> NDArray[np.float64]:
         """Offsets from constant velocity ``[K, A', T, 2]`` in metres."""

@@ -6,7 +6,7 @@ import pytest
 from forecast.datasets.windows import WindowSpec
 from forecast.evaluation.audit.guarantees import CHECKS, audit
 from forecast.models.baselines import ConstantVelocity, Kalman, Stationary
-from forecast.scene import Tubes
+from forecast.scene import ModeSet, Prediction, Tubes
 
 SPEC = WindowSpec(history_steps=5, horizon_steps=4)
 VAL = ["street-3", "street-4"]
@@ -85,7 +85,27 @@ class Hints(Faulty):
         return replace(prediction, tubes=tubes)
 
 
-@pytest.mark.parametrize("predictor", [Stationary(), ConstantVelocity(), Kalman()])
+class Whispers(Faulty):
+    def changed(self, prediction, scene, at, arguments):
+        """The modes alone know how many frames follow."""
+        return with_modes(prediction, float(scene.steps - at))
+
+
+class Covers(Faulty):
+    def changed(self, prediction, scene, at, arguments):
+        """Modes without a fault: each goes on by another share of the way."""
+        return with_modes(prediction, 0.1)
+
+
+def with_modes(prediction: Prediction, spread: float) -> Prediction:
+    paths = prediction.most_probable()
+    share = 1 + spread * np.arange(5, dtype=np.float32)[:, None, None]
+    start = paths[:, None, :1]
+    modes = ModeSet(start + share * (paths[:, None] - start), np.full((len(paths), 5), 0.2))
+    return replace(prediction, mode_sets=(modes,))
+
+
+@pytest.mark.parametrize("predictor", [Stationary(), ConstantVelocity(), Kalman(), Covers()])
 def test_the_baselines_keep_all_guarantees(store, predictor):
     found = held(store, predictor)
     assert list(found) == NAMES
@@ -103,6 +123,7 @@ def test_the_baselines_keep_all_guarantees(store, predictor):
         (Demands(), {"history"}),
         (Foresees(), {"plan"}),
         (Hints(), {"cut"}),
+        (Whispers(), {"cut"}),
     ],
 )
 def test_faults_are_found_by_what_they_break(store, predictor, broken):

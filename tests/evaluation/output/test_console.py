@@ -33,8 +33,8 @@ def test_table_is_aligned_and_fits_120_columns(result):
     assert max(map(len, lines)) <= 120
     header, units, ours, baseline = lines[2:6]
     assert [header.split()[0], units.split()[0]] == ["all", "ADE/FDE"]
-    ends = [ours.index("/", 20 + 12 * i) for i in range(6)]
-    assert ends == [ends[0] + 12 * i for i in range(6)]
+    ends = [ours.index("/", 20 + 12 * i) for i in range(5)]  # a baseline has no modes
+    assert ends == [ends[0] + 12 * i for i in range(5)]
     assert len(header) == len(units) == len(ours)
     assert baseline.startswith("  constant_velocity")
 
