@@ -43,6 +43,7 @@ def test_it_predicts_what_the_batch_predicts_from_the_same_history(forecaster, a
     live = stream.predict(samples=3)
     rows = [live.agent_ids.tolist().index(name) for name in expected.agent_ids]
     np.testing.assert_allclose(live.positions_m[:, rows], expected.positions_m, atol=1e-4)
+    np.testing.assert_allclose(live.modes_m[rows], expected.modes_m, atol=1e-4)
     assert live.at_us == expected.at_us
 
 

@@ -356,7 +356,8 @@ def difference(one: Prediction, two: Prediction, exact: bool) -> float:
     Args:
         one: A prediction.
         two: Another of the same agents.
-        exact: Whether samples, weights, tubes and modes are compared too, or the best guesses alone.
+        exact: Whether samples, weights, tubes and modes are compared too, not only the best
+            guesses.
     """
     if one.agent_ids.tolist() != two.agent_ids.tolist():
         return float("inf")
