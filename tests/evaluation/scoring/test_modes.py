@@ -35,10 +35,10 @@ def test_the_best_mode_counts():
 def test_the_log_loss_is_that_of_the_nearest_mode():
     prediction = straight(20)
     shares = np.full((len(prediction.valid), 20), 0.5 / 19, np.float32)
-    shares[:, 3] = 0.5
+    shares[:, 0] = 0.5
     modes = replace(prediction.modes(20), probabilities=shares)
     agents = np.arange(len(prediction.valid)) < 2
-    truth = np.array([[[0, 0], [1.6, 0], [3.2, 0]], [[0, 0], [9, 0], [19, 0]]], np.float32)
+    truth = np.array([[[0, 0], [0.1, 0], [0.2, 0]], [[0, 0], [9, 0], [19, 0]]], np.float32)
     scores = mode_scores(replace(prediction, mode_sets=(modes,)), agents, truth)
     np.testing.assert_allclose(scores["modes_nll_20_nats"], -np.log([0.5, 0.5 / 19]), rtol=1e-5)
 
