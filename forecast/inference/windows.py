@@ -23,7 +23,7 @@ from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import keyed_noise
 from forecast.models.observed import ObservedTracks
 from forecast.models.rollout import SceneContext, imagine
-from forecast.models.threads import WHOLE_SCENE, part_size, side_by_side, undivided_operations
+from forecast.models.threads import MOST_AT_ONCE, part_size, side_by_side, undivided_operations
 from forecast.models.types import Noise, Plan, State
 from forecast.planning import EgoState
 from forecast.planning.plan_poses import EgoMotion, plan_poses
@@ -307,7 +307,7 @@ def _imagined(
 ) -> NDArray[np.float32]:
     """Positions ``[S, A, T, 2]`` of all futures, imagined in parts."""
     device, agents = context.agents.dt.device, max(1, len(context.agents.kind))
-    size = part_size(len(noise.mirror) * agents, device, WHOLE_SCENE)
+    size = part_size(len(noise.mirror) * agents, device, MOST_AT_ONCE)
     parts = noise.to(device).split(max(1, -(-size // agents)))
     with torch.inference_mode():
         futures = side_by_side(

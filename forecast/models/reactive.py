@@ -22,7 +22,7 @@ from forecast.models.features import AgentTable
 from forecast.models.message_passing import Replayed, SceneEdges
 from forecast.models.neighbors import Layout, Places, edges_in_range
 from forecast.models.rollout import Moment, SceneContext, WholeScene, begin, rollout
-from forecast.models.threads import AFFECTED_ROWS, WHOLE_SCENE, part_size, side_by_side
+from forecast.models.threads import MOST_AT_ONCE, part_size, side_by_side
 from forecast.models.types import Motion, Noise, State, concatenate
 from forecast.models.world_model import Surroundings, WorldModel
 from forecast.scene import AgentKind
@@ -69,7 +69,7 @@ class ReactiveRollout:
         self.world, self.context, self.noise = world, context, noise
         self.config = config or ReactionConfig()
         agents = len(context.agents.kind)
-        size = part_size(len(noise.mirror) * agents, context.agents.dt.device, WHOLE_SCENE)
+        size = part_size(len(noise.mirror) * agents, context.agents.dt.device, MOST_AT_ONCE)
 
         def imagined(part: Noise) -> list[State]:
             begun = begin(world, context, state, part)
@@ -136,7 +136,7 @@ class ReactiveRollout:
         count = (until > 0).flatten(1).sum(1)
         # Plans are grouped so that each part has about as many affected rows as a thread can
         # process efficiently. A plan stays whole, because its rows send messages to each other.
-        rows = part_size(int(count.sum()), until.device, AFFECTED_ROWS)
+        rows = part_size(int(count.sum()), until.device, MOST_AT_ONCE)
         part = (count.cumsum(0) - count).div(rows, rounding_mode="floor")
         sizes = torch.unique_consecutive(part, return_counts=True)[1].tolist()
         parts = zip(torch.split(plans, sizes), torch.split(until, sizes), strict=True)

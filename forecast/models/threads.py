@@ -18,10 +18,9 @@ from typing import TypeVar
 
 import torch
 
-WHOLE_SCENE, AFFECTED_ROWS = 512, 1024
-"""Highest numbers of agents imagined at once. With more, there would be no parts for several
-threads. With fewer, the fixed cost of calls dominates; it is higher for the affected rows of
-reactive rollouts."""
+MOST_AT_ONCE = 1024
+"""Highest number of agents imagined at once. With more, there would be no parts for several
+threads. With fewer, the fixed cost of calls dominates."""
 _THREADS: ContextVar[int] = ContextVar("number of threads of `side_by_side`")
 
 Part = TypeVar("Part")
@@ -56,7 +55,7 @@ def part_size(agents: int, device: torch.device, most: int) -> int:
     Args:
         agents: Number of agents in all copies together.
         device: Device of the network; another device than the processor takes all at once.
-        most: Highest number at once, `WHOLE_SCENE` or `AFFECTED_ROWS`.
+        most: Highest number at once.
     """
     if device.type != "cpu":
         return max(1, agents)

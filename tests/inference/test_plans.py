@@ -97,9 +97,8 @@ def on_threads(call: Callable[[], NDArray[np.float32]], patch) -> tuple[NDArray[
 
         return share_out(noted, parts)
 
-    patch.setattr(reactive, "AFFECTED_ROWS", 8)
     for module in (windows, reactive):
-        patch.setattr(module, "WHOLE_SCENE", 8)
+        patch.setattr(module, "MOST_AT_ONCE", 8)
         patch.setattr(module, "side_by_side", watched)
     try:
         torch.set_num_threads(3)

@@ -243,8 +243,7 @@ def test_the_parts_that_plans_are_split_into_change_nothing(street, rows, monkey
 def test_threads_change_nothing(street, monkeypatch) -> None:
     plans = plans_of(street)
     expected, usual = reacting(rollout_of(street), plans), torch.get_num_threads()
-    for name in ("WHOLE_SCENE", "AFFECTED_ROWS"):
-        monkeypatch.setattr(reactive, name, 8)
+    monkeypatch.setattr(reactive, "MOST_AT_ONCE", 8)
     try:
         torch.set_num_threads(3)
         futures = rollout_of(street)
