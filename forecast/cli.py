@@ -389,6 +389,13 @@ def _add_render(commands: _Commands) -> None:
     parser.add_argument("--from", dest="start", type=float, default=0.0, metavar="S", help="start")
     parser.add_argument("--to", dest="stop", type=float, metavar="S", help="end of the recording")
     _add_option(parser, "--samples", 20, "joint futures")
+    parser.add_argument(
+        "--modes",
+        type=int,
+        metavar="M",
+        help="show so many modes of each person with their probabilities in place of the samples "
+        "(the network has 5, 10 and 20); not with --plan",
+    )
     _add_option(parser, "--horizon-s", 6.0, "seconds to predict")
     _add_option(parser, "--seed", 0, "seed of the predictor")
     parser.add_argument("--width", type=int, help="width in pixels (default: 1280; .gif 800)")
@@ -663,7 +670,7 @@ def _render(args: argparse.Namespace) -> None:
     from forecast.visualization.film.command import Shot, run_render
     from forecast.visualization.film.film import Question
 
-    asked = Question(args.horizon_s, args.samples, args.seed)
+    asked = Question(args.horizon_s, args.samples, args.seed, args.modes)
     where = (args.store, args.scene, args.town, args.predictor)
     shot = Shot(*where, args.at, args.start, args.stop, tuple(args.plan), asked)
     run_render(shot, args.out, width_px=args.width, fps=args.fps)

@@ -10,7 +10,7 @@ out. Rerun (0.41) reads the file, but shows scene updates as text only.
 | ``/map`` | areas and lanes as lines | once |
 | ``/agents`` | boxes, and people as cylinders | 10 times a second |
 | ``/tf`` | the frame ``ego`` in the frame ``map`` | 10 times a second |
-| ``/futures`` | samples, best guess and regions of each person | at each prediction |
+| ``/futures`` | samples or modes, best guess and regions of each person | at each prediction |
 | ``/truth`` | recorded futures | at each prediction |
 | ``/plan`` | the ego's plan | at the prediction |
 
@@ -32,7 +32,7 @@ from matplotlib.colors import to_rgba
 from numpy.typing import NDArray
 
 from forecast.scene import AgentKind, LaneMap, Prediction, Scene
-from forecast.visualization.birds_eye import LIGHT
+from forecast.visualization.birds_eye import LIGHT, futures_of
 from forecast.visualization.extras import package
 from forecast.visualization.film.film import Film, Panel
 from forecast.visualization.film.moments import AgentMotion, shown_now
@@ -173,7 +173,7 @@ def _entries(film: Film) -> Iterator[_Entry]:
         yield from _agents(film, panel, prefix)
         for prediction in panel.predictions:
             at_us = max(prediction.at_us, film.start_us)
-            yield _futures(film.scene, prediction, at_us, f"{prefix}/futures")
+            yield _futures(film, prediction, at_us, f"{prefix}/futures")
             if panel.is_true:
                 yield _truth(film.scene, prediction, at_us, f"{prefix}/truth")
         if panel.plan is not None:
@@ -231,22 +231,28 @@ def _body(kind: AgentKind, place: list[float], turn: float, size: list[float]) -
     return {"cubes": [solid]}
 
 
-def _futures(scene: Scene, prediction: Prediction, at_us: int, topic: str) -> _Entry:
-    """Samples, best guess and the last region of each person."""
-    agents, _, now = shown_now(scene, prediction)
+def _futures(film: Film, prediction: Prediction, at_us: int, topic: str) -> _Entry:
+    """Samples or modes, best guess and the last region of each person."""
+    agents, _, now = shown_now(film.scene, prediction)
+    paths, shares = futures_of(prediction, agents, film.modes)
     regions = dict(zip(_with_tubes(prediction, agents), rings(prediction, agents), strict=True))
     best = prediction.most_probable()
     entities = []
-    for place, agent in zip(now, agents.tolist(), strict=True):
+    for row, agent in enumerate(agents.tolist()):
+        place, share = now[row], shares[:, row]
         fallback = prediction.fallback is not None and bool(prediction.fallback[agent])
         colour = LIGHT.fallback if fallback else LIGHT.sample
-        samples = prediction.positions_m[:, agent]
-        lines = [_line(_from(place, path), colour, _THIN_M, alpha=0.6) for path in samples]
+        lines = [
+            _line(_from(place, path), colour, _THIN_M, alpha=0.2 + 0.4 * each)
+            for path, each in zip(paths[:, row], share / share.max(), strict=True)
+        ]
         lines.append(_line(_from(place, best[agent]), LIGHT.mode, _THICK_M))
         if agent in regions:
             lines.append(_line(regions[agent][-1], LIGHT.tube, _THIN_M, kind=_LOOP))
-        name = str(prediction.agent_ids[agent])
-        entities.append(_entity(at_us, name, fallback=str(fallback).lower(), lines=lines))
+        words = {"fallback": str(fallback).lower()}
+        if film.modes is not None:
+            words["probabilities"] = " ".join(f"{each:.3f}" for each in share)
+        entities.append(_entity(at_us, str(prediction.agent_ids[agent]), **words, lines=lines))
     return _update(at_us, topic, entities, replaces=True)
 
 
