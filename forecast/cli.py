@@ -371,8 +371,8 @@ def _add_render(commands: _Commands) -> None:
         "--out",
         required=True,
         type=Path,
-        help="file to write; its ending says what: .mp4, .gif, .html (a page with a player) or "
-        ".mcap (for Foxglove)",
+        help="file to write; its ending says what: .mp4, .gif, .html (a page with a player), "
+        ".mcap (for Foxglove) or .rrd (for Rerun)",
     )
     _add_option(parser, "--predictor", "town", "as for evaluate")
     parser.add_argument(
@@ -404,7 +404,8 @@ def _add_render(commands: _Commands) -> None:
         "Without --at, the recording is played, with new futures every 0.5 s, and the recorded "
         "future beside them. With --at, one prediction is played up to its end. Plans side by side "
         "have the same random numbers, so what differs is the effect of the plan. Times are "
-        "seconds from the start of the scene. .mp4 needs forecast[render], .mcap forecast[mcap]."
+        "seconds from the start of the scene. .mp4 needs forecast[render], .mcap forecast[mcap], "
+        "and .rrd forecast[rerun], whose viewer opens it: rerun FILE.rrd. Later ones do not."
     )
 
 
