@@ -486,6 +486,17 @@ def test_it_can_be_used_at_390_pixels(browser, address):
         drag(opened, moving_person(opened), 30, -20)
         settled(opened)
         assert len(edits(opened)) == 1
+        for menu in ("#share", ".layers"):
+            opened.page.click(f"{menu} summary")
+            box = opened.page.locator(f"{menu} > div").bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 390
+            opened.page.click(f"{menu} summary")
+        opened.page.click("#help")
+        assert opened.page.locator("#dialog-title").is_visible()
+        assert value(opened, "document.querySelector('#dialog').scrollTop") == 0
+        opened.page.keyboard.press("Escape")
         opened.page.locator("#rank").scroll_into_view_if_needed()
         assert opened.page.locator("#rank").is_visible()
         assert value(opened, "document.documentElement.scrollWidth") <= 390

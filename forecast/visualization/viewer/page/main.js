@@ -459,6 +459,7 @@ app.dialog = (title, body, copy) => {
   $("dialog-copy").hidden = !copy;
   $("dialog-copy").onclick = () => copyText(copy);
   $("dialog").showModal();
+  $("dialog").scrollTop = 0;  // the focus is on the last button
 };
 
 async function copyText(text) {
