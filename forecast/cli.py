@@ -371,8 +371,8 @@ def _add_render(commands: _Commands) -> None:
         "--out",
         required=True,
         type=Path,
-        help="file to write; its ending says what: .mp4, .gif, .html (a page with a player) or "
-        ".mcap (for Foxglove)",
+        help="file to write; its ending says what: .mp4, .gif, .html (a page with a player), "
+        ".mcap (for Foxglove) or .rrd (for Rerun)",
     )
     _add_option(parser, "--predictor", "town", "as for evaluate")
     parser.add_argument(
@@ -389,6 +389,13 @@ def _add_render(commands: _Commands) -> None:
     parser.add_argument("--from", dest="start", type=float, default=0.0, metavar="S", help="start")
     parser.add_argument("--to", dest="stop", type=float, metavar="S", help="end of the recording")
     _add_option(parser, "--samples", 20, "joint futures")
+    parser.add_argument(
+        "--modes",
+        type=int,
+        metavar="M",
+        help="show so many modes of each person with their probabilities in place of the samples "
+        "(the network has 5, 10 and 20); not with --plan",
+    )
     _add_option(parser, "--horizon-s", 6.0, "seconds to predict")
     _add_option(parser, "--seed", 0, "seed of the predictor")
     parser.add_argument("--width", type=int, help="width in pixels (default: 1280; .gif 800)")
@@ -397,7 +404,8 @@ def _add_render(commands: _Commands) -> None:
         "Without --at, the recording is played, with new futures every 0.5 s, and the recorded "
         "future beside them. With --at, one prediction is played up to its end. Plans side by side "
         "have the same random numbers, so what differs is the effect of the plan. Times are "
-        "seconds from the start of the scene. .mp4 needs forecast[render], .mcap forecast[mcap]."
+        "seconds from the start of the scene. .mp4 needs forecast[render], .mcap forecast[mcap], "
+        "and .rrd forecast[rerun], whose viewer opens it: rerun FILE.rrd. Later ones do not."
     )
 
 
@@ -663,7 +671,7 @@ def _render(args: argparse.Namespace) -> None:
     from forecast.visualization.film.command import Shot, run_render
     from forecast.visualization.film.film import Question
 
-    asked = Question(args.horizon_s, args.samples, args.seed)
+    asked = Question(args.horizon_s, args.samples, args.seed, args.modes)
     where = (args.store, args.scene, args.town, args.predictor)
     shot = Shot(*where, args.at, args.start, args.stop, tuple(args.plan), asked)
     run_render(shot, args.out, width_px=args.width, fps=args.fps)

@@ -357,11 +357,11 @@ def test_render(asked):
         assert main(RENDER) == 0
         more = ["--at", "6", "--plan", "brake", "keep", "--fps", "5", "--width", "640"]
         assert main([*RENDER, *more, "--seed", "3"]) == 0
-        assert main(["render", "--town", "7", "--to", "9", "--out", "o.gif"]) == 0
+        assert main(["render", "--town", "7", "--to", "9", "--modes", "5", "--out", "o.gif"]) == 0
     usual = {"width_px": None, "fps": None}
-    recorded = (Path("s"), "a", None, "town", None, 0.0, None, (), (6.0, 20, 0))
-    imagined = (Path("s"), "a", None, "town", 6.0, 0.0, None, ("brake", "keep"), (6.0, 20, 3))
-    city = (None, None, 7, "town", None, 0.0, 9.0, (), (6.0, 20, 0))
+    recorded = (Path("s"), "a", None, "town", None, 0.0, None, (), (6.0, 20, 0, None))
+    imagined = (Path("s"), "a", None, "town", 6.0, 0.0, None, ("brake", "keep"), (6.0, 20, 3, None))
+    city = (None, None, 7, "town", None, 0.0, 9.0, (), (6.0, 20, 0, 5))
     assert notes == [
         ((recorded, Path("o.mp4")), usual),
         ((imagined, Path("o.mp4")), {"width_px": 640, "fps": 5}),

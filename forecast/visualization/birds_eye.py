@@ -254,8 +254,9 @@ def draw_predicted(
     prediction: Prediction,
     agents: NDArray[np.int64],
     palette: Palette,
+    modes: int | None = None,
 ) -> None:
-    """Draws samples and best guess; those of a fallback are dashed and end in rings.
+    """Draws samples or modes, and the best guess; those of a fallback are dashed and end in rings.
 
     The rings are larger than the end of the best guess: all samples of a fallback may be equal to
     it, and would not be seen.
@@ -266,18 +267,44 @@ def draw_predicted(
         prediction: Futures in the same frame.
         agents: Indices ``[N]`` of the agents in the prediction.
         palette: Colours.
+        modes: As in `futures_of`.
     """
+    futures, shares = futures_of(prediction, agents, modes)
     fallback = np.zeros(len(agents), bool)
     if prediction.fallback is not None:
         fallback = prediction.fallback[agents]
-    if len(prediction.weights) > 1:
+    if len(futures) > 1:
         for chosen, colour in ((~fallback, palette.sample), (fallback, palette.fallback)):
-            paths = _from_now(now_m[chosen], prediction.positions_m[:, agents[chosen]])
-            _draw_samples(axes, paths, prediction.weights, colour, rings=colour == palette.fallback)
+            paths = _from_now(now_m[chosen], futures[:, chosen])
+            rings = colour == palette.fallback
+            _draw_samples(axes, paths, shares[:, chosen], colour, rings=rings)
     mode = np.concatenate([now_m, prediction.most_probable()[agents]], axis=1)
     for chosen, style in ((~fallback, "solid"), (fallback, "dashed")):
         draw_lines(axes, mode[chosen], palette.mode, 1.6, linestyle=style, zorder=2.5)
     draw_dots(axes, mode[:, -1], palette.mode, 16, 2.5)
+
+
+def futures_of(
+    prediction: Prediction, agents: NDArray[np.int64], modes: int | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """The futures of some agents that are drawn, and how probable each is.
+
+    Args:
+        prediction: The prediction.
+        agents: Indices ``[N]`` of the agents in it.
+        modes: Number of modes of each agent, see `Prediction.modes`; None: the samples.
+
+    Returns:
+        Futures ``[M, N, T, 2]`` and their probabilities ``[M, N]``, which sum to 1 for each agent.
+
+    Raises:
+        ForecastError: There is no set of so many modes.
+    """
+    if modes is None:
+        shares = np.repeat(prediction.weights[:, None], len(agents), axis=1)
+        return prediction.positions_m[:, agents], shares
+    found = prediction.modes(modes).select(agents)
+    return found.positions_m.swapaxes(0, 1), found.probabilities.T.astype(np.float64)
 
 
 def draw_truth(axes: Axes, paths_m: Iterable[NDArray[Any]], palette: Palette) -> None:
@@ -294,12 +321,12 @@ def _from_now(now_m: NDArray[Any], samples_m: NDArray[Any]) -> NDArray[Any]:
 
 
 def _draw_samples(
-    axes: Axes, paths_m: NDArray[Any], weights: NDArray[Any], colour: str, *, rings: bool
+    axes: Axes, paths_m: NDArray[Any], shares: NDArray[Any], colour: str, *, rings: bool
 ) -> None:
-    """Draws samples ``[K, A, 1 + T, 2]``, the wider the more probable."""
+    """Draws futures ``[K, A, 1 + T, 2]`` of probabilities ``[K, A]``, the more probable wider."""
     samples, agents, points = paths_m.shape[:3]
     lines = paths_m.reshape(samples * agents, points, 2)
-    share = np.repeat(weights / weights.max(), agents)
+    share = (shares / shares.max(axis=0)).ravel()
     style = "dashed" if rings else "solid"
     width = 0.4 + 1.2 * share
     draw_lines(axes, lines, colour, width, linestyle=style, alpha=0.6, zorder=2)

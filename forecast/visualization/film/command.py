@@ -31,6 +31,7 @@ from forecast.visualization.film.legend import used
 from forecast.visualization.film.painter import Painter, PictureFormat
 from forecast.visualization.film.recording import write_recording
 from forecast.visualization.film.replay import write_replay
+from forecast.visualization.film.rerun_file import write_rerun
 
 _SMALL = PictureFormat(width_px=800, fps=10)
 """Pictures of a GIF."""
@@ -78,7 +79,7 @@ def run_render(
 
     Args:
         shot: What is to be filmed.
-        out: The file: .mp4, .gif, .html or .mcap. It is there only when it is complete.
+        out: The file: .mp4, .gif, .html, .mcap or .rrd. It is there only when it is complete.
         width_px: Width of the pictures; default: that of `PictureFormat`, less for a GIF.
         fps: Pictures a second; default: that of `PictureFormat`, less for a GIF.
 
@@ -125,11 +126,16 @@ def _mcap(path: Path, film: Film, form: PictureFormat) -> None:
     write_recording(path, film)
 
 
+def _rrd(path: Path, film: Film, form: PictureFormat) -> None:
+    write_rerun(path, film)
+
+
 _WRITERS: dict[str, tuple[_Write, tuple[str, str] | None]] = {
     ".mp4": (_mp4, ("av", "render")),
     ".gif": (_gif, None),
     ".html": (_html, None),
     ".mcap": (_mcap, ("mcap.writer", "mcap")),
+    ".rrd": (_rrd, ("rerun", "rerun")),
 }
 """How a file of each ending is written, and the package and extra that it needs."""
 

@@ -34,11 +34,14 @@ class Question:
         horizon_s: Length of the futures.
         samples: Number of joint futures K.
         seed: Seed of the futures.
+        modes: Number of modes of each agent that are shown in place of the samples; None: the
+            samples are shown. See `Prediction.modes`.
     """
 
     horizon_s: float = HORIZON_S
     samples: int = 20
     seed: int = 0
+    modes: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +75,7 @@ class Film:
         predictor: Name of the predictor.
         is_imagined: Whether agents move as one prediction imagines them; else as recorded, with a
             new prediction every `RENEWED_S`.
+        modes: As in `Question`.
     """
 
     scene: Scene
@@ -80,6 +84,7 @@ class Film:
     stop_us: int
     predictor: str
     is_imagined: bool
+    modes: int | None = None
 
     @property
     def duration_s(self) -> float:
@@ -140,7 +145,7 @@ def recorded_film(
     )
     start_us, stop_us = (scene.start_us + round(s * 1e6) for s in (start_s, stop_s))
     panel = Panel("", scene, predictions)
-    return Film(scene, (panel,), start_us, stop_us, name, is_imagined=False)
+    return Film(scene, (panel,), start_us, stop_us, name, False, asked.modes)
 
 
 def imagined_film(
@@ -163,9 +168,11 @@ def imagined_film(
             as imagined.
 
     Raises:
-        ForecastError: The time is not that of a step, the ego cannot have a plan, or the predictor
-            refuses.
+        ForecastError: The time is not that of a step, the ego cannot have a plan, the predictor
+            refuses, or modes are to be shown with plans, of which they know nothing.
     """
+    if plans and asked.modes is not None:
+        raise ForecastError("modes know nothing of the ego's plan; leave out the modes or the plan")
     at = _step_at(scene, at_s)
     dt_s = predictor.step_s(scene.id, scene.dt_s) if isinstance(predictor, Forecaster) else None
     panels = []
@@ -179,7 +186,7 @@ def imagined_film(
         panels.append(Panel(title, imagined(scene, at, made, poses), (made,), poses, is_true))
     start_us = int(scene.timestamps_us[at])
     stop_us = start_us + round(asked.horizon_s * 1e6)
-    return Film(scene, tuple(panels), start_us, stop_us, name, is_imagined=True)
+    return Film(scene, tuple(panels), start_us, stop_us, name, True, asked.modes)
 
 
 def imagined(
@@ -250,6 +257,8 @@ def _predict(
     )
     good = isinstance(made, Prediction)
     require(good, "what the predictor returned", type(made).__name__, "a Prediction")
+    if asked.modes is not None:
+        made.modes(asked.modes)  # refuses a number that there is not
     shift = (made.origin_m - scene.origin_m).astype(np.float32)
     unknown = np.setdiff1d(made.agent_ids, scene.tracks.agent_ids)
     require(not len(unknown), "predicted agents", unknown[:3].tolist(), f"agents of {scene.id}")

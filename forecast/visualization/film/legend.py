@@ -39,7 +39,7 @@ def used(film: Film) -> list[str]:
     lane_map = film.scene.lane_map
     is_used = {
         "history": True,
-        "sample": film.samples > 1,
+        "sample": film.modes is not None or film.samples > 1,
         "fallback": any(each.fallback is not None and each.fallback.any() for each in made),
         "mode": True,
         "truth": any(panel.is_true for panel in film.panels),
@@ -59,5 +59,8 @@ def meaning(film: Film, name: str) -> str:
         made = (each for panel in film.panels for each in panel.predictions)
         first = next(each for each in made if each.tubes is not None)
         return f"region of {tube_level(first):.0%}"
-    words = {"sample": f"{film.samples} samples", "fallback": "fallback: constant velocity"}
+    futures = f"{film.samples} samples"
+    if film.modes is not None:
+        futures = f"{film.modes} modes, wider if more probable"
+    words = {"sample": futures, "fallback": "fallback: constant velocity"}
     return words.get(name, MEANINGS[name])

@@ -32,6 +32,7 @@ from forecast.visualization.birds_eye import (
     draw_predicted,
     draw_scale,
     draw_truth,
+    futures_of,
 )
 from forecast.visualization.film.film import Film, Panel
 from forecast.visualization.film.ground import Ground, drawing_on
@@ -55,6 +56,9 @@ _FOOT_RADIUS_M = 0.35
 
 _REGION_M = 5.0
 """Regions hardly go farther beyond the samples."""
+
+_SHARE_PX, _LEAST_SHARE = 11.0, 0.1
+"""Height of the probabilities of modes, and the least one that is written."""
 
 _LEAST_PX, _MOST_PX = 320, 4096
 
@@ -288,6 +292,8 @@ class Painter:
         else:
             self._draw_history(axes, panel.scene, int(at_us), motion, index)
             self._draw_ahead(axes, prediction, index)
+        if self.film.modes is not None:
+            self._draw_shares(axes, prediction)
         half = min(width, height) / self._scale / 2
         wide, high = 0.06 * half + 5 + 6 / self._scale, 0.08 * half + 22 / self._scale
         behind_scale = np.array([[0, 0], [wide, 0], [wide, high], [0, high]])
@@ -318,25 +324,58 @@ class Painter:
         """Draws what stays as long as a prediction is the current one."""
         scene, palette = self.film.scene, self._palette
         agents, _, now = shown_now(self.film.scene, prediction)
-        inside = _touches(axes, now, prediction.positions_m[:, agents])
+        inside = _touches(axes, now, futures_of(prediction, agents, self.film.modes)[0])
         agents, now = agents[inside], now[inside]
         if self.film.is_imagined:
             self._draw_past(axes, prediction)
             for chosen, style in self._styles(prediction, agents):
-                whole = _paths(now[chosen], prediction.positions_m[:, agents[chosen]])
+                futures, shares = futures_of(prediction, agents[chosen], self.film.modes)
+                whole = _paths(now[chosen], futures)
                 lines = whole.reshape(-1, *whole.shape[2:])
-                draw_lines(axes, lines, width=0.8, alpha=0.15, zorder=2, **style)
+                width = self._widths(0.8, shares)
+                draw_lines(axes, lines, width=width, alpha=0.15, zorder=2, **style)
             mode = _paths(now, prediction.most_probable()[agents][None])[0]
             draw_lines(axes, mode, palette.mode, 1.2, alpha=0.5, zorder=2.5)
         else:
             _draw_areas(axes, ribbons(prediction, now, agents), palette.tube, 1.5, 0.45)
-            draw_predicted(axes, now[:, None], prediction, agents, palette)
+            draw_predicted(axes, now[:, None], prediction, agents, palette, self.film.modes)
         if panel.plan is not None:
             ego = scene.tracks.kinds == AgentKind.EGO
             start = scene.tracks.positions_m[ego, self._step(prediction)]
             path = np.concatenate([start, panel.plan[:, :2]])
             draw_lines(axes, [path], palette.plan, 2.4, zorder=1.6)
             draw_dots(axes, path[1:], palette.plan, 12, 1.6)
+
+    def _draw_shares(self, axes: Axes, prediction: Prediction) -> None:
+        """Writes the probabilities of modes at their ends, the largest first, if there is room."""
+        agents, _, now = shown_now(self.film.scene, prediction)
+        futures, shares = futures_of(prediction, agents, self.film.modes)
+        inside = _touches(axes, now, futures)
+        futures, shares = futures[:, inside], shares[:, inside]
+        ends, shares = futures[:, :, -1].reshape(-1, 2), shares.ravel()
+        taken = np.zeros((0, 2))
+        room = np.array([_SHARE_PX * 2.4, _SHARE_PX * 1.2]) / self._scale
+        for end, share in sorted(zip(ends, shares, strict=True), key=lambda each: -each[1]):
+            if share < _LEAST_SHARE or (np.abs(taken - end) < room).all(axis=1).any():
+                continue
+            taken = np.append(taken, end[None], axis=0)
+            style: dict[str, Any] = {"color": self._palette.ink, "ha": "center", "clip_on": True}
+            style["fontsize"] = _SHARE_PX * 72 / _DPI
+            style["bbox"] = {"facecolor": "white", "alpha": 0.6, "linewidth": 0, "pad": 0.6}
+            axes.text(
+                end[0],
+                end[1] + 4 / self._scale,
+                f"{share:.0%}",
+                zorder=3.5,
+                parse_math=False,
+                **style,
+            )
+
+    def _widths(self, widest: float, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Widths ``[M N]`` of lines: those of modes follow from their probabilities ``[M, N]``."""
+        if self.film.modes is None:
+            return np.full(shares.size, widest)
+        return widest * (0.5 + 2 * shares / shares.max(axis=0)).ravel()
 
     def _step(self, prediction: Prediction) -> int:
         """The recorded step of a prediction."""
@@ -406,10 +445,11 @@ class Painter:
         agents, rows, now = shown_now(self.film.scene, prediction)
         steps = (int(self.times_us[index]) - prediction.at_us) / 1e6 / prediction.dt_s
         for chosen, style in self._styles(prediction, agents):
-            samples = prediction.positions_m[:, agents[chosen]]
-            places = places_after(samples, now[chosen], steps)
-            walked = _up_to(_paths(now[chosen], samples), places, steps)
-            draw_lines(axes, walked, width=1.0, alpha=0.55, zorder=2.1, **style)
+            futures, shares = futures_of(prediction, agents[chosen], self.film.modes)
+            places = places_after(futures, now[chosen], steps)
+            walked = _up_to(_paths(now[chosen], futures), places, steps)
+            width = self._widths(1.0, shares)
+            draw_lines(axes, walked, width=width, alpha=0.55, zorder=2.1, **style)
             draw_dots(axes, places, style["colour"], 9, 2.2)
         if prediction.tubes is not None and steps > 0:
             rings = regions(prediction, now, agents, steps)
@@ -423,7 +463,7 @@ class Painter:
         self, prediction: Prediction, agents: NDArray[np.int64]
     ) -> Iterator[tuple[NDArray[np.bool_], dict[str, str]]]:
         """Which agents have own samples and those of a fallback ``[N]``, and how they look."""
-        if prediction.samples == 1:
+        if self.film.modes is None and prediction.samples == 1:
             return
         fallback = np.zeros(len(agents), bool)
         if prediction.fallback is not None:

@@ -1,16 +1,15 @@
 """A film as an MCAP recording: messages in Foxglove's own schemas, as JSON.
 
 Foxglove draws the messages ``foxglove.SceneUpdate`` and ``foxglove.FrameTransform`` without any
-set-up. They are written with the package mcap alone. The SDKs of Foxglove and Rerun are not used:
-they bring tens of megabytes, and rerun-sdk from 0.23 on needs numpy 2, which nuscenes-devkit rules
-out. Rerun (0.41) reads the file, but shows scene updates as text only.
+set-up. They are written with the package mcap alone: the SDK of Foxglove brings tens of megabytes.
+Rerun (0.41) reads the file, but shows scene updates as text only; `rerun_file` writes one for it.
 
 | topic | what | when |
 |---|---|---|
 | ``/map`` | areas and lanes as lines | once |
 | ``/agents`` | boxes, and people as cylinders | 10 times a second |
 | ``/tf`` | the frame ``ego`` in the frame ``map`` | 10 times a second |
-| ``/futures`` | samples, best guess and regions of each person | at each prediction |
+| ``/futures`` | samples or modes, best guess and regions of each person | at each prediction |
 | ``/truth`` | recorded futures | at each prediction |
 | ``/plan`` | the ego's plan | at the prediction |
 
@@ -32,14 +31,14 @@ from matplotlib.colors import to_rgba
 from numpy.typing import NDArray
 
 from forecast.scene import AgentKind, LaneMap, Prediction, Scene
-from forecast.visualization.birds_eye import LIGHT
+from forecast.visualization.birds_eye import LIGHT, futures_of
 from forecast.visualization.extras import package
 from forecast.visualization.film.film import Film, Panel
 from forecast.visualization.film.moments import AgentMotion, shown_now
 from forecast.visualization.film.regions import rings
 
 _RATE_HZ = 10
-_STRIP, _LOOP = 0, 1
+_STRIP, LOOP = 0, 1
 """Types of a line primitive."""
 
 _ALWAYS = {"sec": 0, "nsec": 0}
@@ -56,7 +55,7 @@ _LISTS = ("metadata", *_SHAPES)
 Message = dict[str, Any]
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
     """One message.
 
     Attributes:
@@ -146,9 +145,8 @@ def write_recording(path: Path, film: Film) -> None:
         writer = module.Writer(file, compression=kind)
         writer.start(profile="", library="forecast")
         channels: dict[str, int] = {}
-        entries = sorted(_entries(film), key=lambda entry: entry.at_us)
         schemas = {name: _register(writer, name) for name in SCHEMAS}
-        for number, (at_us, topic, schema, message) in enumerate(entries):
+        for number, (at_us, topic, schema, message) in enumerate(entries(film)):
             if topic not in channels:
                 channels[topic] = writer.register_channel(topic, "json", schemas[schema])
             data = json.dumps(message, separators=(",", ":")).encode()
@@ -163,7 +161,12 @@ def _register(writer: Any, name: str) -> int:
     return number
 
 
-def _entries(film: Film) -> Iterator[_Entry]:
+def entries(film: Film) -> list[Entry]:
+    """The messages of a film by ascending time."""
+    return sorted(_entries(film), key=lambda entry: entry.at_us)
+
+
+def _entries(film: Film) -> Iterator[Entry]:
     if film.scene.lane_map is not None:
         lines = list(_map_lines(film.scene.lane_map))
         yield _update(film.start_us, "/map", [_entity(film.start_us, "map", lines=lines)])
@@ -173,7 +176,7 @@ def _entries(film: Film) -> Iterator[_Entry]:
         yield from _agents(film, panel, prefix)
         for prediction in panel.predictions:
             at_us = max(prediction.at_us, film.start_us)
-            yield _futures(film.scene, prediction, at_us, f"{prefix}/futures")
+            yield _futures(film, prediction, at_us, f"{prefix}/futures")
             if panel.is_true:
                 yield _truth(film.scene, prediction, at_us, f"{prefix}/truth")
         if panel.plan is not None:
@@ -190,12 +193,12 @@ def _map_lines(lane_map: LaneMap) -> Iterator[Message]:
     ):
         for outlines in polygons:
             for ring in outlines:
-                yield _line(ring, colour, _THICK_M, kind=_LOOP, height_m=0.0)
+                yield _line(ring, colour, _THICK_M, kind=LOOP, height_m=0.0)
     for points in lane_map.centerlines:
         yield _line(points, LIGHT.muted, _THIN_M, height_m=0.0)
 
 
-def _agents(film: Film, panel: Panel, prefix: str) -> Iterator[_Entry]:
+def _agents(film: Film, panel: Panel, prefix: str) -> Iterator[Entry]:
     """Boxes of all agents, and the frame of the ego, at every tenth of a second."""
     count = round(film.duration_s * _RATE_HZ) + 1
     times = film.start_us + np.arange(count) * (1_000_000 // _RATE_HZ)
@@ -231,22 +234,28 @@ def _body(kind: AgentKind, place: list[float], turn: float, size: list[float]) -
     return {"cubes": [solid]}
 
 
-def _futures(scene: Scene, prediction: Prediction, at_us: int, topic: str) -> _Entry:
-    """Samples, best guess and the last region of each person."""
-    agents, _, now = shown_now(scene, prediction)
+def _futures(film: Film, prediction: Prediction, at_us: int, topic: str) -> Entry:
+    """Samples or modes, best guess and the last region of each person."""
+    agents, _, now = shown_now(film.scene, prediction)
+    paths, shares = futures_of(prediction, agents, film.modes)
     regions = dict(zip(_with_tubes(prediction, agents), rings(prediction, agents), strict=True))
     best = prediction.most_probable()
     entities = []
-    for place, agent in zip(now, agents.tolist(), strict=True):
+    for row, agent in enumerate(agents.tolist()):
+        place, share = now[row], shares[:, row]
         fallback = prediction.fallback is not None and bool(prediction.fallback[agent])
         colour = LIGHT.fallback if fallback else LIGHT.sample
-        samples = prediction.positions_m[:, agent]
-        lines = [_line(_from(place, path), colour, _THIN_M, alpha=0.6) for path in samples]
+        lines = [
+            _line(_from(place, path), colour, _THIN_M, alpha=0.2 + 0.4 * each)
+            for path, each in zip(paths[:, row], share / share.max(), strict=True)
+        ]
         lines.append(_line(_from(place, best[agent]), LIGHT.mode, _THICK_M))
         if agent in regions:
-            lines.append(_line(regions[agent][-1], LIGHT.tube, _THIN_M, kind=_LOOP))
-        name = str(prediction.agent_ids[agent])
-        entities.append(_entity(at_us, name, fallback=str(fallback).lower(), lines=lines))
+            lines.append(_line(regions[agent][-1], LIGHT.tube, _THIN_M, kind=LOOP))
+        words = {"fallback": str(fallback).lower()}
+        if film.modes is not None:
+            words["probabilities"] = " ".join(f"{each:.3f}" for each in share)
+        entities.append(_entity(at_us, str(prediction.agent_ids[agent]), **words, lines=lines))
     return _update(at_us, topic, entities, replaces=True)
 
 
@@ -255,7 +264,7 @@ def _with_tubes(prediction: Prediction, agents: NDArray[np.int64]) -> list[int]:
     return [] if tubes is None else [agent for agent in agents.tolist() if tubes.valid[agent]]
 
 
-def _truth(scene: Scene, prediction: Prediction, at_us: int, topic: str) -> _Entry:
+def _truth(scene: Scene, prediction: Prediction, at_us: int, topic: str) -> Entry:
     """The recorded futures up to the end of the predicted ones."""
     _, rows, now = shown_now(scene, prediction)
     until = prediction.at_us + round(prediction.steps * prediction.dt_s * 1e6)
@@ -272,14 +281,14 @@ def _from(place_m: NDArray[Any], path_m: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([place_m[None], path_m])
 
 
-def _update(at_us: int, topic: str, entities: list[Message], *, replaces: bool = False) -> _Entry:
+def _update(at_us: int, topic: str, entities: list[Message], *, replaces: bool = False) -> Entry:
     """A scene update; one that replaces removes what was there before."""
     gone = [{"timestamp": _time(at_us), "type": 1, "id": ""}] if replaces else []
     message = {"deletions": gone, "entities": entities}
-    return _Entry(at_us, topic, "foxglove.SceneUpdate", message)
+    return Entry(at_us, topic, "foxglove.SceneUpdate", message)
 
 
-def _transform(at_us: int, topic: str, frame: str, place: list[float], turn: float) -> _Entry:
+def _transform(at_us: int, topic: str, frame: str, place: list[float], turn: float) -> Entry:
     pose = _pose(place, turn, 0.0)
     message = {
         "timestamp": _time(at_us),
@@ -288,7 +297,7 @@ def _transform(at_us: int, topic: str, frame: str, place: list[float], turn: flo
         "translation": pose["position"],
         "rotation": pose["orientation"],
     }
-    return _Entry(at_us, topic, "foxglove.FrameTransform", message)
+    return Entry(at_us, topic, "foxglove.FrameTransform", message)
 
 
 def _entity(at_us: int, name: str, **parts: Any) -> Message:

@@ -17,7 +17,9 @@ for (const tracks of [film.truth, ...film.panels.map((panel) => panel.tracks)]) 
 }
 for (const panel of film.panels) {
   for (const made of panel.predictions) {
-    for (const name of ["samples", "mode", "rings"]) made[name] = floats(made[name]);
+    for (const name of ["samples", "shares", "mode", "rings"]) made[name] = floats(made[name]);
+    const count = made.agents.length;
+    made.largest = made.agents.map((_, agent) => Math.max(...made.shares.filter((_, i) => i % count === agent)));
   }
 }
 
@@ -106,6 +108,7 @@ class Picture {
       this.dots(this.panel.plan, palette.plan, 2.2);
     }
     this.agents(time);
+    this.shares(made);
     this.bar();
   }
 
@@ -217,22 +220,50 @@ class Picture {
     return line;
   }
 
+  // Draws samples or modes up to a step, the more probable wider, and returns their ends.
   samples(made, steps, alpha, width) {
     const count = made.agents.length, size = 2 * made.steps, ends = [];
-    for (let k = 0; k < made.weights.length; k++) {
-      for (const isFallback of [false, true]) {
-        const lines = [];
-        for (let agent = 0; agent < count; agent++) {
-          if (Boolean(made.fallback[agent]) !== isFallback) continue;
-          if (!shows(isFallback ? "fallback" : "sample")) continue;
-          lines.push(this.future(made, made.samples, (k * count + agent) * size, agent, steps));
-          if (!isFallback) ends.push(...lines[lines.length - 1].slice(-2));
-        }
-        const colour = isFallback ? palette.fallback : palette.sample;
-        this.lines(lines, colour, width * (0.4 + 1.2 * made.weights[k]), alpha, isFallback ? [4, 3] : []);
+    const groups = new Map(); // lines of the same look
+    for (let k = 0; k < made.count; k++) {
+      for (let agent = 0; agent < count; agent++) {
+        const isFallback = Boolean(made.fallback[agent]);
+        if (!shows(isFallback ? "fallback" : "sample")) continue;
+        const line = this.future(made, made.samples, (k * count + agent) * size, agent, steps);
+        if (!isFallback) ends.push(...line.slice(-2));
+        const share = made.shares[k * count + agent] / made.largest[agent];
+        const key = `${isFallback} ${share.toFixed(1)}`;
+        if (!groups.has(key)) groups.set(key, { isFallback, share, lines: [] });
+        groups.get(key).lines.push(line);
       }
     }
+    for (const { isFallback, share, lines } of groups.values()) {
+      const colour = isFallback ? palette.fallback : palette.sample;
+      this.lines(lines, colour, width * (0.4 + 1.2 * share), alpha, isFallback ? [4, 3] : []);
+    }
     return ends;
+  }
+
+  // Writes the probabilities of modes at their ends, the largest first, where there is room.
+  shares(made) {
+    if (!film.hasModes || !shows("sample")) return;
+    const count = made.agents.length, draw = this.context, taken = [];
+    const end = (i) => [made.samples[2 * made.steps * (i + 1) - 2], made.samples[2 * made.steps * (i + 1) - 1]];
+    const order = Array.from(made.shares.keys()).sort((a, b) => made.shares[b] - made.shares[a]);
+    draw.font = "11px system-ui, sans-serif";
+    draw.textAlign = "center";
+    draw.lineWidth = 3;
+    draw.strokeStyle = "#ffffffcc";
+    draw.fillStyle = palette.ink;
+    for (const i of order) {
+      const [x, y] = [this.toX(end(i)[0]), this.toY(end(i)[1]) - 5];
+      if (made.shares[i] < 0.1 || made.fallback[i % count]) continue;
+      if (taken.some(([a, b]) => Math.abs(a - x) < 28 && Math.abs(b - y) < 13)) continue;
+      taken.push([x, y]);
+      const words = `${Math.round(100 * made.shares[i])}%`;
+      draw.strokeText(words, x, y);
+      draw.fillText(words, x, y);
+    }
+    draw.textAlign = "start";
   }
 
   modes(made, steps) {
@@ -241,7 +272,7 @@ class Picture {
 
   ahead(made, time) {
     if (shows("tube")) this.areas(made.ribbons.map((ring) => [ring]), palette.tube, 0.45);
-    if (made.weights.length > 1) this.dots(this.samples(made, made.steps, 0.6, 1.1), palette.sample, 1.6);
+    if (made.count > 1) this.dots(this.samples(made, made.steps, 0.6, 1.1), palette.sample, 1.6);
     if (shows("mode")) {
       const lines = this.modes(made, made.steps);
       this.lines(lines, palette.mode, 2);
@@ -267,7 +298,7 @@ class Picture {
     if (shows("history")) {
       this.lines(made.agents.map((row) => stepsBetween(film.truth, row, made.at - 2, made.at)), palette.history, 2);
     }
-    if (made.weights.length > 1) {
+    if (made.count > 1) {
       this.samples(made, made.steps, 0.15, 0.9);
       this.dots(this.samples(made, steps, 0.55, 1), palette.sample, 2.2);
     }

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from forecast import geometry
 from forecast.scene import AgentKind, LaneMap, Polygons, Prediction, Scene
-from forecast.visualization.birds_eye import LIGHT
+from forecast.visualization.birds_eye import LIGHT, futures_of
 from forecast.visualization.film.film import Film, Panel
 from forecast.visualization.film.legend import LINES, meaning, subtitles, used
 from forecast.visualization.film.moments import Camera, shown_now
@@ -57,6 +57,7 @@ def replay_data(film: Film) -> dict[str, Any]:
         "start": _seconds(scene, film.start_us),
         "stop": _seconds(scene, film.stop_us),
         "isImagined": film.is_imagined,
+        "hasModes": film.modes is not None,
         "palette": asdict(LIGHT),
         "legend": [
             {"name": name, "words": meaning(film, name), "isLine": name in LINES}
@@ -147,6 +148,7 @@ def _panel(film: Film, panel: Panel) -> dict[str, Any]:
 
 def _prediction(film: Film, prediction: Prediction) -> dict[str, Any]:
     agents, rows, now = shown_now(film.scene, prediction)
+    futures, shares = futures_of(prediction, agents, film.modes)
     fallback = np.zeros(len(agents), bool)
     if prediction.fallback is not None:
         fallback = prediction.fallback[agents]
@@ -162,8 +164,9 @@ def _prediction(film: Film, prediction: Prediction) -> dict[str, Any]:
         "steps": prediction.steps,
         "agents": rows.tolist(),
         "now": _flat(now),
-        "weights": (prediction.weights / prediction.weights.max()).round(4).tolist(),
-        "samples": _packed(prediction.positions_m[:, agents]),
+        "count": len(futures),
+        "shares": _packed(shares),
+        "samples": _packed(futures),
         "mode": _packed(prediction.most_probable()[agents]),
         "fallback": fallback.tolist(),
         "tubed": tubed if film.is_imagined else [],

@@ -29,6 +29,7 @@ from forecast.visualization.viewer.edits import AddEdit, FollowEdit, ObstacleEdi
 from forecast.visualization.viewer.effects import displacement_errors, effects
 from forecast.visualization.viewer.entry import ego_lane, ego_of, entries
 from forecast.visualization.viewer.frames import encode_frame
+from forecast.visualization.viewer.regions import regions_of
 from forecast.visualization.viewer.state import AskDrive, AskFutures, AskRanking, PageState, Request
 
 Parts: TypeAlias = tuple[dict[str, Any], dict[str, NDArray[Any]]]
@@ -287,6 +288,7 @@ class Answers:
         ego = ego_of(seen, -1)
         lane = None if ego is None else ego_lane(seen.lane_map, ego)
         kinds, sizes = _bodies(self.store[state.scene], state, made.agent_ids.tolist())
+        regions = regions_of(made)
         header |= {
             "state": state,
             "dt_s": made.dt_s,
@@ -297,7 +299,9 @@ class Answers:
             "fallback": [] if made.fallback is None else made.agent_ids[made.fallback],
             "ood": self._ood(seen),
             "entry": {} if lane is None else entries(made, _are_people(kinds), lane),
-            "levels": [] if made.tubes is None else list(made.tubes.levels),
+            "levels": [] if regions is None else regions.levels,
+            "calibrated": regions is not None and regions.calibrated,
+            "mode_counts": [each.count for each in made.mode_sets],
             "code": state.code(str(self.store.path), self.named, self.horizon_s),
         }
         arrays = {
@@ -307,10 +311,11 @@ class Answers:
             "sizes": sizes,
             "lane": np.zeros((0, 2)) if lane is None else np.array(lane.exterior.coords),
         }
-        if made.tubes is not None:
-            arrays["tubes"] = _ellipses(made)
-        if made.modes_m is not None and made.mode_probabilities is not None:
-            arrays |= {"modes": made.modes_m, "mode_shares": made.mode_probabilities}
+        if regions is not None:
+            arrays["regions"] = regions.ellipses
+        for each in made.mode_sets:
+            arrays[f"modes.{each.count}"] = each.positions_m
+            arrays[f"mode_shares.{each.count}"] = each.probabilities
         return header, arrays
 
     def _ood(self, scene: Scene) -> dict[str, dict[str, float]]:
@@ -375,19 +380,6 @@ def _bodies(
 def _are_people(kinds: list[str]) -> NDArray[np.bool_]:
     """Which agents ``[A]`` are on foot or on a cycle, by the names of their kinds."""
     return np.isin(kinds, [kind.name.lower() for kind in _PEOPLE])
-
-
-def _ellipses(made: Prediction) -> NDArray[np.float64]:
-    """Ellipses ``[Q, A, T, 5]``: centre, and the lower triangle of the map from the unit circle."""
-    tubes = made.tubes
-    assert tubes is not None
-    found = np.full((len(tubes.levels), *tubes.centre_m.shape[:2], 5), np.nan)
-    root = np.linalg.cholesky(tubes.shape_m2[tubes.valid])  # [A', T, 2, 2]
-    edge = np.stack([root[..., 0, 0], root[..., 1, 0], root[..., 1, 1]], -1)
-    for level in range(len(tubes.levels)):
-        found[level, tubes.valid, :, :2] = tubes.centre_m[tubes.valid]
-        found[level, tubes.valid, :, 2:] = edge * tubes.scale[tubes.valid, :, level, None]
-    return found
 
 
 def _row(ranked: Ranking, plan: int) -> dict[str, Any]:

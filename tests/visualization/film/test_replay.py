@@ -83,7 +83,8 @@ def test_futures_are_where_the_library_has_them(page):
             const made = film.panels[1].predictions[0];
             const end = (k, a) => pictures[1]
                 .future(made, made.samples, (k * 3 + a) * 2 * made.steps, a, 2.5).slice(-2);
-            return made.weights.map((_, k) => made.agents.map((_, a) => end(k, a)));
+            const every = Array.from({ length: made.count }, (_, k) => k);
+            return every.map((k) => made.agents.map((_, a) => end(k, a)));
         })()"""
         np.testing.assert_allclose(opened.page.evaluate(script), expected, atol=1e-2)
         assert opened.page.locator(".panel h2").all_inner_texts() == [

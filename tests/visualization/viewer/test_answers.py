@@ -49,7 +49,8 @@ def test_the_futures_are_those_of_predict(answers, forecaster, store):
     assert header["agents"] == expected.agent_ids.tolist()
     assert header["fallback"] == expected.agent_ids[expected.fallback].tolist()
     assert header["levels"] == list(expected.tubes.levels)
-    inside = arrays["tubes"][2, expected.tubes.valid]
+    assert header["calibrated"]
+    inside = arrays["regions"][2, expected.tubes.valid]
     np.testing.assert_allclose(inside[..., :2], expected.tubes.centre_m[expected.tubes.valid])
 
 
@@ -57,11 +58,32 @@ def test_an_ellipse_is_the_edge_of_the_tube(answers, forecaster, store):
     _, arrays = asked(answers, PageState(SCENE, AT))
     tubes = forecaster.predict(store[SCENE], AT).tubes
     agent = int(np.flatnonzero(tubes.valid)[0])
-    a, b, c = arrays["tubes"][1, agent, 5, 2:].astype(np.float64)
+    a, b, c = arrays["regions"][1, agent, 5, 2:].astype(np.float64)
     offset = np.array([a * 0.6, b * 0.6 + c * 0.8])  # the point of the unit circle at (0.6, 0.8)
     inverse = np.linalg.inv(tubes.shape_m2[agent, 5])
     radius = np.sqrt(offset @ inverse @ offset)
     assert radius == pytest.approx(tubes.scale[agent, 5, 1], rel=1e-4)
+
+
+def test_an_edited_scene_has_the_regions_of_its_samples(answers):
+    header, arrays = asked(answers, PageState(SCENE, AT, edits=EDITS))
+    assert (header["calibrated"], header["levels"], header["mode_counts"]) == (
+        False,
+        [0.5, 0.9],
+        [],
+    )
+    row = header["agents"].index("0")
+    centre = arrays["positions"][:, row].mean(axis=0)
+    np.testing.assert_allclose(arrays["regions"][1, row, :, :2], centre, atol=1e-4)
+
+
+def test_all_mode_sets_are_given(answers, forecaster, store):
+    header, arrays = asked(answers, PageState(SCENE, AT))
+    expected = forecaster.predict(store[SCENE], AT)
+    assert header["mode_counts"] == [each.count for each in expected.mode_sets]
+    for each in expected.mode_sets:
+        np.testing.assert_array_equal(arrays[f"modes.{each.count}"], each.positions_m)
+        np.testing.assert_array_equal(arrays[f"mode_shares.{each.count}"], each.probabilities)
 
 
 def test_the_shown_python_gives_the_same_numbers(answers, store):

@@ -118,13 +118,52 @@ def test_the_modes_of_the_selected_have_their_probabilities(browser, address, fo
         assert "modes" not in opened.page.locator("#person").inner_text()
         opened.page.click(".layers summary")
         opened.page.check("[data-layer=modes]")
-        shown = value(opened, f"viewer.futures.modes({row}).map((mode) => Array.from(mode.path))")
-        np.testing.assert_array_equal(np.float32(shown), expected.modes_m[row].reshape(20, -1))
-        shares = value(opened, f"viewer.futures.modes({row}).map((mode) => mode.probability)")
-        np.testing.assert_array_equal(np.float32(shares), expected.mode_probabilities[row])
-        most = f"{round(100 * float(expected.mode_probabilities[row, 0]))}\u202f%"
-        text = opened.page.locator("#person").inner_text()
-        assert f"20 modes of this agent alone: the most probable has {most}" in text
+        for count in (5, 20):
+            opened.page.select_option("#mode-count", str(count))
+            modes = f"viewer.futures.modes({row}, viewer.modes)"
+            shown = value(opened, f"{modes}.map((mode) => Array.from(mode.path))")
+            each = expected.modes(count)
+            np.testing.assert_array_equal(
+                np.float32(shown), each.positions_m[row].reshape(count, -1)
+            )
+            shares = value(opened, f"{modes}.map((mode) => mode.probability)")
+            np.testing.assert_array_equal(np.float32(shares), each.probabilities[row])
+            listed = [f"{round(100 * share)}\u202f%" for share in shares[:5]]
+            assert ", ".join(listed) in opened.page.locator("#person").inner_text()
+        opened.page.keyboard.press("b")
+        settled(opened)
+        assert "without edits only" in opened.page.locator("#person").inner_text()
+
+
+def test_an_edited_scene_shows_the_regions_of_its_samples(browser, address):
+    with page(browser, address) as opened:
+        assert "tube, 50 and 90 %" in opened.page.locator("#legend").inner_text()
+        drag(opened, moving_person(opened), 60, -40)
+        settled(opened)
+        assert "spread of the samples" in opened.page.locator("#legend").inner_text()
+        assert "ellipses of the 20 samples" in opened.page.locator("#person").inner_text()
+        fill = "viewer.futureGroups.filter((g) => g.fill === '#d9611a' && g.closed).length"
+        assert value(opened, fill) == 12  # two levels at each of six seconds
+        opened.page.click(".layers summary")
+        opened.page.uncheck("[data-layer=regions]")
+        until(opened, "viewer.futureGroups")
+        assert value(opened, fill) == 0
+        assert "samples" not in opened.page.locator("#legend").inner_text()
+
+
+def test_every_control_has_a_name(browser, address):
+    with page(browser, address) as opened:
+        opened.page.click(".layers summary")
+        opened.page.check("[data-layer=modes]")
+        opened.page.keyboard.press("b")
+        settled(opened)
+        opened.page.keyboard.press("r")
+        until(opened, "viewer.ranking")
+        nameless = """[...document.querySelectorAll("button, input, select, summary, canvas")]
+          .filter((e) => !(e.textContent.trim() || e.getAttribute("aria-label") || e.title
+            || [...(e.labels ?? [])].some((label) => label.textContent.trim())))
+          .map((e) => e.outerHTML)"""
+        assert value(opened, nameless) == []
 
 
 def test_a_drag_is_an_edit_of_the_world_and_can_be_undone(browser, address, forecaster, store):
@@ -447,6 +486,17 @@ def test_it_can_be_used_at_390_pixels(browser, address):
         drag(opened, moving_person(opened), 30, -20)
         settled(opened)
         assert len(edits(opened)) == 1
+        for menu in ("#share", ".layers"):
+            opened.page.click(f"{menu} summary")
+            box = opened.page.locator(f"{menu} > div").bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 390
+            opened.page.click(f"{menu} summary")
+        opened.page.click("#help")
+        assert opened.page.locator("#dialog-title").is_visible()
+        assert value(opened, "document.querySelector('#dialog').scrollTop") == 0
+        opened.page.keyboard.press("Escape")
         opened.page.locator("#rank").scroll_into_view_if_needed()
         assert opened.page.locator("#rank").is_visible()
         assert value(opened, "document.documentElement.scrollWidth") <= 390

@@ -15,9 +15,9 @@ const PLAY_SPEED = 1;  // seconds of the scene in a second
 const app = {
   catalog: null, scene: null, futures: null, ranking: null, ranked: false,
   history: new History(() => stateChanged()),
-  time: 0, ahead: 0, choice: 0, playing: null,
+  time: 0, ahead: 0, choice: 0, modes: 5, playing: null,
   selected: null, hovered: null, tool: "select", drag: null, drawn: null, follow: false,
-  layers: { futures: true, vehicles: false, before: true, tubes: true, modes: false, truth: true, labels: true, lane: true },
+  layers: { futures: true, vehicles: false, before: true, regions: true, modes: false, truth: true, labels: true, lane: true },
   view: new View(), space: null,
   released: null, latencies: [], asked: null, shownId: 0, wantedId: 0, commitId: 0, online: true, frames: 0,
 };
@@ -89,6 +89,8 @@ function showFutures(frame) {
   if (id < app.shownId || state.scene !== app.history.state.scene) return;
   app.shownId = id;
   app.futures = new Futures(frame);
+  const counts = app.futures.mode_counts;
+  if (counts.length && !counts.includes(app.modes)) [app.modes] = counts;
   app.futureGroups = null;
   fillChoices();
   showLegend();
@@ -424,10 +426,12 @@ function fillChoices() {
 function showLegend() {
   const edited = app.futures?.edited;
   const rows = edited
-    ? [["before the edits", COLOURS.before], ["after the edits", COLOURS.after], ["not changed by them", COLOURS.unchanged]]
+    ? [["before the edits", COLOURS.before], ["after the edits", COLOURS.after], ["unchanged", COLOURS.unchanged]]
     : [["imagined futures", COLOURS.before], ["recorded future", COLOURS.truth, "dash"]];
-  if (!edited && !app.space && app.futures?.levels.length) rows.push(["tube, 50 and 90 %", "#a9c5e8", "dot"]);
-  if (app.layers.modes && app.futures?.arrays.modes && !app.space) rows.push(["modes, wider if more probable", COLOURS.mode]);
+  if (app.layers.regions && app.futures?.levels.length && !app.space) {
+    rows.push([`${app.futures.calibrated ? "tube" : "spread of the samples"}, 50 and 90 %`, edited ? "#f2c3a5" : "#a9c5e8", "dot"]);
+  }
+  if (app.layers.modes && app.futures?.mode_counts.length && !app.space) rows.push(["modes, wider if more probable", COLOURS.mode]);
   if (app.futures?.fallbacks.size) rows.push(["outside the training range", COLOURS.warn]);
   $("legend").replaceChildren(...rows.map(([text, colour, kind]) => {
     const [row, mark] = [document.createElement("span"), document.createElement("i")];
@@ -455,6 +459,7 @@ app.dialog = (title, body, copy) => {
   $("dialog-copy").hidden = !copy;
   $("dialog-copy").onclick = () => copyText(copy);
   $("dialog").showModal();
+  $("dialog").scrollTop = 0;  // the focus is on the last button
 };
 
 async function copyText(text) {

@@ -87,9 +87,9 @@ export class Futures {
     return data.subarray(row * 2 * shape[1], (row + 1) * 2 * shape[1]);
   }
 
-  // The mode set of an agent, from the most to the least probable; empty without one.
-  modes(row) {
-    const { modes, mode_shares: shares } = this.arrays;
+  // A mode set of an agent, from the most to the least probable; empty without one of that size.
+  modes(row, size) {
+    const { [`modes.${size}`]: modes, [`mode_shares.${size}`]: shares } = this.arrays;
     if (!modes) return [];
     const [, count, steps] = modes.shape;
     return Array.from({ length: count }, (_, mode) => {
@@ -125,9 +125,9 @@ export class Futures {
     };
   }
 
-  // Corners of an agent's tube at a step, or null.
-  tube(level, row, step) {
-    const found = this.arrays.tubes;
+  // Corners of an agent's region at a step, or null.
+  region(level, row, step) {
+    const found = this.arrays.regions;
     const index = this.levels.findIndex((each) => Math.abs(each - level) < 1e-6);
     if (!found || index < 0) return null;
     const [, agents, steps] = found.shape;

@@ -40,7 +40,7 @@ function personCard(app) {
   if (!own) return `<h2>Agent</h2>${chooser}<p class="muted">Click an agent to see its futures. Drag it to move it.</p>`;
   const row = app.futures?.row.get(own.name);
   const parts = [`<h2 title="${escaped(own.name)}">${escaped(app.shortName(own.name))} ${badges(app, own)}</h2>`, chooser];
-  if (row !== undefined) parts.push(oodNotice(app, own), entryPart(app, own), modesPart(app, own, row), editPart(app, own, row), errorPart(app, own));
+  if (row !== undefined) parts.push(oodNotice(app, own), entryPart(app, own), regionPart(app), modesPart(app, own, row), editPart(app, own, row), errorPart(app, own));
   else if (own.kind !== "static") parts.push('<p class="muted">No futures at this moment.</p>');
   return parts.join("");
 }
@@ -94,11 +94,21 @@ function chart(app, entry, before) {
   return `<svg class="chart" viewBox="0 0 ${width} ${height}" role="img" aria-label="Probability to have entered the ego's lane, by time">${grid.join("")}${ticks.join("")}${before ? line(before.by_step, "#2f6fc1", ' stroke-dasharray="5 4"') : ""}${line(entry.by_step, after, "")}</svg>`;
 }
 
+function regionPart(app) {
+  if (!app.layers.regions || !app.futures.levels.length || app.futures.calibrated) return "";
+  const why = app.futures.edited ? "Only recorded scenes have calibrated tubes." : "These futures are not calibrated.";
+  return `<p class="muted">The regions are ellipses of the ${app.futures.samples} samples. ${why}</p>`;
+}
+
 function modesPart(app, own, row) {
-  const modes = app.futures.modes(row);
-  if (!modes.length || !app.layers.modes) return "";
-  const first = modes.slice(0, 5).reduce((sum, { probability }) => sum + probability, 0);
-  return `<p class="muted">${modes.length} modes of this agent alone: the most probable has ${percent(modes[0].probability)}, the first five ${percent(first)}. Without edits only.</p>`;
+  if (!app.layers.modes) return "";
+  const counts = app.futures.mode_counts;
+  if (!counts.length) return '<p class="muted">No modes: they are predicted without edits only, and by the network only.</p>';
+  const modes = app.futures.modes(row, app.modes);
+  const shares = modes.map(({ probability }) => percent(probability)).slice(0, 5).join(", ");
+  const options = counts.map((count) => `<option${count === app.modes ? " selected" : ""}>${count}</option>`);
+  return `<div class="row"><label class="field">Modes <select id="mode-count" title="Number of modes">${options.join("")}</select></label>
+    <span class="muted" title="from the most to the least probable">${shares}${modes.length > 5 ? ", …" : ""}</span></div>`;
 }
 
 function editPart(app, own, row) {
@@ -108,7 +118,7 @@ function editPart(app, own, row) {
   const fields = `<div class="fields">${field("edit-x", "x, m", rounded(now.x), 0.5)}${field("edit-y", "y, m", rounded(now.y), 0.5)}${field("edit-heading", "heading, °", degrees(now.heading), 5)}${own.kind === "obstacle" ? "" : field("edit-speed", "speed, m/s", rounded(now.speed), 0.1)}</div>`;
   const goal = app.history.state.edits.find((edit) => edit.do === "go_to" && edit.agent === own.name);
   const goals = isPerson(own.kind)
-    ? `<div class="fields">${field("goal-x", "goal x, m", goal ? goal.goal_m[0] : "", 0.5)}${field("goal-y", "goal y, m", goal ? goal.goal_m[1] : "", 0.5)}${field("goal-speed", "goal speed", goal?.speed_mps ?? "", 0.1)}<label>&nbsp;<button id="set-goal">${goal ? "Change" : "Set goal"}</button></label></div>`
+    ? `<div class="fields">${field("goal-x", "goal x, m", goal ? goal.goal_m[0] : "", 0.5)}${field("goal-y", "goal y, m", goal ? goal.goal_m[1] : "", 0.5)}${field("goal-speed", "pace, m/s", goal?.speed_mps ?? "", 0.1)}<label>&nbsp;<button id="set-goal">${goal ? "Change" : "Set goal"}</button></label></div>`
     : "";
   return `<h3>Edit</h3>${fields}${goals}<div class="row"><button id="remove">Remove ${escaped(app.shortName(own.name))}</button></div>`;
 }
@@ -227,6 +237,7 @@ export function wirePanel(app) {
   panel.addEventListener("change", (event) => {
     const { id, value } = event.target;
     if (id === "agent") { app.select(value || null); return; }
+    if (id === "mode-count") { app.modes = Number(value); app.futureGroups = null; showPanel(app); app.redraw(); return; }
     if (id === "brake") { app.command({ do: "act", acceleration_mps2: Number(value) }); return; }
     const patch = patches[id];
     if (!patch) return;

@@ -9,7 +9,7 @@ export const COLOURS = {
   mode: "#7b3fa0", static: "#c6c2b8", person: "#2f4258", obstacle: "#b3563b",
   before: "#2f6fc1", after: "#d9611a", truth: "#1a8f5a", warn: "#9a5b00", history: "#5b6470", unchanged: "#7e8ea3", ink: "#1b1f24",
 };
-const TUBE_LEVELS = [0.5, 0.9];
+const REGION_LEVELS = [0.5, 0.9];
 const LABELLED_MODES = 5;
 const CHANGED_M = 0.1;  // mean over the samples at the end; less is not drawn as a change
 
@@ -82,8 +82,7 @@ export function futureGroups(app) {
   const row = futures.row.get(selected);
   if (row !== undefined) {
     groups.push(...truthGroups(app));
-    if (layers.tubes) groups.push(...tubeGroups(futures, row));
-    if (layers.modes) groups.push(...modeGroups(futures, row));
+    if (layers.regions) groups.push(...regionGroups(futures, row));
     if (showBefore && futures.beforeRow.has(selected)) {
       groups.push(...ownGroups(every([row], true), modes([row], true), COLOURS.before, layers, futures));
     }
@@ -91,6 +90,7 @@ export function futureGroups(app) {
       const warned = futures.fallbacks.has(selected);
       groups.push(...ownGroups(every([row], false), modes([row], false), warned ? COLOURS.warn : colour, layers, futures));
     }
+    if (layers.modes) groups.push(...modeGroups(app, row));
   }
   const plan = futures.state.edits.find((edit) => edit.do === "follow");
   if (plan) groups.push(group([plan.poses.flatMap(([x, y]) => [x, y])], { stroke: COLOURS.ego, width: 3, alpha: 0.75, dash: [8, 5] }));
@@ -118,22 +118,23 @@ function ownGroups(samples, modes, stroke, layers, futures) {
   return groups;
 }
 
-function tubeGroups(futures, row) {
+function regionGroups(futures, row) {
   const every = Math.max(1, Math.round(1 / futures.dt_s));
-  return TUBE_LEVELS.flatMap((level) => {
+  return REGION_LEVELS.flatMap((level) => {
     const rings = [];
     for (let step = every - 1; step < futures.steps; step += every) {
-      const ring = futures.tube(level, row, step);
+      const ring = futures.region(level, row, step);
       if (ring) rings.push(ring);
     }
-    return rings.map((ring) => group([ring], { fill: COLOURS.before, alpha: level > 0.8 ? 0.07 : 0.1, closed: true }));
+    const fill = futures.edited ? COLOURS.after : COLOURS.before;
+    return rings.map((ring) => group([ring], { fill, alpha: level > 0.8 ? 0.07 : 0.1, closed: true }));
   });
 }
 
 // The modes of an agent; a wider line is more probable.
-function modeGroups(futures, row) {
+function modeGroups({ futures, modes }, row) {
   const now = futures.now(row);
-  return futures.modes(row).reverse().flatMap(({ probability, path }) => {
+  return futures.modes(row, modes).reverse().flatMap(({ probability, path }) => {
     const style = { alpha: 0.35 + 0.6 * Math.sqrt(probability) };
     const line = group([fromNow(now, path)], { ...style, stroke: COLOURS.mode, width: 1 + 9 * probability });
     const end = group([[path.at(-2), path.at(-1)]], { ...style, dots: 2 + 6 * Math.sqrt(probability), fill: COLOURS.mode });
@@ -145,7 +146,7 @@ function modeLabels(app) {
   const { futures, layers, selected, scene } = app;
   const row = futures?.row.get(selected);
   if (!scene || !layers.modes || row === undefined) return [];
-  return futures.modes(row).slice(0, LABELLED_MODES).map(({ probability, path }) => ({
+  return futures.modes(row, app.modes).slice(0, LABELLED_MODES).map(({ probability, path }) => ({
     x: path.at(-2), y: path.at(-1), lift: 0, text: `${Math.round(100 * probability)} %`, own: false, edited: false, weight: 1,
   }));
 }

@@ -252,10 +252,10 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowD
 
 function onKey(app, event) {
   if (!app.scene || $("dialog").open) return;
-  const typing = event.target.closest("input, select, textarea");
+  const typing = event.target.closest("input[type=number], select");
   if ((event.ctrlKey || event.metaKey) && !event.altKey) {
     const key = event.key.toLowerCase();
-    if (typing && event.target.type !== "range") return;
+    if (typing) return;
     if (key === "z" && !event.shiftKey) app.history.undo();
     else if (key === "y" || (key === "z" && event.shiftKey)) app.history.redo();
     else return;
@@ -263,7 +263,7 @@ function onKey(app, event) {
     return;
   }
   if (typing || event.altKey) return;
-  if (event.key === " " && event.target.closest("button, summary")) return;
+  if (event.key === " " && event.target.closest("button, summary, input")) return;
   if (event.key === "Enter") return;
   if (arrow(app, event) || act(app, event)) event.preventDefault();
 }
@@ -314,6 +314,7 @@ function act(app, event) {
 
 function showHelp(app) {
   const rows = [
+    ["click", "select an agent"], ["drag", "an agent: move it; its yellow handle: turn it; the ground: pan"], ["wheel", "zoom; on a touch screen two fingers"],
     ["space", "play the recording"], [".", "play the imagined future"], ["J  L", "a step back, a step on"],
     ["[  ]", "the person before, the next one"], ["arrows", "on the picture: move the selected agent 0.5 m (with shift 0.1 m); with none, pan"],
     ["Q  E", "turn the selected agent"], ["Delete", "remove the selected agent"], ["S G A V O P", "tools: select, goal, person, vehicle, obstacle, plan"],
@@ -332,5 +333,5 @@ function showHelp(app) {
     right.textContent = text;
     list.append(left, right);
   }
-  app.dialog("Keys", list, "");
+  app.dialog("Pointer and keys", list, "");
 }
