@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
 import os
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import safetensors.torch
 
@@ -33,16 +33,17 @@ from forecast.evaluation.run.merging import definitions
 from forecast.evaluation.verdict.acceptance import EXAMPLE, read_acceptance
 from forecast.inference import Frame
 from forecast.inference import weights as weights_file
+from forecast.training.cli import main as train
 from forecast.visualization.viewer.answers import Answers
 from forecast.visualization.viewer.state import Request, read_request
 
 from .mutations import Mutator
 from .traffic import random_scene, small_forecaster, write_nuscenes, write_tracks
 
+_CONFIG = Path(forecast.__file__).with_name("demo.yaml")
 LONGEST_S = 10.0
 """More processor time is a hang."""
 
-_FASTEST_MPS = {AgentKind.PEDESTRIAN: 12.0 + 1e-3, AgentKind.CYCLIST: 30.0 + 1e-3}
 Try = Callable[[Mutator], Any]
 
 
@@ -108,6 +109,16 @@ class Material:
         """The content of one of its files."""
         return (self.work / name).read_bytes()
 
+    def scratch(self, folder: str = "") -> Path:
+        """An empty folder, or a copy of one of its folders."""
+        place = self.work / "scratch"
+        shutil.rmtree(place, ignore_errors=True)
+        if folder:
+            shutil.copytree(self.work / folder, place)
+        else:
+            place.mkdir()
+        return place
+
 
 def _with_ego(scene: Scene) -> Scene:
     """The scene with the ego at every step."""
@@ -116,7 +127,9 @@ def _with_ego(scene: Scene) -> Scene:
 
 
 def _crowd() -> str:
-    rows = [f"{10 * at} {person} {0.5 * at:.2f} {person}.0" for at in range(16) for person in (1, 2)]
+    rows = [
+        f"{10 * at} {person} {0.5 * at:.2f} {person}.0" for at in range(16) for person in (1, 2)
+    ]
     return "\n".join(rows) + "\n"
 
 
@@ -133,63 +146,61 @@ def sound_scene(scene: Scene) -> None:
 
 
 def sound_prediction(made: Prediction) -> None:
-    """Checks that futures are finite, and that nobody on foot is faster than 12 m/s."""
+    """Checks that futures are finite and their weights sum to 1."""
     if not np.isfinite(made.positions_m).all() or not np.isclose(made.weights.sum(), 1):
         raise _UnsoundError("a future is not finite, or the weights do not sum to 1")
 
 
 def ways_in(material: Material) -> dict[str, Try]:
     """Every way into the package, as a function that reads one mutated input."""
-    of_files = _files(material)
-    return {**of_files, **_arguments(material)}
+    parts = (_datasets, _maps, _stores, _weights, _predictions, _settings, _arrays, _requests)
+    return {name: attempt for part in parts for name, attempt in part(material).items()}
 
 
-def _files(given: Material) -> dict[str, Try]:
-    work, model, store = given.work, given.model, given.store
-    scratch = work / "scratch"
-
-    def fresh(source: str) -> Path:
-        shutil.rmtree(scratch, ignore_errors=True)
-        if (work / source).is_dir():
-            shutil.copytree(work / source, scratch)
-        else:
-            scratch.mkdir()
-        return scratch
+def _datasets(given: Material) -> dict[str, Try]:
+    tables = sorted(path.name for path in (given.work / "nuscenes" / "v1.0-traffic").iterdir())
 
     def tracks(change: Mutator) -> None:
-        path = fresh("tracks.csv") / "tracks.csv"
+        path = given.scratch() / "tracks.csv"
         path.write_bytes(change.bytes_of(given.read("tracks.csv")))
         _read_all(TracksSource(path))
 
     def crowd(change: Mutator) -> None:
-        path = fresh("crowd")
+        path = given.scratch("crowd")
         (path / "plaza.txt").write_bytes(change.bytes_of(given.read("crowd/plaza.txt")))
         _read_all(CrowdSource(path))
 
-    tables = sorted(path.name for path in (work / "nuscenes" / "v1.0-traffic").iterdir())
-
     def nuscenes(change: Mutator) -> None:
-        path, name = fresh("nuscenes"), change.one_of(tables)
+        path, name = given.scratch("nuscenes"), change.one_of(tables)
         content = change.file(given.read(f"nuscenes/v1.0-traffic/{name}"))
         (path / "v1.0-traffic" / name).write_bytes(content)
         _read_all(NuScenesSource(path, "v1.0-traffic", with_map=False))
 
+    return {"tracks (CSV)": tracks, "crowd recordings": crowd, "nuScenes tables": nuscenes}
+
+
+def _maps(given: Material) -> dict[str, Try]:
     place = "maps/expansion/boston-seaport.json"
 
     def expansion(change: Mutator) -> None:
-        path = fresh("crowd") / "map.json"
+        path = given.scratch() / "map.json"
         path.write_bytes(change.file(given.read(f"nuscenes/{place}")))
         MapFile(path).around(random_scene(0))
 
     def geojson(change: Mutator) -> None:
-        path = fresh("crowd") / "map.geojson"
+        path = given.scratch() / "map.geojson"
         path.write_bytes(change.document(_GEOJSON))
         MapFile(path).around(random_scene(0))
 
+    return {"nuScenes map expansions": expansion, "GeoJSON maps": geojson}
+
+
+def _stores(given: Material) -> dict[str, Try]:
+    work, store = given.work, given.store
     parts = ["store.json", *(f"scenes/{path.name}" for path in (work / "store/scenes").iterdir())]
 
     def stored(change: Mutator) -> None:
-        path, name = fresh("store"), change.one_of(parts)
+        path, name = given.scratch("store"), change.one_of(parts)
         mutate = change.file if name.endswith("json") else change.bytes_of
         content = mutate(given.read(f"store/{name}"))
         (path / name).write_bytes(content)
@@ -200,21 +211,27 @@ def _files(given: Material) -> dict[str, Try]:
 
     def remade(change: Mutator) -> None:
         """A store is prepared again over damaged files: it is as new."""
-        path, name = fresh("store"), change.one_of(parts)
+        path, name = given.scratch("store"), change.one_of(parts)
         (path / name).write_bytes(change.bytes_of(given.read(f"store/{name}")))
         again = prepare(TracksSource(work / "tracks.csv"), path)
         for scene in store:
             if not np.array_equal(again[scene].tracks.positions_m, store[scene].tracks.positions_m):
                 raise _UnsoundError(f"{scene} is another one")
 
+    return {"stores, opened": stored, "stores, prepared again": remade}
+
+
+def _weights(given: Material) -> dict[str, Try]:
+    model, store = given.model, given.store
+
     def weights(change: Mutator) -> None:
-        path = fresh("small.safetensors") / "w.safetensors"
+        path = given.scratch() / "w.safetensors"
         path.write_bytes(change.bytes_of(given.read("small.safetensors")))
         weights_file.read_model(path)
 
     def described(change: Mutator) -> None:
         """Weights with another description and a checksum that fits it."""
-        path = fresh("small.safetensors") / "w.safetensors"
+        path = given.scratch() / "w.safetensors"
         text = change.document(asdict(model.training)).decode()
         values = model.model.state_dict()
         metadata = {"forecast": text, "sha256": weights_file._checksum(text, values)}
@@ -222,53 +239,63 @@ def _files(given: Material) -> dict[str, Try]:
         read = weights_file.read_model(path)
         sound_prediction(Forecaster(*read).predict(store["traffic-1"], 8, samples=2))
 
+    return {"weights": weights, "descriptions in weights": described}
+
+
+def _predictions(given: Material) -> dict[str, Try]:
+    rows = pq.read_table(given.work / "predictions.parquet").to_pydict()
+    challenge = _challenge(given.recorded)
+
     def parquet(change: Mutator) -> None:
-        path = fresh("predictions.parquet") / "p.parquet"
+        path = given.scratch() / "p.parquet"
         path.write_bytes(change.bytes_of(given.read("predictions.parquet")))
         for made in forecast.load_predictions(path):
             sound_prediction(made)
 
-    rows = pq.read_table(work / "predictions.parquet").to_pydict()
-
     def columns(change: Mutator) -> None:
         """A file of predictions with other values in a column."""
-        path = fresh("predictions.parquet") / "p.parquet"
+        path = given.scratch() / "p.parquet"
         pq.write_table(_columns(rows, change), path)
         for made in forecast.load_predictions(path):
             sound_prediction(made)
 
-    challenge = _challenge(given.recorded)
-
     def submission(change: Mutator) -> None:
-        path = fresh("predictions.parquet") / "p.json"
+        path = given.scratch() / "p.json"
         path.write_bytes(change.document(challenge))
         read_predictions(path, given.recorded, given.recorded.scene_names, 12)
 
+    return {
+        "prediction files, bytes": parquet,
+        "prediction files, values": columns,
+        "challenge submissions": submission,
+    }
+
+
+def _settings(given: Material) -> dict[str, Try]:
     def acceptance(change: Mutator) -> None:
-        path = fresh("crowd") / "ours.yaml"
+        path = given.scratch() / "ours.yaml"
         path.write_bytes(change.bytes_of(EXAMPLE.read_bytes()))
         read_acceptance(path, definitions())
 
     def categories(change: Mutator) -> None:
-        path = fresh("crowd") / "kinds.yaml"
+        path = given.scratch() / "kinds.yaml"
         path.write_bytes(change.bytes_of(b"vehicle.car: vehicle\nrobot.*: ignore\na: static\n"))
-        NuScenesSource(work / "nuscenes", "v1.0-traffic", with_map=False, categories=path)
+        options: dict[str, Any] = {"with_map": False, "categories": path}
+        NuScenesSource(given.work / "nuscenes", "v1.0-traffic", **options)
+
+    def configuration(change: Mutator) -> None:
+        path = given.scratch() / "config.yaml"
+        path.write_bytes(change.bytes_of(_CONFIG.read_bytes()))
+        try:
+            train("fit", [f"--config={path}", "--print_config"])
+        except SystemExit as stop:
+            if stop.code:  # its line is on stderr
+                raise ForecastError(f"exit code {stop.code}") from None
 
     return {
-        "tracks (CSV)": tracks,
-        "crowd recordings": crowd,
-        "nuScenes tables": nuscenes,
-        "nuScenes map expansions": expansion,
-        "GeoJSON maps": geojson,
-        "stores, opened": stored,
-        "stores, prepared again": remade,
-        "weights": weights,
-        "descriptions in weights": described,
-        "prediction files, bytes": parquet,
-        "prediction files, values": columns,
-        "challenge submissions": submission,
         "acceptance criteria": acceptance,
         "kinds of categories": categories,
+        "training configurations": configuration,
     }
 
 
@@ -280,15 +307,8 @@ def _read_all(source: Any) -> None:
         sound_scene(source.read(name)[0])
 
 
-def _arguments(given: Material) -> dict[str, Try]:
-    model, store = given.model, given.store
-    scene = store["traffic-1"]
-    answers = Answers(store, model, "small", given.work / "edited")
-    ego = EgoState.of(scene, 8)
-    way = np.arange(1, 13)[:, None] * 0.5 * ego.speed_mps
-    plan = ego.pose + np.column_stack(
-        [way * [[np.cos(ego.heading_rad), np.sin(ego.heading_rad)]], 0 * way]
-    )
+def _arrays(given: Material) -> dict[str, Try]:
+    model, scene = given.model, given.store["traffic-1"]
 
     def arrays(change: Mutator) -> None:
         tracks = scene.tracks
@@ -326,6 +346,17 @@ def _arguments(given: Material) -> dict[str, Try]:
             stream.observe(Frame(**good))
         sound_prediction(stream.predict(samples=2))
 
+    return {"`Scene.from_arrays`": arrays, "frames of a stream": frames}
+
+
+def _requests(given: Material) -> dict[str, Try]:
+    model, store = given.model, given.store
+    scene, answers = store["traffic-1"], Answers(store, model, "small", given.work / "edited")
+    ego = EgoState.of(scene, 8)
+    way = np.arange(1, 13)[:, None] * 0.5 * ego.speed_mps
+    ahead = way * [[np.cos(ego.heading_rad), np.sin(ego.heading_rad)]]
+    plan = ego.pose + np.column_stack([ahead, 0 * way])
+
     def plans(change: Mutator) -> None:
         options: dict[str, Any] = {"samples": 2, "seed": 0, "plan_dt_s": 0.5}
         name = change.one_of(["plan", "plan", "plan", *options])
@@ -349,12 +380,7 @@ def _arguments(given: Material) -> dict[str, Try]:
     def messages(change: Mutator) -> None:
         answers.answer(read_request(change.document(change.one_of(kinds)), Request))
 
-    return {
-        "`Scene.from_arrays`": arrays,
-        "frames of a stream": frames,
-        "plans of the ego": plans,
-        "messages to the viewer": messages,
-    }
+    return {"plans of the ego": plans, "messages to the viewer": messages}
 
 
 _EDITS = [
@@ -385,8 +411,6 @@ _GEOJSON = {
 
 def _columns(rows: dict[str, list[Any]], change: Mutator) -> Any:
     """The rows of a file of predictions with one column that is something else."""
-    import pyarrow as pa
-
     name, rng = change.one_of(list(rows)), change.rng
     changed = {**rows, name: list(rows[name])}
     for row in rng.integers(0, len(rows[name]), rng.integers(1, 20)).tolist():
@@ -488,7 +512,12 @@ def _count(outcome: Outcome, number: int, line: str) -> None:
         outcome.faults.append(f"input {number}: {line}")
 
 
-SHARES = {"stores, prepared again": 0.3, "descriptions in weights": 0.5, "plans of the ego": 0.7}
+SHARES = {
+    "stores, prepared again": 0.3,
+    "descriptions in weights": 0.5,
+    "plans of the ego": 0.7,
+    "training configurations": 0.1,
+}
 """Shares of the usual number of inputs for ways that take long."""
 
 

@@ -9,9 +9,8 @@ import shutil
 import signal
 import time
 import zlib
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -19,10 +18,6 @@ import numpy as np
 import torch
 
 # Imported here, so that a forked command begins with its own work and is killed in it.
-import forecast.evaluation
-import forecast.export
-import forecast.report
-import forecast.training.cli
 from forecast.cli import main
 from forecast.errors import ForecastError
 
@@ -31,12 +26,18 @@ from .traffic import random_scene, write_tracks
 _LATEST = 1.15
 """Kills come up to this share of the time of a whole run; what has ended by then is checked too."""
 
-_SMALL_RUN = (
-    "--seed_everything=0 --data.batch_size=4 --data.windows_per_epoch=4 --data.horizon_steps=4 "
-    "--model.samples=4 --model.forecaster.world_model.hidden=16 --trainer.accelerator=cpu "
-    "--trainer.num_sanity_val_steps=0 --trainer.enable_progress_bar=false "
-    "--trainer.enable_model_summary=false --trainer.limit_val_batches=0"
-).split()
+_SMALL_RUN = [
+    "--data.batch_size=4",
+    "--data.windows_per_epoch=4",
+    "--data.horizon_steps=4",
+    "--model.samples=4",
+    "--model.forecaster.world_model.hidden=16",
+    "--trainer.accelerator=cpu",
+    "--trainer.num_sanity_val_steps=0",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+    "--trainer.limit_val_batches=0",
+]
 
 Content = dict[str, str]
 """Hashes by name of file; empty where there is nothing."""
@@ -54,11 +55,12 @@ def content_of(out: Path) -> Content:
 
 
 def evaluation_of(out: Path) -> Content:
-    """As `content_of`; of the report and of scores only what is not measured time."""
+    """As `content_of`; without measured times and what the report says of the machine."""
     found = content_of(out)
     if "report.json" in found:
         document = json.loads((out / "report.json").read_text())
-        del document["sections"]["cost"]
+        for section in ("cost", "provenance"):
+            del document["sections"][section]
         found["report.json"] = json.dumps(document)
         found["report.html"] = (out / "report.html").read_text().strip()[-7:]
     if "scores.msgpack.z" in found:
@@ -114,7 +116,7 @@ class Outcome:
     """
 
     kills: int = 0
-    found: Counter[str] = field(default_factory=Counter)
+    found: dict[str, int] = field(default_factory=dict)
     ended: int = 0
     whole_s: float = 0.0
 
@@ -188,7 +190,8 @@ def killed(command: Command, times: int, seed: int = 0) -> Outcome:
         if code is None:
             process.kill()
             outcome.kills += 1
-            outcome.found[_state(command, start, old, whole)] += 1
+            state = _state(command, start, old, whole)
+            outcome.found[state] = 1 + outcome.found.get(state, 0)
             start = command.content(command.out)
             continue
         _check_end(command, code, whole, log)
@@ -217,7 +220,8 @@ def _begin(command: Command, before: Path, number: int) -> Content:
 def _state(command: Command, start: Content, old: Content, whole: Content) -> str:
     """What is there after a kill, in a word; raises `ForecastError` where it may not be."""
     found = command.content(command.out)
-    for name, content in {"nothing": {}, "the output before": old, "the whole output": whole}.items():
+    states = {"nothing": {}, "the output before": old, "the whole output": whole}
+    for name, content in states.items():
         if found == content and (content or not start):
             return name
     if command.grows and (command.content is weights_of or _is_part(found, whole)):
@@ -240,87 +244,115 @@ def _check_end(command: Command, code: int, whole: Content, log: Path) -> None:
         raise ForecastError(f"{command.name}: {left} is left in {command.out.parent}")
 
 
-def commands(work: Path) -> list[Command]:
-    """Every command that writes, at a size at which a run takes seconds.
+@dataclass(frozen=True)
+class Given:
+    """What the commands are given, all in one folder.
 
-    Args:
-        work: A folder for inputs and outputs; what the inputs need is made in it.
+    Attributes:
+        work: The folder: ``tracks.csv``, ``store``, ``run-0`` and ``run-1`` (trainings), ``shard-1``
+            and ``shard-2``; outputs go to ``killed``.
     """
-    _clear(work)
-    log = work / "log"
-    scenes = [random_scene(seed) for seed in range(4)]
-    splits = ["train"] * 2 + ["val"] * 2
-    write_tracks(work / "tracks.csv", scenes, splits)
-    store, weights = work / "store", work / "weights"
-    run_to_end(_prepare(work, store), log)
-    for number in (0, 1):
-        fit = _fit(store, work / f"run-{number}", epochs=1, seed=number)
-        run_to_end(fit, log)
-    weights = work / "run-0" / "checkpoints" / "last.ckpt"
-    other = work / "run-1" / "checkpoints" / "last.ckpt"
+
+    work: Path
+
+    @classmethod
+    def made(cls, work: Path) -> Given:
+        """Makes it; the folder is emptied before."""
+        _clear(work)
+        given, log = cls(work), work / "log"
+        scenes = [random_scene(seed) for seed in range(4)]
+        write_tracks(work / "tracks.csv", scenes, ["train", "train", "val", "val"])
+        run_to_end(given.prepare(work / "store"), log)
+        for seed in (0, 1):
+            run_to_end(given.fit(work / f"run-{seed}", epochs=1, seed=seed), log)
+        for number in (1, 2):
+            shard = work / f"shard-{number}"
+            run_to_end(given.evaluate(shard, 0, "--shard", f"{number}/2"), log)
+        return given
+
+    def weights(self, run: int) -> str:
+        """The weights of one of the trainings."""
+        return str(self.work / f"run-{run}" / "checkpoints" / "last.ckpt")
+
+    def prepare(self, out: Path) -> list[str]:
+        """The words of ``prepare``."""
+        tracks = str(self.work / "tracks.csv")
+        return ["prepare", "--source", "tracks", "--dataroot", tracks, "--out", str(out)]
+
+    def fit(self, run: Path, epochs: int, seed: int) -> list[str]:
+        """The words of ``fit``, which begins or goes on."""
+        store = str(self.work / "store")
+        train, val = ({"store": store, "split": split} for split in ("train", "val"))
+        words = [f"--data.train={json.dumps([train])}", f"--data.val={json.dumps(val)}"]
+        words += [f"--run={run}", "--ckpt_path=last", f"--trainer.max_epochs={epochs}"]
+        return ["fit", *words, *_SMALL_RUN, f"--seed_everything={seed}"]
+
+    def evaluate(self, out: Path, run: int, *more: str) -> list[str]:
+        """The words of ``evaluate``."""
+        words = ["--store", str(self.work / "store"), "--split", "val", "--samples", "2"]
+        words += ["--horizon-s", "1", "--predictor", self.weights(run), "--out", str(out)]
+        return ["evaluate", *words, *more]
+
+    def merge(self, out: Path) -> list[str]:
+        """The words of ``merge``."""
+        shards = [str(self.work / f"shard-{number}") for number in (1, 2)]
+        words = ["--store", str(self.work / "store"), "--predictor", self.weights(0)]
+        return ["merge", *shards, *words, "--out", str(out)]
+
+    def calibrate(self, out: Path, seed: int) -> list[str]:
+        """The words of ``calibrate``."""
+        words = ["--store", str(self.work / "store"), "--split", "val", "--seed", str(seed)]
+        return ["calibrate", *words, "--weights", self.weights(0), "--out", str(out)]
+
+
+def commands(given: Given) -> list[Command]:
+    """Every command that writes, at a size at which a run takes seconds."""
 
     def place(name: str) -> Path:
-        return work / "killed" / name / "out"
-
-    scored = f"--store {store} --split val --samples 2 --horizon-s 1 --predictor".split()
-    shards = [work / f"shard-{number}" for number in (1, 2)]
-    for number, shard in enumerate(shards, start=1):
-        words = ["evaluate", *scored, str(weights), "--shard", f"{number}/2", "--out", str(shard)]
-        run_to_end(words, log)
-
-    def evaluate(name: str, predictor: Path, *more: str) -> list[str]:
-        return ["evaluate", *scored, str(predictor), "--out", str(place(name)), *more]
-
-    def calibrate(seed: int) -> list[str]:
-        given = f"--store {store} --split val --seed {seed} --weights {weights} --out".split()
-        return ["calibrate", *given, str(place("calibrate").with_suffix(".safetensors"))]
+        return given.work / "killed" / name / "out"
 
     def town(seed: int) -> list[str]:
         return ["town", "--scenes", "1", "--seed", str(seed), "--out", str(place("town"))]
 
-    def export(given: Path) -> list[str]:
-        words = ["--format", "onnx", "--weights", str(given), "--out", str(place("export"))]
+    def export(run: int) -> list[str]:
+        words = ["--format", "onnx", "--weights", given.weights(run), "--out", str(place("export"))]
         return ["export", *words]
 
-    merge = ["merge", *map(str, shards), "--store", str(store), "--predictor", str(weights)]
-    fit = _fit(store, place("fit"), epochs=6, seed=0)
-    shard = evaluate("shard", weights, "--shard", "1/2")
+    fit = given.fit(place("fit"), epochs=6, seed=0)
+    shards = [given.evaluate(place("shard"), run, "--shard", "1/2") for run in (0, 1)]
+    scores = [given.evaluate(place("evaluate"), run) for run in (0, 1)]
+    tubes = place("calibrate").with_suffix(".safetensors")
     return [
         Command("town", town(0), place("town"), town(1)),
-        Command("prepare", _prepare(work, place("prepare")), place("prepare"), grows=True),
+        Command("prepare", given.prepare(place("prepare")), place("prepare"), grows=True),
         Command("fit", fit, place("fit"), content=weights_of, grows=True),
-        Command(
-            "evaluate",
-            evaluate("evaluate", weights),
-            place("evaluate"),
-            evaluate("evaluate", other),
-            evaluation_of,
-        ),
-        Command(
-            "evaluate --shard",
-            shard,
-            place("shard"),
-            evaluate("shard", other, "--shard", "1/2"),
-            evaluation_of,
-        ),
-        Command("merge", [*merge, "--out", str(place("merge"))], place("merge")),
-        Command(
-            "calibrate", calibrate(0), place("calibrate").with_suffix(".safetensors"), calibrate(1)
-        ),
-        Command("export --format onnx", export(weights), place("export"), export(other)),
+        Command("evaluate --shard", shards[0], place("shard"), shards[1], evaluation_of),
+        Command("calibrate", given.calibrate(tubes, 0), tubes, given.calibrate(tubes, 1)),
+        Command("evaluate", scores[0], place("evaluate"), scores[1], evaluation_of),
+        Command("merge", given.merge(place("merge")), place("merge")),
+        Command("export --format onnx", export(0), place("export"), export(1)),
     ]
 
 
-def _prepare(work: Path, out: Path) -> list[str]:
-    tracks = str(work / "tracks.csv")
-    return ["prepare", "--source", "tracks", "--dataroot", tracks, "--out", str(out)]
+def kill_all(
+    work: Path, times: Callable[[Command], int], show: Callable[[dict[str, Outcome]], None]
+) -> None:
+    """Kills every command, and none that an earlier call with the same folder had done with.
 
-
-def _fit(store: Path, run: Path, epochs: int, seed: int) -> list[str]:
-    train, val = ({"store": str(store), "split": split} for split in ("train", "val"))
-    words = [f"--data.train={json.dumps([train])}", f"--data.val={json.dumps(val)}"]
-    words += [f"--run={run}", "--ckpt_path=last", f"--trainer.max_epochs={epochs}"]
-    return ["fit", *words, *_SMALL_RUN, f"--seed_everything={seed}"]
+    Args:
+        work: A folder for inputs, outputs and what came of each command.
+        times: How often a command is killed; 0 for not at all.
+        show: Called with all outcomes after each command.
+    """
+    done = work / "outcomes.json"
+    made = json.loads(done.read_text()) if done.exists() else {}
+    outcomes = {name: Outcome(**each) for name, each in made.items()}
+    for command in commands(Given.made(work / "made")):
+        if command.name in outcomes or not times(command):
+            continue
+        outcomes[command.name] = killed(command, times(command))
+        done.write_text(json.dumps({name: asdict(each) for name, each in outcomes.items()}))
+        show(outcomes)
 
 
 def table(outcomes: dict[str, Outcome]) -> str:
@@ -329,6 +361,7 @@ def table(outcomes: dict[str, Outcome]) -> str:
     head = " | ".join(f"{state} there" for state in states)
     lines = [f"| command | a whole run | kills | {head} | runs to the end |", "|---" * 8 + "|"]
     for name, found in outcomes.items():
-        cells = " | ".join(str(found.found[state] or "–") for state in states)
-        lines.append(f"| {name} | {found.whole_s:.1f} s | {found.kills} | {cells} | {found.ended} |")
+        cells = " | ".join(str(found.found.get(state) or "-") for state in states)
+        run = f"{found.whole_s:.1f} s | {found.kills}"
+        lines.append(f"| {name} | {run} | {cells} | {found.ended} |")
     return "\n".join(lines)
