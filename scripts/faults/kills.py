@@ -249,8 +249,8 @@ class Given:
     """What the commands are given, all in one folder.
 
     Attributes:
-        work: The folder: ``tracks.csv``, ``store``, ``run-0`` and ``run-1`` (trainings), ``shard-1``
-            and ``shard-2``; outputs go to ``killed``.
+        work: The folder: ``tracks.csv``, ``store``, ``run-0`` and ``run-1`` (trainings),
+            ``shard-1`` and ``shard-2``; outputs go to ``killed``.
     """
 
     work: Path
