@@ -329,7 +329,7 @@ def commands(given: Given) -> list[Command]:
         Command("evaluate --shard", shards[0], place("shard"), shards[1], evaluation_of),
         Command("calibrate", given.calibrate(tubes, 0), tubes, given.calibrate(tubes, 1)),
         Command("evaluate", scores[0], place("evaluate"), scores[1], evaluation_of),
-        Command("merge", given.merge(place("merge")), place("merge")),
+        Command("merge", given.merge(place("merge")), place("merge"), content=evaluation_of),
         Command("export --format onnx", export(0), place("export"), export(1)),
     ]
 
