@@ -130,8 +130,8 @@ def _readers(work: Path, scenes: list[Scene], model: Forecaster) -> dict[str, tu
     return {
         "a table of tracks, prepared": (1e-3, lambda scene: predicted(model, tracks[scene.id])),
         "nuScenes tables, prepared": (1e-3, lambda scene: predicted(model, tables[scene.id])),
-        "a stream at 2 Hz": (0.0, lambda scene: streamed(model, scene, 1)),
-        "a stream at 10 Hz": (0.0, fine),
+        "a stream at 2 Hz": (1e-4, lambda scene: streamed(model, scene, 1)),
+        "a stream at 10 Hz": (1e-4, fine),
         "`predict_many`": (
             1e-3,
             lambda scene: model.predict_many(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -112,7 +113,7 @@ class Mutator:
         array, rng = np.array(good, copy=True), self.rng
         choice = rng.integers(6)
         if choice == 0 or array.dtype.kind not in "fi" or not array.size:
-            return self.one_of(VALUES)
+            return copy.deepcopy(self.one_of(VALUES))
         if choice == 1:
             return array[..., :-1] if array.ndim else array.reshape(1)
         if choice == 2:
@@ -176,7 +177,7 @@ _CHANGES: list[Callable[[bytes, np.random.Generator], bytes]] = [
 def _changed_value(value: Any, rng: np.random.Generator) -> Any:
     """A document with one value changed, at a random depth."""
     if not isinstance(value, dict | list) or not value or rng.random() < 0.1:
-        return VALUES[rng.integers(len(VALUES))]
+        return copy.deepcopy(VALUES[rng.integers(len(VALUES))])
     keys = list(value) if isinstance(value, dict) else list(range(len(value)))
     key = keys[rng.integers(len(keys))]
     if rng.random() < 0.15:
