@@ -113,11 +113,11 @@ def test_tables_and_tracks_give_the_same_futures(model, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_stream_keeps_its_memory_and_its_pace(model) -> None:
-    ticks = stream.measure(model, minutes=0.7)
+    ticks = stream.measure(model, minutes=0.4)
     assert ticks.names > 10
     assert max(ticks.different_m) == 0
     assert stream.growth(ticks) < 0.02  # a short run: an allocator takes memory by the megabyte
-    assert "ticks" in stream.table(ticks, 0.7)
+    assert "ticks" in stream.table(ticks, 0.4)
 
 
 @pytest.mark.slow
