@@ -188,3 +188,33 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     with full_disk(), pytest.raises(ForecastError, match="out: File too large; check the path"):
         write()
     assert names(tmp_path) == []
+
+
+WHOLE = (
+    "for turn in range(20):\n"
+    "    with completed(Path(sys.argv[1])) as path:\n"
+    "        path.mkdir()\n"
+    "        for part in range(5): (path / f'{part}').write_text(sys.argv[2])"
+)
+
+
+def test_runs_that_write_the_same_folder_leave_it_whole_and_of_one_run(tmp_path):
+    out = tmp_path / "out"
+    runs = [run(WHOLE, out, Path(word)) for word in ("one", "two", "three")]
+    assert [process.wait() for process in runs] == [0, 0, 0]
+    assert names(tmp_path) == ["out", *(f"out/{part}" for part in range(5))]
+    assert len({(out / f"{part}").read_text() for part in range(5)}) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_run_that_is_ended_by_a_signal_leaves_nothing_under_the_name(tmp_path, number):
+    out, mark = tmp_path / "out", tmp_path / "mark"
+    heed = "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    process = run(heed + HALF, out, mark)
+    while not mark.exists():
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert process.wait() != 0
+    assert not out.exists()
+    clear_leftovers(tmp_path)
+    assert names(tmp_path) == ["mark"]

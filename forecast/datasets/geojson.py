@@ -106,7 +106,7 @@ def read_geojson(path: Path) -> CityMap:
 def _layer(item: str, feature: _Feature) -> tuple[str, tuple[str, ...]]:
     """The part of the map that a feature belongs to, and the geometries that it may have."""
     name = (feature.properties or {}).get("layer")
-    if name not in _LAYERS:
+    if not isinstance(name, str) or name not in _LAYERS:
         raise ForecastError(
             f"{item}: layer is {name!r}; one of {', '.join(_LAYERS)} is needed: rename the layer "
             "or leave the feature out"

@@ -223,7 +223,7 @@ def parse_array(
         raise ForecastError(
             f"{item}: {name} are not numbers; {kind} {list(shape)} is needed"
         ) from None
-    if dtype is bool and not (array == np.asarray(value)).all():
+    if dtype is bool and not np.array_equal(array, np.asarray(value)):
         raise ForecastError(f"{item}: {name} holds other values than 0 and 1; bool is needed")
     if array.size == 0 and 0 in shape:
         array = array.reshape(shape)

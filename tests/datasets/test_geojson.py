@@ -60,6 +60,7 @@ def test_every_layer_becomes_its_part(tmp_path):
     [
         (feature("crosswlk", "Polygon", [SQUARE]), "layer is 'crosswlk'; one of drivable_area, "),
         ({"type": "Feature", "geometry": None}, "layer is None; one of"),
+        (feature(["lane"], "LineString", [[0, 0], [9, 0]]), r"layer is \['lane'\]; one of"),
         (feature("lane", "Polygon", [SQUARE]), "geometry is Polygon; LineString is needed"),
         (feature("walkway", "Point", [0, 0]), "geometry is Point; Polygon or MultiPolygon is"),
         (feature("walkway", "Polygon", [[[0, 0], [1, 1]]]), "its coordinates are no Polygon"),

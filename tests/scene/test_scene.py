@@ -182,6 +182,7 @@ def test_positions_of_another_shape_are_refused(shape):
         ({"agent_ids": 7}, "agent_ids is a single int; a list is needed"),
         ({"agent_ids": [""]}, "scene: the name of an agent is empty; a name is needed"),
         ({"valid": np.full((1, 3), 0.5)}, "scene: valid holds other values than 0 and 1"),
+        ({"valid": "yes"}, "scene: valid holds other values than 0 and 1"),
         ({"start_us": 2.5}, "scene: start_us is 2.5; a whole number of microseconds is needed"),
         ({"start_us": 10**30}, "scene: start_us is 1000.*; a time up to"),
         ({"start_us": "x"}, "scene: start_us is 'x'; a whole number of microseconds is needed"),

@@ -1,0 +1,1 @@
+"""Campaigns of faults: kills, changed scenes, other ways in, mutated inputs, long runs."""
