@@ -1,0 +1,123 @@
+"""Small training steps on a new scene, with replay and a pull back to where the model came from."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch, HeteroData
+
+from forecast.adaptation.config import AdaptConfig
+from forecast.adaptation.lessons import Lesson, noise_of
+from forecast.models.forecaster import PedestrianForecaster
+from forecast.training.known_paths import known_paths
+
+_BETAS = (0.9, 0.98)
+_CLIP = 1.0
+"""Largest norm of a gradient."""
+
+
+class Learner:
+    """The weights while they are learnt, and their running mean, which predicts.
+
+    Args:
+        model: The network with the weights that it came from; it is not changed.
+        config: How it learns.
+    """
+
+    def __init__(self, model: PedestrianForecaster, config: AdaptConfig) -> None:
+        self.config = config
+        self.model = PedestrianForecaster(model.config).train()
+        self.model.load_state_dict(model.state_dict())
+        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self._learnt = [each for each in self.model.parameters() if each.requires_grad]
+        self._start = [each.detach().clone() for each in self._learnt]
+        self._optimizer = torch.optim.Adam(self._learnt, config.lr, betas=_BETAS)
+        self._steps = 0
+
+    def learn(
+        self,
+        newest: Lesson,
+        remembered: Sequence[Lesson],
+        old: Sequence[Lesson],
+        seed: Sequence[int],
+    ) -> None:
+        """Learns from a scene for some steps.
+
+        Args:
+            newest: The scene.
+            remembered: Earlier scenes of the stream.
+            old: Scenes of the old data.
+            seed: Seed of the windows, their changes and the noise.
+        """
+        rng = np.random.default_rng(seed)
+        for _ in range(self.config.steps):
+            self._step(Batch.from_data_list(self._windows(newest, remembered, old, rng)), rng)
+
+    def _windows(
+        self,
+        newest: Lesson,
+        remembered: Sequence[Lesson],
+        old: Sequence[Lesson],
+        rng: np.random.Generator,
+    ) -> list[HeteroData]:
+        """The graphs of a training step."""
+        config = self.config
+        some = [newest] * config.new
+        for scenes, count in ((remembered or [newest], config.remembered), (old, config.old)):
+            some += [scenes[i] for i in rng.integers(len(scenes), size=count)]
+        graph = self.model.config.graph
+        return [each.drawn(1, graph, config.augment, rng)[0] for each in some]
+
+    def _step(self, batch: HeteroData, rng: np.random.Generator) -> None:
+        config = self.config
+        plan = known_paths(batch, config.plan_share, float(rng.random()))
+        noise = noise_of(self.model, batch, config.samples)
+        counted = batch["agent"].future_valid
+        parts, _ = self.model.loss(batch, noise, config.loss, counted, plan)
+        parts["loss"].backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._learnt, _CLIP)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self._steps += 1
+        self._follow()
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Pulls the weights back a little, and moves the running mean towards them."""
+        back = min(1.0, self.config.pull * self.config.lr)
+        for value, start in zip(self._learnt, self._start, strict=True):
+            value.lerp_(start, back)
+        # The mean of few steps is that of all of them, so that the first scenes count at once.
+        decay = min(self.config.average, (1 + self._steps) / (10 + self._steps))
+        weights = zip(self.average.parameters(), self.model.parameters(), strict=True)
+        for mean, value in weights:
+            mean.lerp_(value, 1 - decay)
+
+    def state(self) -> dict[str, Any]:
+        """A copy of everything that later steps depend on: tensors and plain values."""
+        state: dict[str, Any] = copy.deepcopy(
+            {
+                "weights": self.model.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizer": self._optimizer.state_dict(),
+                "steps": self._steps,
+            }
+        )
+        return state
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes back to a `state`."""
+        state = copy.deepcopy(dict(state))
+        self.model.load_state_dict(state["weights"])
+        self.average.load_state_dict(state["average"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._steps = state["steps"]
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights that predict, by name."""
+        return self.average.state_dict()
