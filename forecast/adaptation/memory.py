@@ -26,8 +26,9 @@ def covering(places: Sequence[NDArray[np.float64]], count: int) -> list[int]:
     every = np.array(places)
     every = (every - every.mean(axis=0)) / np.maximum(every.std(axis=0), _LEAST_SPREAD)
     chosen = [int(np.square(every).sum(axis=1).argmin())]
-    apart = np.linalg.norm(every - every[chosen[0]], axis=1)
+    apart = np.full(len(every), np.inf)
     while len(chosen) < count:
-        chosen.append(int(apart.argmax()))
         apart = np.minimum(apart, np.linalg.norm(every - every[chosen[-1]], axis=1))
+        apart[chosen] = -1.0  # equal scenes are at distance 0, and none is chosen twice
+        chosen.append(int(apart.argmax()))
     return sorted(chosen)
