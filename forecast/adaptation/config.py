@@ -20,9 +20,7 @@ class AdaptConfig:
 
     Attributes:
         steps: Training steps after each scene.
-        lr: Learning rate of all weights.
-        pull: Share of the way back to the weights that the model came from, per step and unit of
-            the learning rate (the trust region).
+        lr: Learning rate of the last layers.
         new: Windows of the newest scene in a training step.
         remembered: Windows of earlier new scenes in a training step.
         old: Windows of the old data in a training step.
@@ -49,14 +47,13 @@ class AdaptConfig:
     """
 
     steps: int = 6
-    lr: float = 5e-4
-    pull: float = 0.0
+    lr: float = 1e-3
     new: int = 3
     remembered: int = 3
     old: int = 2
-    samples: int = 6
+    samples: int = 5
     plan_share: float = 0.5
-    average: float = 0.97
+    average: float = 0.98
     memory_scenes: int = 32
     held_out_every: int = 4
     gate_scenes: int = 8
@@ -79,7 +76,7 @@ class AdaptConfig:
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
         for name, least in (("samples", 4), ("held_out_every", 2), ("gate_scenes", 2)):
             require(getattr(self, name) >= least, name, getattr(self, name), f"{least} or more")
-        for name in ("pull", "noise", "margin", "limit", "forgotten"):
+        for name in ("noise", "margin", "limit", "forgotten"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("plan_share", "average", "most_ood"):
             good = 0 <= getattr(self, name) <= 1

@@ -1,4 +1,10 @@
-"""Small training steps on a new scene, with replay and a pull back to where the model came from."""
+"""Small training steps of the last layers on a new scene, with replay.
+
+Only the last layers of the network are learnt: those of the actions, the decision, the latent, the
+filter's gain, companions and the mode sets. What the network has learnt of scenes stays as it is,
+so little is forgotten, and few steps on one scene add little noise. Steps of all weights gained
+nothing within 20 scenes (scripts/results/adaptation.md).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import Batch, HeteroData
 
 from forecast.adaptation.config import AdaptConfig
@@ -19,6 +25,14 @@ from forecast.training.known_paths import known_paths
 _BETAS = (0.9, 0.98)
 _CLIP = 1.0
 """Largest norm of a gradient."""
+
+
+def last_layers(model: PedestrianForecaster) -> list[nn.Parameter]:
+    """The weights that are learnt from a stream: those of each head's last layer."""
+    world = model.world
+    heads = (world.action_head, world.decision_head, world.intent_encoder, world.companion_head)
+    layers = [*(head[-1] for head in heads), world.gain_head, model.modes.curves]
+    return [value for layer in layers for value in layer.parameters()]
 
 
 class Learner:
@@ -34,8 +48,10 @@ class Learner:
         self.model = PedestrianForecaster(model.config).train()
         self.model.load_state_dict(model.state_dict())
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self._learnt = [each for each in self.model.parameters() if each.requires_grad]
-        self._start = [each.detach().clone() for each in self._learnt]
+        self._learnt = last_layers(self.model)
+        self.model.requires_grad_(False)
+        for value in self._learnt:
+            value.requires_grad_(True)
         self._optimizer = torch.optim.Adam(self._learnt, config.lr, betas=_BETAS)
         self._steps = 0
 
@@ -88,10 +104,7 @@ class Learner:
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """Pulls the weights back a little, and moves the running mean towards them."""
-        back = min(1.0, self.config.pull * self.config.lr)
-        for value, start in zip(self._learnt, self._start, strict=True):
-            value.lerp_(start, back)
+        """Moves the running mean towards the weights."""
         # The mean of few steps is that of all of them, so that the first scenes count at once.
         decay = min(self.config.average, (1 + self._steps) / (10 + self._steps))
         weights = zip(self.average.parameters(), self.model.parameters(), strict=True)
