@@ -99,9 +99,10 @@ class Adapter:
         self.ledger = Ledger(Path(folder), self._header())
         if not self.ledger.lines:
             self._write_state(0, _Kept())
-        self._kept, self._refitted, self._training = _Kept(), False, forecaster.training
+        self._kept, self._training = _Kept(), forecaster.training
         self._lessons: dict[int, Lesson] = {}
         self._rows: dict[int, Rows] = {}
+        self._fitted: list[int] = []
         self._now_old, self._now_new = self._start, list[float]()
         self._go_to(len(self.entries))
 
@@ -159,7 +160,7 @@ class Adapter:
                 **found,
                 before_sha256=before,
                 after_sha256=weights_sha256(self._learner.weights()),
-                calibrated_on=len(self._kept.fitted) if self._refitted else 0,
+                calibrated_on=len(self._fitted),
                 seconds=round(time.perf_counter() - began, 3),
             )
             self.ledger.append(entry)
@@ -249,7 +250,7 @@ class Adapter:
             chosen = covering([self._lessons[i].place for i in memory], config.memory_scenes)
             self._kept = replace(kept, memory=[memory[i] for i in chosen], fitted=fitted)
         self._forget()
-        self._recalibrate(lesson.scene.dt_s)
+        self._recalibrate()
 
     def _forget(self) -> None:
         """Leaves what is not kept any more, so that the memory is bounded."""
@@ -258,12 +259,13 @@ class Adapter:
         fitted = set(self._kept.fitted)
         self._rows = {i: each for i, each in self._rows.items() if i in fitted}
 
-    def _recalibrate(self, dt_s: float) -> None:
+    def _recalibrate(self) -> None:
         """Fits tubes and OOD detector, where there is enough to fit them on."""
-        rows = [self._rows[each] for each in self._kept.fitted]
-        fitted = recalibrated(self._came_from.training, rows, dt_s)
-        self._refitted = fitted is not None
+        rows, numbers = self._rows, self._kept.fitted
+        alike = [i for i in numbers if rows[i].dt_s == rows[numbers[-1]].dt_s]
+        fitted = recalibrated(self._came_from.training, [rows[each] for each in alike])
         self._training = self._came_from.training if fitted is None else fitted
+        self._fitted = [] if fitted is None else alike
 
     def _go_to(self, number: int) -> None:
         """Reads the state after a scene."""
@@ -276,8 +278,7 @@ class Adapter:
         self._rows = {i: self.ledger.read_rows(i) for i in self._kept.fitted}
         self._now_old = self._losses(self._held_out_old)
         self._now_new = self._losses(self._lessons[each] for each in self._kept.held_out)
-        steps_s = [lesson.scene.dt_s for lesson in self._lessons.values()]
-        self._recalibrate(steps_s[-1] if steps_s else self._came_from.training.dts_s[0])
+        self._recalibrate()
 
     def _write_state(self, number: int, kept: _Kept) -> None:
         self.ledger.write_state(number, {**self._learner.state(), "kept": asdict(kept)})
@@ -341,9 +342,9 @@ class Adapter:
             known = [name for name in names if name in replayed]
             learnt[str(store.path)] = Source(store.fingerprint, known)
         learnt |= _sources(self.entries, lambda entry: entry.done == LEARNT)
-        if not self._refitted:
+        if not self._fitted:
             return replace(training, learnt_from=learnt, version=__version__)
-        fitted = {*self._kept.fitted, *self._kept.held_out}
+        fitted = {*self._fitted, *self._kept.held_out}
         tubes = _sources(self.entries, lambda entry: entry.number in fitted)
         return replace(training, learnt_from=learnt, calibrated_on=tubes, version=__version__)
 

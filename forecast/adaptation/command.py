@@ -14,8 +14,9 @@ from forecast.adaptation.ledger import Entry, Undone, read_ledger
 from forecast.datasets.progress import with_progress
 from forecast.datasets.store import SceneStore
 from forecast.errors import ForecastError, require
-from forecast.inference.forecaster import load
+from forecast.inference.forecaster import Forecaster
 from forecast.inference.paths import is_folder
+from forecast.inference.weights import read_model
 
 FOLDER_SUFFIX = ".adaptation"
 """The folder of ledger and states is beside the weights, with this suffix."""
@@ -55,7 +56,8 @@ def run_adapt(
     require(not is_folder(out), "--out", f"{out}, a folder", "a file to write")
     lines = None if replay is None else read_ledger(replay)[1]
     stores = [(SceneStore.open(path), split) for path, split in old]
-    adapter = Adapter(load(weights), stores, out.with_suffix(FOLDER_SUFFIX), config)
+    forecaster = Forecaster(*read_model(weights))  # `load` would compile what is only trained here
+    adapter = Adapter(forecaster, stores, out.with_suffix(FOLDER_SUFFIX), config)
     if undo_to is None:
         names = [(path, name) for path, split in stream for name in _scenes_of(path, split)]
         for entry in with_progress(_observed(adapter, names), len(names), f"adapt {weights}"):

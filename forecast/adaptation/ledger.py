@@ -72,8 +72,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         since_start: The change of the held-out old data since the weights that the model came from.
         before_sha256: Hash of the weights that predict, before.
         after_sha256: The same after.
-        calibrated_on: Number of scenes that tubes and OOD detector are now fitted on; 0 while they
-            are those that the model came with.
+        calibrated_on: Number of scenes that tubes and OOD detector are now fitted on: the latest
+            ones with the step of the newest. 0 while they are those that the model came with.
         seconds: Time that it took.
     """
 
@@ -153,7 +153,7 @@ class Ledger:
         content = io.BytesIO()
         scores = rows.scores
         arrays = {name: getattr(scores, name) for name in scores.__dataclass_fields__}
-        np.savez(content, features=rows.features, **arrays)
+        np.savez(content, features=rows.features, dt_s=rows.dt_s, **arrays)
         with completed(self._path("rows", number, "npz")) as file:
             file.write_bytes(content.getvalue())
 
@@ -165,7 +165,8 @@ class Ledger:
         """The rows of a kept scene; raises `ForecastError` if they are missing."""
         with np.load(io.BytesIO(self._read("rows", number, "npz")), allow_pickle=False) as found:
             arrays = dict(found)
-        return Rows(features=arrays.pop("features"), scores=CalibrationScores(**arrays))
+        found, dt_s = arrays.pop("features"), float(arrays.pop("dt_s"))
+        return Rows(CalibrationScores(**arrays), found, dt_s)
 
     def write_state(self, number: int, state: Mapping[str, Any]) -> None:
         """Keeps the state after a scene: tensors and plain values."""

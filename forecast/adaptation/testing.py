@@ -30,10 +30,12 @@ class Rows:
     Attributes:
         scores: Distances of the truth from the prediction, of weights that had not learnt from it.
         features: Features of the histories ``[N, D]``.
+        dt_s: Step length of the scene.
     """
 
     scores: CalibrationScores
     features: NDArray[np.float64]
+    dt_s: float
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def tested(forecaster: Forecaster, lesson: Lesson, config: AdaptConfig) -> tuple
     joined = Rows(
         CalibrationScores.joined(each.scores for each in rows),
         np.concatenate([each.features for each in rows]),
+        lesson.scene.dt_s,
     )
     hit, ood = np.concatenate(inside), forecaster.training.ood
     found = Tested(
@@ -109,7 +112,7 @@ def _rows(prediction: Prediction, cut: Window) -> Rows:
     truth = np.where(cut.future_valid[scored, :, None], cut.future_m[scored], np.nan)
     futures = prediction.positions_m[:, scored]
     scores = CalibrationScores.of(futures, seen.select(scored), truth, cut.scene_id)
-    return Rows(scores, features(seen)[scored])
+    return Rows(scores, features(seen)[scored], cut.dt_s)
 
 
 def _inside(training: Training, prediction: Prediction, cut: Window) -> NDArray[np.bool_]:
@@ -125,13 +128,12 @@ def _inside(training: Training, prediction: Prediction, cut: Window) -> NDArray[
     return inside
 
 
-def recalibrated(training: Training, rows: Sequence[Rows], dt_s: float) -> Training | None:
+def recalibrated(training: Training, rows: Sequence[Rows]) -> Training | None:
     """The same with tubes and OOD detector fitted on the rows of several scenes.
 
     Args:
         training: Training data and settings of the model.
-        rows: The rows of each scene.
-        dt_s: Step length of these scenes.
+        rows: The rows of each scene, with one step length.
 
     Returns:
         None if there are too few rows.
@@ -141,6 +143,6 @@ def recalibrated(training: Training, rows: Sequence[Rows], dt_s: float) -> Train
         return None
     found = np.concatenate([each.features for each in rows])
     ood = fit_ood(found)
-    times_s = dt_s * np.arange(1, training.horizon_steps + 1)
+    times_s = rows[0].dt_s * np.arange(1, training.horizon_steps + 1)
     tubes = fit_tubes(scores.with_ood(ood.is_ood(found)), times_s, SAMPLES)
     return replace(training, calibration=tubes, ood=ood)
