@@ -145,7 +145,7 @@ class Adapter:
             ForecastError: The scene has a step that the model was not trained with, or something
                 cannot be written. Then all is as before.
         """
-        began, number = time.perf_counter(), len(self.entries) + 1
+        began, number = time.process_time(), len(self.entries) + 1
         lesson = Lesson(scene, self._spec(scene))
         before, digest = weights_sha256(self._learner.weights()), scene_sha256(scene)
         try:
@@ -161,7 +161,7 @@ class Adapter:
                 before_sha256=before,
                 after_sha256=weights_sha256(self._learner.weights()),
                 calibrated_on=len(self._fitted),
-                seconds=round(time.perf_counter() - began, 3),
+                seconds=round(time.process_time() - began, 3),
             )
             self.ledger.append(entry)
         except BaseException:

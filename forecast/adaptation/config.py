@@ -53,7 +53,7 @@ class AdaptConfig:
     old: int = 2
     samples: int = 5
     plan_share: float = 0.5
-    average: float = 0.98
+    average: float = 0.95
     memory_scenes: int = 32
     held_out_every: int = 4
     gate_scenes: int = 8

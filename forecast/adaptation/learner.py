@@ -48,12 +48,12 @@ class Learner:
         self.model = PedestrianForecaster(model.config).train()
         self.model.load_state_dict(model.state_dict())
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self._means = [value.data for value in last_layers(self.average)]
         self._learnt = last_layers(self.model)
         self.model.requires_grad_(False)
         for value in self._learnt:
             value.requires_grad_(True)
         self._optimizer = torch.optim.Adam(self._learnt, config.lr, betas=_BETAS)
-        self._steps = 0
 
     def learn(
         self,
@@ -66,7 +66,7 @@ class Learner:
 
         Args:
             newest: The scene.
-            remembered: Earlier scenes of the stream.
+            remembered: Earlier scenes of the stream; without any, more windows are of the old data.
             old: Scenes of the old data.
             seed: Seed of the windows, their changes and the noise.
         """
@@ -84,7 +84,7 @@ class Learner:
         """The graphs of a training step."""
         config = self.config
         some = [newest] * config.new
-        for scenes, count in ((remembered or [newest], config.remembered), (old, config.old)):
+        for scenes, count in ((remembered or old, config.remembered), (old, config.old)):
             some += [scenes[i] for i in rng.integers(len(scenes), size=count)]
         graph = self.model.config.graph
         return [each.drawn(1, graph, config.augment, rng)[0] for each in some]
@@ -99,37 +99,36 @@ class Learner:
         torch.nn.utils.clip_grad_norm_(self._learnt, _CLIP)
         self._optimizer.step()
         self._optimizer.zero_grad()
-        self._steps += 1
         self._follow()
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """Moves the running mean towards the weights."""
-        # The mean of few steps is that of all of them, so that the first scenes count at once.
-        decay = min(self.config.average, (1 + self._steps) / (10 + self._steps))
-        weights = zip(self.average.parameters(), self.model.parameters(), strict=True)
-        for mean, value in weights:
-            mean.lerp_(value, 1 - decay)
+        """Moves the running mean towards the weights.
+
+        It starts at the weights that the model came from. So the first scenes, whose steps are
+        mostly noise, change little.
+        """
+        for mean, value in zip(self._means, self._learnt, strict=True):
+            mean.lerp_(value, 1 - self.config.average)
 
     def state(self) -> dict[str, Any]:
         """A copy of everything that later steps depend on: tensors and plain values."""
         state: dict[str, Any] = copy.deepcopy(
             {
-                "weights": self.model.state_dict(),
-                "average": self.average.state_dict(),
+                "learnt": [value.detach() for value in self._learnt],
+                "means": self._means,
                 "optimizer": self._optimizer.state_dict(),
-                "steps": self._steps,
             }
         )
         return state
 
+    @torch.no_grad()
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes back to a `state`."""
-        state = copy.deepcopy(dict(state))
-        self.model.load_state_dict(state["weights"])
-        self.average.load_state_dict(state["average"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._steps = state["steps"]
+        for name, values in (("learnt", self._learnt), ("means", self._means)):
+            for value, known in zip(values, state[name], strict=True):
+                value.copy_(known)
+        self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
 
     def weights(self) -> dict[str, Tensor]:
         """The weights that predict, by name."""

@@ -74,7 +74,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         after_sha256: The same after.
         calibrated_on: Number of scenes that tubes and OOD detector are now fitted on: the latest
             ones with the step of the newest. 0 while they are those that the model came with.
-        seconds: Time that it took.
+        seconds: Processor time that it took, which other programs do not lengthen.
     """
 
     number: int
