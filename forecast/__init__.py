@@ -20,6 +20,7 @@ from forecast.scene import (
 )
 
 if TYPE_CHECKING:
+    from forecast.adaptation import Adapter
     from forecast.datasets.store import SceneStore
     from forecast.inference import Forecaster, Frame, Stream, World, load
     from forecast.planning import CostConfig, EgoState, Ranking
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Adapter",
     "AgentKind",
     "CostConfig",
     "EgoState",
@@ -54,6 +56,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Adapter": "forecast.adaptation",
     "CostConfig": "forecast.planning",
     "EgoState": "forecast.planning",
     "Forecaster": "forecast.inference",

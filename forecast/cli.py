@@ -120,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_merge(commands)
     _add_calibrate(commands)
+    _add_adapt(commands)
     _add_audit(commands)
     _add_compare(commands)
     _add_export(commands)
@@ -320,6 +321,63 @@ def _add_calibrate(commands: _Commands) -> None:
     )
     parser.add_argument("--out", required=True, type=Path, help="safetensors file to write")
     _add_option(parser, "--seed", 0, "seed of the samples")
+
+
+def _add_adapt(commands: _Commands) -> None:
+    parser = _add_command(
+        commands, "adapt", _adapt, "go on learning from new scenes, one after the other"
+    )
+    parser.add_argument(
+        "--weights", required=True, help="weights file to begin with, or town (packaged weights)"
+    )
+    parser.add_argument(
+        "--store",
+        required=True,
+        action="append",
+        type=Path,
+        help="store of new scenes; may be given several times, they are learnt from in that order",
+    )
+    parser.add_argument(
+        "--split",
+        action="append",
+        help="a split of each --store, or a file of scene names in the order of the drives "
+        "(default: all)",
+    )
+    parser.add_argument(
+        "--old",
+        required=True,
+        action="append",
+        type=Path,
+        metavar="STORE",
+        help="store of scenes of before, which must not be forgotten; may be given several times",
+    )
+    parser.add_argument("--old-split", action="append", help="a split of each --old (default: all)")
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        help="safetensors file to write; the folder FILE.adaptation beside it gets the ledger and "
+        "every state, and an adaptation that was stopped goes on from there",
+    )
+    _add_option(parser, "--seed", 0, "seed of everything that is drawn")
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument(
+        "--replay",
+        type=Path,
+        metavar="LEDGER",
+        help="ledger.jsonl of another run; stop at the first scene that differs in any bit",
+    )
+    one.add_argument(
+        "--undo-to",
+        type=int,
+        metavar="N",
+        help="write the weights of after scene N (0: of before all), and forget what came later",
+    )
+    parser.epilog = (
+        "Every scene is scored before it is learnt from. Each fourth one is held out. If held-out "
+        "scenes, new or old, get worse by more than their noise, the scene is rolled back and a "
+        "line says so. Tubes and OOD threshold are fitted again after each scene."
+    )
 
 
 def _add_export(commands: _Commands) -> None:
@@ -653,6 +711,31 @@ def _calibrate(args: argparse.Namespace) -> None:
     calibrate_weights(
         weights=args.weights, store=args.store, split=args.split, out=args.out, seed=args.seed
     )
+
+
+def _adapt(args: argparse.Namespace) -> None:
+    from forecast.adaptation import AdaptConfig
+    from forecast.adaptation.command import run_adapt
+
+    run_adapt(
+        weights=args.weights,
+        stream=_splits(args, "store", "split"),
+        old=_splits(args, "old", "old_split"),
+        out=args.out,
+        config=AdaptConfig(seed=args.seed),
+        replay=args.replay,
+        undo_to=args.undo_to,
+    )
+
+
+def _splits(args: argparse.Namespace, stores: str, splits: str) -> list[tuple[Path, str]]:
+    """The stores of an option with the split of each; ``all`` where none are given."""
+    paths = getattr(args, stores)
+    names = getattr(args, splits) or ["all"] * len(paths)
+    if len(names) != len(paths):
+        option = splits.replace("_", "-")
+        args.usage_error(f"--{option} is needed once for each --{stores}, or not at all")
+    return list(zip(paths, names, strict=True))
 
 
 def _export(args: argparse.Namespace) -> None:

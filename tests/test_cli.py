@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from forecast import ForecastError, __version__
+from forecast.adaptation import AdaptConfig
 from forecast.cli import main
 from forecast.datasets.crowds.eth_ucy import RECORDINGS
 from forecast.datasets.store import SceneStore
@@ -334,6 +335,30 @@ def test_calibrate(asked):
     assert notes == [((), given), ((), {**given, "seed": 3})]
 
 
+def test_adapt(asked, capsys):
+    notes = asked("forecast.adaptation.command", "run_adapt")
+    words = ["adapt", "--weights", "town", "--store", "a", "--old", "b", "--out", "o.safetensors"]
+    assert main(words) == 0
+    more = ["--split", "x", "--store", "c", "--split", "y", "--old-split", "z", "--seed", "3"]
+    assert main([*words, *more, "--replay", "l"]) == 0
+    assert main([*words, "--undo-to", "12"]) == 0
+    plain, replay, undo = (given for _, given in notes)
+    assert plain == {
+        "weights": "town",
+        "stream": [(Path("a"), "all")],
+        "old": [(Path("b"), "all")],
+        "out": Path("o.safetensors"),
+        "config": AdaptConfig(),
+        "replay": None,
+        "undo_to": None,
+    }
+    assert replay["stream"] == [(Path("a"), "x"), (Path("c"), "y")]
+    assert (replay["old"], replay["replay"]) == ([(Path("b"), "z")], Path("l"))
+    assert (replay["config"].seed, undo["undo_to"]) == (3, 12)
+    assert "not allowed with" in usage_error(capsys, *words, "--replay", "l", "--undo-to", "1")
+    assert "--split is needed once" in usage_error(capsys, *words, "--store", "c", "--split", "x")
+
+
 def test_export(asked, capsys):
     notes = asked("forecast.export", "run")
     words = ["export", "--weights", "town", "--out", "o"]
@@ -471,7 +496,7 @@ def test_help_names_every_command_and_loads_nothing_heavy():
     assert not loaded & {"torch", "pyarrow", "scipy", "matplotlib"}, "a heavy import has crept in"
     assert run.returncode == 0
     commands = ("prepare", "town", "fit", "validate", "test", "evaluate", "calibrate", "audit")
-    for command in (*commands, "merge", "compare", "export", "render", "demo"):
+    for command in (*commands, "merge", "compare", "export", "adapt", "render", "demo"):
         assert f"\n    {command} " in run.stdout
 
 

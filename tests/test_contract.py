@@ -15,7 +15,7 @@ LAYERS = [
     {"simulator", "datasets"},
     {"graphs"},
     {"models"},
-    {"training", "inference", "planning", "export", "adapters"},
+    {"training", "inference", "planning", "export", "adapters", "adaptation"},
     {"evaluation"},
     {"report", "visualization"},
     {"cli", "demo", "__main__", "__init__"},

@@ -22,12 +22,11 @@ from forecast.datasets.windows import (
     min_history_steps,
     prediction_times,
     window,
-    window_seed,
 )
 from forecast.errors import ForecastError, require
-from forecast.graphs.augment import AugmentConfig, augment_graph, augment_window
+from forecast.graphs.augment import AugmentConfig
 from forecast.graphs.config import GraphConfig
-from forecast.graphs.hetero import window_graph
+from forecast.graphs.seeded import recorded_graph, varied_graph
 from forecast.scene import AgentKind
 
 _TRAINS = re.compile("(.*_)?train$")
@@ -88,8 +87,7 @@ class WindowDataset(Dataset[HeteroData]):
         return len(self.index)
 
     def __getitem__(self, item: int) -> HeteroData:
-        name, at = self.index[item]
-        return _seeded(window_graph(self.window(item), self.graph), window_seed(0, name, at))
+        return recorded_graph(self.window(item), self.graph)
 
     def window(self, item: int) -> Window:
         """A window without augmentation."""
@@ -104,17 +102,7 @@ class WindowDataset(Dataset[HeteroData]):
             config: The changes.
             seed: Seed of the changes and of the noise.
         """
-        return [self._varied(self.window(item), config, seed, twin=False)]
-
-    def _varied(
-        self, window: Window, config: AugmentConfig, seed: int, *, twin: bool
-    ) -> HeteroData:
-        rng = np.random.default_rng(seed)
-        config = config.drawn(rng)
-        graph = window_graph(augment_window(window, config, rng), self.graph)
-        augment_graph(graph, config, rng)
-        graph.twin = torch.tensor([twin])
-        return _seeded(graph, seed)
+        return [varied_graph(self.window(item), self.graph, config, seed)]
 
 
 class PairedWindows(WindowDataset):
@@ -154,7 +142,7 @@ class PairedWindows(WindowDataset):
         # What would change the future of a person under one of the two plans only is left out.
         kept = replace(config, reverse=0.0, slow_down=0.0, wander=0.0)
         return [
-            self._varied(each, kept, seed, twin=first)
+            varied_graph(each, self.graph, kept, seed, twin=first)
             for each, first in zip(_along_the_way(windows), (True, False), strict=True)
         ]
 
@@ -176,12 +164,6 @@ def _along_the_way(windows: list[Window]) -> list[Window]:
 def _joined(draws: list[list[HeteroData]]) -> Batch:
     """A batch of the graphs of several draws, one after the other."""
     return Batch.from_data_list([graph for draw in draws for graph in draw])
-
-
-def _seeded(graph: HeteroData, seed: int) -> HeteroData:
-    """Adds the seed of the noise of the window's futures to its graph, ``seed [1]``."""
-    graph.seed = torch.tensor([seed])
-    return graph
 
 
 class TrainingWindows(Dataset[list[HeteroData]]):

@@ -23,7 +23,7 @@ from forecast.models.metrics.classes import collection
 from forecast.models.metrics.scored import Scored
 from forecast.models.noise import window_noise
 from forecast.models.types import Noise, Plan
-from forecast.scene import AgentKind
+from forecast.training.known_paths import known_paths
 
 WORTH_COMPILING_STEPS = 1000
 """Runs with fewer steps are not compiled: a compiled step takes about half of the time, and a short
@@ -207,17 +207,8 @@ class ForecastModule(pl.LightningModule):
         return parts["loss"], futures
 
     def _known_paths(self, batch: HeteroData) -> Plan | None:
-        """Recorded paths that agents follow: none, those of the egos, or those of all vehicles.
-
-        In windows under two plans it is always the ego, because only the plan has an effect.
-        """
-        agent, draw = batch["agent"], float(torch.rand(()))
-        # Kinds are ordered, and EGO comes after VEHICLE.
-        least = AgentKind.EGO if draw < self.plan_share / 2 else AgentKind.VEHICLE
-        follows = (agent.kind >= least) & (draw < self.plan_share)
-        paired = batch.twin | batch.twin.roll(1)
-        follows = torch.where(paired[agent.batch], agent.kind >= AgentKind.EGO, follows)
-        return _true_paths(batch, follows) if follows.any() else None
+        """See `known_paths`."""
+        return known_paths(batch, self.plan_share, float(torch.rand(())))
 
     def _noise(self, batch: HeteroData, samples: int) -> Noise:
         agent, size = batch["agent"], self.config.world_model
@@ -299,13 +290,6 @@ def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = ""
         elif one != other:
             different.append(f"{prefix}{key} {one} instead of {other}")
     return different
-
-
-def _true_paths(batch: HeteroData, agents: Tensor) -> Plan:
-    """The recorded paths of some agents ``[N]``, without those with an incomplete future."""
-    agent = batch["agent"]
-    poses = torch.cat([agent.future, agent.future_heading[..., None]], -1)  # [N, T, 3]
-    return Plan(poses.transpose(0, 1)[:, None], agents & agent.future_valid.all(-1))
 
 
 def _scored(batch: HeteroData, futures: Tensor) -> Scored:
