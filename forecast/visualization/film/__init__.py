@@ -8,6 +8,6 @@
   for Rerun.
 * `command`: ``forecast render``.
 
-``forecast render --town 0 --from 3 --to 9 --width 720 --fps 8 --out notebooks/forecast.gif`` makes
+``forecast render --town 0 --from 3 --to 9 --width 640 --fps 5 --out notebooks/forecast.gif`` makes
 the picture of the README.
 """
