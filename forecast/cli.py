@@ -374,7 +374,7 @@ def _add_adapt(commands: _Commands) -> None:
         help="write the weights of after scene N (0: of before all), and forget what came later",
     )
     parser.epilog = (
-        "Every scene is scored before it is learnt from. Each fourth one is held out. If held-out "
+        "Every scene is scored before it is learnt from. Each eighth one is held out. If held-out "
         "scenes, new or old, get worse by more than their noise, the scene is rolled back and a "
         "line says so. Tubes and OOD threshold are fitted again after each scene."
     )

@@ -61,7 +61,7 @@ class Adapter:
     Every scene is scored before it is learnt from. Then the weights make a few small steps on its
     windows, on windows of earlier scenes and on windows of the old data. The gate scores held-out
     scenes of the stream and of the old data before and after. If they got worse by more than their
-    noise, all is as before the scene. Every fourth scene (`AdaptConfig.held_out_every`) is held
+    noise, all is as before the scene. Every eighth scene (`AdaptConfig.held_out_every`) is held
     out. Tubes and OOD detector are fitted on the scores that scenes had before they were learnt
     from.
 

@@ -46,16 +46,16 @@ class AdaptConfig:
         augment: How training windows are varied.
     """
 
-    steps: int = 6
-    lr: float = 1e-3
-    new: int = 3
-    remembered: int = 3
+    steps: int = 8
+    lr: float = 2e-3
+    new: int = 2
+    remembered: int = 4
     old: int = 2
     samples: int = 5
     plan_share: float = 0.5
     average: float = 0.95
     memory_scenes: int = 32
-    held_out_every: int = 4
+    held_out_every: int = 8
     gate_scenes: int = 8
     gate_windows: int = 2
     tested_windows: int = 6
