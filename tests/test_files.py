@@ -210,6 +210,7 @@ def test_runs_that_write_the_same_folder_leave_it_whole_and_of_one_run(tmp_path)
 def test_a_run_that_is_ended_by_a_signal_leaves_nothing_under_the_name(tmp_path, number):
     out, mark = tmp_path / "out", tmp_path / "mark"
     heed = "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    heed += "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # below nohup it is ignored
     process = run(heed + HALF, out, mark)
     while not mark.exists():
         time.sleep(0.01)
