@@ -21,8 +21,10 @@ from torch import Tensor, nn
 from forecast.errors import require
 from forecast.graphs import GraphConfig
 from forecast.models import dynamics
+from forecast.models.crossings import CROSSING_FEATURES, Crossings
 from forecast.models.features import (
     AGENT_EDGE_FEATURES,
+    BLOCKS,
     EGO_FEATURES,
     RELATIONS,
     AgentTable,
@@ -131,7 +133,8 @@ class WorldModel(nn.Module):
         self.people = next(i for i, slot in enumerate(config.slots) if "person_person" in slot)
         self.ego_encoder = mlp(len(EGO_FEATURES) + TRAITS, hidden, hidden)
         self.messages = SceneMessages(config.slots, hidden, config.messages, config.map, graph)
-        self.cell = nn.GRUCell(hidden + (len(config.slots) + 1) * config.messages, hidden)
+        self.crossing_encoder = mlp(len(CROSSING_FEATURES) + BLOCKS, hidden, config.messages)
+        self.cell = nn.GRUCell(hidden + (len(config.slots) + 2) * config.messages, hidden)
         self.gain_head = nn.Linear(hidden, 1)
         self.companion_head = mlp(len(AGENT_EDGE_FEATURES), config.messages // 2, 1)
         self.intent_encoder = mlp(hidden + intent, hidden, hidden)
@@ -233,9 +236,20 @@ class WorldModel(nn.Module):
         """
         encoded, hidden = self.encode(around.agents, state)
         table = self.table(around.agents, state, visible)
-        received = self.messages(table, hidden, around.map, around.edges, around.replayed)
-        after: Tensor = self.cell(torch.cat([encoded, received], -1), state.hidden.flatten(0, 1))
+        ways = self._crossings(around, table)
+        given = (around.map, around.edges, around.replayed, ways)
+        received, blocks = self.messages(table, hidden, *given)
+        features = ways.features((table.facing_x, table.facing_y), table.mirror)
+        crossing = self.crossing_encoder(torch.cat([features, blocks], -1))
+        inputs = torch.cat([encoded, received, crossing], -1)
+        after: Tensor = self.cell(inputs, state.hidden.flatten(0, 1))
         return after.view_as(state.hidden)
+
+    def _crossings(self, around: Surroundings, table: AgentTable) -> Crossings:
+        """The crosswalks on the ways of all agents, S * N rows."""
+        where = (table.x, table.y, table.facing_x, table.facing_y)
+        pieces = around.map
+        return Crossings.of(where, pieces.poses, pieces.crossings, around.edges.crossings)
 
     def encode(self, agents: Agents, state: State) -> tuple[Tensor, Tensor]:
         """Encodes each agent's own motion.
