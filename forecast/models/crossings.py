@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from forecast.models.dynamics import to_local
+from forecast.models.dynamics import distance_cutoff, to_local
 from forecast.models.neighbors import Edges
 
 CROSSING_FEATURES = (
@@ -99,7 +99,7 @@ class Crossings(NamedTuple):
         side = torch.where(choice >= 0, 1.0, -1.0)
         before, over = side * ahead - half, -side * ahead - half
         away = before.clamp(min=0) + (aside - _HALF_WIDTH_M).clamp(min=0)
-        weight = _fades(away, _NEAR_M) * _fades(over.clamp(min=0), _OVER_M)
+        weight = distance_cutoff(away, _NEAR_M) * distance_cutoff(over.clamp(min=0), _OVER_M)
         weight = weight * _beyond(choice) * (0.6 + 0.4 * side * facing)
         values = (
             x - side * half * axis_x,
@@ -111,7 +111,6 @@ class Crossings(NamedTuple):
             weight,
         )
         share = weight**_CHOICE
-
         columns = torch.stack([*(value * share for value in values), share], -1)
         total = scatter(columns, edges.target, dim_size=where[0].shape[0], reduce="sum")
         *sums, shares = total.unbind(-1)
@@ -228,11 +227,6 @@ def any_of(chances: Tensor, target: Tensor, rows: int) -> Tensor:
     """
     none = torch.log1p(-chances.clamp(max=0.999))
     return 1 - scatter(none, target, dim_size=rows, reduce="sum").exp()
-
-
-def _fades(distance: Tensor, reach: float) -> Tensor:
-    """1 at distance 0, falling smoothly to 0 at the reach."""
-    return (1 - (distance / reach).square()).clamp(min=0).square()
 
 
 def _beyond(value: Tensor) -> Tensor:

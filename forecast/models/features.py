@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from forecast.models.crossings import Approach, Crossings, Gap
-from forecast.models.dynamics import length, to_local
+from forecast.models.dynamics import distance_cutoff, length, to_local
 from forecast.models.neighbors import lookahead_m
 from forecast.models.types import TRAITS, Agents, State
 from forecast.scene import AgentKind
@@ -315,11 +315,6 @@ def map_edges(own: AgentTable, poses: Tensor, radius: Tensor) -> tuple[Tensor, T
     distance = length(x, y)
     features = pose_features(x, y, distance, *own.local(*direction))
     return torch.stack(features, -1), distance_cutoff(distance, radius)
-
-
-def distance_cutoff(distance: Tensor, radius: Tensor) -> Tensor:
-    """Weight of an edge ``[E]``: 1 at distance 0, falling smoothly to 0 at the radius, 0 beyond."""
-    return (1 - (distance / radius).square()).clamp(min=0).square()
 
 
 def pose_features(

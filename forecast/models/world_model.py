@@ -12,6 +12,7 @@ comes before them, because the number of edges depends on data.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -56,6 +57,8 @@ _MOSTLY_FREE = (-2.0, 4.0)
 _GAIN, _FEW_COMPANIONS = 0.32, -2.0
 """Logits where training starts: the gain of the filtered velocity, which is then that of the
 baseline `SmoothedVelocity`, and of walking together."""
+_LASTING = math.sqrt(0.5)
+"""Share of a person's own inclination to go in what it draws at a step; the rest is luck."""
 _SHARPNESS = 4.0
 """How fast a decision changes with its chances. The outputs stay continuous."""
 FASTEST_WALK_MPS = FASTEST_MPS[AgentKind.PEDESTRIAN]
@@ -76,7 +79,7 @@ class WorldModelConfig:
         messages: Width of the messages between agents and from the map.
         map: Width of a map piece's embedding.
         intent: Dimensions of the latent intent drawn once per agent and future I.
-        noise: Dimensions of the noise drawn at every step J.
+        noise: Dimensions of the noise drawn at every step J; the last one is luck in decisions.
         slots: The relations between agents (`forecast.models.features.RELATIONS`) by slot. Each
             slot has its own edge parameters and its own mean. Relations in one slot share both.
     """
@@ -85,7 +88,7 @@ class WorldModelConfig:
     messages: int = 32
     map: int = 32
     intent: int = 4
-    noise: int = 2
+    noise: int = 3
     slots: list[list[str]] = field(default_factory=vehicles_apart)
 
     def __post_init__(self) -> None:
@@ -382,7 +385,8 @@ class WorldModel(nn.Module):
             change is that of its yaw rate in rad/s. And intended velocities ``[S, N, 2]`` in m/s in
             the world's frame; those of vehicles are not used.
         """
-        decided = decision(self.decision_head(state.hidden), intent[..., 0])
+        draw = _LASTING * intent[..., 0] + math.sqrt(1 - _LASTING**2) * noise[..., -1]
+        decided = decision(self.decision_head(state.hidden), draw)
         if decisions is not None:
             known = nn.functional.one_hot(decisions.clamp(min=0), DECISIONS).to(decided.dtype)
             decided = torch.where((decisions >= 0)[..., None], known, decided)
@@ -421,9 +425,10 @@ def decision_chances(logits: Tensor) -> Tensor:
 def decision(logits: Tensor, draw: Tensor) -> Tensor:
     """The decision of each agent in a future, as shares of going, being free and waiting.
 
-    The three are ordered, and a standard normal number decides, the same in the whole future. So
-    two futures that differ in one thing decide alike unless the chances differ, and a decision is
-    revised only when they change.
+    The three are ordered, and a standard normal number decides, the same in two futures that differ
+    in one thing. So both decide alike unless the chances differ. Half of the number's variance is
+    the same in all steps of a future, and half is new at each step: who waits gets a new chance to
+    go at each step, as the chances say.
 
     Args:
         logits: Outputs of the decision head ``[..., 2]``.

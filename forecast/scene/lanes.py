@@ -121,7 +121,7 @@ class LaneMap:
 
     def __post_init__(self) -> None:
         """Checks lanes, their links and lights; raises `ForecastError`."""
-        if not len(self.signalled):
+        if not len(self.signalled) or not len(self.crosswalks):
             object.__setattr__(self, "signalled", np.zeros(len(self.crosswalks), bool))
         if len(self.signalled) != len(self.crosswalks):
             raise ForecastError(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from forecast.models.crossings import Crossings
+from forecast.models.dynamics import distance_cutoff
 from forecast.models.features import (
     AGENT_EDGE_FEATURES,
     EGO_FEATURES,
@@ -19,7 +20,6 @@ from forecast.models.features import (
     VEHICLE_EDGE_FEATURES,
     AgentTable,
     agent_edges,
-    distance_cutoff,
     ego_features,
     encounter_features,
     map_edges,

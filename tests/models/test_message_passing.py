@@ -15,9 +15,9 @@ from torch.nn.functional import silu
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import GraphConfig, MapKind, window_graph
 from forecast.graphs.pieces import EDGES
+from forecast.models.crossings import Crossings
 from forecast.models.features import map_edges
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
-from forecast.models.crossings import Crossings
 from forecast.models.message_passing import EdgeMessages, MapEncoder, Replayed, SceneEdges
 from forecast.models.neighbors import Edges
 from forecast.models.rollout import SceneContext, no_replayed

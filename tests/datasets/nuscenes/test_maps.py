@@ -76,9 +76,7 @@ def test_a_crosswalk_beside_a_stop_line_of_a_traffic_light_has_lights(
 
     def add(city):
         corners = [(1005 + away_m, 496), (1006 + away_m, 496), (1006 + away_m, 504)]
-        city["node"] += [
-            {"token": f"stop-{i}", "x": x, "y": y} for i, (x, y) in enumerate(corners)
-        ]
+        city["node"] += [{"token": f"stop-{i}", "x": x, "y": y} for i, (x, y) in enumerate(corners)]
         ring = [f"stop-{i}" for i in range(3)]
         city["polygon"].append({"token": "stop", "exterior_node_tokens": ring, "holes": []})
         city["stop_line"] = [{"polygon_token": "stop", "stop_line_type": kind}]
