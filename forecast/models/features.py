@@ -169,6 +169,10 @@ class AgentTable(NamedTuple):
         pairs = zip(self, others, strict=True)
         return AgentTable(*(torch.cat(pair) for pair in pairs))
 
+    def velocity(self) -> tuple[Tensor, Tensor]:
+        """x and y of the velocity in m/s ``[M]`` each."""
+        return self.velocity_x, self.velocity_y
+
     def local(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Expresses world vectors in the frames of the rows."""
         return to_local((x, y), (self.facing_x, self.facing_y), self.mirror)
@@ -280,23 +284,36 @@ def vehicle_edges(
         other.half_length_m,
         other.ego,
     ]
-    offset, braking = (-x, -y), other.acceleration_mps2
-    crossing = Approach.at_crosswalks(offset, (lane_x, lane_y), ways)
-    vehicle, pace = (other.half_length_m, speed, braking), length(own.velocity_x, own.velocity_y)
-    there = Gap.of(crossing, vehicle, pace)
-    here = Gap.of(Approach(ahead, away, torch.ones_like(ahead)), vehicle, pace)
-    gaps = [
-        crossing.meets,
-        crossing.meets * torch.tanh(there.after_s / 3),
-        crossing.meets * torch.tanh(there.before_s / 3),
-        torch.tanh(here.after_s / 3),
-        torch.tanh(here.before_s / 3),
-        there.blocks,
-        here.blocks,
-    ]
+    vehicle, pace = (other.half_length_m, speed, other.acceleration_mps2), length(*own.velocity())
+    there = Approach.at_crosswalks((-x, -y), (lane_x, lane_y), ways)
+    here = Approach(ahead, away, torch.ones_like(ahead))
+    gaps = _gap_features(there, here, vehicle, pace)
     sideways = distance_cutoff(lane, torch.full_like(lane, _ASIDE_M))
     passed = distance_cutoff((-way).clamp(min=0), 2 * other.half_length_m + _BEHIND_M)
     return torch.cat([features, torch.stack([*risk, *gaps], -1)], -1), weight * sideways * passed
+
+
+def _gap_features(
+    there: Approach, here: Approach, vehicle: tuple[Tensor, Tensor, Tensor], pace: Tensor
+) -> list[Tensor]:
+    """The last features of `vehicle_edges`, ``[E]`` each.
+
+    Args:
+        there: Ways to where the vehicles meet the people's crosswalks.
+        here: Ways to where they pass the people.
+        vehicle: As in `Gap.of`.
+        pace: Speed of the people ``[E]``.
+    """
+    crossing, passing = Gap.of(there, vehicle, pace), Gap.of(here, vehicle, pace)
+    return [
+        there.meets,
+        there.meets * torch.tanh(crossing.after_s / 3),
+        there.meets * torch.tanh(crossing.before_s / 3),
+        torch.tanh(passing.after_s / 3),
+        torch.tanh(passing.before_s / 3),
+        crossing.blocks,
+        passing.blocks,
+    ]
 
 
 def map_edges(own: AgentTable, poses: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:

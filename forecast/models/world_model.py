@@ -58,7 +58,8 @@ _GAIN, _FEW_COMPANIONS = 0.32, -2.0
 """Logits where training starts: the gain of the filtered velocity, which is then that of the
 baseline `SmoothedVelocity`, and of walking together."""
 _LASTING = math.sqrt(0.5)
-"""Share of a person's own inclination to go in what it draws at a step; the rest is luck."""
+"""Weight of a person's own inclination in the number that it draws at a step. Its square is the
+share of the variance; the rest is luck."""
 _SHARPNESS = 4.0
 """How fast a decision changes with its chances. The outputs stay continuous."""
 FASTEST_WALK_MPS = FASTEST_MPS[AgentKind.PEDESTRIAN]
