@@ -169,10 +169,6 @@ class AgentTable(NamedTuple):
         pairs = zip(self, others, strict=True)
         return AgentTable(*(torch.cat(pair) for pair in pairs))
 
-    def velocity(self) -> tuple[Tensor, Tensor]:
-        """x and y of the velocity in m/s ``[M]`` each."""
-        return self.velocity_x, self.velocity_y
-
     def local(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Expresses world vectors in the frames of the rows."""
         return to_local((x, y), (self.facing_x, self.facing_y), self.mirror)
@@ -284,7 +280,8 @@ def vehicle_edges(
         other.half_length_m,
         other.ego,
     ]
-    vehicle, pace = (other.half_length_m, speed, other.acceleration_mps2), length(*own.velocity())
+    vehicle = other.half_length_m, speed, other.acceleration_mps2
+    pace = length(own.velocity_x, own.velocity_y)
     there = Approach.at_crosswalks((-x, -y), (lane_x, lane_y), ways)
     here = Approach(ahead, away, torch.ones_like(ahead))
     gaps = _gap_features(there, here, vehicle, pace)
