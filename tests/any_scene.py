@@ -9,7 +9,7 @@ SQUARE = np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 4.0], [0.0, 4.0]])
 
 
 def small_map() -> LaneMap:
-    """Two lanes in a row, a crosswalk, a walkway with a hole, a divider, a drivable area."""
+    """Two lanes, a crosswalk with lights, walkways with a hole, a divider, a drivable area."""
     return LaneMap(
         lane_ids=np.array(["lane-1", "Straße-2"]),
         centerlines=Polylines.of([np.array([[0, 0], [5, 0]]), np.array([[5, 0], [9, 1], [12, 3]])]),
@@ -18,6 +18,7 @@ def small_map() -> LaneMap:
         walkways=Polygons.of([[SQUARE + 9], [SQUARE, SQUARE / 4 + 1]]),
         dividers=Polylines.of([np.array([[0, 2], [5, 2]])]),
         drivable_area=Polygons.of([[SQUARE * 10]]),
+        signalled=np.array([True]),
     )
 
 

@@ -48,6 +48,7 @@ def street_scene(seed: int = 0, steps: int = 24, dt_s: float = 0.5) -> Scene:
         crosswalks=Polygons.of([[crossing]]),
         walkways=Polygons.of([[pavement]]),
         drivable_area=Polygons.of([[road]]),
+        signalled=np.array([True]),
     )
     return Scene.from_arrays(
         positions, KINDS, dt_s, valid=valid, headings_rad=headings, lane_map=lanes, id="street"

@@ -14,7 +14,8 @@ divider, road_divider, lane_divider       LineString, Multi…         dividers
 ========================================  =========================  ============================
 
 A lane that begins within 0.5 m of the end of another one follows it. The property ``id`` of a lane
-is its name.
+is its name. The property ``signalled`` of a crosswalk, true or false, says whether it has
+traffic lights.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from shapely.geometry import shape
 from forecast import geometry
 from forecast.datasets.nuscenes.maps import CityMap
 from forecast.datasets.nuscenes.rows import read_json
-from forecast.errors import ForecastError
+from forecast.errors import ForecastError, require
 
 COLLECTION = "FeatureCollection"
 """The ``type`` of a GeoJSON file."""
@@ -80,13 +81,15 @@ def read_geojson(path: Path) -> CityMap:
             coordinates are degrees. The message names the feature by its number, from 1.
     """
     parts: dict[str, list[Any]] = defaultdict(list)
-    lane_ids = []
+    lane_ids, signalled = [], []
     for number, feature in enumerate(read_json(path, _Collection).features, start=1):
         item = f"{path}: feature {number}"
         part, geometries = _layer(item, feature)
         parts[part].append(_shape(item, feature, geometries))
         if part == "lanes":
             lane_ids.append(str((feature.properties or {}).get("id", f"lane {number}")))
+        if part == "crosswalks":
+            signalled.append(_has_lights(item, feature))
     _require_metres(path, [each for shapes in parts.values() for each in shapes])
     lanes = np.array(parts["lanes"], object)
     none = np.zeros(0, object)
@@ -100,7 +103,15 @@ def read_geojson(path: Path) -> CityMap:
         walkways=shapely.make_valid(np.array(parts["walkways"], object)),
         dividers=np.array(parts["dividers"], object),
         drivable_area=shapely.make_valid(np.array(parts["drivable_area"], object)),
+        signalled=np.array(signalled, bool),
     )
+
+
+def _has_lights(item: str, feature: _Feature) -> bool:
+    """Whether a crosswalk has traffic lights."""
+    value = (feature.properties or {}).get("signalled", False)
+    require(isinstance(value, bool), f"{item}: signalled", repr(value), "true or false")
+    return bool(value)
 
 
 def _layer(item: str, feature: _Feature) -> tuple[str, tuple[str, ...]]:

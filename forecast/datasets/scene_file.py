@@ -24,6 +24,7 @@ from forecast.scene import LaneMap, Polygons, Polylines, Scene, Tracks
 SCHEMA_VERSION = 4
 """Increased whenever the columns or their meaning change."""
 
+_NONE = np.zeros(0, bool)
 _MARK = b"forecast sha256:"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _CHECKSUM_BYTES = len(_MARK) + _DIGEST_BYTES
@@ -149,6 +150,7 @@ def _map_columns(lane_map: LaneMap | None) -> dict[str, pa.Array]:
         **_polygon_columns("walkways", parts.walkways),
         **_line_columns("dividers", parts.dividers),
         **_polygon_columns("drivable_area", parts.drivable_area),
+        "signalled": _flat_list(parts.signalled, np.uint8),
     }
     if lane_map is None:
         return {name: pa.nulls(1, column.type) for name, column in columns.items()}
@@ -220,6 +222,8 @@ def _lane_map(row: dict[str, pa.Array]) -> LaneMap:
         walkways=_polygons(row, "walkways"),
         dividers=_lines(row, "dividers"),
         drivable_area=_polygons(row, "drivable_area"),
+        # Files of before 2026-11-30 do not say which crosswalks have lights.
+        signalled=_numbers(row["signalled"]).view(np.bool_) if "signalled" in row else _NONE,
     )
 
 

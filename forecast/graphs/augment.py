@@ -49,6 +49,7 @@ class AugmentConfig:
         drop_map: Probability that a window has no map. In the other windows, it is the probability
             that a kind of map piece is missing.
         drop_pieces: Share of the remaining pieces that are left out.
+        hide_lights: Probability that a window's map does not say which crosswalks have lights.
         shift_map_m: Standard deviation of a shift of the map relative to the agents.
         as_recorded: Probability that scale, slow_down, wander and noise_m do not change a window.
         most_agents: Number of agents to keep in a window with more agents: those nearest to a
@@ -69,6 +70,7 @@ class AugmentConfig:
     heading_noise_rad: float = 0.0
     drop_map: float = 0.3
     drop_pieces: float = 0.3
+    hide_lights: float = 0.3
     shift_map_m: float = 1.0
     as_recorded: float = 0.0
     most_agents: int | None = None
@@ -83,6 +85,7 @@ class AugmentConfig:
             "drop_agents",
             "drop_map",
             "drop_pieces",
+            "hide_lights",
             "as_recorded",
         ):
             value = getattr(self, name)
@@ -139,6 +142,9 @@ def augment_graph(graph: HeteroData, config: AugmentConfig, rng: np.random.Gener
     shift = torch.from_numpy(rng.normal(0, config.shift_map_m, 2).astype(np.float32))
     nodes = graph["map"]
     nodes.points = nodes.points * stretch + shift
+    if rng.random() < config.hide_lights:
+        signalled = nodes.kind == MapKind.SIGNALLED_CROSSING
+        nodes.kind = torch.where(signalled, int(MapKind.CROSSING), nodes.kind)
     _drop_pieces(graph, config, rng)
 
 

@@ -1,4 +1,4 @@
-"""Cuts a map into short pieces of line: lane centre lines and the edges of areas."""
+"""Cuts a map into short pieces of line: lane centre lines, edges of areas, ways over crosswalks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from enum import IntEnum
 from functools import cached_property, lru_cache
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -23,6 +24,13 @@ class MapKind(IntEnum):
     CROSSWALK = 1
     WALKWAY = 2
     DRIVABLE_AREA = 3
+    CROSSING = 4
+    """The way over a crosswalk, from kerb to kerb; without lights, as far as is known."""
+    SIGNALLED_CROSSING = 5
+
+
+EDGES = (MapKind.CROSSWALK, MapKind.WALKWAY, MapKind.DRIVABLE_AREA)
+CROSSINGS = (MapKind.CROSSING, MapKind.SIGNALLED_CROSSING)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +38,8 @@ class MapPieces:
     """A map as short lines of P points each.
 
     Attributes:
-        points_m: ``[M, P, 2]``; lanes in driving direction, edges with their area on the left.
+        points_m: ``[M, P, 2]``; lanes in driving direction, edges with their area on the left, and
+            ways over crosswalks in either direction.
         kinds: `MapKind` values ``[M]``.
         follows: Pairs of pieces ``[2, E]``; the second starts where the first ends.
     """
@@ -75,7 +84,8 @@ def cut_map(lane_map: LaneMap, piece_m: float, points: int) -> MapPieces:
     kinds: list[int] = []
     first, last, links = [], [], []
     for kind, line in _lines(lane_map):
-        count = max(1, round(geometry.polyline_length(line) / piece_m))
+        whole = kind in CROSSINGS
+        count = 1 if whole else max(1, round(geometry.polyline_length(line) / piece_m))
         dense = geometry.resample_polyline(line, count * (points - 1) + 1)
         start = len(pieces)
         pieces += [dense[i * (points - 1) :][:points] for i in range(count)]
@@ -83,7 +93,7 @@ def cut_map(lane_map: LaneMap, piece_m: float, points: int) -> MapPieces:
         first.append(start)
         last.append(start + count - 1)
         links += [(start + i, start + i + 1) for i in range(count - 1)]
-        if kind != MapKind.LANE and count > 1:  # the edge of an area is closed
+        if kind in EDGES and count > 1:  # the edge of an area is closed
             links.append((start + count - 1, start))
     links += [(last[a], first[b]) for a, b in lane_map.successors]
     if not pieces:
@@ -104,6 +114,24 @@ def _lines(lane_map: LaneMap) -> Iterator[tuple[MapKind, NDArray[np.float32]]]:
     for kind, polygons in areas.items():
         for edge in _edges(polygons):
             yield kind, edge
+    for way, has_lights in zip(ways_over(lane_map.crosswalks), lane_map.signalled, strict=True):
+        if way is not None:
+            yield MapKind.SIGNALLED_CROSSING if has_lights else MapKind.CROSSING, way
+
+
+def ways_over(crosswalks: Polygons) -> list[NDArray[np.float32] | None]:
+    """The way over each crosswalk: its long axis ``[2, 2]``; None for one without an area."""
+    return [_long_axis(shapely.Polygon(rings[0]).minimum_rotated_rectangle) for rings in crosswalks]
+
+
+def _long_axis(box: shapely.Geometry) -> NDArray[np.float32] | None:
+    if box.geom_type != "Polygon":
+        return None
+    corners = shapely.get_coordinates(box)[:4]
+    middles = (corners + np.roll(corners, -1, axis=0)) / 2
+    first, second = middles[::2], middles[1::2]
+    is_first = np.linalg.norm(np.diff(first, axis=0)) >= np.linalg.norm(np.diff(second, axis=0))
+    return (first if is_first else second).astype(np.float32)
 
 
 def _edges(polygons: Polygons) -> Iterator[NDArray[np.float32]]:

@@ -37,6 +37,11 @@ def length(x: Tensor, y: Tensor) -> Tensor:
     return torch.addcmul(x * x, y, y).clamp(min=TINY**2).sqrt()
 
 
+def distance_cutoff(distance: Tensor, radius: Tensor | float) -> Tensor:
+    """Weight of a pair ``[E]``: 1 at distance 0, falling smoothly to 0 at the radius, 0 beyond."""
+    return (1 - (distance / radius).square()).clamp(min=0).square()
+
+
 def to_local(
     vector: Sequence[Tensor], facing: Sequence[Tensor], mirror: Tensor
 ) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from forecast.models.dynamics import length, to_local
+from forecast.models.crossings import Approach, Crossings, Gap
+from forecast.models.dynamics import distance_cutoff, length, to_local
 from forecast.models.neighbors import lookahead_m
 from forecast.models.types import TRAITS, Agents, State
 from forecast.scene import AgentKind
@@ -72,7 +73,16 @@ VEHICLE_EDGE_FEATURES = (
     "vehicle's half width, m",
     "vehicle's half length, m",
     "vehicle is the ego",
+    "vehicle meets one's crosswalk",
+    "it comes before one has left its lane there, by s, scaled",
+    "it leaves after one enters its lane there, by s, scaled",
+    "it comes before one has left its lane where it passes, by s, scaled",
+    "it leaves after one enters its lane where it passes, by s, scaled",
+    "it blocks one's crosswalk",
+    "it blocks where it passes",
 )
+BLOCKS = 2
+"""The last features of vehicles' edges are chances that the vehicle leaves too small a gap."""
 MAP_EDGE_FEATURES = POSE_FEATURES
 
 WALKING_PACE_MPS = 1.4
@@ -215,12 +225,17 @@ def agent_edges(own: AgentTable, other: AgentTable, radius: Tensor) -> tuple[Ten
     return torch.stack(features, -1), distance_cutoff(distance, limit) * other.visible
 
 
-def vehicle_edges(own: AgentTable, other: AgentTable, radius: Tensor) -> tuple[Tensor, Tensor]:
+def vehicle_edges(
+    own: AgentTable, other: AgentTable, radius: Tensor, ways: Crossings
+) -> tuple[Tensor, Tensor]:
     """Features and weights of edges from vehicles to people.
 
     The features say when the vehicle arrives where it passes the person, and when the person would
     be there: both at the present speed, and the person also at a walking pace. The person crosses
     the vehicle's lane first if its time is the shorter one.
+
+    They also say whether the vehicle leaves the person a gap (`forecast.models.crossings.Gap`),
+    where it meets the crosswalk on the person's way and where it passes the person.
 
     The weight falls to 0 with the time to the arrival, with the distance from the lane, and once
     the vehicle has passed.
@@ -229,6 +244,7 @@ def vehicle_edges(own: AgentTable, other: AgentTable, radius: Tensor) -> tuple[T
         own: The people's rows ``[E]``.
         other: The vehicles' rows ``[E]``.
         radius: Interaction range in m, without the lookahead of the vehicle ``[E]``.
+        ways: The crosswalks on the people's ways, E rows.
 
     Returns:
         Features ``[E, VEHICLE_EDGE_FEATURES]`` and weights in ``[0, 1]`` ``[E]``.
@@ -264,9 +280,37 @@ def vehicle_edges(own: AgentTable, other: AgentTable, radius: Tensor) -> tuple[T
         other.half_length_m,
         other.ego,
     ]
+    vehicle = other.half_length_m, speed, other.acceleration_mps2
+    pace = length(own.velocity_x, own.velocity_y)
+    there = Approach.at_crosswalks((-x, -y), (lane_x, lane_y), ways)
+    here = Approach(ahead, away, torch.ones_like(ahead))
+    gaps = _gap_features(there, here, vehicle, pace)
     sideways = distance_cutoff(lane, torch.full_like(lane, _ASIDE_M))
     passed = distance_cutoff((-way).clamp(min=0), 2 * other.half_length_m + _BEHIND_M)
-    return torch.cat([features, torch.stack(risk, -1)], -1), weight * sideways * passed
+    return torch.cat([features, torch.stack([*risk, *gaps], -1)], -1), weight * sideways * passed
+
+
+def _gap_features(
+    there: Approach, here: Approach, vehicle: tuple[Tensor, Tensor, Tensor], pace: Tensor
+) -> list[Tensor]:
+    """The last features of `vehicle_edges`, ``[E]`` each.
+
+    Args:
+        there: Ways to where the vehicles meet the people's crosswalks.
+        here: Ways to where they pass the people.
+        vehicle: As in `Gap.of`.
+        pace: Speed of the people ``[E]``.
+    """
+    crossing, passing = Gap.of(there, vehicle, pace), Gap.of(here, vehicle, pace)
+    return [
+        there.meets,
+        there.meets * torch.tanh(crossing.after_s / 3),
+        there.meets * torch.tanh(crossing.before_s / 3),
+        torch.tanh(passing.after_s / 3),
+        torch.tanh(passing.before_s / 3),
+        crossing.blocks,
+        passing.blocks,
+    ]
 
 
 def map_edges(own: AgentTable, poses: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
@@ -285,11 +329,6 @@ def map_edges(own: AgentTable, poses: Tensor, radius: Tensor) -> tuple[Tensor, T
     distance = length(x, y)
     features = pose_features(x, y, distance, *own.local(*direction))
     return torch.stack(features, -1), distance_cutoff(distance, radius)
-
-
-def distance_cutoff(distance: Tensor, radius: Tensor) -> Tensor:
-    """Weight of an edge ``[E]``: 1 at distance 0, falling smoothly to 0 at the radius, 0 beyond."""
-    return (1 - (distance / radius).square()).clamp(min=0).square()
 
 
 def pose_features(
@@ -344,14 +383,16 @@ class Relation(NamedTuple):
         source_drives: Whether sources are vehicles (the ego included); None: both kinds.
         target_drives: Whether targets are vehicles (the ego included).
         features: Names of the edge features.
-        edges: Computes features and weights of edges from the targets' rows, the sources' rows and
-            the ranges, as `agent_edges` does.
+        edges: Computes features and weights of edges from the targets' rows, the sources' rows, the
+            ranges and the crosswalks on the targets' ways, as `vehicle_edges` does.
+        blocks: Whether the last features are `BLOCKS`.
     """
 
     source_drives: bool | None
     target_drives: bool
     features: tuple[str, ...]
-    edges: Callable[[AgentTable, AgentTable, Tensor], tuple[Tensor, Tensor]]
+    edges: Callable[[AgentTable, AgentTable, Tensor, Crossings], tuple[Tensor, Tensor]]
+    blocks: bool = False
 
     def connects(self, agents: Agents, source: Tensor, target: Tensor) -> Tensor:
         """Which pairs of agents, by index ``[E]`` each, are of this relation ``[E]``."""
@@ -362,10 +403,16 @@ class Relation(NamedTuple):
         return of_target & (drives[source] == self.source_drives)
 
 
+def _agent_edges(
+    own: AgentTable, other: AgentTable, radius: Tensor, _: Crossings
+) -> tuple[Tensor, Tensor]:
+    return agent_edges(own, other, radius)
+
+
 RELATIONS = {
-    "person_person": Relation(False, False, AGENT_EDGE_FEATURES, agent_edges),
-    "person_vehicle": Relation(True, False, VEHICLE_EDGE_FEATURES, vehicle_edges),
-    "vehicle_any": Relation(None, True, AGENT_EDGE_FEATURES, agent_edges),
+    "person_person": Relation(False, False, AGENT_EDGE_FEATURES, _agent_edges),
+    "person_vehicle": Relation(True, False, VEHICLE_EDGE_FEATURES, vehicle_edges, blocks=True),
+    "vehicle_any": Relation(None, True, AGENT_EDGE_FEATURES, _agent_edges),
 }
 """Relations by name, the target first: messages to people from people, to people from vehicles, to
 vehicles from all agents. Cyclists count as people."""

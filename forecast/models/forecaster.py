@@ -16,7 +16,7 @@ from forecast.models.losses import (
     placebo_error,
     rollout_loss,
 )
-from forecast.models.message_passing import MapEncoder
+from forecast.models.message_passing import MapEncoder, crossings
 from forecast.models.modes import ModeSets, mode_loss, turned_evenly
 from forecast.models.rollout import SceneContext, imagine, observe
 from forecast.models.types import Agents, EncodedMap, Noise, Observation, Plan, State
@@ -78,7 +78,8 @@ class PedestrianForecaster(nn.Module):
         """
         embedding, middle, direction = self.map(points, kind, follows)
         projected = self.world.messages.map.source(embedding)
-        return EncodedMap(projected, torch.cat([middle, direction], -1).t().contiguous())
+        poses = torch.cat([middle, direction], -1).t().contiguous()
+        return EncodedMap(projected, poses, crossings(points, kind))
 
     def observe(self, context: SceneContext, graph: HeteroData) -> State:
         """The state after the history of a graph, in both chiralities."""

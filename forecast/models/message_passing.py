@@ -9,8 +9,11 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from forecast.graphs import GraphConfig, MapKind
+from forecast.graphs.pieces import CROSSINGS, EDGES
+from forecast.models.crossings import Crossings, any_of
 from forecast.models.dynamics import length, to_local
 from forecast.models.features import (
+    BLOCKS,
     MAP_EDGE_FEATURES,
     RELATIONS,
     AgentTable,
@@ -21,6 +24,8 @@ from forecast.models.neighbors import Edges
 from forecast.models.types import EncodedMap
 
 _MAP_SCALE_M = 10.0
+_SURE = 10.0
+"""Vehicles with an edge of at least the inverse of this weight count fully as blocking a way."""
 
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -117,12 +122,12 @@ class MapEncoder(nn.Module):
 
         Returns:
             Embeddings of the map and of its mirror image ``[2, M, D]``; middle points ``[M, 2]``;
-            and unit vectors ``[M, 2]``: the direction of traffic, or towards an area's inside.
+            and unit vectors ``[M, 2]`` (`EncodedMap.poses`).
         """
         along = points[:, -1] - points[:, 0]
         along = along / along.norm(dim=-1, keepdim=True).clamp(min=1e-3)
         inwards = torch.stack([-along[:, 1], along[:, 0]], -1)
-        direction = torch.where((kind == MapKind.LANE)[:, None], along, inwards)
+        direction = torch.where(_is_any(kind, EDGES)[:, None], inwards, along)
         middle = points.mean(dim=1)
         links = _both_ways(follows)
         both = [
@@ -144,7 +149,7 @@ class MapEncoder(nn.Module):
         offsets = (points - middle[:, None]).unbind(-1)
         local = torch.stack(to_local(offsets, axes, sides[:, None]), -1)
         if mirror < 0:  # keeps the inside of an area on the left of its edges
-            local = torch.where((kind == MapKind.LANE)[:, None, None], local, local.flip(1))
+            local = torch.where(_is_any(kind, EDGES)[:, None, None], local.flip(1), local)
         kinds = nn.functional.one_hot(kind, len(MapKind)).to(local.dtype)
         embedding: Tensor = self.points(torch.cat([local.flatten(1) / _MAP_SCALE_M, kinds], -1))
         source, target = links.source, links.target
@@ -155,6 +160,21 @@ class MapEncoder(nn.Module):
         projected, weight = self.flow.source(embedding), torch.ones_like(x)
         passed: Tensor = self.flow(projected, embedding, links, features, weight)
         return embedding + passed
+
+
+def crossings(points: Tensor, kind: Tensor) -> Tensor:
+    """`EncodedMap.crossings` of map pieces: points ``[M, P, 2]`` and `MapKind` values ``[M]``."""
+    half = 0.5 * (points[:, -1] - points[:, 0]).norm(dim=-1)
+    signalled = (kind == MapKind.SIGNALLED_CROSSING).to(half.dtype)
+    return torch.stack([half * _is_any(kind, CROSSINGS), signalled])
+
+
+def _is_any(kind: Tensor, of: tuple[MapKind, ...]) -> Tensor:
+    """Which map pieces are of any of some kinds ``[M]``."""
+    found = kind == of[0]
+    for each in of[1:]:
+        found = found | (kind == each)
+    return found
 
 
 def _both_ways(follows: Tensor) -> Edges:
@@ -169,10 +189,12 @@ class SceneEdges(NamedTuple):
     Attributes:
         agents: Edges between agents, for each slot.
         map: Edges from map pieces to agents.
+        crossings: Edges from ways over crosswalks to agents.
     """
 
     agents: tuple[Edges, ...]
     map: Edges
+    crossings: Edges
 
 
 class Replayed(NamedTuple):
@@ -234,7 +256,8 @@ class SceneMessages(nn.Module):
         pieces: EncodedMap,
         edges: SceneEdges,
         replayed: Replayed,
-    ) -> Tensor:
+        ways: Crossings,
+    ) -> tuple[Tensor, Tensor]:
         """Passes messages.
 
         Args:
@@ -243,17 +266,26 @@ class SceneMessages(nn.Module):
             pieces: The encoded map.
             edges: Sources and targets of messages.
             replayed: Further agents that send messages.
+            ways: The crosswalks on the agents' ways, N rows.
 
         Returns:
-            Aggregated messages of each slot, then those from the map ``[N, (slots + 1) * D]``.
+            Aggregated messages of each slot, then those from the map ``[N, (slots + 1) * D]``; and
+            the chances that any vehicle leaves too small a gap ``[N, BLOCKS]``.
         """
         others, received = table.append(replayed.table), []
+        blocks = hidden.new_zeros(hidden.shape[0], BLOCKS)
         slots: Any = zip(self.agents, self.relations, edges.agents, replayed.projected, strict=True)
         for slot, relation, near, more in slots:
             own, other = table.rows(near.target), others.rows(near.source)
             projected = torch.cat([slot.source(hidden), more])
-            received.append(slot(projected, hidden, near, *relation.edges(own, other, near.radius)))
-        return torch.cat([*received, self._from_map(table, hidden, pieces, edges.map)], -1)
+            way = ways.rows(near.target)
+            features, weight = relation.edges(own, other, near.radius, way)
+            received.append(slot(projected, hidden, near, features, weight))
+            if relation.blocks:
+                chances = (_SURE * weight).clamp(max=1)[:, None] * features[:, -BLOCKS:]
+                blocks = any_of(chances, near.target, hidden.shape[0])
+        received.append(self._from_map(table, hidden, pieces, edges.map))
+        return torch.cat(received, -1), blocks
 
     def _from_map(
         self, table: AgentTable, hidden: Tensor, pieces: EncodedMap, edges: Edges

@@ -6,7 +6,7 @@ of tensors with given sizes, so they can be compiled.
 Neighbours are searched in two stages. *Candidates* are found once, on the processor, when a scene
 is prepared (`forecast.graphs.candidates`): pairs that can come into range before the horizon ends.
 At every step, *edges* are the candidates that are within range now. Pairs out of range have weight
-0 (`forecast.models.features.distance_cutoff`), so leaving them out only saves time.
+0 (`forecast.models.dynamics.distance_cutoff`), so leaving them out only saves time.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ AXES = {
     "F": "edges of the second slot of relations",
     "G": "edges of the third slot of relations",
     "Q": "edges from map pieces to agents, sorted by agent",
+    "C": "edges from ways over crosswalks to agents, sorted by agent",
     "M": "map pieces",
     "L": "pairs of map pieces of which the second goes on where the first ends",
     "R": "replayed agents, whose motion is given; usually none",
@@ -213,7 +214,7 @@ def _agents() -> Agents:
 
 
 def _map(width: int) -> EncodedMap:
-    return EncodedMap(_floats(2, "M", width), _floats(4, "M"))
+    return EncodedMap(_floats(2, "M", width), _floats(4, "M"), _floats(2, "M"))
 
 
 def _state(hidden: int) -> State:
@@ -224,14 +225,14 @@ def _state(hidden: int) -> State:
 
 def _surroundings(world: WorldModel) -> Surroundings:
     width, slots = world.config.messages, len(world.config.slots)
-    edges = [Edges(_indices(e), _indices(e), _floats(e)) for e in [*"EFG"[:slots], "Q"]]
+    edges = [Edges(_indices(e), _indices(e), _floats(e)) for e in [*"EFG"[:slots], "Q", "C"]]
     replayed = Replayed(
         AgentTable(*(_floats("R") for _ in AgentTable._fields)),
         tuple(_floats("R", width) for _ in range(slots)),
         _floats("R", 2),
         _flags("R"),
     )
-    scene = SceneEdges(tuple(edges[:-1]), edges[-1])
+    scene = SceneEdges(tuple(edges[:-2]), *edges[-2:])
     return Surroundings(_agents(), _map(width), scene, replayed)
 
 

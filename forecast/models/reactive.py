@@ -273,6 +273,7 @@ class AffectedRows:
         return SceneEdges(
             tuple(edges_in_range(slot, layout, sources, own) for slot in context.candidates),
             edges_in_range(context.map_candidates, seen, context.pieces, here),
+            edges_in_range(context.crossing_candidates, seen, context.pieces, here),
         )
 
     def follow(self, index: int, before: Motion, imagined: Motion) -> Motion:

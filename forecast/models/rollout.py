@@ -35,7 +35,9 @@ class SceneContext(NamedTuple):
         agents: Constants of N agents.
         candidates: For each slot of relations, the pairs of agents that may come into range.
         map: The encoded map.
-        map_candidates: The pairs of map piece and agent that may come into range.
+        map_candidates: The pairs of map piece and agent that may come into range. Ways over
+            crosswalks are not among them.
+        crossing_candidates: The pairs of a way over a crosswalk and an agent, likewise.
         pieces: Where the map pieces are.
         heading_known: Whether each agent's heading is known when imagining begins ``[N]``.
     """
@@ -44,6 +46,7 @@ class SceneContext(NamedTuple):
     candidates: tuple[Candidates, ...]
     map: EncodedMap
     map_candidates: Candidates
+    crossing_candidates: Candidates
     pieces: Places
     heading_known: Tensor
 
@@ -78,12 +81,17 @@ class SceneContext(NamedTuple):
                 for mask in (slot_mask(agents, slot, *both) for slot in world.config.slots)
             ]
         near = torch.full_like(map_pairs[0], world.graph.map_radius_m, dtype=radius.dtype)
+        crosses = pieces.crossings[0, map_pairs[0]] > 0
+        edge, crossing = (
+            Candidates.of(map_pairs[:, m], near[m], count) for m in (~crosses, crosses)
+        )
         x, y, *_ = pieces.poses
         return cls(
             agents,
             tuple(slots),
             pieces,
-            Candidates.of(map_pairs, near, count),
+            edge,
+            crossing,
             Places(x, y, torch.zeros_like(x)),
             heading_known,
         )
@@ -103,6 +111,7 @@ class SceneContext(NamedTuple):
         return SceneEdges(
             tuple(edges_in_range(slot, own, places, places, copies) for slot in self.candidates),
             edges_in_range(self.map_candidates, seen, self.pieces, here, copies),
+            edges_in_range(self.crossing_candidates, seen, self.pieces, here, copies),
         )
 
 

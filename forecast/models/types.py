@@ -107,11 +107,15 @@ class EncodedMap(NamedTuple):
         projected: Source projections of M pieces, of the map and of its mirror image
             ``[2, M, D]``.
         poses: x and y of each middle point in metres, then x and y of a unit vector ``[4, M]``. The
-            vector is the direction of traffic on a lane, and points to the inside of an area.
+            vector is the direction of traffic on a lane, points to the inside of an area at its
+            edge, and leads along the way over a crosswalk.
+        crossings: Half the length of the way over a crosswalk in metres, 0 for other pieces; and
+            1 if it is known to have lights ``[2, M]``.
     """
 
     projected: Tensor
     poses: Tensor
+    crossings: Tensor
 
 
 class Agents(NamedTuple):

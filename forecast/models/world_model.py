@@ -12,6 +12,7 @@ comes before them, because the number of edges depends on data.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -21,8 +22,10 @@ from torch import Tensor, nn
 from forecast.errors import require
 from forecast.graphs import GraphConfig
 from forecast.models import dynamics
+from forecast.models.crossings import CROSSING_FEATURES, Crossings
 from forecast.models.features import (
     AGENT_EDGE_FEATURES,
+    BLOCKS,
     EGO_FEATURES,
     RELATIONS,
     AgentTable,
@@ -54,6 +57,9 @@ _MOSTLY_FREE = (-2.0, 4.0)
 _GAIN, _FEW_COMPANIONS = 0.32, -2.0
 """Logits where training starts: the gain of the filtered velocity, which is then that of the
 baseline `SmoothedVelocity`, and of walking together."""
+_LASTING = math.sqrt(0.5)
+"""Weight of a person's own inclination in the number that it draws at a step. Its square is the
+share of the variance; the rest is luck."""
 _SHARPNESS = 4.0
 """How fast a decision changes with its chances. The outputs stay continuous."""
 FASTEST_WALK_MPS = FASTEST_MPS[AgentKind.PEDESTRIAN]
@@ -74,7 +80,7 @@ class WorldModelConfig:
         messages: Width of the messages between agents and from the map.
         map: Width of a map piece's embedding.
         intent: Dimensions of the latent intent drawn once per agent and future I.
-        noise: Dimensions of the noise drawn at every step J.
+        noise: Dimensions of the noise drawn at every step J; the last one is luck in decisions.
         slots: The relations between agents (`forecast.models.features.RELATIONS`) by slot. Each
             slot has its own edge parameters and its own mean. Relations in one slot share both.
     """
@@ -83,7 +89,7 @@ class WorldModelConfig:
     messages: int = 32
     map: int = 32
     intent: int = 4
-    noise: int = 2
+    noise: int = 3
     slots: list[list[str]] = field(default_factory=vehicles_apart)
 
     def __post_init__(self) -> None:
@@ -131,7 +137,8 @@ class WorldModel(nn.Module):
         self.people = next(i for i, slot in enumerate(config.slots) if "person_person" in slot)
         self.ego_encoder = mlp(len(EGO_FEATURES) + TRAITS, hidden, hidden)
         self.messages = SceneMessages(config.slots, hidden, config.messages, config.map, graph)
-        self.cell = nn.GRUCell(hidden + (len(config.slots) + 1) * config.messages, hidden)
+        self.crossing_encoder = mlp(len(CROSSING_FEATURES) + BLOCKS, hidden, config.messages)
+        self.cell = nn.GRUCell(hidden + (len(config.slots) + 2) * config.messages, hidden)
         self.gain_head = nn.Linear(hidden, 1)
         self.companion_head = mlp(len(AGENT_EDGE_FEATURES), config.messages // 2, 1)
         self.intent_encoder = mlp(hidden + intent, hidden, hidden)
@@ -233,9 +240,20 @@ class WorldModel(nn.Module):
         """
         encoded, hidden = self.encode(around.agents, state)
         table = self.table(around.agents, state, visible)
-        received = self.messages(table, hidden, around.map, around.edges, around.replayed)
-        after: Tensor = self.cell(torch.cat([encoded, received], -1), state.hidden.flatten(0, 1))
+        ways = self._crossings(around, table)
+        given = (around.map, around.edges, around.replayed, ways)
+        received, blocks = self.messages(table, hidden, *given)
+        features = ways.features((table.facing_x, table.facing_y), table.mirror)
+        crossing = self.crossing_encoder(torch.cat([features, blocks], -1))
+        inputs = torch.cat([encoded, received, crossing], -1)
+        after: Tensor = self.cell(inputs, state.hidden.flatten(0, 1))
         return after.view_as(state.hidden)
+
+    def _crossings(self, around: Surroundings, table: AgentTable) -> Crossings:
+        """The crosswalks on the ways of all agents, S * N rows."""
+        where = (table.x, table.y, table.facing_x, table.facing_y)
+        pieces = around.map
+        return Crossings.of(where, pieces.poses, pieces.crossings, around.edges.crossings)
 
     def encode(self, agents: Agents, state: State) -> tuple[Tensor, Tensor]:
         """Encodes each agent's own motion.
@@ -368,7 +386,8 @@ class WorldModel(nn.Module):
             change is that of its yaw rate in rad/s. And intended velocities ``[S, N, 2]`` in m/s in
             the world's frame; those of vehicles are not used.
         """
-        decided = decision(self.decision_head(state.hidden), intent[..., 0])
+        draw = _LASTING * intent[..., 0] + math.sqrt(1 - _LASTING**2) * noise[..., -1]
+        decided = decision(self.decision_head(state.hidden), draw)
         if decisions is not None:
             known = nn.functional.one_hot(decisions.clamp(min=0), DECISIONS).to(decided.dtype)
             decided = torch.where((decisions >= 0)[..., None], known, decided)
@@ -407,9 +426,10 @@ def decision_chances(logits: Tensor) -> Tensor:
 def decision(logits: Tensor, draw: Tensor) -> Tensor:
     """The decision of each agent in a future, as shares of going, being free and waiting.
 
-    The three are ordered, and a standard normal number decides, the same in the whole future. So
-    two futures that differ in one thing decide alike unless the chances differ, and a decision is
-    revised only when they change.
+    The three are ordered, and a standard normal number decides, the same in two futures that differ
+    in one thing. So both decide alike unless the chances differ. Half of the number's variance is
+    the same in all steps of a future, and half is new at each step: who waits gets a new chance to
+    go at each step, as the chances say.
 
     Args:
         logits: Outputs of the decision head ``[..., 2]``.

@@ -107,6 +107,7 @@ class LaneMap:
         walkways: Pavements.
         dividers: Road and lane dividers.
         drivable_area: Where vehicles may drive.
+        signalled: Which crosswalks are known to have traffic lights ``[C]``; empty: none.
     """
 
     lane_ids: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, "<U1"))
@@ -116,9 +117,17 @@ class LaneMap:
     walkways: Polygons = field(default_factory=Polygons)
     dividers: Polylines = field(default_factory=Polylines)
     drivable_area: Polygons = field(default_factory=Polygons)
+    signalled: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
 
     def __post_init__(self) -> None:
-        """Checks lanes and their links; raises `ForecastError`."""
+        """Checks lanes, their links and lights; raises `ForecastError`."""
+        if not len(self.signalled) or not len(self.crosswalks):
+            object.__setattr__(self, "signalled", np.zeros(len(self.crosswalks), bool))
+        if len(self.signalled) != len(self.crosswalks):
+            raise ForecastError(
+                f"signalled has {len(self.signalled)} values for {len(self.crosswalks)} "
+                "crosswalks; one each is needed"
+            )
         if len(self.lane_ids) != len(self.centerlines):
             raise ForecastError(
                 f"{len(self.lane_ids)} lane_ids for {len(self.centerlines)} centerlines; "

@@ -149,6 +149,7 @@ def lane_map(district: District, origin_m: NDArray[np.float64]) -> LaneMap:
         walkways=_objects(surfaces.walkways(district)),
         dividers=_objects([shapely.LineString(line) for line in surfaces.dividers(district)]),
         drivable_area=_objects(surfaces.drivable_area(district)),
+        signalled=district.crosswalk_signals[:, 0] >= 0,
     )
     everywhere = shapely.total_bounds(
         np.concatenate([city.drivable_area, city.walkways, city.lanes])

@@ -35,7 +35,7 @@ def test_every_layer_becomes_its_part(tmp_path):
         feature("drivable_area", "Polygon", [SQUARE, HOLE]),
         feature("road", "MultiPolygon", [[SQUARE], [[[50, 0], [60, 0], [60, 10]]]]),  # not closed
         feature("crosswalk", "Polygon", [[[0, 0, 7.5], [4, 0, 7.5], [4, 4, 7.5], [0, 0, 7.5]]]),
-        feature("ped_crossing", "Polygon", [SQUARE]),
+        feature("ped_crossing", "Polygon", [SQUARE], signalled=True),
         feature("walkway", "Polygon", [SQUARE]),
         feature("sidewalk", "Polygon", [SQUARE]),
         feature("lane", "LineString", [[0, 0], [0, 0], [20, 0]], id="west"),
@@ -50,6 +50,11 @@ def test_every_layer_becomes_its_part(tmp_path):
     assert {tuple(point) for point in outer.tolist()} == {(-5, 0), (35, 0), (35, 40), (-5, 40)}
     assert {tuple(point) for point in hole.tolist()} == {(5, 10), (5, 20), (15, 20), (15, 10)}
     assert (len(found.crosswalks), len(found.walkways), len(found.dividers)) == (2, 2, 3)
+    sizes = [np.ptp(rings[0], axis=0).tolist() for rings in found.crosswalks]
+    assert dict(zip(found.signalled.tolist(), sizes, strict=True)) == {
+        True: [40, 40],
+        False: [4, 4],
+    }
     assert found.lane_ids.tolist() == ["west", "7", "lane 9"]
     assert found.centerlines[0].tolist() == [[-5, 0], [15, 0]]
     assert found.successors.tolist() == [[0, 1], [0, 2]]
@@ -68,6 +73,10 @@ def test_every_layer_becomes_its_part(tmp_path):
         (feature("walkway", "Polygon", []), "its coordinates are no Polygon"),
         (feature("lane", "LineString", [[1, 1], [1, 1]]), "its coordinates are no LineString"),
         (feature("lane", "LineString", [[1, 1]]), "its coordinates are no LineString"),
+        (
+            feature("crosswalk", "Polygon", [SQUARE], signalled="yes"),
+            "signalled is 'yes'; true or false is needed",
+        ),
     ],
 )
 def test_a_wrong_feature_is_named_by_its_number(tmp_path, wrong, message):

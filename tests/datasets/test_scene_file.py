@@ -95,3 +95,15 @@ def test_a_file_without_a_checksum_needs_the_hash_of_its_store():
     assert_equal(decode(older, compared=True).scene, scene)
     with pytest.raises(ForecastError, match="no checksum: cut off, or of an older version"):
         decode(older)
+
+
+def test_a_file_of_before_lights_has_none():
+    """Stores prepared before crosswalks had lights can still be read."""
+    scene = Scene.from_arrays(np.ones((1, 4, 2)), [0], 0.5, lane_map=small_map())
+    whole = encode(SceneFile(scene, "", {}))
+    batch = pa.ipc.open_file(whole.slice(0, whole.size - _CHECKSUM_BYTES)).get_batch(0)
+    older, sink = batch.drop_columns(["signalled"]), pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, older.schema) as writer:
+        writer.write_batch(older)
+    lane_map = decode(sink.getvalue(), compared=True).scene.lane_map
+    assert (len(lane_map.crosswalks), lane_map.signalled.tolist()) == (1, [False])

@@ -7,7 +7,7 @@ from torch_geometric.data import HeteroData
 
 from forecast.datasets.windows import WindowSpec, window
 from forecast.errors import ForecastError
-from forecast.graphs import GraphConfig, window_graph
+from forecast.graphs import GraphConfig, MapKind, window_graph
 from forecast.graphs.augment import AugmentConfig, augment_graph, augment_window, reverse
 from forecast.scene import AgentKind, Scene
 from forecast.scene.agents import Decision
@@ -21,6 +21,7 @@ NOTHING = AugmentConfig(
     drop_agents=0,
     drop_map=0,
     drop_pieces=0,
+    hide_lights=0,
     shift_map_m=0,
     far_m=1e6,
 )
@@ -252,6 +253,14 @@ def test_the_map_is_dropped_whole_or_in_pieces() -> None:
     assert 0 < len(kept) < plain["map"].num_nodes
     before = [pair for pair in plain[edge].edge_index.T.tolist() if pair[0] in kept]
     assert before == some[edge].edge_index.T.tolist()
+
+
+def test_hidden_lights_leave_a_crosswalk_without() -> None:
+    plain, hidden = (graph["map"].kind for graph in maps_seen(hide_lights=1.0))
+    signalled = plain == MapKind.SIGNALLED_CROSSING
+    assert signalled.sum() == 1
+    assert (hidden[signalled] == MapKind.CROSSING).all()
+    assert torch.equal(hidden[~signalled], plain[~signalled])
 
 
 def test_the_map_is_shifted_as_one() -> None:

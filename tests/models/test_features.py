@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from forecast.models.crossings import Crossings
+from forecast.models.dynamics import distance_cutoff
 from forecast.models.features import (
     AGENT_EDGE_FEATURES,
     EGO_FEATURES,
@@ -18,7 +20,6 @@ from forecast.models.features import (
     VEHICLE_EDGE_FEATURES,
     AgentTable,
     agent_edges,
-    distance_cutoff,
     ego_features,
     encounter_features,
     map_edges,
@@ -132,8 +133,14 @@ def test_an_agent_that_was_not_seen_has_no_weight() -> None:
     assert of_edge(agent(visible=0.0), agent(x=1.0))["weight"] > 0.9
 
 
+def no_way(count: int) -> Crossings:
+    """Nobody comes to a crosswalk."""
+    none = torch.zeros(len(Crossings._fields), count, dtype=torch.float64)
+    return Crossings(*none)
+
+
 def of_vehicle(own: AgentTable, other: AgentTable, radius: float = 10.0) -> dict[str, float]:
-    features, weight = vehicle_edges(own, other, torch.tensor([radius]))
+    features, weight = vehicle_edges(own, other, torch.tensor([radius]), no_way(1))
     assert features.shape == (1, len(VEHICLE_EDGE_FEATURES))
     return by_name((*VEHICLE_EDGE_FEATURES, "weight"), torch.cat([features[0], weight]))
 
@@ -172,8 +179,9 @@ def test_every_feature_of_an_edge_from_a_vehicle() -> None:
     }
     found = of_vehicle(own, other)
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-5)
-    # The other features are those of all pairs of agents.
-    assert set(found) - set(expected) == set(AGENT_EDGE_FEATURES)
+    # The others are those of all pairs of agents, and gaps (test_crossings.py).
+    gaps = VEHICLE_EDGE_FEATURES[-7:]
+    assert set(found) - set(expected) == {*AGENT_EDGE_FEATURES, *gaps}
     between = of_edge(own, other)
     assert {name: found[name] for name in AGENT_EDGE_FEATURES} == pytest.approx(
         {name: between[name] for name in AGENT_EDGE_FEATURES}, abs=1e-6
@@ -273,7 +281,7 @@ def turned(table: AgentTable, angle: float, shift: tuple[float, float]) -> Agent
 
 def test_edges_from_vehicles_do_not_change_when_the_scene_is_moved_turned_or_mirrored() -> None:
     ends, radius = random_edges(), torch.full((60,), 10.0, dtype=torch.float64)
-    features, weight = vehicle_edges(*ends, radius)
+    features, weight = vehicle_edges(*ends, radius, no_way(60))
     assert (weight > 0).double().mean() > 0.5
     moved = [turned(each, 2.1, (30.0, -70.0)) for each in ends]
     mirrored = [
@@ -286,7 +294,7 @@ def test_edges_from_vehicles_do_not_change_when_the_scene_is_moved_turned_or_mir
         for each in ends
     ]
     for other in (moved, mirrored):
-        found, share = vehicle_edges(*other, radius)
+        found, share = vehicle_edges(*other, radius, no_way(60))
         torch.testing.assert_close(found, features)
         torch.testing.assert_close(share, weight)
 
@@ -394,5 +402,5 @@ def test_features_have_names_of_their_own() -> None:
     ):
         assert len(set(names)) == len(names)
     for relation in RELATIONS.values():
-        features, _ = relation.edges(agent(), agent(x=1.0), torch.ones(1))
+        features, _ = relation.edges(agent(), agent(x=1.0), torch.ones(1), no_way(1))
         assert features.shape[-1] == len(relation.features)

@@ -14,6 +14,8 @@ from torch.nn.functional import silu
 
 from forecast.datasets.windows import WindowSpec, window
 from forecast.graphs import GraphConfig, MapKind, window_graph
+from forecast.graphs.pieces import EDGES
+from forecast.models.crossings import Crossings
 from forecast.models.features import map_edges
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.message_passing import EdgeMessages, MapEncoder, Replayed, SceneEdges
@@ -140,6 +142,11 @@ def test_messages_and_their_gradients_are_those_of_a_loop_over_edges(
         torch.testing.assert_close(one, other)
 
 
+def nowhere(rows: int) -> Crossings:
+    """Nobody comes to a crosswalk."""
+    return Crossings(*torch.zeros(len(Crossings._fields), rows))
+
+
 class Received(NamedTuple):
     """Messages to the agents of a scene.
 
@@ -163,7 +170,7 @@ def received(
     table = world.table(context.agents, state, state.seen if visible is None else visible)
     around = context.edges(state.motion, world.graph.vehicle_ahead_s)
     others = no_replayed(sizes.messages, len(sizes.slots), CPU)
-    found = world.messages(table, hidden, context.map, around, others)
+    found, _ = world.messages(table, hidden, context.map, around, others, nowhere(len(hidden)))
     return Received(found, found.split(sizes.messages, dim=1))
 
 
@@ -282,10 +289,11 @@ def test_replayed_agents_send_the_messages_that_they_sent_in_the_scene() -> None
     def of_first(edges: Edges) -> Edges:
         return Edges(*(value[edges.target == 0] for value in edges))
 
-    some = SceneEdges(tuple(of_first(each) for each in around.agents), of_first(around.map))
+    agents = tuple(of_first(each) for each in around.agents)
+    some = SceneEdges(agents, of_first(around.map), of_first(around.crossings))
     assert len(torch.cat([edges.source for edges in some.agents])) > 0
     first = table.rows(torch.tensor([0]))
-    found = world.messages(first, hidden[:1], context.map, some, replayed)
+    found, _ = world.messages(first, hidden[:1], context.map, some, replayed, nowhere(1))
     torch.testing.assert_close(found, expected[:1], atol=1e-6, rtol=1e-5)
 
 
@@ -301,7 +309,7 @@ def pieces_of_all_kinds() -> tuple[Tensor, Tensor, Tensor]:
 def mirror_image(points: Tensor, kind: Tensor) -> Tensor:
     """The same pieces with left and right exchanged; the inside of areas stays on the left."""
     points = points * torch.tensor([1.0, -1.0])
-    return torch.where((kind == MapKind.LANE)[:, None, None], points, points.flip(1))
+    return torch.where(torch.isin(kind, torch.tensor(EDGES))[:, None, None], points.flip(1), points)
 
 
 def test_mirrored_embeddings_are_those_of_the_mirrored_map() -> None:
@@ -319,9 +327,9 @@ def test_mirrored_embeddings_are_those_of_the_mirrored_map() -> None:
 def test_a_map_piece_points_along_its_lane_or_to_the_inside_of_its_area() -> None:
     line = torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
     kind = torch.arange(len(MapKind))
-    _, middle, direction = MapEncoder(3, 4)(line.expand(4, 3, 2), kind, torch.zeros(2, 0).long())
-    assert middle.tolist() == [[1.0, 0.0]] * 4
-    assert direction.tolist() == [[1.0, 0.0], *[[0.0, 1.0]] * 3]
+    _, middle, direction = MapEncoder(3, 4)(line.expand(6, 3, 2), kind, torch.zeros(2, 0).long())
+    assert middle.tolist() == [[1.0, 0.0]] * 6
+    assert direction.tolist() == [[1.0, 0.0], *[[0.0, 1.0]] * 3, *[[1.0, 0.0]] * 2]
 
 
 def test_embeddings_of_the_map_do_not_change_when_it_is_moved_and_turned() -> None:
@@ -346,15 +354,15 @@ def test_links_pass_messages_both_ways() -> None:
 
 def test_an_agent_with_a_mirrored_frame_receives_messages_from_the_mirrored_map() -> None:
     model = network()
-    context = crowd(model, [PEDESTRIAN, VEHICLE], pieces=5)
+    context = crowd(model, [PEDESTRIAN, VEHICLE], pieces=4)
     state, hidden = any_state(model, context), torch.randn(4, 16)
     found = received(model, context, state, hidden).slots[-1]
     layer = model.world.messages.map
     table = model.world.table(context.agents, state, state.seen)
     assert table.mirror.tolist() == [1, 1, -1, -1]
     for row in range(4):
-        own = table.rows(torch.full((5,), row))
-        features, weight = map_edges(own, context.map.poses, torch.full((5,), 10.0))
+        own = table.rows(torch.full((4,), row))
+        features, weight = map_edges(own, context.map.poses, torch.full((4,), 10.0))
         said = context.map.projected[int(row >= 2)] + layer.target(hidden[row])
         messages = silu(said + layer.edge(features))
         shares = attended(layer, messages, weight[:, None])

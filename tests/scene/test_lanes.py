@@ -72,3 +72,13 @@ def test_a_name_for_each_lane_is_needed():
 def test_a_link_to_no_lane_is_refused(link):
     with pytest.raises(ForecastError, match="successors name a lane that is not in the map"):
         replace(small_map(), successors=np.array([link]))
+
+
+def test_without_other_words_no_crosswalk_has_lights():
+    assert LaneMap(crosswalks=small_map().crosswalks).signalled.tolist() == [False]
+    assert len(replace(small_map(), crosswalks=Polygons()).signalled) == 0
+
+
+def test_lights_for_each_crosswalk_are_needed():
+    with pytest.raises(ForecastError, match="signalled has 2 values for 1 crosswalks; one each is"):
+        replace(small_map(), signalled=np.array([True, False]))

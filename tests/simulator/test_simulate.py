@@ -7,6 +7,7 @@ import pytest
 
 from forecast.scene import AgentKind, Scene
 from forecast.simulator import boxes, realism, simulate
+from forecast.simulator.decisions import decisions
 from forecast.simulator.dynamics import pedestrian_motion, vehicle_motion
 from forecast.simulator.export.recording import record
 from forecast.simulator.map import layouts, traffic_lights
@@ -159,3 +160,13 @@ def test_pedestrians_are_as_hard_to_extrapolate_as_those_of_nuscenes(runs):
     assert motion.shares["stands"] == pytest.approx(0.26, abs=0.15)
     assert motion.shares["straight"] == pytest.approx(0.33, abs=0.12)
     assert np.percentile(motion.samples["acceleration"], 99) == pytest.approx(1.78, rel=0.35)
+
+
+@pytest.mark.parametrize("plan", ["stop", "slow", "hurry"])
+def test_people_do_not_know_what_the_ego_is_about_to_do(runs, plan) -> None:
+    """From the same state, under any plan of the ego, everybody has decided the same."""
+    for scenario, states in runs:
+        other = simulate.with_ego_plan(scenario, plan)
+        for state in states[::25]:
+            made = decisions(scenario, state).made
+            np.testing.assert_array_equal(decisions(other, state).made, made)

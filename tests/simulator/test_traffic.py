@@ -87,6 +87,7 @@ def test_the_map_is_that_of_the_files(district, tmp_path):
     lengths = [sorted(map(polyline_length, each.centerlines)) for each in (made, read)]
     np.testing.assert_allclose(*lengths, rtol=1e-3)
     assert len(made.successors) == len(read.successors)
+    np.testing.assert_array_equal(made.signalled, read.signalled)
     for name in ("crosswalks", "walkways", "drivable_area"):
         ours, theirs = getattr(made, name), getattr(read, name)
         assert len(ours) == len(theirs) > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,6 +23,9 @@ MARGIN_M = 120.0
 
 _OLDEST_VERSION = "1.3"
 _SAME_POINT_M = 1e-3
+_LIGHTS = "TRAFFIC_LIGHT"
+_AT_STOP_LINE_M = 6.0
+"""A crosswalk this near to a stop line of a traffic light has lights."""
 _DOWNLOAD = (
     "download 'Map expansion pack (v1.3)' from https://www.nuscenes.org/download and unpack it "
     "into maps/ of the dataset, or pass --no-map"
@@ -59,6 +62,11 @@ class _Area(msgspec.Struct, gc=False):
     polygon_token: str
 
 
+class _StopLine(msgspec.Struct, gc=False):
+    polygon_token: str
+    stop_line_type: str
+
+
 class _MultiArea(msgspec.Struct, gc=False):
     polygon_tokens: list[str]
 
@@ -91,6 +99,7 @@ class _MapFile(msgspec.Struct, gc=False):
     walkway: list[_Area]
     road_divider: list[_Divider]
     lane_divider: list[_Divider]
+    stop_line: list[_StopLine] = []
 
 
 class _MapVersion(msgspec.Struct):
@@ -111,6 +120,7 @@ class CityMap:
         walkways: Polygons.
         dividers: Lines.
         drivable_area: Polygons.
+        signalled: Which crosswalks are known to have traffic lights.
     """
 
     lane_ids: NDArray[np.str_]
@@ -122,6 +132,7 @@ class CityMap:
     walkways: NDArray[np.object_]
     dividers: NDArray[np.object_]
     drivable_area: NDArray[np.object_]
+    signalled: NDArray[np.bool_]
 
     def crop(
         self, box_m: tuple[float, float, float, float], origin_m: NDArray[np.float64]
@@ -143,14 +154,16 @@ class CityMap:
         row = np.full(len(self.lanes), -1)
         row[kept] = np.arange(len(kept))
         pairs = row[self.successors]
+        lit, unlit = (_clip(self.crosswalks[m], box, 2) for m in (self.signalled, ~self.signalled))
         cropped = LaneMap(
             lane_ids=self.lane_ids[kept],
             centerlines=_polylines(self.lanes[kept], origin_m),
             successors=pairs[(pairs >= 0).all(axis=1)],
-            crosswalks=_polygons(_clip(self.crosswalks, box, 2), origin_m),
+            crosswalks=_polygons([*lit, *unlit], origin_m),
             walkways=_polygons(_clip(self.walkways, box, 2), origin_m),
             dividers=_polylines(_clip(self.dividers, box, 1), origin_m),
             drivable_area=_polygons(_clip(self.drivable_area, box, 2), origin_m),
+            signalled=np.arange(len(lit) + len(unlit)) < len(lit),
         )
         return cropped, {
             "lane_without_path": int(shapely.intersects(self.lanes_without_path, box).sum()),
@@ -208,17 +221,27 @@ def _build(path: Path, file: _MapFile) -> CityMap:
 
     with_path = set(ids)
     drivable = [token for area in file.drivable_area for token in area.polygon_tokens]
+    crosswalks = areas([area.polygon_token for area in file.ped_crossing])
+    lines = [line.polygon_token for line in file.stop_line if line.stop_line_type == _LIGHTS]
     return CityMap(
         lane_ids=np.array(ids, np.str_),
         lanes=_centerlines(path, ids, file.arcline_path_3),
         successors=successors,
         dead_links=dead_links,
         lanes_without_path=areas([n.polygon_token for n in lanes if n.token not in with_path]),
-        crosswalks=areas([area.polygon_token for area in file.ped_crossing]),
+        crosswalks=crosswalks,
         walkways=areas([area.polygon_token for area in file.walkway]),
         dividers=_dividers(path, file, nodes),
         drivable_area=areas(drivable),
+        signalled=_near(crosswalks, areas(lines)),
     )
+
+
+def _near(shapes: NDArray[np.object_], others: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Returns which shapes are within `_AT_STOP_LINE_M` of any of the others."""
+    found = shapely.STRtree(others).query(shapes, "dwithin", distance=_AT_STOP_LINE_M)[0]
+    near: NDArray[np.bool_] = np.isin(np.arange(len(shapes)), found)
+    return near
 
 
 def _successors(
@@ -306,7 +329,7 @@ def _polylines(lines: NDArray[np.object_], origin_m: NDArray[np.float64]) -> Pol
     return Polylines(points, np.append(0, np.cumsum(shapely.get_num_points(lines))))
 
 
-def _polygons(shapes: NDArray[np.object_], origin_m: NDArray[np.float64]) -> Polygons:
+def _polygons(shapes: Iterable[shapely.Polygon], origin_m: NDArray[np.float64]) -> Polygons:
     return Polygons.of(
         [
             shapely.get_coordinates(ring)[:-1] - origin_m

@@ -39,10 +39,12 @@ _CROSSWALK_HALF_M = 2.0
 _JUNCTION_LOOK_M = 35.0
 _FIRM_BRAKE_MPS2 = 3.5
 
-
 _HALT_REACH_M = 1.5
 _ON_ROAD_MARGIN_S = 0.2
-_VISIBLE_BRAKE_MPS2 = 0.4
+_VISIBLE_MPS2 = 0.4
+"""People see that a vehicle brakes or speeds up by more than this."""
+_GENTLE_BRAKE_MPS2 = 2.0
+"""People on the road rely on a vehicle that does not brake yet while this is enough to stop."""
 _NEXT_M = 20.0
 """An ego driven from outside is looked for on its route as far as this from where it was."""
 
@@ -144,7 +146,8 @@ def crossing_gaps(
 
     A vehicle is taken to yield if it stands or is very slow before the crossing, or if it brakes
     visibly and can stop. A vehicle that stops at a red light before the crossing does not count.
-    Pedestrians on the road rely on a vehicle that will yield and still can stop.
+    Pedestrians on the road also rely on a vehicle that can still stop gently, unless it speeds up:
+    they see what a driver does, and do not know what he intends.
 
     Args:
         fleet: The vehicles.
@@ -165,8 +168,10 @@ def crossing_gaps(
     comes = (rear > 0) & state.active[car] & ~stops
     comes &= ~((state.speeds_mps[car] < 1.5) & (front > 0.3))
     can_stop = state.speeds_mps[car] ** 2 < 2 * _FIRM_BRAKE_MPS2 * front
-    brakes = can_stop & (state.accelerations_mps2[car] < -_VISIBLE_BRAKE_MPS2)
-    trusted = can_stop & conflicts.yields[at]
+    gained = state.accelerations_mps2[car]
+    brakes = can_stop & (gained < -_VISIBLE_MPS2)
+    gently = state.speeds_mps[car] ** 2 < 2 * _GENTLE_BRAKE_MPS2 * front
+    trusted = brakes | (gently & (gained < _VISIBLE_MPS2))
     pace = crowd.speeds_mps[person]
 
     def in_time(margin_s: NDArray[Any] | float) -> NDArray[np.bool_]:

@@ -65,6 +65,27 @@ def test_areas_are_clipped_and_keep_their_holes(tiny):
     assert area(lane_map.walkways[0]) == pytest.approx(90)
 
 
+@pytest.mark.parametrize(
+    ("kind", "away_m", "signalled"),
+    [("TRAFFIC_LIGHT", 2.0, True), ("TRAFFIC_LIGHT", 9.0, False), ("PED_CROSSING", 2.0, False)],
+)
+def test_a_crosswalk_beside_a_stop_line_of_a_traffic_light_has_lights(
+    tiny, kind, away_m, signalled
+):
+    """The crosswalk ends at x = 1005 m; the stop line begins a given distance behind it."""
+
+    def add(city):
+        corners = [(1005 + away_m, 496), (1006 + away_m, 496), (1006 + away_m, 504)]
+        city["node"] += [{"token": f"stop-{i}", "x": x, "y": y} for i, (x, y) in enumerate(corners)]
+        ring = [f"stop-{i}" for i in range(3)]
+        city["polygon"].append({"token": "stop", "exterior_node_tokens": ring, "holes": []})
+        city["stop_line"] = [{"polygon_token": "stop", "stop_line_type": kind}]
+
+    assert crop(tiny)[0].signalled.tolist() == [False]
+    tiny.edit("map", add)
+    assert crop(tiny)[0].signalled.tolist() == [signalled]
+
+
 def test_dividers_are_clipped_and_empty_ones_left_out(tiny):
     lane_map, _ = crop(tiny)
     assert [line.tolist() for line in lane_map.dividers] == [[[-100, 5], [108.25, 5]]]
