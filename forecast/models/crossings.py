@@ -25,7 +25,7 @@ CROSSING_FEATURES = (
     "direction along",
     "direction across",
 )
-"""All but the first are 0 without a crosswalk on the way."""
+"""All are 0 without a crosswalk on the way."""
 
 _NEAR_M = 6.0
 """A crosswalk farther away than this is not on the way."""

@@ -231,14 +231,12 @@ def vehicle_edges(
     """Features and weights of edges from vehicles to people.
 
     The features say when the vehicle arrives where it passes the person, and when the person would
-    be there: both at the present speed, and the person also at a walking pace. The person crosses
-    the vehicle's lane first if its time is the shorter one.
+    be there: both at the present speed, and the person also at a walking pace.
 
     They also say whether the vehicle leaves the person a gap (`forecast.models.crossings.Gap`),
     where it meets the crosswalk on the person's way and where it passes the person.
 
-    The weight falls to 0 with the time to the arrival, with the distance from the lane, and once
-    the vehicle has passed.
+    The weight falls to 0 with the time to the arrival, the distance from the lane, and behind.
 
     Args:
         own: The people's rows ``[E]``.

@@ -59,7 +59,7 @@ _GAIN, _FEW_COMPANIONS = 0.32, -2.0
 baseline `SmoothedVelocity`, and of walking together."""
 _LASTING = math.sqrt(0.5)
 """Weight of a person's own inclination in the number that it draws at a step. Its square is the
-share of the variance; the rest is luck."""
+share of the variance; the rest is drawn anew."""
 _SHARPNESS = 4.0
 """How fast a decision changes with its chances. The outputs stay continuous."""
 FASTEST_WALK_MPS = FASTEST_MPS[AgentKind.PEDESTRIAN]
@@ -80,7 +80,7 @@ class WorldModelConfig:
         messages: Width of the messages between agents and from the map.
         map: Width of a map piece's embedding.
         intent: Dimensions of the latent intent drawn once per agent and future I.
-        noise: Dimensions of the noise drawn at every step J; the last one is luck in decisions.
+        noise: Dimensions of the noise drawn at every step J; the last one is for decisions.
         slots: The relations between agents (`forecast.models.features.RELATIONS`) by slot. Each
             slot has its own edge parameters and its own mean. Relations in one slot share both.
     """

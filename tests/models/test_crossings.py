@@ -10,7 +10,7 @@ from forecast.models.crossings import CROSSING_FEATURES, Approach, Crossings, Ga
 from forecast.models.neighbors import Edges
 
 AXES = [((0.0, 0.0), (0.0, 1.0), 8.0, 1.0), ((20.0, 0.0), (1.0, 0.0), 6.0, 0.0)]
-"""Middle, direction, length and lights of two crosswalks: one north of the origin, one far east."""
+"""Middle, direction, length and lights of two crosswalks: the first leads north over the origin."""
 
 
 def ways(
