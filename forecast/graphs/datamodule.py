@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -43,20 +44,30 @@ class SourceConfig:
         weight: Share of the training windows drawn from here, relative to the other sources.
         plans: Stores of the same scenes with other plans of the ego, such as those of ``forecast
             town --encounters --counterfactual``. Each window is then drawn under two of the plans.
+        moved: Share of the draws whose two plans move somebody. They count less in return, and the
+            other draws more, so that the expected loss stays the same (importance sampling). None
+            draws all pairs of plans equally often.
     """
 
     store: str
     split: str
     weight: float = 1.0
     plans: list[str] = field(default_factory=list)
+    moved: float | None = None
 
     def __post_init__(self) -> None:
-        """Checks the weight; raises `ForecastError`."""
+        """Checks weight and share; raises `ForecastError`."""
         require(self.weight > 0, f"{self.store}: weight", self.weight, "a positive share")
+        share = self.moved is None or 0 < self.moved < 1
+        require(share, f"{self.store}: moved", self.moved, "a share between 0 and 1")
+        given = self.moved is None or bool(self.plans)
+        require(given, f"{self.store}: moved", self.moved, "no share without plans")
 
 
 _ALONG_M = 20.0
 """Plans move hardly anybody who is farther from the ego's way."""
+_MOVED_M = 0.5
+"""Two plans move somebody whose places differ by more than this."""
 
 
 class WindowDataset(Dataset[HeteroData]):
@@ -69,7 +80,7 @@ class WindowDataset(Dataset[HeteroData]):
     """
 
     def __init__(self, source: SourceConfig, spec: WindowSpec, graph: GraphConfig) -> None:
-        self.store = SceneStore.open(source.store)
+        self.source, self.store = source, SceneStore.open(source.store)
         self.spec, self.graph = spec, graph
         self.index: list[tuple[str, int]] = []
         self.scored: dict[str, NDArray[np.bool_]] = {}
@@ -85,6 +96,10 @@ class WindowDataset(Dataset[HeteroData]):
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def frequencies(self) -> NDArray[np.float64]:
+        """How often each window is drawn in training, as shares."""
+        return np.full(len(self), 1 / len(self))
 
     def __getitem__(self, item: int) -> HeteroData:
         return recorded_graph(self.window(item), self.graph)
@@ -108,8 +123,9 @@ class WindowDataset(Dataset[HeteroData]):
 class PairedWindows(WindowDataset):
     """The windows of scenes that exist under several plans of the ego.
 
-    A window begins where the plans part. A draw gives it under two of the plans: the same agents,
-    the same history and the same random numbers, so that every difference is an effect of the plan.
+    A window begins where the plans part. It has an item for each pair of plans. A draw gives it
+    under both: the same agents, the same history and the same random numbers, so that every
+    difference is an effect of the plan.
 
     Args:
         source: Stores and split of the scenes.
@@ -121,17 +137,21 @@ class PairedWindows(WindowDataset):
         super().__init__(source, spec, graph)
         self.stores = [self.store, *map(SceneStore.open, source.plans)]
         last = spec.history_steps - 1
-        self.index = [(name, at) for name, at in self.index if at == last]
+        pairs = list(combinations(range(len(self.stores)), 2))
+        begins = [(name, at) for name, at in self.index if at == last]
+        self.index = [begin for begin in begins for _ in pairs]
+        self.plans = [two for _ in begins for two in pairs]
         if not self.index:
             raise ForecastError(
                 f"{source.store}: split '{source.split}' has no pedestrian to learn from at step "
                 f"{last}, where the plans part; choose another split or another history_steps"
             )
+        self._frequencies = self._shares(source.moved)
 
     def varied(self, item: int, config: AugmentConfig, seed: int) -> list[HeteroData]:
         """The graphs of a window under two plans; the first has ``twin`` set."""
         name, at = self.index[item]
-        two = np.random.default_rng([seed, 1]).choice(len(self.stores), 2, replace=False)
+        two = np.random.default_rng([seed, 1]).permutation(self.plans[item])
         windows = [window(self.stores[i][name], at, self.spec) for i in two]
         if windows[0].agent_ids.tolist() != windows[1].agent_ids.tolist():
             stores = " and ".join(str(self.stores[i].path) for i in two)
@@ -141,10 +161,39 @@ class PairedWindows(WindowDataset):
             )
         # What would change the future of a person under one of the two plans only is left out.
         kept = replace(config, reverse=0.0, slow_down=0.0, wander=0.0)
+        weight = 1 / (len(self) * float(self._frequencies[item]))
         return [
-            varied_graph(each, self.graph, kept, seed, twin=first)
+            varied_graph(each, self.graph, kept, seed, twin=first, weight=weight)
             for each, first in zip(_along_the_way(windows), (True, False), strict=True)
         ]
+
+    def frequencies(self) -> NDArray[np.float64]:
+        """How often each window is drawn under each pair of plans, as shares."""
+        return self._frequencies
+
+    def _shares(self, moved: float | None) -> NDArray[np.float64]:
+        """See `SourceConfig.moved`. If all pairs move somebody, or none does, all are alike."""
+        equal = super().frequencies()
+        if moved is None:
+            return equal
+        moves = np.concatenate([self._moving(*begin) for begin in dict.fromkeys(self.index)])
+        if moves.all() or not moves.any():
+            return equal
+        return np.where(moves, moved / moves.sum(), (1 - moved) / (~moves).sum())
+
+    def _moving(self, name: str, at: int) -> NDArray[np.bool_]:
+        """Which pairs of plans move a pedestrian of a window, in order."""
+        tracks = [store[name].tracks for store in self.stores]
+        steps = slice(at + 1, at + 1 + self.spec.horizon_steps)
+        known = np.stack([each.valid[:, steps] for each in tracks])
+        places = np.stack([each.positions_m[:, steps] for each in tracks])
+        walks = (tracks[0].kinds == AgentKind.PEDESTRIAN)[:, None]
+        moved = [
+            (known[i] & known[j] & walks)
+            & (np.linalg.norm(places[i] - places[j], axis=-1) > _MOVED_M)
+            for i, j in combinations(range(len(tracks)), 2)
+        ]
+        return np.array([each.any() for each in moved])
 
 
 def _along_the_way(windows: list[Window]) -> list[Window]:
@@ -342,7 +391,7 @@ class ForecastDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches of windows drawn by the sources' weights."""
         weights = [
-            np.full(len(windows), source.weight / len(windows))
+            source.weight * windows.frequencies()
             for source, windows in zip(self.train, self.train_set.sources, strict=True)
         ]
         draws = Draws(

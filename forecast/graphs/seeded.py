@@ -23,9 +23,15 @@ def recorded_graph(window: Window, graph: GraphConfig) -> HeteroData:
 
 
 def varied_graph(
-    window: Window, graph: GraphConfig, config: AugmentConfig, seed: int, *, twin: bool = False
+    window: Window,
+    graph: GraphConfig,
+    config: AugmentConfig,
+    seed: int,
+    *,
+    twin: bool = False,
+    weight: float = 1.0,
 ) -> HeteroData:
-    """The graph of an augmented window, with ``seed [1]`` and ``twin [1]``.
+    """The graph of an augmented window, with ``seed [1]``, ``twin [1]`` and ``weight [1]``.
 
     Args:
         window: A training window.
@@ -33,12 +39,14 @@ def varied_graph(
         config: The changes.
         seed: Seed of the changes and of the noise of the futures.
         twin: Whether the next graph of the batch is the same window under another plan.
+        weight: How much the window counts in the loss.
     """
     rng = np.random.default_rng(seed)
     config = config.drawn(rng)
     made = window_graph(augment_window(window, config, rng), graph)
     augment_graph(made, config, rng)
     made.twin = torch.tensor([twin])
+    made.weight = torch.tensor([weight])
     return _seeded(made, seed)
 
 

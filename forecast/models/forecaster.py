@@ -177,6 +177,7 @@ class PedestrianForecaster(nn.Module):
             counted = counted & ~plan.follows[:, None]
         weight = torch.where(self.near_traffic(context, state), config.traffic, 1.0)
         weight = torch.where(agent.kind == AgentKind.PEDESTRIAN, weight, config.vehicles)
+        weight = weight * window_weights(graph)
         parts = rollout_loss(groups, futures[0], agent.future, counted, weight, config)
         sets = self.mode_sets(context, state, agent.future.shape[1])
         parts["modes"] = mode_loss(sets, agent.future, counted, weight)
@@ -201,7 +202,8 @@ class PedestrianForecaster(nn.Module):
             state = observe(self.world, context, state, seen)
             chances.append(self.world.chances(state))
         found = torch.stack(chances, 2)  # [2, N, T, 3]
-        return decision_loss(found, made.expand(found.shape[:-1]))
+        weight = window_weights(graph)[:, None]
+        return decision_loss(found, made.expand(found.shape[:-1]), weight)
 
     def _effect(self, graph: HeteroData, samples: Tensor, counted: Tensor) -> dict[str, Tensor]:
         """Errors of plans' effects on the pedestrians of windows with a twin."""
@@ -215,8 +217,10 @@ class PedestrianForecaster(nn.Module):
         if not known.any():
             return {"effect": none, "placebo": none}
         one, other, mask = one[known], other[known], mask[known]
+        weight = window_weights(graph)[one]
         given = samples[:, one], samples[:, other], (agent.future[one], agent.future[other]), mask
-        return {"effect": effect_error(*given).mean(), "placebo": placebo_error(*given).mean()}
+        errors = {"effect": effect_error(*given), "placebo": placebo_error(*given)}
+        return {name: (weight * error).mean() for name, error in errors.items()}
 
     @torch.no_grad()
     def near_traffic(self, context: SceneContext, state: State) -> Tensor:
@@ -258,6 +262,19 @@ def known_decisions(graph: HeteroData, noise: Noise) -> Tensor:
     kept = torch.zeros(futures, 1, dtype=torch.bool, device=given.device)
     kept[first] = True
     return torch.where(kept, given, -1)
+
+
+def window_weights(graph: HeteroData) -> Tensor:
+    """How much the window of each agent counts ``[N]``; 1 where graphs do not say.
+
+    Args:
+        graph: A graph or batch; see `forecast.graphs.seeded.varied_graph`.
+    """
+    agent, weight = graph["agent"], graph.get("weight")
+    ones = torch.ones_like(agent.size[:, 0])
+    if weight is None:
+        return ones
+    return ones * (weight[agent.batch] if "batch" in agent else weight)
 
 
 def twins(graph: HeteroData) -> Tensor | None:

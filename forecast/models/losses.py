@@ -197,14 +197,15 @@ def placebo_error(one: Tensor, other: Tensor, truth: tuple[Tensor, Tensor], mask
     return change * (effect < _UNMOVED_M**2)
 
 
-def decision_loss(chances: Tensor, decision: Tensor) -> Tensor:
+def decision_loss(chances: Tensor, decision: Tensor, weight: Tensor) -> Tensor:
     """Cross entropy of what pedestrians have decided; 0 where nothing is known.
 
     Args:
         chances: Probabilities that each goes, is free or waits ``[..., 3]``.
         decision: `Decision` values ``[...]``.
+        weight: Weight of each; broadcasts against ``decision``.
     """
     classes = decision_class(decision)
     known = classes >= 0
     chosen = chances.gather(-1, classes.clamp(min=0)[..., None])[..., 0].clamp(min=1e-4)
-    return -(chosen.log() * known).sum() / known.sum().clamp(min=1)
+    return -(chosen.log() * known * weight).sum() / known.sum().clamp(min=1)

@@ -212,13 +212,14 @@ def paired(plans: SourceConfig) -> PairedWindows:
 
 
 def test_a_pair_of_windows_begins_where_the_plans_part(paired: PairedWindows) -> None:
-    assert paired.index == [("street-0", 4), ("street-1", 4)]
+    assert paired.index == [("street-0", 4)] * 3 + [("street-1", 4)] * 3
+    assert paired.plans == [(0, 1), (0, 2), (1, 2)] * 2
 
 
 def test_windows_of_a_pair_differ_in_what_comes_after_alone(paired: PairedWindows) -> None:
     """The same agents, history, map and seeds, in whatever way windows are varied."""
     for seed in range(40):
-        one, other = paired.varied(seed % 2, VARIED, seed)
+        one, other = paired.varied(seed % 6, VARIED, seed)
         assert one.twin.tolist() == [True]
         assert other.twin.tolist() == [False]
         assert one.seed.tolist() == other.seed.tolist() == [seed]
@@ -238,7 +239,7 @@ def test_every_pair_of_plans_is_drawn_in_both_orders(paired: PairedWindows) -> N
     """The ego goes 30, 15 or 0 m in the six seconds of the future."""
     ways = []
     for seed in range(60):
-        pair = paired.varied(0, AS_IT_IS, seed)
+        pair = paired.varied(seed % 3, AS_IT_IS, seed)
         agents = [graph["agent"] for graph in pair]
         ego = agents[0].kind == AgentKind.EGO
         ends = [(agent.future[ego, -1] - agent.position[ego, -1]).norm() for agent in agents]
@@ -258,6 +259,56 @@ def test_the_future_of_a_pair_is_neither_slowed_down_nor_bent_nor_reversed(
     ):
         for name in ("position", "future", "decision"):
             assert torch.equal(changed["agent"][name], plain["agent"][name]), name
+
+
+class Stepping(PlannedStreets):
+    """In some scenes a person walks 2 m farther north, unless the ego goes on."""
+
+    scenes: tuple[str, ...] = ("street-0",)
+
+    def read(self, name: str) -> tuple[Scene, dict[str, int]]:
+        scene, dropped = super().read(name)
+        north = scene.tracks.positions_m[:3, 6:, 1]
+        north -= 1 - self.pace  # as if no plan mattered
+        north[0] += 2.0 * (name in self.scenes and self.pace < 1)
+        return scene, dropped
+
+
+def stepping(source: type[Stepping], folder: Path, moved: float | None) -> PairedWindows:
+    paths = [str(prepare(source(p), folder / f"{p}").path) for p in (1.0, 0.5, 0.0)]
+    streets = SourceConfig(paths[0], "train", plans=paths[1:], moved=moved)
+    return PairedWindows(streets, TRAINING, GraphConfig())
+
+
+def test_plans_that_move_somebody_are_drawn_as_often_as_wanted(tmp_path: Path) -> None:
+    """By hand: two of six pairs of plans move somebody, and are drawn in 60 % of the draws."""
+    pair = stepping(Stepping, tmp_path, 0.6)
+    expected = [0.3, 0.3, 0.1, 0.1, 0.1, 0.1]
+    np.testing.assert_allclose(pair.frequencies(), expected)
+    for item, share in enumerate(expected):
+        for graph in pair.varied(item, AS_IT_IS, 7):
+            assert graph.weight.item() == pytest.approx(1 / (6 * share))
+    data = ForecastDataModule([pair.source], SourceConfig(pair.source.store, "val"))
+    data.setup("fit")
+    drawn = data.train_dataloader().batch_sampler.sampler.share
+    np.testing.assert_allclose(drawn, expected)
+
+
+def test_without_a_share_or_anybody_moved_all_pairs_are_alike(tmp_path: Path) -> None:
+    class Nobody(Stepping):
+        scenes = ()
+
+    for number, (source, moved) in enumerate([(Stepping, None), (Nobody, 0.6)]):
+        pair = stepping(source, tmp_path / str(number), moved)
+        np.testing.assert_allclose(pair.frequencies(), np.full(6, 1 / 6))
+        assert pair.varied(0, AS_IT_IS, 7)[0].weight.item() == pytest.approx(1.0)
+
+
+def test_a_share_of_moving_plans_needs_plans(plans: SourceConfig) -> None:
+    with pytest.raises(ForecastError, match=r"moved is 0.5; no share without plans is needed"):
+        SourceConfig(plans.store, "train", moved=0.5)
+    with pytest.raises(ForecastError, match=r"moved is 1.0; a share between 0 and 1 is needed"):
+        replace(plans, moved=1.0)
 
 
 def pair_of(tmp_path: Path, **changes: object) -> PairedWindows:

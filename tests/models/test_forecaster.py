@@ -315,6 +315,25 @@ def test_the_error_of_the_effect_is_that_of_pedestrians_and_has_a_weight() -> No
     assert paired_loss(batch, LossConfig(effect=2.0), counted)["effect"] == 0
 
 
+def test_windows_count_as_much_as_their_weights_say() -> None:
+    """Effects and decisions by a factor; the energy score by the weights' shares."""
+    batch = paired_street(moves_m=3.0)
+    batch["agent"].decision[:] = Decision.GO
+    counted = batch["agent"].future_valid
+    plain = paired_loss(batch, LossConfig(), counted)
+    batch.weight = torch.tensor([0.5, 0.5])
+    halved = paired_loss(batch, LossConfig(), counted)
+    for name, factor in (("effect", 0.5), ("decision", 0.5), ("energy_score", 1.0)):
+        assert halved[name] == pytest.approx(factor * plain[name], rel=1e-4)
+    first = counted & (batch["agent"].batch == 0)[:, None]
+    batch.weight = torch.tensor([1.0, 0.0])
+    alone = paired_loss(batch, LossConfig(), counted)
+    assert alone["energy_score"] == pytest.approx(
+        paired_loss(batch, LossConfig(), first)["energy_score"], rel=1e-4
+    )
+    assert alone["energy_score"] != pytest.approx(plain["energy_score"], rel=1e-2)
+
+
 def test_whom_the_plan_does_not_move_should_not_be_moved() -> None:
     """The second graph alone has noise of other seeds, so imagined futures of a network differ."""
     batch = paired_street(moves_m=0.0)

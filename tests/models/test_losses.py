@@ -126,8 +126,9 @@ def test_the_loss_of_decisions_by_hand() -> None:
     """Chances are those of going, being free and waiting."""
     chances = torch.tensor([0.5, 0.3, 0.2])
 
-    def loss(*decisions: Decision) -> float:
-        return float(decision_loss(chances.expand(len(decisions), 3), torch.tensor(decisions)))
+    def loss(*decisions: Decision, weight: tuple[float, ...] = (1.0,)) -> float:
+        every, weights = chances.expand(len(decisions), 3), torch.tensor(weight)
+        return float(decision_loss(every, torch.tensor(decisions), weights))
 
     assert loss(Decision.GO) == pytest.approx(-math.log(0.5))
     assert loss(Decision.FREE) == pytest.approx(-math.log(0.3))
@@ -136,8 +137,11 @@ def test_the_loss_of_decisions_by_hand() -> None:
     assert loss(Decision.UNKNOWN, Decision.UNKNOWN) == 0
     mean = -(math.log(0.5) + math.log(0.2)) / 2
     assert loss(Decision.GO, Decision.UNKNOWN, Decision.YIELD) == pytest.approx(mean)
+    weighted = -(3 * math.log(0.5) + 0.5 * math.log(0.2)) / 2
+    assert loss(Decision.GO, Decision.YIELD, weight=(3.0, 0.5)) == pytest.approx(weighted)
     impossible = torch.tensor([[0.0, 1.0, 0.0]])
-    assert decision_loss(impossible, torch.tensor([1])).item() == pytest.approx(-math.log(1e-4))
+    least = decision_loss(impossible, torch.tensor([1]), torch.ones(1))
+    assert least.item() == pytest.approx(-math.log(1e-4))
 
 
 @pytest.mark.parametrize("name", ["effect", "placebo", "decision"])
