@@ -152,13 +152,7 @@ class PairedWindows(WindowDataset):
         """The graphs of a window under two plans; the first has ``twin`` set."""
         name, at = self.index[item]
         two = np.random.default_rng([seed, 1]).permutation(self.plans[item])
-        windows = [window(self.stores[i][name], at, self.spec) for i in two]
-        if windows[0].agent_ids.tolist() != windows[1].agent_ids.tolist():
-            stores = " and ".join(str(self.stores[i].path) for i in two)
-            raise ForecastError(
-                f"{stores}: scene {name} has other agents at step {at}; stores of the same scenes "
-                "with other plans of the ego are needed"
-            )
+        windows = self._windows(name, at, two.tolist())
         # What would change the future of a person under one of the two plans only is left out.
         kept = replace(config, reverse=0.0, slow_down=0.0, wander=0.0)
         weight = 1 / (len(self) * float(self._frequencies[item]))
@@ -183,17 +177,28 @@ class PairedWindows(WindowDataset):
 
     def _moving(self, name: str, at: int) -> NDArray[np.bool_]:
         """Which pairs of plans move a pedestrian of a window, in order."""
-        tracks = [store[name].tracks for store in self.stores]
-        steps = slice(at + 1, at + 1 + self.spec.horizon_steps)
-        known = np.stack([each.valid[:, steps] for each in tracks])
-        places = np.stack([each.positions_m[:, steps] for each in tracks])
-        walks = (tracks[0].kinds == AgentKind.PEDESTRIAN)[:, None]
-        moved = [
-            (known[i] & known[j] & walks)
-            & (np.linalg.norm(places[i] - places[j], axis=-1) > _MOVED_M)
-            for i, j in combinations(range(len(tracks)), 2)
-        ]
-        return np.array([each.any() for each in moved])
+        windows = self._windows(name, at, range(len(self.stores)))
+        walks = (windows[0].kinds == AgentKind.PEDESTRIAN)[:, None]
+        return np.array(
+            [
+                (
+                    (one.valid & other.valid & walks)
+                    & (np.linalg.norm(one.positions_m - other.positions_m, axis=-1) > _MOVED_M)
+                ).any()
+                for one, other in combinations(windows, 2)
+            ]
+        )
+
+    def _windows(self, name: str, at: int, plans: Sequence[int]) -> list[Window]:
+        """A window under some of the plans, with the same agents."""
+        windows = [window(self.stores[i][name], at, self.spec) for i in plans]
+        if any(each.agent_ids.tolist() != windows[0].agent_ids.tolist() for each in windows):
+            stores = " and ".join(str(self.stores[i].path) for i in plans)
+            raise ForecastError(
+                f"{stores}: scene {name} has other agents at step {at}; stores of the same scenes "
+                "with other plans of the ego are needed"
+            )
+        return windows
 
 
 def _along_the_way(windows: list[Window]) -> list[Window]:

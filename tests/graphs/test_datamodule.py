@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -271,7 +271,17 @@ class Stepping(PlannedStreets):
         north = scene.tracks.positions_m[:3, 6:, 1]
         north -= 1 - self.pace  # as if no plan mattered
         north[0] += 2.0 * (name in self.scenes and self.pace < 1)
-        return scene, dropped
+        # Later come others, more of them if the ego goes on.
+        more = int(4 * self.pace)
+        columns = {
+            each.name: np.append(values, np.repeat(values[1:2], more, axis=0), axis=0)
+            for each in fields(scene.tracks)
+            if (values := getattr(scene.tracks, each.name)) is not None
+        }
+        later = np.arange(len(scene.tracks.agent_ids), len(columns["agent_ids"]))
+        columns["agent_ids"] = np.array([*scene.tracks.agent_ids, *map(str, later)])
+        columns["valid"][later, :6] = False
+        return replace(scene, tracks=replace(scene.tracks, **columns)), dropped
 
 
 def stepping(source: type[Stepping], folder: Path, moved: float | None) -> PairedWindows:
