@@ -1,0 +1,1 @@
+"""The parts of scripts/versions: versions of other packages, and the package as installed."""
