@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from forecast.planning import EgoState
+from forecast.visualization.viewer.driven import drive_along
 from forecast.visualization.viewer.edits import ChangeEdit
 from tests.browser import Visit, visit
 from tests.visualization.viewer.conftest import served
@@ -328,7 +330,6 @@ def test_the_3d_view_shows_every_agent_and_the_egos_camera(browser, address):
         opened.page.keyboard.press("3")
         until(opened, "viewer.space")
         until(opened, "viewer.space.bodies.size === viewer.agents().size")
-        assert value(opened, "viewer.space.ribbons.children.length") > 20
         x, y = value(opened, "['x', 'y'].map((k) => viewer.space.bodies.get('0').position[k])")
         shown = value(opened, "viewer.agents().get('0')")
         assert (x, y) == pytest.approx((shown["x"], shown["y"]))
@@ -340,6 +341,103 @@ def test_the_3d_view_shows_every_agent_and_the_egos_camera(browser, address):
         assert 1 < value(opened, f"{camera}.z") < 3
         opened.page.click("#three")
         until(opened, "!viewer.space")
+
+
+# What the 3-D view holds of plans and futures: the colour and the corners of each mesh.
+MESHES = """viewer.space.ribbons.children.map(({ geometry, material }) => ({
+  colour: material.color.getHexString(),
+  surface: geometry.type === "ShapeGeometry",
+  points: Array.from(geometry.attributes.position.array),
+}))"""
+
+
+def meshes(opened: Visit, colour: str, surface: bool) -> list[np.ndarray]:
+    """Corners ``[V, 3]`` of the surfaces or bands of a colour."""
+    found = value(opened, MESHES)
+    kept = [each for each in found if (each["colour"], each["surface"]) == (colour, surface)]
+    return [np.reshape(each["points"], (-1, 3)) for each in kept]
+
+
+def regions(opened: Visit) -> list[np.ndarray]:
+    """Those of the selected agent; the dots of its futures have fewer corners."""
+    return [corners for corners in meshes(opened, "2f6fc1", True) if len(corners) > 30]
+
+
+def layer(opened: Visit, name: str, on: bool) -> None:
+    """Switches a layer, and waits for the picture without or with it."""
+    opened.page.click(".layers summary")
+    opened.page.set_checked(f"[data-layer={name}]", on)
+    opened.page.click(".layers summary")
+    until(opened, "viewer.futureGroups && viewer.space.futures === viewer.futureGroups")
+
+
+def test_the_3d_view_shows_the_regions_of_the_selected(browser, address, forecaster, store):
+    with page(browser, address) as opened:
+        at, name = value(opened, "[viewer.history.state.at, viewer.selected]")
+        made = forecaster.predict(store["street-3"], at, samples=2)
+        (row,) = np.flatnonzero(made.agent_ids == name)
+        opened.page.keyboard.press("3")
+        until(opened, "viewer.space?.futures")
+        layer(opened, "futures", False)  # the ends of samples are surfaces, too
+        layer(opened, "lane", False)
+        discs = iter(regions(opened))
+        for level in (0.5, 0.9):
+            for second in range(1, 7):
+                disc, step = next(discs), 2 * second - 1
+                np.testing.assert_allclose(disc[:, 2], 0.06 + 0.45 * second, atol=1e-5)
+                scale = made.tubes.scale[row, step, made.tubes.levels.index(level)]
+                reach = scale * np.sqrt(np.diagonal(made.tubes.shape_m2[row, step]))
+                centre = made.tubes.centre_m[row, step]
+                np.testing.assert_allclose(disc[:, :2].max(axis=0), centre + reach, atol=0.02)
+                np.testing.assert_allclose(disc[:, :2].min(axis=0), centre - reach, atol=0.02)
+        assert next(discs, None) is None
+        layer(opened, "regions", False)
+        assert regions(opened) == []
+
+
+def test_the_3d_view_shows_modes_as_wide_as_they_are_probable(browser, address, forecaster, store):
+    with page(browser, address) as opened:
+        at, name = value(opened, "[viewer.history.state.at, viewer.selected]")
+        made = forecaster.predict(store["street-3"], at, samples=2)
+        (row,) = np.flatnonzero(made.agent_ids == name)
+        opened.page.keyboard.press("3")
+        until(opened, "viewer.space?.futures")
+        assert meshes(opened, "7b3fa0", False) == []
+        layer(opened, "modes", True)
+        bands, sets = meshes(opened, "7b3fa0", False), made.modes(5)
+        assert len(bands) == 5
+        for band, mode in zip(bands, range(4, -1, -1), strict=True):  # the most probable one on top
+            left, right = band[::2], band[1::2]
+            middle = (left + right) / 2
+            np.testing.assert_allclose(middle[1:, :2], sets.positions_m[row, mode], atol=1e-3)
+            np.testing.assert_allclose(middle[:, 2], 0.06 + 0.45 * 0.5 * np.arange(13), atol=1e-5)
+            wide = 0.07 * (1 + 9 * sets.probabilities[row, mode])
+            np.testing.assert_allclose(np.linalg.norm(left - right, axis=1), wide, rtol=1e-3)
+        assert "modes, wider" in opened.page.locator("#legend").inner_text()
+        layer(opened, "modes", False)
+        assert meshes(opened, "7b3fa0", False) == []
+
+
+def test_the_3d_view_shows_plans_and_names(browser, address):
+    with page(browser, address) as opened:
+        opened.page.keyboard.press("3")
+        until(opened, "viewer.space?.futures")
+        nameless = """(() => { const { canvas } = viewer.space.names, { width, height } = canvas;
+          const empty = Object.assign(document.createElement("canvas"), { width, height });
+          return canvas.toDataURL() === empty.toDataURL(); })()"""
+        until(opened, f"!{nameless}")
+        layer(opened, "labels", False)
+        until(opened, nameless)
+        opened.page.keyboard.press("r")
+        until(opened, "viewer.ranking")
+        until(opened, "viewer.space.plans.length")
+        assert len(meshes(opened, "0f6d63", False)) == 1  # the best plan
+        opened.page.click("#drive-best")
+        settled(opened)
+        until(opened, "!viewer.space.plans.length")
+        poses = np.array(edits(opened)[0]["poses"])
+        (band,) = meshes(opened, "26323f", False)
+        np.testing.assert_allclose((band[::2] + band[1::2])[:, :2] / 2, poses[:, :2], atol=1e-3)
 
 
 def test_files_are_offered(browser, address, saved_in):
@@ -475,6 +573,57 @@ def test_everything_can_be_done_with_the_keyboard(browser, address):
         opened.page.locator("#rank").focus()
         opened.page.keyboard.press("Shift+Tab")
         assert value(opened, outline) != "none"
+
+
+def test_a_plan_is_drawn_and_braked_with_the_keyboard(browser, address, store):
+    with page(browser, address) as opened:
+        at = value(opened, "viewer.history.state.at")
+        ego = EgoState.of(store["street-3"], at)
+        opened.page.locator("#three").focus()
+        opened.page.keyboard.press("p")
+        for key in ("Up", "Up", "Up", "Left", "Left"):
+            opened.page.keyboard.press(f"Arrow{key}")
+        for key in ("Shift+ArrowRight", "ArrowUp", "ArrowDown"):
+            opened.page.keyboard.press(key)
+        assert "15.0 m drawn" in opened.page.locator("#hint").inner_text()
+        drawn = np.array(value(opened, "viewer.drawn"))
+        ways = np.arctan2(*np.diff(drawn, axis=0).T[::-1]) - ego.heading_rad
+        turned = np.degrees(np.arctan2(np.sin(ways), np.cos(ways)))
+        np.testing.assert_allclose(turned, [0, 0, 0, 15, 30, 25], atol=1e-3)
+        speed = float(opened.page.locator("#plan-speed").input_value())
+        opened.page.keyboard.press("Enter")
+        until(opened, "viewer.history.state.edits.length === 1")
+        settled(opened)
+        (edit,) = edits(opened)
+        expected = drive_along(np.round(drawn, 3), ego, speed, 12, 0.5)
+        assert edit["do"] == "follow"
+        np.testing.assert_allclose(edit["poses"], expected, atol=1e-3)
+        for key, braking in (("B", None), ("ArrowLeft", -0.5), ("ArrowLeft", -1), ("b", -4)):
+            opened.page.keyboard.press(key)
+            settled(opened)
+            last = edits(opened)[-1]
+            assert last.get("acceleration_mps2") == braking
+        assert value(opened, "document.activeElement.id") == "brake"
+        opened.page.keyboard.press("p")
+        opened.page.keyboard.press("ArrowUp")
+        opened.page.keyboard.press("Escape")
+        assert value(opened, "[viewer.tool, viewer.drawn]") == ["select", None]
+        assert [edit["do"] for edit in edits(opened)] == ["act"]
+        opened.page.keyboard.press("?")
+        keys = opened.page.locator("#dialog").inner_text()
+        assert "draw the ego's plan" in keys
+        assert "its acceleration" in keys
+
+
+def test_tools_ask_for_the_plan_view(browser, address):
+    with page(browser, address) as opened:
+        opened.page.keyboard.press("p")
+        opened.page.keyboard.press("3")
+        until(opened, "viewer.space")
+        assert value(opened, "viewer.tool") == "select"
+        opened.page.keyboard.press("p")
+        assert value(opened, "viewer.tool") == "select"
+        assert "press 3" in opened.page.locator("#toast").inner_text()
 
 
 def test_it_can_be_used_at_390_pixels(browser, address):

@@ -30,7 +30,7 @@ export function placedLabels(labels, view, widthOf) {
   const taken = [];
   const placed = [];
   for (const label of labels) {
-    const [x, y] = view.toScreen(label.x, label.y);
+    const [x, y] = view.toScreen(label.x, label.y, label.seconds);
     if (x < -40 || y < -20 || x > view.width + 40 || y > view.height + 20) continue;
     const width = widthOf(label.text) + 8;
     const top = y - Math.max(label.lift * view.scale, 6) - 20;
@@ -110,6 +110,14 @@ export class Renderer {
     c.lineWidth = each.width / view.scale;
     c.setLineDash(each.dash ? each.dash.map((length) => length / view.scale) : []);
     c.stroke(path);
+  }
+
+  // Names alone, to lie over another picture.
+  drawNames(labels) {
+    const { context: c, view, ratio } = this;
+    c.setTransform(ratio, 0, 0, ratio, 0, 0);
+    c.clearRect(0, 0, view.width, view.height);
+    this.drawLabels(labels);
   }
 
   drawLabels(labels) {

@@ -306,8 +306,12 @@ function advance(seconds) {
 function content() {
   const agents = app.agents();
   app.futureGroups ??= futureGroups(app);
-  const groups = [...(app.mapGroups ?? []), ...planGroupsNow(), ...app.futureGroups, ...agentGroups(app, agents, app.view.scale), ...overlays(agents)];
-  return { agents, groups, names: labels(app, agents, app.view.scale) };
+  const [plans, futures] = [planGroupsNow(), app.futureGroups];
+  return { agents, plans, futures, names: labels(app, agents, app.view.scale) };
+}
+
+function everyGroup({ agents, plans, futures }) {
+  return [...(app.mapGroups ?? []), ...plans, ...futures, ...agentGroups(app, agents, app.view.scale), ...overlays(agents)];
 }
 
 let fan = { ranking: null, groups: [] };
@@ -336,14 +340,14 @@ app.handle = (agent) => {
 };
 
 function draw() {
-  renderer.resize();
+  if (!app.space) renderer.resize();  // a hidden canvas has no size
   if (!app.scene) return;
   if (!app.centred) centre();
-  const { agents, groups, names } = content();
-  const ego = agents.get(app.scene.ego);
+  const shown = content();
+  const ego = shown.agents.get(app.scene.ego);
   if (app.follow && ego) Object.assign(app.view, { x: ego.x, y: ego.y });
-  if (app.space) app.space.show(app, agents);
-  else renderer.draw(groups, names, COLOURS.ground);
+  if (app.space) app.space.show(app, shown);
+  else renderer.draw(everyGroup(shown), shown.names, COLOURS.ground);
 }
 
 function centre() {
@@ -428,10 +432,10 @@ function showLegend() {
   const rows = edited
     ? [["before the edits", COLOURS.before], ["after the edits", COLOURS.after], ["unchanged", COLOURS.unchanged]]
     : [["imagined futures", COLOURS.before], ["recorded future", COLOURS.truth, "dash"]];
-  if (app.layers.regions && app.futures?.levels.length && !app.space) {
+  if (app.layers.regions && app.futures?.levels.length) {
     rows.push([`${app.futures.calibrated ? "tube" : "spread of the samples"}, 50 and 90 %`, edited ? "#f2c3a5" : "#a9c5e8", "dot"]);
   }
-  if (app.layers.modes && app.futures?.mode_counts.length && !app.space) rows.push(["modes, wider if more probable", COLOURS.mode]);
+  if (app.layers.modes && app.futures?.mode_counts.length) rows.push(["modes, wider if more probable", COLOURS.mode]);
   if (app.futures?.fallbacks.size) rows.push(["outside the training range", COLOURS.warn]);
   $("legend").replaceChildren(...rows.map(([text, colour, kind]) => {
     const [row, mark] = [document.createElement("span"), document.createElement("i")];
@@ -486,14 +490,13 @@ app.copyLink = () => {
 };
 
 app.savePng = () => {
-  app.space?.render();  // what it drew before is gone once it was shown
-  const from = app.space ? app.space.canvas() : $("plan");
+  const from = app.space ? app.space.picture() : $("plan");
   from.toBlob((blob) => download(`${app.scene.id}.png`, blob), "image/png");
 };
 
 app.svg = () => {
-  const { groups, names } = content();
-  return svgOf(groups, names, app.view, COLOURS.ground);
+  const shown = content();
+  return svgOf(everyGroup(shown), shown.names, app.view, COLOURS.ground);
 };
 
 app.saveSvg = () => download(`${app.scene.id}.svg`, new Blob([app.svg()], { type: "image/svg+xml" }));
@@ -529,13 +532,13 @@ app.toggleSpace = async () => {
     }
   }
   const on = Boolean(app.space);
+  if (on) app.setTool("select");
   $("space").hidden = !on;
   $("plan").hidden = on;
   document.querySelector(".camera").hidden = !on;
   document.querySelector(".tools").hidden = on;
   document.querySelector(".zoom").hidden = on;
   $("three").setAttribute("aria-pressed", String(on));
-  showLegend();
   redraw();
 };
 
@@ -545,12 +548,16 @@ app.hint = () => {
     pedestrian: "Press where the person stands and drag where they walk",
     vehicle: "Press where the vehicle is and drag where it drives",
     obstacle: "Click where the obstacle stands",
-    plan: "Draw the ego's way, starting at the ego",
+    plan: app.drawn?.length > 1 ? `${lengthOf(app.drawn).toFixed(1)} m drawn; Enter drives along it` : "Draw the ego's way from the ego on, or steer with the arrow keys",
   };
   const text = words[app.tool] ?? "";
   $("hint").textContent = text;
   $("hint").hidden = !text || Boolean(app.space);
 };
+
+function lengthOf(points) {
+  return points.slice(1).reduce((sum, [x, y], i) => sum + Math.hypot(x - points[i][0], y - points[i][1]), 0);
+}
 
 function kindOf(name) { return app.futures?.kinds[app.futures.row.get(name)] ?? app.scene?.kinds[app.scene.row.get(name)]; }
 app.kindOf = kindOf;

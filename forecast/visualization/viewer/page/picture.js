@@ -1,5 +1,6 @@
-// What is drawn, as groups of lines in metres with styles in pixels. The canvas and the SVG file
-// draw the same groups.
+// What is drawn, as groups of lines in metres with styles in pixels. The canvas, the SVG file and the
+// 3-D view draw the same groups. The 3-D view also needs the time of a group: `stepS` are the seconds
+// from one point of a line to the next, `seconds` is how far ahead all of it is.
 
 import { isPerson, shortName } from "./model.js";
 
@@ -71,14 +72,15 @@ export function futureGroups(app) {
   });
   const showBefore = futures.edited && layers.before;
   const unchanged = futures.edited ? COLOURS.unchanged : COLOURS.before;
-  if (layers.futures) groups.push(group(every(same, false), { stroke: unchanged, width: 1, alpha: 0.2 }));
-  groups.push(group(modes(same, false), { stroke: unchanged, width: 1.8, alpha: 0.7 }));
+  const stepS = futures.dt_s;
+  if (layers.futures) groups.push(group(every(same, false), { stroke: unchanged, width: 1, alpha: 0.2, stepS }));
+  groups.push(group(modes(same, false), { stroke: unchanged, width: 1.8, alpha: 0.7, stepS }));
   if (layers.futures) {
-    if (showBefore) groups.push(group(every(differ, true), { stroke: COLOURS.before, width: 1, alpha: 0.2 }));
-    groups.push(group(every(differ, false), { stroke: colour, width: 1, alpha: 0.3 }));
+    if (showBefore) groups.push(group(every(differ, true), { stroke: COLOURS.before, width: 1, alpha: 0.2, stepS }));
+    groups.push(group(every(differ, false), { stroke: colour, width: 1, alpha: 0.3, stepS }));
   }
-  if (showBefore) groups.push(group(modes(differ, true), { stroke: COLOURS.before, width: 2, alpha: 0.8 }));
-  groups.push(group(modes(differ, false), { stroke: colour, width: 2, alpha: 0.9 }));
+  if (showBefore) groups.push(group(modes(differ, true), { stroke: COLOURS.before, width: 2, alpha: 0.8, stepS }));
+  groups.push(group(modes(differ, false), { stroke: colour, width: 2, alpha: 0.9, stepS }));
   const row = futures.row.get(selected);
   if (row !== undefined) {
     groups.push(...truthGroups(app));
@@ -101,34 +103,33 @@ export function futureGroups(app) {
 // The futures of one agent: samples, their ends, the most probable one with a dot each second.
 function ownGroups(samples, modes, stroke, layers, futures) {
   const groups = [];
+  const stepS = futures.dt_s;
   if (layers.futures) {
-    for (const line of samples) groups.push(group([line], { stroke, width: 1.3, alpha: 0.42 }));
+    for (const line of samples) groups.push(group([line], { stroke, width: 1.3, alpha: 0.42, stepS }));
     const ends = samples.map((line) => [line.at(-2), line.at(-1)]);
-    groups.push(group(ends, { dots: 2.2, fill: stroke, alpha: 0.7 }));
+    groups.push(group(ends, { dots: 2.2, fill: stroke, alpha: 0.7, seconds: futures.steps * stepS }));
   }
-  groups.push(group(modes, { stroke: "#ffffff", width: 5, alpha: 0.85 }));
-  groups.push(group(modes, { stroke, width: 3 }));
-  const every = Math.max(1, Math.round(1 / futures.dt_s));
-  const seconds = modes.flatMap((line) => {
-    const dots = [];
-    for (let step = every; 2 * step < line.length; step += every) dots.push([line[2 * step], line[2 * step + 1]]);
-    return dots;
-  });
-  groups.push(group(seconds, { dots: 3, fill: "#ffffff", stroke, width: 1.6 }));
+  groups.push(group(modes, { stroke: "#ffffff", width: 5, alpha: 0.85, stepS }));
+  groups.push(group(modes, { stroke, width: 3, stepS }));
+  for (const step of secondsOf(futures)) {
+    const dots = modes.map((line) => [line[2 * step], line[2 * step + 1]]);
+    groups.push(group(dots, { dots: 3, fill: "#ffffff", stroke, width: 1.6, seconds: step * stepS }));
+  }
   return groups;
 }
 
-function regionGroups(futures, row) {
+// The steps that are whole seconds ahead; the present is step 0.
+function secondsOf(futures) {
   const every = Math.max(1, Math.round(1 / futures.dt_s));
-  return REGION_LEVELS.flatMap((level) => {
-    const rings = [];
-    for (let step = every - 1; step < futures.steps; step += every) {
-      const ring = futures.region(level, row, step);
-      if (ring) rings.push(ring);
-    }
-    const fill = futures.edited ? COLOURS.after : COLOURS.before;
-    return rings.map((ring) => group([ring], { fill, alpha: level > 0.8 ? 0.07 : 0.1, closed: true }));
-  });
+  return Array.from({ length: Math.floor(futures.steps / every) }, (_, second) => (second + 1) * every);
+}
+
+function regionGroups(futures, row) {
+  const fill = futures.edited ? COLOURS.after : COLOURS.before;
+  return REGION_LEVELS.flatMap((level) => secondsOf(futures).flatMap((step) => {
+    const ring = futures.region(level, row, step - 1);
+    return ring ? [group([ring], { fill, alpha: level > 0.8 ? 0.07 : 0.1, closed: true, seconds: step * futures.dt_s })] : [];
+  }));
 }
 
 // The modes of an agent; a wider line is more probable.
@@ -136,8 +137,8 @@ function modeGroups({ futures, modes }, row) {
   const now = futures.now(row);
   return futures.modes(row, modes).reverse().flatMap(({ probability, path }) => {
     const style = { alpha: 0.35 + 0.6 * Math.sqrt(probability) };
-    const line = group([fromNow(now, path)], { ...style, stroke: COLOURS.mode, width: 1 + 9 * probability });
-    const end = group([[path.at(-2), path.at(-1)]], { ...style, dots: 2 + 6 * Math.sqrt(probability), fill: COLOURS.mode });
+    const line = group([fromNow(now, path)], { ...style, stroke: COLOURS.mode, width: 1 + 9 * probability, stepS: futures.dt_s });
+    const end = group([[path.at(-2), path.at(-1)]], { ...style, dots: 2 + 6 * Math.sqrt(probability), fill: COLOURS.mode, seconds: futures.steps * futures.dt_s });
     return [line, end];
   });
 }
@@ -147,7 +148,7 @@ function modeLabels(app) {
   const row = futures?.row.get(selected);
   if (!scene || !layers.modes || row === undefined) return [];
   return futures.modes(row, app.modes).slice(0, LABELLED_MODES).map(({ probability, path }) => ({
-    x: path.at(-2), y: path.at(-1), lift: 0, text: `${Math.round(100 * probability)} %`, own: false, edited: false, weight: 1,
+    x: path.at(-2), y: path.at(-1), seconds: futures.steps * futures.dt_s, lift: 0, text: `${Math.round(100 * probability)} %`, own: false, edited: false, weight: 1,
   }));
 }
 
@@ -157,7 +158,7 @@ function truthGroups(app) {
   if (!layers.truth || row === undefined || futures.edited) return [];
   const steps = Math.round((futures.steps * futures.dt_s) / scene.dt);
   const line = scene.path(row, futures.state.at, futures.state.at + steps);
-  return line.length > 2 ? [group([line], { stroke: COLOURS.truth, width: 2.4, dash: [6, 4] })] : [];
+  return line.length > 2 ? [group([line], { stroke: COLOURS.truth, width: 2.4, dash: [6, 4], stepS: scene.dt })] : [];
 }
 
 function goalGroups(app, edit) {
@@ -208,7 +209,7 @@ export function riskColour(share) {
   const at = 2 * share;
   const [a, b] = at < 1 ? [stops[0], stops[1]] : [stops[1], stops[2]];
   const part = at < 1 ? at : at - 1;
-  return `rgb(${a.map((value, i) => Math.round(value + part * (b[i] - value))).join(" ")})`;
+  return `rgb(${a.map((value, i) => Math.round(value + part * (b[i] - value))).join(", ")})`;
 }
 
 // Bodies of agents, histories, marks and names.

@@ -6,6 +6,8 @@ import { isPerson, wrapped } from "./model.js";
 const $ = (id) => document.getElementById(id);
 const MOVES_PX = 4;
 const PAN_PX = 60;
+const PIECE_M = 2.5;  // what a key adds to a plan
+const BEND_RAD = Math.PI / 12;
 const TOOLS = { s: "select", g: "goal", a: "pedestrian", v: "vehicle", o: "obstacle", p: "plan" };
 const round = (value, digits = 3) => Math.round(value * 10 ** digits) / 10 ** digits;
 const point = (x, y) => [round(x), round(y)];
@@ -21,7 +23,14 @@ export function wireTools(app) {
   };
 
   app.setTool = (tool) => {
+    if (tool !== "select") {
+      if (app.space) { app.toast("The tools are those of the plan view; press 3 to go there", true); return; }
+      if (app.playing) app.play(app.playing);
+      if (app.scene) app.setAhead(0);  // edits are made in the present
+      canvas.focus();
+    }
     app.tool = tool;
+    app.drawn = null;
     for (const button of document.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
     canvas.className = tool === "select" ? "" : "placing";
     app.hint();
@@ -131,12 +140,8 @@ export function wireTools(app) {
       addAgent(app, was.tool, start, was.moved ? Math.atan2(y - start[1], x - start[0]) : egoHeading(app));
     }
     if (was.tool === "obstacle") addObstacle(app, [x, y]);
-    if (was.tool === "plan") {
-      const path = thinned(app.drawn).map(([a, b]) => point(a, b));
-      app.drawn = null;
-      if (path.length) app.askDrive(path, Number($("plan-speed")?.value ?? 8));
-    }
-    if (was.tool !== "select" && was.tool !== "pan") { app.setAhead(0); app.setTool("select"); }
+    if (was.tool === "plan") drivePlan(app);
+    if (was.tool !== "select" && was.tool !== "pan") app.setTool("select");
   }
 
   canvas.addEventListener("wheel", (event) => {
@@ -222,6 +227,13 @@ function toggleFollow(app) {
   app.redraw();
 }
 
+// Asks for the poses along what was drawn.
+function drivePlan(app) {
+  const path = thinned(app.drawn).map(([a, b]) => point(a, b));
+  app.drawn = null;
+  if (path.length) app.askDrive(path, Number($("plan-speed")?.value ?? 8));
+}
+
 // Points at least half a metre apart, at most as many as a request may hold.
 function thinned(points) {
   const kept = [];
@@ -264,8 +276,31 @@ function onKey(app, event) {
   }
   if (typing || event.altKey) return;
   if (event.key === " " && event.target.closest("button, summary, input")) return;
+  if (app.tool === "plan" && document.activeElement === $("plan") && steer(app, event)) { event.preventDefault(); return; }
   if (event.key === "Enter") return;
   if (arrow(app, event) || act(app, event)) event.preventDefault();
+}
+
+// Draws the ego's plan with the keyboard: each piece goes straight on, or bends to a side.
+function steer(app, { key, shiftKey }) {
+  const ego = app.agents().get(app.scene.ego);
+  if (!ego) return false;
+  const drawn = app.drawn?.length ? app.drawn : [[ego.x, ego.y]];
+  const bend = { ArrowUp: 0, ArrowLeft: 1, ArrowRight: -1 }[key];
+  if (bend !== undefined) app.drawn = [...drawn, nextPoint(drawn, ego, bend * BEND_RAD * (shiftKey ? 1 / 3 : 1))];
+  else if (key === "ArrowDown" || key === "Backspace") app.drawn = drawn.length > 1 ? drawn.slice(0, -1) : null;
+  else if (key === "Enter" && drawn.length > 1) { drivePlan(app); app.setTool("select"); }
+  else return false;
+  app.hint();
+  app.redraw();
+  return true;
+}
+
+// The end of a piece that turns from the direction of the last one, at first from the ego's heading.
+function nextPoint(drawn, ego, turn) {
+  const [[fromX, fromY], [x, y]] = [drawn.at(-2) ?? [], drawn.at(-1)];
+  const way = turn + (drawn.length > 1 ? Math.atan2(y - fromY, x - fromX) : ego.heading);
+  return [x + PIECE_M * Math.cos(way), y + PIECE_M * Math.sin(way)];
 }
 
 function arrow(app, event) {
@@ -296,6 +331,7 @@ function act(app, event) {
     3: () => app.toggleSpace(),
     f: () => toggleFollow(app),
     b: () => app.command({ do: "act", acceleration_mps2: -4 }),
+    B: () => $("brake")?.focus(),
     r: () => app.askRanking(),
     n: () => app.history.commit({ seed: (app.history.state.seed + 1) % 2 ** 31 }),
     c: () => app.showCode(),
@@ -318,7 +354,8 @@ function showHelp(app) {
     ["space", "play the recording"], [".", "play the imagined future"], ["J  L", "a step back, a step on"],
     ["[  ]", "the person before, the next one"], ["arrows", "on the picture: move the selected agent 0.5 m (with shift 0.1 m); with none, pan"],
     ["Q  E", "turn the selected agent"], ["Delete", "remove the selected agent"], ["S G A V O P", "tools: select, goal, person, vehicle, obstacle, plan"],
-    ["shift A V O", "add a person, vehicle or obstacle in the middle of the picture"], ["B", "the ego brakes"], ["R", "rank plans"],
+    ["shift A V O", "add a person, vehicle or obstacle in the middle of the picture"], ["B", "the ego brakes; with shift: its acceleration, which arrows then change"],
+    ["P  arrows  Enter", "draw the ego's plan: ↑ straight on, ← → to a side (with shift less), ↓ back; Enter drives it"], ["R", "rank plans"],
     ["N", "another seed"], ["Ctrl+Z  Ctrl+Shift+Z", "undo, redo"], ["+  −  0  F", "zoom, show everything, follow the ego"], ["3", "3-D view"], ["C", "copy as code"], ["Escape", "select nothing"],
   ];
   const list = document.createElement("div");

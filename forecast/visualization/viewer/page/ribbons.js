@@ -1,0 +1,70 @@
+// The groups of picture.js in 3-D: lines become flat bands. What is ahead in time is higher, so that
+// time can be seen.
+
+import * as THREE from "./vendor/three.module.js";
+
+const RISE_M_PER_S = 0.45;
+const PIXEL_M = 0.07;  // what a pixel of the plan view's widths becomes
+const GROUND_M = 0.06;
+const AREA_ALPHA = 2.5;  // the ground is darker than that of the plan view
+
+export function heightOf(seconds) { return GROUND_M + RISE_M_PER_S * seconds; }
+
+// The meshes of a group: its surfaces, then its lines.
+export function meshes(each) {
+  const flat = heightOf(each.seconds ?? 0);
+  const lines = (each.dots ? each.lines.map((line) => circle(line, each.dots * PIXEL_M)) : each.lines).filter(isDrawn);
+  const found = [];
+  if (each.fill && lines.length) found.push(mesh(surface(lines).translate(0, 0, flat), each.fill, each.closed ? AREA_ALPHA * each.alpha : each.alpha));
+  if (each.stroke && lines.length) {
+    const height = each.stepS ? (point) => heightOf(point * each.stepS) : () => flat;
+    found.push(mesh(bands(lines, (each.width * PIXEL_M) / 2, height), each.stroke, each.alpha));
+  }
+  return found;
+}
+
+export function corners(ring) {
+  const points = [];
+  for (let i = 0; i < ring.length; i += 2) points.push(new THREE.Vector2(ring[i], ring[i + 1]));
+  return points;
+}
+
+function isDrawn(line) { return line.length >= 4 && !Number.isNaN(line[0]); }
+
+function mesh(geometry, color, opacity = 1) {
+  const seen = { color, opacity, transparent: true, side: THREE.DoubleSide, depthWrite: false };
+  return new THREE.Mesh(geometry, new THREE.MeshBasicMaterial(seen));
+}
+
+function surface(rings) { return new THREE.ShapeGeometry(rings.map((ring) => new THREE.Shape(corners(ring)))); }
+
+// A circle whose last point is its first one.
+function circle([x, y], radius) {
+  const ring = [];
+  for (let i = 0; i <= 24; i++) ring.push(x + radius * Math.cos((i * Math.PI) / 12), y + radius * Math.sin((i * Math.PI) / 12));
+  return ring;
+}
+
+// Bands along lines as one geometry; point i of a line is height(i) high.
+function bands(lines, half, height) {
+  const [vertices, faces] = [[], []];
+  for (const line of lines) addBand(line, half, height, vertices, faces);
+  const geometry = new THREE.BufferGeometry().setAttribute("position", new THREE.Float32BufferAttribute(vertices, 3));
+  return geometry.setIndex(faces);
+}
+
+function addBand(line, half, height, vertices, faces) {
+  const first = vertices.length / 3;
+  const last = line.length / 2 - 1;
+  let [nx, ny] = [0, half];
+  for (let i = 0; i <= last; i++) {
+    const [from, to] = [2 * Math.max(i - 1, 0), 2 * Math.min(i + 1, last)];
+    const [dx, dy] = [line[to] - line[from], line[to + 1] - line[from + 1]];
+    const far = Math.hypot(dx, dy);
+    if (far > 1e-3) [nx, ny] = [(-dy * half) / far, (dx * half) / far];
+    const [x, y, z] = [line[2 * i], line[2 * i + 1], height(i)];
+    vertices.push(x + nx, y + ny, z, x - nx, y - ny, z);
+    const at = first + 2 * i;
+    if (i) faces.push(at - 2, at - 1, at, at - 1, at + 1, at);
+  }
+}
