@@ -413,8 +413,9 @@ def _why(ranked: Ranking) -> str:
         return words
     sure = "does not" if lead.real else "may"
     return (
-        f"{words} Its lead over plan {lead.second} is {lead.difference:.2f} "
-        f"({lead.low:.2f} to {lead.high:.2f}), so the order {sure} depend on the samples."
+        f"{words} On the same samples, its lead over plan {lead.second} is "
+        f"{lead.difference:.2f} ({lead.low:.2f} to {lead.high:.2f}), so the order {sure} "
+        "depend on the samples."
     )
 
 

@@ -6,7 +6,7 @@ import * as THREE from "./vendor/three.module.js";
 const RISE_M_PER_S = 0.45;
 const PIXEL_M = 0.07;  // what a pixel of the plan view's widths becomes
 const GROUND_M = 0.06;
-const AREA_ALPHA = 2.5;  // the ground is darker than that of the plan view
+const REGION_ALPHA = 2.5;  // regions are seen against a darker ground than in the plan view
 
 export function heightOf(seconds) { return GROUND_M + RISE_M_PER_S * seconds; }
 
@@ -15,7 +15,10 @@ export function meshes(each) {
   const flat = heightOf(each.seconds ?? 0);
   const lines = (each.dots ? each.lines.map((line) => circle(line, each.dots * PIXEL_M)) : each.lines).filter(isDrawn);
   const found = [];
-  if (each.fill && lines.length) found.push(mesh(surface(lines).translate(0, 0, flat), each.fill, each.closed ? AREA_ALPHA * each.alpha : each.alpha));
+  if (each.fill && lines.length) {
+    const alpha = each.closed && each.seconds ? REGION_ALPHA * each.alpha : each.alpha;
+    found.push(mesh(surface(lines).translate(0, 0, flat), each.fill, alpha));
+  }
   if (each.stroke && lines.length) {
     const height = each.stepS ? (point) => heightOf(point * each.stepS) : () => flat;
     found.push(mesh(bands(lines, (each.width * PIXEL_M) / 2, height), each.stroke, each.alpha));

@@ -107,7 +107,7 @@ export class Space {
     const own = agents.get(app.selected);
     this.mark.visible = Boolean(own);
     if (own) {
-      this.mark.position.set(own.x, own.y, 0.06);
+      this.mark.position.set(own.x, own.y, 0.09);
       this.mark.scale.setScalar(Math.max(1, own.length * 0.75));
     }
     const ego = agents.get(app.scene.ego);
