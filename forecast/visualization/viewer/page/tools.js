@@ -356,7 +356,7 @@ function showHelp(app) {
     ["Q  E", "turn the selected agent"], ["Delete", "remove the selected agent"], ["S G A V O P", "tools: select, goal, person, vehicle, obstacle, plan"],
     ["shift A V O", "add a person, vehicle or obstacle in the middle of the picture"], ["B", "the ego brakes; with shift: its acceleration, which arrows then change"],
     ["P  arrows  Enter", "draw the ego's plan: ↑ straight on, ← → to a side (with shift less), ↓ back; Enter drives it"], ["R", "rank plans"],
-    ["N", "another seed"], ["Ctrl+Z  Ctrl+Shift+Z", "undo, redo"], ["+  −  0  F", "zoom, show everything, follow the ego"], ["3", "3-D view"], ["C", "copy as code"], ["Escape", "select nothing"],
+    ["N", "another seed"], ["Ctrl+Z  Ctrl+Shift+Z", "undo, redo"], ["+  −  0  F", "zoom, show everything, follow the ego"], ["3", "3-D view"], ["C", "copy as code"], ["Escape", "leave the tool; select nothing"],
   ];
   const list = document.createElement("div");
   list.className = "keys";
