@@ -26,6 +26,7 @@ from forecast.adaptation.ledger import (
 )
 from forecast.adaptation.lessons import Lesson, loss_on, scene_sha256
 from forecast.adaptation.memory import covering
+from forecast.adaptation.plausible import implausible
 from forecast.adaptation.testing import Rows, recalibrated, tested
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec
@@ -188,6 +189,9 @@ class Adapter:
         """Tests a scene and learns from it; returns what the ledger says of it."""
         if not len(lesson.times):
             return {"done": REFUSED, "why": "it has no pedestrian with a history and a future"}
+        impossible = implausible(lesson.scene)
+        if impossible:
+            return {"done": REFUSED, "why": impossible}
         config = self.config
         test, rows = tested(self._forecaster(self._training), lesson, config)
         if test.ood > config.most_ood:

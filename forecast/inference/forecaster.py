@@ -204,8 +204,17 @@ class Forecaster:
         dt_s: float | None = None,
         origin_m: ArrayLike = (0.0, 0.0),
         forget_s: float | None = None,
+        adapt: bool = False,
     ) -> Stream:
         """A stream that takes frames of live traffic and predicts after any frame.
+
+        With ``adapt``, the stream checks what it predicted in the last 3 s against what it has
+        seen since. Where the truth was outside the tubes too often, they grow, and where it was
+        inside too often, they shrink: by one factor for people who stand, one for those who walk,
+        and so on (`forecast.inference.live_tubes`). Samples, modes and everything else stay as
+        they are. Predictions with an ``ego_plan`` have adapted tubes, but are not checked. Until
+        something was checked, predictions equal those without ``adapt``, bit for bit. Later they
+        depend on which predictions were asked for, so audits and evaluations do without.
 
         Args:
             lane_map: The map relative to ``origin_m``.
@@ -213,10 +222,11 @@ class Forecaster:
             origin_m: World position ``[2]`` of the frames' origin.
             forget_s: Agents not observed for this time are dropped. Default: the length of the
                 history that the model was trained with.
+            adapt: Whether the tubes adapt to this recording, without labels.
 
         Raises:
-            ForecastError: ``dt_s`` is longer than the model's step, ``forget_s`` is too small, or
-                ``lane_map`` is something else.
+            ForecastError: ``dt_s`` is longer than the model's step, ``forget_s`` is too small,
+                ``lane_map`` is something else, or the weights that are to adapt have no tubes.
         """
         good = lane_map is None or isinstance(lane_map, LaneMap)
         require(good, "lane_map", type(lane_map).__name__, "a LaneMap, such as that of a scene,")
@@ -224,7 +234,8 @@ class Forecaster:
         forget_s = self.training.history_steps * step_s if forget_s is None else forget_s
         origin = parse_origin("stream", origin_m)
         dt_s = step_s if dt_s is None else dt_s
-        return Stream(self.model, self.training, lane_map, step_s, dt_s, origin, forget_s)
+        scale = step_s, dt_s, origin, forget_s
+        return Stream(self.model, self.training, lane_map, *scale, adapt)
 
     @undivided_operations()
     def rank_plans(

@@ -13,8 +13,9 @@ from forecast import geometry
 from forecast.datasets.time_grid import require_microseconds
 from forecast.datasets.windows import WindowSpec, window
 from forecast.errors import ForecastError, require
+from forecast.inference.live_tubes import LiveTubes
 from forecast.inference.weights import Training
-from forecast.inference.windows import forecast_window, horizon_steps
+from forecast.inference.windows import forecast_window, horizon_steps, observed
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.scene import AgentKind, LaneMap, Prediction, Scene, Tracks
 from forecast.scene.arguments import real_number, time_us
@@ -204,9 +205,11 @@ class Stream:
         dt_s: Step of the predictions.
         origin_m: World position ``[2]`` of the frames' origin.
         forget_s: Agents not observed for this time are dropped.
+        adapt: Whether the tubes adapt to this recording; see `Forecaster.stream`.
 
     Raises:
-        ForecastError: ``forget_s`` is shorter than a step.
+        ForecastError: ``forget_s`` is shorter than a step, or the weights that are to adapt have no
+            tubes.
     """
 
     def __init__(
@@ -218,7 +221,13 @@ class Stream:
         dt_s: float,
         origin_m: NDArray[np.float64],
         forget_s: float,
+        adapt: bool,
     ) -> None:
+        if adapt and training.calibration is None:
+            raise ForecastError(
+                "adapt: the weights have no tubes that could adapt; calibrate them "
+                "('forecast calibrate'), or leave adapt out"
+            )
         forget_s = real_number("forget_s", forget_s, "a time in seconds")
         require(forget_s >= step_s, "forget_s", forget_s, f"at least one step ({step_s} s)")
         self.dt_s, self.origin_m = dt_s, origin_m
@@ -229,6 +238,7 @@ class Stream:
         self._kept_us = round((training.history_steps + JITTER) * step_s * 1e6)
         self._recording = _Recording.empty()
         self._predictions: list[Prediction] = []
+        self._live = LiveTubes(step_s) if adapt else None
 
     def __repr__(self) -> str:
         known = self._recording
@@ -242,6 +252,14 @@ class Stream:
     def agent_ids(self) -> list[str]:
         """Names of the tracked agents ``[A]``."""
         return list(self._recording.names.tolist())
+
+    @property
+    def tube_factors(self) -> dict[str, float]:
+        """What the radii of the tubes are multiplied by, for each group of pedestrians.
+
+        The groups are those of the calibration. Empty if the stream does not adapt.
+        """
+        return {} if self._live is None else self._live.factors
 
     def observe(self, frame: Frame) -> None:
         """Takes a frame.
@@ -261,6 +279,10 @@ class Stream:
         if not len(self._recording.times_us):
             require_map_near("frame", self._lane_map, frame.positions_m)
         self.mended["typical_size"] += frame.mended
+        known_us = self._recording.times_us
+        # A late frame is of a time for which others have checked the predictions.
+        if self._live is not None and (not len(known_us) or frame.at_us > known_us[-1]):
+            self._live.check(frame.at_us, frame.agent_ids, frame.kinds, frame.positions_m)
         recording = self._recording.with_frame(frame.moving())
         now_us = recording.times_us[-1]
         frames = recording.times_us >= now_us - self._kept_us
@@ -343,6 +365,12 @@ class Stream:
         options: dict[str, Any] = {"seed": seed, "ego_plan": ego_plan, "plan_dt_s": plan_dt_s}
         options |= {"horizon_s": horizon_s, "dt_s": dt_s, "samples": samples}
         prediction = forecast_window(self._model, self._training, cut, self.origin_m, **options)
+        if self._live is not None:
+            seen = observed(cut)
+            prediction = self._live.adapted(prediction, seen)
+            # What the ego was only asked about may not have happened.
+            if ego_plan is None:
+                self._live.remember(prediction, seen)
         self._predictions = [*self._predictions[-1:], prediction]
         return prediction
 

@@ -67,6 +67,9 @@ cyclists 15, vehicles 31.
 HARDEST_MPS2 = 20.0
 """No road vehicle accelerates or brakes harder; recorded paths of egos have up to 12 m/s^2."""
 
+HARDEST_ON_FOOT_MPS2 = 8.0
+"""No person on foot or on a cycle changes its velocity faster, as a mean over half a second."""
+
 FASTEST_TURN_RADPS = 4.0
 """No road vehicle turns faster; with the tightest circle, 5 m, that is 20 m/s."""
 

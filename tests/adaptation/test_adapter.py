@@ -122,6 +122,14 @@ class TestGate:
         assert "out of distribution, more than 30%" in entry.why
         assert adapter.observe(city[city.scene_names[0]], city).done == "learnt"
 
+    def test_a_scene_that_cannot_have_happened_is_refused_unscored(self, adapter, stream):
+        before, scene = hash_of(adapter), stream[stream.scene_names[0]]
+        entry = adapter.observe(scaled(scene, 1e-3))
+        assert (entry.done, entry.test) == ("refused", None)
+        assert "another unit than metres" in entry.why
+        assert hash_of(adapter) == before
+        assert adapter._kept.fitted == []
+
 
 class TestStates:
     def test_a_stopped_run_goes_on_bit_for_bit(self, start, city, stream, learnt, tmp_path):
