@@ -356,8 +356,8 @@ def _add_adapt(commands: _Commands) -> None:
         "--out",
         required=True,
         type=Path,
-        help="safetensors file to write; the folder FILE.adaptation beside it gets the ledger and "
-        "every state, and an adaptation that was stopped goes on from there",
+        help="safetensors file to write; the folder FILE.adaptation beside it gets a report, the "
+        "ledger and every state, and an adaptation that was stopped goes on from there",
     )
     _add_option(parser, "--seed", 0, "seed of everything that is drawn")
     one = parser.add_mutually_exclusive_group()
@@ -716,6 +716,7 @@ def _calibrate(args: argparse.Namespace) -> None:
 def _adapt(args: argparse.Namespace) -> None:
     from forecast.adaptation import AdaptConfig
     from forecast.adaptation.command import run_adapt
+    from forecast.report import render_adaptation
 
     run_adapt(
         weights=args.weights,
@@ -725,6 +726,7 @@ def _adapt(args: argparse.Namespace) -> None:
         config=AdaptConfig(seed=args.seed),
         replay=args.replay,
         undo_to=args.undo_to,
+        render=render_adaptation,
     )
 
 

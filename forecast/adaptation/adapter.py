@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -95,6 +96,7 @@ class Adapter:
         self._came_from = forecaster
         self._old_stores = [(store, store.scenes_of(split)) for store, split in old]
         self._learner = Learner(forecaster.model, self.config)
+        self._start_model = copy.deepcopy(self._learner.average)
         self._old, self._held_out_old = self._divided()
         self._start = self._losses(self._held_out_old)
         self.ledger = Ledger(Path(folder), self._header())
@@ -193,7 +195,7 @@ class Adapter:
         if impossible:
             return {"done": REFUSED, "why": impossible}
         config = self.config
-        test, rows = tested(self._forecaster(self._training), lesson, config)
+        test, rows = tested(self._forecaster(self._training), self._start_model, lesson, config)
         if test.ood > config.most_ood:
             why = f"{test.ood:.0%} of its histories are out of distribution"
             return {"done": REFUSED, "why": f"{why}, more than {config.most_ood:.0%}", "test": test}

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from forecast.adaptation.adapter import Adapter
 from forecast.adaptation.config import AdaptConfig
-from forecast.adaptation.ledger import Entry, Undone, read_ledger
+from forecast.adaptation.ledger import Entry, Ledger, Undone, read_ledger
 from forecast.datasets.progress import with_progress
 from forecast.datasets.store import SceneStore
 from forecast.errors import ForecastError, require
+from forecast.files import completed
 from forecast.inference.forecaster import Forecaster
 from forecast.inference.paths import is_folder
 from forecast.inference.weights import read_model
 
 FOLDER_SUFFIX = ".adaptation"
 """The folder of ledger and states is beside the weights, with this suffix."""
+
+RenderAdaptation = Callable[[Ledger], dict[str, str]]
+"""Makes the page: its files by name (`forecast.report.render_adaptation`)."""
 
 Splits = Sequence[tuple[Path, str]]
 """Stores, and a split of each."""
@@ -34,6 +38,7 @@ def run_adapt(
     config: AdaptConfig,
     replay: Path | None = None,
     undo_to: int | None = None,
+    render: RenderAdaptation,
 ) -> Adapter:
     """Adapts a model to scenes in order, and writes it; the command ``forecast adapt``.
 
@@ -43,10 +48,11 @@ def run_adapt(
         weights: A weights file, or the name of packaged ones.
         stream: The scenes to learn from: stores, and a split of each.
         old: The old data.
-        out: The safetensors file to write. Ledger and states are in a folder beside it.
+        out: The safetensors file to write. Ledger, states and page are in a folder beside it.
         config: How it learns.
         replay: The ledger of another run, which this one must repeat to the last bit.
         undo_to: Number of a scene to go back to, instead of learning from the stream.
+        render: Makes the page.
 
     Raises:
         ForecastError: An argument is wrong, something cannot be written, the stream is another
@@ -68,6 +74,9 @@ def run_adapt(
     else:
         adapter.undo(undo_to)
     adapter.save(out)
+    for name, text in render(adapter.ledger).items():
+        with completed(adapter.ledger.folder / name) as file:
+            file.write_text(text, encoding="utf-8")
     print(summary(adapter))
     return adapter
 
@@ -135,5 +144,5 @@ def summary(adapter: Adapter) -> str:
         )
     else:
         lines.append("tubes and OOD threshold are those of before: too few scenes to fit them on")
-    lines.append(f"ledger: {adapter.ledger.folder / 'ledger.jsonl'}")
+    lines.append(f"ledger and report: {adapter.ledger.folder}")
     return "\n".join(lines)

@@ -6,6 +6,7 @@ The folder holds::
     FOLDER/states/00012.pt     everything after scene 12, to go on from or to go back to
     FOLDER/scenes/00012.arrow  scene 12, if a later state needs it
     FOLDER/rows/00012.npz      what tubes are fitted on, from scene 12
+    FOLDER/report.html         the page of `forecast adapt`; report.json has its numbers
 
 The ledger is written last. So what a killed run has left beyond its last entry is not used.
 """

@@ -17,6 +17,7 @@ from forecast.inference.weights import Training
 from forecast.inference.windows import forecast_windows, observed
 from forecast.models.calibration.conformal import MIN_WINDOWS, CalibrationScores, fit_tubes
 from forecast.models.calibration.ood import features, fit_ood
+from forecast.models.forecaster import PedestrianForecaster
 from forecast.scene import Prediction
 
 LEVEL = 0.9
@@ -44,6 +45,8 @@ class Tested:
 
     Attributes:
         loss: The loss of the training, in evaluation mode.
+        loss_at_start: The same of the weights that the adaptation began with: what it would be
+            without adapting.
         coverage_90: Share of the truths inside the 90 % tubes; None without tubes.
         truths: Number of pedestrians and steps behind that share.
         ood: Share of the histories that are out of distribution; 0 without a detector.
@@ -51,17 +54,21 @@ class Tested:
     """
 
     loss: float
+    loss_at_start: float
     coverage_90: float | None
     truths: int
     ood: float
     windows: int
 
 
-def tested(forecaster: Forecaster, lesson: Lesson, config: AdaptConfig) -> tuple[Tested, Rows]:
+def tested(
+    forecaster: Forecaster, start: PedestrianForecaster, lesson: Lesson, config: AdaptConfig
+) -> tuple[Tested, Rows]:
     """Scores a scene.
 
     Args:
         forecaster: The model, before it learns from the scene.
+        start: The network that the adaptation began with.
         lesson: The scene.
         config: Number of windows, terms of the loss, seed.
     """
@@ -79,8 +86,10 @@ def tested(forecaster: Forecaster, lesson: Lesson, config: AdaptConfig) -> tuple
         lesson.scene.dt_s,
     )
     hit, ood = np.concatenate(inside), forecaster.training.ood
+    scored = lesson.spread(config.tested_windows)
     found = Tested(
-        loss=loss_on(forecaster.model, lesson.spread(config.tested_windows), config.loss),
+        loss=loss_on(forecaster.model, scored, config.loss),
+        loss_at_start=loss_on(start, scored, config.loss),
         coverage_90=float(hit.mean()) if len(hit) else None,
         truths=int((~np.isnan(joined.scores.distance)).sum()),
         ood=0.0 if ood is None else float(ood.is_ood(joined.features).mean()),

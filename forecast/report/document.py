@@ -21,6 +21,7 @@ from forecast.report.section import (
 
 FORMAT = "forecast-report-1"
 COMPARISON_FORMAT = "forecast-compare-1"
+ADAPTATION_FORMAT = "forecast-adaptation-1"
 """Versions of the documents; raised when a name changes its meaning."""
 
 

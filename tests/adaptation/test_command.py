@@ -28,6 +28,7 @@ def test_from_stores_to_weights_and_on(words, learnt, tmp_path, capsys):
     assert main(words("w.safetensors")) == 0
     assert "2 scenes: 2 learnt" in capsys.readouterr().out
     folder = tmp_path / "w.adaptation"
+    assert "2 scenes before each was learnt from" in (folder / "report.html").read_text()
     first = load(tmp_path / "w.safetensors").provenance()["weights_sha256"]
     assert first == learnt.entries[1].after_sha256
     ledger = str(folder / "ledger.jsonl")

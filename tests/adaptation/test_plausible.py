@@ -82,8 +82,9 @@ class TestHandValues:
     def test_a_group_does_not_hide_the_other(self) -> None:
         """Many sound cars beside one person whose frames are swapped."""
         person, cars = walks([1, 9, 1, 9, 1, 9, 1, 9]), walks(*[[8.0] * 8] * 9, kind="vehicle")
+        beside = cars.tracks.positions_m + np.array([0, 40])
         both = Scene.from_arrays(
-            np.concatenate([person.tracks.positions_m, cars.tracks.positions_m + np.array([0, 40])]),
+            np.concatenate([person.tracks.positions_m, beside]),
             ["pedestrian", *["vehicle"] * 9],
             0.5,
         )
