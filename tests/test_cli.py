@@ -16,7 +16,7 @@ from forecast.datasets.store import SceneStore
 from forecast.evaluation.run.job import EvaluationConfig
 from forecast.evaluation.verdict.verdict import Verdict, VerdictPart
 from forecast.parallel import Workers
-from forecast.report import render, render_comparison
+from forecast.report import render, render_adaptation, render_comparison
 from forecast.visualization.training_pictures import BirdsEye, CalibrationCurve
 from tests.streets import street_store
 
@@ -351,6 +351,7 @@ def test_adapt(asked, capsys):
         "config": AdaptConfig(),
         "replay": None,
         "undo_to": None,
+        "render": render_adaptation,
     }
     assert replay["stream"] == [(Path("a"), "x"), (Path("c"), "y")]
     assert (replay["old"], replay["replay"]) == ([(Path("b"), "z")], Path("l"))
