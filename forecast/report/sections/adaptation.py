@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from forecast.adaptation.gate import Change
@@ -37,8 +38,6 @@ _SMOOTHED = 8
 
 _NOISE = 2.0
 """Standard errors that a difference has to exceed to be called sure."""
-
-_SIZE_IN = {"width_in": 4.6, "height_in": 3.2}
 
 
 def adaptation(ledger: Ledger) -> Section:
@@ -131,25 +130,22 @@ def _facts(ledger: Ledger) -> Facts:
 
 
 def _accuracy(entries: Sequence[Entry]) -> Figure:
+    """The loss beside that of the weights of the start, because some scenes are harder."""
     scored = [(entry.number, entry.test) for entry in entries if entry.test is not None]
     numbers = [number for number, _ in scored]
-    columns = {
-        "as adapted by then": [test.loss for _, test in scored],
-        "weights of the start": [test.loss_at_start for _, test in scored],
-    }
+    changes = [test.loss - test.loss_at_start for _, test in scored]
 
     def draw(axes: Axes) -> None:
-        for order, (name, values) in enumerate(columns.items()):
-            _draw(axes, numbers, values, name, order)
-        axes.set(xlabel="scene", ylabel="loss")
-        axes.legend(fontsize=8)
+        axes.axhline(0, color=LIGHT.muted, linewidth=1)
+        _draw(axes, numbers, changes)
+        axes.set(ylabel="loss minus that of the start")
 
     caption = (
-        f"Accuracy against scenes seen: the loss on each scene before it was learnt from (points), "
-        f"and the mean of the latest {_SMOOTHED} scenes (lines). Good: the adapted line falls "
-        "below the other one."
+        "Accuracy against scenes seen: how much the loss on each scene, before it was learnt from, "
+        "differed from that of the weights of the start (points), and the mean of the latest "
+        f"{_SMOOTHED} scenes (line). Good: below 0, and falling."
     )
-    return Figure(caption, svg(draw, **_SIZE_IN, label="Loss against scenes seen"))
+    return _figure(caption, draw, "Loss against scenes seen")
 
 
 def _coverage(entries: Sequence[Entry]) -> list[Block]:
@@ -164,15 +160,15 @@ def _coverage(entries: Sequence[Entry]) -> list[Block]:
 
     def draw(axes: Axes) -> None:
         axes.axhline(LEVEL, color=LIGHT.muted, linewidth=1)
-        _draw(axes, numbers, shares, "as adapted by then", 0, truths)
-        axes.set(xlabel="scene", ylabel="share of truths inside", ylim=(0, 1.03))
+        _draw(axes, numbers, shares, truths)
+        axes.set(ylabel="share of truths inside", ylim=(0, 1.03))
 
     caption = (
         f"Coverage against scenes seen: the share of truths inside the {LEVEL:.0%} tubes of each "
         f"scene before it was learnt from (points), and that of the latest {_SMOOTHED} scenes "
         "together (line). Good: the line comes to the thin one and stays there."
     )
-    return [Figure(caption, svg(draw, **_SIZE_IN, label="Coverage against scenes seen"))]
+    return [_figure(caption, draw, "Coverage against scenes seen")]
 
 
 def _backward_transfer(ledger: Ledger) -> Figure:
@@ -195,7 +191,7 @@ def _backward_transfer(ledger: Ledger) -> Figure:
                 continue
             colour = SERIES[0][0] if done == LEARNT else LIGHT.mode
             axes.plot(*zip(*points, strict=True), mark, color=colour, markersize=4, label=done)
-        axes.set(xlabel="scene", ylabel="loss on old data, change in %")
+        axes.set(ylabel="loss on old data, change in %")
         axes.legend(fontsize=8)
 
     caption = (
@@ -203,36 +199,42 @@ def _backward_transfer(ledger: Ledger) -> Figure:
         "the start. Crosses are steps that were rolled back, because of the old data or of the "
         "stream. Good: 0 or below."
     )
-    return Figure(caption, svg(draw, **_SIZE_IN, label="Loss on the old data against scenes"))
+    return _figure(caption, draw, "Loss on the old data against scenes seen")
 
 
 def _time(entries: Sequence[Entry]) -> Figure:
     def draw(axes: Axes) -> None:
-        numbers, seconds = [e.number for e in entries], [e.seconds for e in entries]
-        _draw(axes, numbers, seconds, "time", 0)
-        axes.set(xlabel="scene", ylabel="processor seconds", ylim=(0, None))
+        _draw(axes, [entry.number for entry in entries], [entry.seconds for entry in entries])
+        axes.set(ylabel="processor seconds", ylim=(0, None))
 
     caption = (
         f"Processor time of each scene (points), and the mean of the latest {_SMOOTHED} (line). "
         "Good: flat, since what is replayed is bounded."
     )
-    return Figure(caption, svg(draw, **_SIZE_IN, label="Time of each scene"))
+    return _figure(caption, draw, "Time of each scene")
+
+
+def _figure(caption: str, draw: Callable[[Axes], None], label: str) -> Figure:
+    """A figure over the numbers of the scenes."""
+
+    def over_scenes(axes: Axes) -> None:
+        draw(axes)
+        axes.set(xlabel="scene")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+    return Figure(caption, svg(over_scenes, width_in=4.6, height_in=3.2, label=label))
 
 
 def _draw(
     axes: Axes,
     numbers: Sequence[int],
     values: Sequence[float],
-    name: str,
-    order: int,
     weights: Sequence[float] | None = None,
 ) -> None:
     """Draws a value of each scene as a point, and the mean of the latest as a line."""
-    colour, _, dash = SERIES[order]
+    colour = SERIES[0][0]
     axes.plot(numbers, values, "o", color=colour, markersize=3, alpha=0.45)
-    means = latest_mean(values, weights)
-    (line,) = axes.plot(numbers, means, color=colour, label=name, zorder=10 - order)
-    line.set(linestyle=dash, linewidth=2.2 if order == 0 else 1.4)
+    axes.plot(numbers, latest_mean(values, weights), color=colour, linewidth=2.2)
 
 
 def latest_mean(
