@@ -371,13 +371,19 @@ def layer(opened: Visit, name: str, on: bool) -> None:
     until(opened, "viewer.futureGroups && viewer.space.futures === viewer.futureGroups")
 
 
+def selected_in_3d(opened: Visit, forecaster: Any, store: Any) -> tuple[Any, int]:
+    """Shows the 3-D view; the library's prediction of the moment, and the selected person's row."""
+    at, name = value(opened, "[viewer.history.state.at, viewer.selected]")
+    made = forecaster.predict(store["street-3"], at, samples=2)
+    (row,) = np.flatnonzero(made.agent_ids == name)
+    opened.page.keyboard.press("3")
+    until(opened, "viewer.space?.futures")
+    return made, int(row)
+
+
 def test_the_3d_view_shows_the_regions_of_the_selected(browser, address, forecaster, store):
     with page(browser, address) as opened:
-        at, name = value(opened, "[viewer.history.state.at, viewer.selected]")
-        made = forecaster.predict(store["street-3"], at, samples=2)
-        (row,) = np.flatnonzero(made.agent_ids == name)
-        opened.page.keyboard.press("3")
-        until(opened, "viewer.space?.futures")
+        made, row = selected_in_3d(opened, forecaster, store)
         layer(opened, "futures", False)  # the ends of samples are surfaces, too
         layer(opened, "lane", False)
         discs = iter(regions(opened))
@@ -397,11 +403,7 @@ def test_the_3d_view_shows_the_regions_of_the_selected(browser, address, forecas
 
 def test_the_3d_view_shows_modes_as_wide_as_they_are_probable(browser, address, forecaster, store):
     with page(browser, address) as opened:
-        at, name = value(opened, "[viewer.history.state.at, viewer.selected]")
-        made = forecaster.predict(store["street-3"], at, samples=2)
-        (row,) = np.flatnonzero(made.agent_ids == name)
-        opened.page.keyboard.press("3")
-        until(opened, "viewer.space?.futures")
+        made, row = selected_in_3d(opened, forecaster, store)
         assert meshes(opened, "7b3fa0", False) == []
         layer(opened, "modes", True)
         bands, sets = meshes(opened, "7b3fa0", False), made.modes(5)
