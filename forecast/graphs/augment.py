@@ -142,6 +142,8 @@ def augment_graph(graph: HeteroData, config: AugmentConfig, rng: np.random.Gener
     shift = torch.from_numpy(rng.normal(0, config.shift_map_m, 2).astype(np.float32))
     nodes = graph["map"]
     nodes.points = nodes.points * stretch + shift
+    along, place, chance = nodes.conflicts.split([1, 2, 1], -1)
+    nodes.conflicts = torch.cat([along * stretch, place * stretch + shift, chance], -1)
     if rng.random() < config.hide_lights:
         signalled = nodes.kind == MapKind.SIGNALLED_CROSSING
         nodes.kind = torch.where(signalled, int(MapKind.CROSSING), nodes.kind)

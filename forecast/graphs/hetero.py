@@ -31,7 +31,8 @@ def window_graph(
     ``size [A, 3]``, ``dt [A]``, ``heading_known [A]``; and as targets ``future [A, T, 2]``,
     ``future_heading [A, T]``, ``future_valid [A, T]``, ``scored [A]``, ``decision [A, H + T]``
     (`forecast.scene.agents.Decision`). Nodes ``map``:
-    ``points [M, P, 2]``, ``kind [M]`` (`MapKind`). Edges: ``agent near agent`` with
+    ``points [M, P, 2]``, ``kind [M]`` (`MapKind`), ``conflicts [M, K, 4]``
+    (`forecast.graphs.conflicts.conflict_points`). Edges: ``agent near agent`` with
     ``radius [E]`` (candidates), ``map near agent`` (candidates), and ``map next map`` (the second
     piece starts where the first ends). Candidates are sorted by target. Only ``future*`` and
     ``scored`` depend on the future.
@@ -76,6 +77,7 @@ def _add_map(data: HeteroData, pieces: MapPieces, pairs: NDArray[np.int64]) -> N
     nodes.num_nodes = len(seen.points_m)
     nodes.points = torch.from_numpy(seen.points_m)
     nodes.kind = torch.from_numpy(seen.kinds)
+    nodes.conflicts = torch.from_numpy(seen.conflicts)
     data["map", "next", "map"].edge_index = torch.from_numpy(seen.follows)
     near = np.stack([index[pairs[0]], pairs[1]])
     data["map", "near", "agent"].edge_index = torch.from_numpy(near)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from forecast import geometry
+from forecast.graphs.conflicts import CONFLICTS, conflict_points
 from forecast.scene import LaneMap
 from forecast.scene.lanes import Polygons
 
@@ -42,11 +43,14 @@ class MapPieces:
             ways over crosswalks in either direction.
         kinds: `MapKind` values ``[M]``.
         follows: Pairs of pieces ``[2, E]``; the second starts where the first ends.
+        conflicts: Where the lanes ahead of each piece meet crosswalks ``[M, K, 4]``, see
+            `conflict_points`.
     """
 
     points_m: NDArray[np.float32]
     kinds: NDArray[np.int64]
     follows: NDArray[np.int64]
+    conflicts: NDArray[np.float32]
 
     @cached_property
     def middles_m(self) -> NDArray[np.float32]:
@@ -62,13 +66,17 @@ class MapPieces:
     def none(cls, points: int) -> MapPieces:
         """A map without pieces; a piece would have that many points."""
         nothing = np.zeros(0, np.int64)
-        return cls(np.zeros((0, points, 2), np.float32), nothing, nothing.reshape(2, 0))
+        lines, conflicts = (
+            np.zeros((0, points, 2), np.float32),
+            np.zeros((0, CONFLICTS, 4), np.float32),
+        )
+        return cls(lines, nothing, nothing.reshape(2, 0), conflicts)
 
     def select(self, keep: NDArray[np.bool_]) -> MapPieces:
         """The pieces of a mask ``[M]`` and the links between them."""
         renamed = np.cumsum(keep) - 1
         follows = renamed[self.follows[:, keep[self.follows].all(axis=0)]]
-        return MapPieces(self.points_m[keep], self.kinds[keep], follows)
+        return MapPieces(self.points_m[keep], self.kinds[keep], follows, self.conflicts[keep])
 
 
 @lru_cache(maxsize=2048)
@@ -99,7 +107,9 @@ def cut_map(lane_map: LaneMap, piece_m: float, points: int) -> MapPieces:
     if not pieces:
         return MapPieces.none(points)
     follows = np.array(links, np.int64).reshape(-1, 2).T
-    return MapPieces(np.asarray(pieces, np.float32), np.array(kinds, np.int64), follows)
+    lines, of = np.asarray(pieces, np.float32), np.array(kinds, np.int64)
+    conflicts = conflict_points(lines, of == MapKind.LANE, np.isin(of, CROSSINGS), follows)
+    return MapPieces(lines, of, follows, conflicts)
 
 
 def _lines(lane_map: LaneMap) -> Iterator[tuple[MapKind, NDArray[np.float32]]]:

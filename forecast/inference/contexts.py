@@ -35,7 +35,8 @@ class ContextSource:
     @cached_property
     def map(self) -> EncodedMap:
         """The encoded map."""
-        arrays = (self._pieces.points_m, self._pieces.kinds, self._pieces.follows)
+        pieces = self._pieces
+        arrays = (pieces.points_m, pieces.kinds, pieces.follows, pieces.conflicts)
         with torch.inference_mode():
             return self._model.encode(*(self._tensor(array) for array in arrays))
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from forecast.models.dynamics import distance_cutoff, to_local
+from forecast.models.dynamics import distance_cutoff, length, to_local
 from forecast.models.neighbors import Edges
+from forecast.models.types import EncodedMap
 
 CROSSING_FEATURES = (
     "a crosswalk is on the way",
@@ -47,7 +48,13 @@ _LANE_M, _BAND_M = 2.0, 2.0
 """Half the widths of a lane and of a crosswalk."""
 _SLOWEST_MPS = 0.3
 _STANDS_MPS = 1.5
-_VISIBLE_BRAKE_MPS2, _FIRM_BRAKE_MPS2 = 0.4, 3.5
+_VISIBLE_MPS2, _GENTLE_BRAKE_MPS2, _FIRM_BRAKE_MPS2 = 0.4, 2.0, 3.5
+_ON_ROAD_MARGIN_S = 0.2
+"""Whoever is on the road accepts smaller gaps than whoever decides at the kerb."""
+_TURNED_M = 6.0
+"""A lane across a vehicle's course counts as this much farther away."""
+_OFF_LANE_M = 3.0
+"""A vehicle farther than this from every lane drives on none."""
 
 
 class Crossings(NamedTuple):
@@ -142,6 +149,80 @@ class Crossings(NamedTuple):
         return torch.stack([self.weight, *(self.weight * value for value in scaled)], -1)
 
 
+class Conflicts(NamedTuple):
+    """Where the lanes ahead of agents meet crosswalks; M rows.
+
+    Attributes:
+        along_m: Way from the agent's centre; negative once it has passed ``[M, K]``.
+        x: Of the conflict point, in metres ``[M, K]``.
+        y: ``[M, K]``.
+        chance: Chance that a vehicle comes there ``[M, K]``; 0 without a conflict point.
+        on_lane: How surely the agent drives on a lane, in ``[0, 1]`` ``[M]``.
+    """
+
+    along_m: Tensor
+    x: Tensor
+    y: Tensor
+    chance: Tensor
+    on_lane: Tensor
+
+    @classmethod
+    def of(cls, where: tuple[Tensor, ...], pieces: EncodedMap, edges: Edges) -> Conflicts:
+        """The conflict points of the lane that each agent drives on: the one that fits best.
+
+        Args:
+            where: x and y of each agent in metres, then x and y of its course ``[M]`` each.
+            pieces: The encoded map.
+            edges: From lanes to vehicles.
+        """
+        cost, gone = _fit(where, pieces.lanes.index_select(0, edges.source), edges.target)
+        rows = where[0].shape[0]
+        least = scatter(cost, edges.target, dim_size=rows, reduce="min")
+        best = (cost <= least.index_select(0, edges.target)).to(cost.dtype)
+        ties = scatter(best, edges.target, dim_size=rows, reduce="sum")
+        share = best / ties.index_select(0, edges.target)
+        along, x, y, chance = pieces.conflicts.index_select(0, edges.source).unbind(-1)
+        on = (_OFF_LANE_M - cost).clamp(0, 1)[:, None]
+        columns = torch.cat([along - gone[:, None], x, y, chance, on], -1) * share[:, None]
+        total = scatter(columns, edges.target, dim_size=rows, reduce="sum")
+        points, on_lane = total[:, :-1].unflatten(1, (4, -1)), total[:, -1]
+        along, x, y, chance = points.unbind(1)
+        return cls(along, x, y, chance, on_lane)
+
+    def rows(self, index: Tensor) -> Conflicts:
+        """The rows at the ends of edges, by index ``[E]``."""
+        return Conflicts(*(column.index_select(0, index) for column in self))
+
+    def append(self, others: Conflicts) -> Conflicts:
+        """These rows followed by others."""
+        return Conflicts(*(torch.cat(pair) for pair in zip(self, others, strict=True)))
+
+
+def _fit(where: tuple[Tensor, ...], points: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """How badly lanes fit agents, in metres, and how far along them the agents are.
+
+    Args:
+        where: As in `Conflicts.of`.
+        points: Points of lanes ``[E, P, 2]``.
+        target: Rows of the agents ``[E]``.
+
+    Returns:
+        ``[E]`` each.
+    """
+    x, y, course_x, course_y = (value.index_select(0, target)[:, None] for value in where)
+    begin_x, begin_y = points[:, :-1].unbind(-1)  # [E, P - 1]
+    step_x, step_y = points.diff(dim=1).unbind(-1)
+    size = length(step_x, step_y)
+    step_x, step_y = step_x / size, step_y / size
+    x, y = x - begin_x, y - begin_y
+    ahead, aside = x * step_x + y * step_y, (x * step_y - y * step_x).abs()
+    beyond = (ahead - size).clamp(min=0) + (-ahead).clamp(min=0)
+    turned = 1 - (course_x * step_x + course_y * step_y)
+    cost, nearest = (aside + beyond + _TURNED_M * turned).min(1)
+    gone = size.cumsum(1) - size + torch.minimum(ahead.clamp(min=0), size)
+    return cost, gone.gather(1, nearest[:, None])[:, 0]
+
+
 class Approach(NamedTuple):
     """Vehicles and people who may meet, for E pairs.
 
@@ -158,9 +239,48 @@ class Approach(NamedTuple):
 
     @classmethod
     def at_crosswalks(
-        cls, offset: tuple[Tensor, Tensor], lane: tuple[Tensor, Tensor], ways: Crossings
+        cls,
+        own: tuple[Tensor, Tensor],
+        other: tuple[Tensor, ...],
+        ahead: Conflicts,
+        ways: Crossings,
     ) -> Approach:
-        """Where the lanes of vehicles, taken as straight, meet the crosswalks of people.
+        """Where vehicles meet the crosswalks of people: on their lanes, or straight on without one.
+
+        Args:
+            own: x and y of the people in metres ``[E]`` each.
+            other: x and y of the vehicles, then x and y of their courses ``[E]`` each.
+            ahead: The conflict points of the vehicles, E rows.
+            ways: The crosswalks on the people's ways, E rows.
+        """
+        x, y, *course = other
+        straight = cls._straight((x - own[0], y - own[1]), course, ways)
+        lanes = cls._on_lanes(own, ahead, ways)
+        shares = ahead.on_lane * lanes.meets, (1 - ahead.on_lane) * straight.meets
+        meets = shares[0] + shares[1]
+        ends = zip(lanes, straight, strict=True)
+        mixed = ((shares[0] * a + shares[1] * b) / (meets + _FAINT) for a, b in ends)
+        vehicle, person, _ = mixed
+        return cls(vehicle, person, meets)
+
+    @classmethod
+    def _on_lanes(cls, own: tuple[Tensor, Tensor], ahead: Conflicts, ways: Crossings) -> Approach:
+        """Where the lanes ahead of vehicles meet the crosswalks of people."""
+        x = ahead.x - (own[0] + ways.start_x)[:, None]
+        y = ahead.y - (own[1] + ways.start_y)[:, None]
+        along_x, along_y = ways.along_x[:, None], ways.along_y[:, None]
+        at, aside = x * along_x + y * along_y, (x * along_y - y * along_x).abs()
+        inside = (at + 1).clamp(0, 1) * (ways.length_m[:, None] + 1 - at).clamp(0, 1)
+        share = ahead.chance * inside * (1.5 - aside).clamp(0, 1)
+        total = share.sum(1)
+        vehicle, at = ((share * value).sum(1) / (total + _FAINT) for value in (ahead.along_m, at))
+        return cls(vehicle, at + ways.before_m(), ways.weight * total.clamp(max=1))
+
+    @classmethod
+    def _straight(
+        cls, offset: tuple[Tensor, Tensor], lane: list[Tensor], ways: Crossings
+    ) -> Approach:
+        """Where vehicles that go straight on meet the crosswalks of people.
 
         Args:
             offset: From the person to the vehicle, x and y in metres ``[E]`` each.
@@ -185,11 +305,14 @@ class Gap(NamedTuple):
         before_s: By how much the vehicle leaves after the person enters its lane ``[E]``.
         blocks: Whether both are positive and the vehicle does not let the person cross first, in
             ``[0, 1]`` ``[E]``.
+        endangers: Whether whoever is on the road already cannot rely on the vehicle: both are
+            positive, and it speeds up, or would have to brake hard and does not ``[E]``.
     """
 
     after_s: Tensor
     before_s: Tensor
     blocks: Tensor
+    endangers: Tensor
 
     @classmethod
     def of(cls, approach: Approach, vehicle: tuple[Tensor, Tensor, Tensor], pace: Tensor) -> Gap:
@@ -206,12 +329,17 @@ class Gap(NamedTuple):
         pace, moving = pace.clamp(min=_PACE_MPS), speed.clamp(min=_SLOWEST_MPS)
         after = (approach.person_m + _LANE_M) / pace - front / moving
         before = rear / moving - (approach.person_m - _LANE_M) / pace
-        brakes = torch.sigmoid((-acceleration - _VISIBLE_BRAKE_MPS2) / 0.1)
+        brakes = torch.sigmoid((-acceleration - _VISIBLE_MPS2) / 0.1)
         can_stop = torch.sigmoid((2 * _FIRM_BRAKE_MPS2 * front - speed.square()) / 5)
         stands = torch.sigmoid((_STANDS_MPS - speed) / 0.2) * torch.sigmoid((front - 0.3) / 0.3)
-        overlap = torch.sigmoid((torch.minimum(after, before) + _MARGIN_S) / 0.3)
-        comes = torch.sigmoid(rear / 0.3) * (1 - brakes * can_stop) * (1 - stands)
-        return cls(after, before, approach.meets * overlap * comes)
+        overlap = torch.minimum(after, before)
+        comes = approach.meets * torch.sigmoid(rear / 0.3) * (1 - stands) * (1 - brakes * can_stop)
+        blocks = comes * torch.sigmoid((overlap + _MARGIN_S) / 0.3)
+        gently = torch.sigmoid((2 * _GENTLE_BRAKE_MPS2 * front - speed.square()) / 5)
+        trusted = gently * torch.sigmoid((_VISIBLE_MPS2 - acceleration) / 0.1)
+        ahead = torch.sigmoid((approach.person_m + 1) / 0.3)
+        soon = torch.sigmoid((overlap + _ON_ROAD_MARGIN_S) / 0.3)
+        return cls(after, before, blocks, comes * soon * ahead * (1 - trusted))
 
 
 def any_of(chances: Tensor, target: Tensor, rows: int) -> Tensor:

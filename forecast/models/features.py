@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from forecast.models.crossings import Approach, Crossings, Gap
+from forecast.models.crossings import Approach, Conflicts, Crossings, Gap
 from forecast.models.dynamics import distance_cutoff, length, to_local
 from forecast.models.neighbors import lookahead_m
 from forecast.models.types import TRAITS, Agents, State
@@ -80,8 +80,9 @@ VEHICLE_EDGE_FEATURES = (
     "it leaves after one enters its lane where it passes, by s, scaled",
     "it blocks one's crosswalk",
     "it blocks where it passes",
+    "it endangers whoever is on one's crosswalk",
 )
-BLOCKS = 2
+BLOCKS = 3
 """The last features of vehicles' edges are chances that the vehicle leaves too small a gap."""
 MAP_EDGE_FEATURES = POSE_FEATURES
 
@@ -169,6 +170,13 @@ class AgentTable(NamedTuple):
         pairs = zip(self, others, strict=True)
         return AgentTable(*(torch.cat(pair) for pair in pairs))
 
+    def course(self) -> tuple[Tensor, Tensor]:
+        """Unit vectors along the velocities ``[M]``: a tracker's heading may be wrong."""
+        x = self.velocity_x + _SOFT_MPS * self.facing_x
+        y = self.velocity_y + _SOFT_MPS * self.facing_y
+        norm = length(x, y).clamp(min=_SMALLEST_MPS)
+        return x / norm, y / norm
+
     def local(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Expresses world vectors in the frames of the rows."""
         return to_local((x, y), (self.facing_x, self.facing_y), self.mirror)
@@ -226,7 +234,7 @@ def agent_edges(own: AgentTable, other: AgentTable, radius: Tensor) -> tuple[Ten
 
 
 def vehicle_edges(
-    own: AgentTable, other: AgentTable, radius: Tensor, ways: Crossings
+    own: AgentTable, other: AgentTable, radius: Tensor, ways: Crossings, lanes: Conflicts
 ) -> tuple[Tensor, Tensor]:
     """Features and weights of edges from vehicles to people.
 
@@ -243,16 +251,13 @@ def vehicle_edges(
         other: The vehicles' rows ``[E]``.
         radius: Interaction range in m, without the lookahead of the vehicle ``[E]``.
         ways: The crosswalks on the people's ways, E rows.
+        lanes: Where the vehicles' lanes meet crosswalks, E rows.
 
     Returns:
         Features ``[E, VEHICLE_EDGE_FEATURES]`` and weights in ``[0, 1]`` ``[E]``.
     """
     features, weight = agent_edges(own, other, radius)
-    # A moving vehicle's lane leads along its velocity: a tracker's heading may be wrong.
-    lane_x = other.velocity_x + _SOFT_MPS * other.facing_x
-    lane_y = other.velocity_y + _SOFT_MPS * other.facing_y
-    norm = length(lane_x, lane_y).clamp(min=_SMALLEST_MPS)
-    lane_x, lane_y = lane_x / norm, lane_y / norm
+    lane_x, lane_y = other.course()
     x, y = own.x - other.x, own.y - other.y
     ahead, aside = torch.addcmul(x * lane_x, y, lane_y), torch.addcmul(-x * lane_y, y, lane_x)
     across = torch.addcmul(-own.velocity_x * lane_y, own.velocity_y, lane_x)
@@ -280,7 +285,7 @@ def vehicle_edges(
     ]
     vehicle = other.half_length_m, speed, other.acceleration_mps2
     pace = length(own.velocity_x, own.velocity_y)
-    there = Approach.at_crosswalks((-x, -y), (lane_x, lane_y), ways)
+    there = Approach.at_crosswalks((own.x, own.y), (other.x, other.y, lane_x, lane_y), lanes, ways)
     here = Approach(ahead, away, torch.ones_like(ahead))
     gaps = _gap_features(there, here, vehicle, pace)
     sideways = distance_cutoff(lane, torch.full_like(lane, _ASIDE_M))
@@ -308,6 +313,7 @@ def _gap_features(
         torch.tanh(passing.before_s / 3),
         crossing.blocks,
         passing.blocks,
+        crossing.endangers,
     ]
 
 
@@ -382,14 +388,15 @@ class Relation(NamedTuple):
         target_drives: Whether targets are vehicles (the ego included).
         features: Names of the edge features.
         edges: Computes features and weights of edges from the targets' rows, the sources' rows, the
-            ranges and the crosswalks on the targets' ways, as `vehicle_edges` does.
+            ranges, the crosswalks on the targets' ways and the conflict points of the sources, as
+            `vehicle_edges` does.
         blocks: Whether the last features are `BLOCKS`.
     """
 
     source_drives: bool | None
     target_drives: bool
     features: tuple[str, ...]
-    edges: Callable[[AgentTable, AgentTable, Tensor, Crossings], tuple[Tensor, Tensor]]
+    edges: Callable[[AgentTable, AgentTable, Tensor, Crossings, Conflicts], tuple[Tensor, Tensor]]
     blocks: bool = False
 
     def connects(self, agents: Agents, source: Tensor, target: Tensor) -> Tensor:
@@ -402,7 +409,7 @@ class Relation(NamedTuple):
 
 
 def _agent_edges(
-    own: AgentTable, other: AgentTable, radius: Tensor, _: Crossings
+    own: AgentTable, other: AgentTable, radius: Tensor, ways: Crossings, lanes: Conflicts
 ) -> tuple[Tensor, Tensor]:
     return agent_edges(own, other, radius)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from forecast.graphs import GraphConfig
+from forecast.graphs import GraphConfig, MapKind
 from forecast.models.losses import (
     LossConfig,
     decision_loss,
@@ -63,23 +63,32 @@ class PedestrianForecaster(nn.Module):
             self.world,
             Agents(agent.kind, agent.size, agent.dt),
             (near.edge_index, near.radius),
-            self.encode(pieces.points, pieces.kind, graph["map", "next", "map"].edge_index),
+            self.encode(
+                pieces.points,
+                pieces.kind,
+                graph["map", "next", "map"].edge_index,
+                pieces.conflicts,
+            ),
             graph["map", "near", "agent"].edge_index,
             agent.heading_known,
         )
 
-    def encode(self, points: Tensor, kind: Tensor, follows: Tensor) -> EncodedMap:
+    def encode(
+        self, points: Tensor, kind: Tensor, follows: Tensor, conflicts: Tensor
+    ) -> EncodedMap:
         """Encodes map pieces, and projects them as sources of messages.
 
         Args:
             points: ``[M, P, 2]`` in metres.
             kind: `forecast.graphs.MapKind` values ``[M]``.
             follows: Pairs of pieces ``[2, E]``; the second starts where the first ends.
+            conflicts: As in `EncodedMap` ``[M, K, 4]``.
         """
         embedding, middle, direction = self.map(points, kind, follows)
         projected = self.world.messages.map.source(embedding)
         poses = torch.cat([middle, direction], -1).t().contiguous()
-        return EncodedMap(projected, poses, crossings(points, kind))
+        lanes = torch.where((kind == MapKind.LANE)[:, None, None], points, torch.inf)
+        return EncodedMap(projected, poses, crossings(points, kind), lanes, conflicts)
 
     def observe(self, context: SceneContext, graph: HeteroData) -> State:
         """The state after the history of a graph, in both chiralities."""

@@ -10,7 +10,7 @@ from torch_geometric.nn import MessagePassing
 
 from forecast.graphs import GraphConfig, MapKind
 from forecast.graphs.pieces import CROSSINGS, EDGES
-from forecast.models.crossings import Crossings, any_of
+from forecast.models.crossings import Conflicts, Crossings, any_of
 from forecast.models.dynamics import length, to_local
 from forecast.models.features import (
     BLOCKS,
@@ -190,11 +190,13 @@ class SceneEdges(NamedTuple):
         agents: Edges between agents, for each slot.
         map: Edges from map pieces to agents.
         crossings: Edges from ways over crosswalks to agents.
+        lanes: Edges from lanes to vehicles.
     """
 
     agents: tuple[Edges, ...]
     map: Edges
     crossings: Edges
+    lanes: Edges
 
 
 class Replayed(NamedTuple):
@@ -204,12 +206,14 @@ class Replayed(NamedTuple):
 
     Attributes:
         table: Their poses and velocities, M' rows.
+        ahead: Where their lanes meet crosswalks, M' rows.
         projected: Their source projections for each slot ``[M', D]``.
         velocity: Their intended velocities in m/s ``[M', 2]``.
         pedestrian: Which of them are pedestrians ``[M']``.
     """
 
     table: AgentTable
+    ahead: Conflicts
     projected: tuple[Tensor, ...]
     velocity: Tensor
     pedestrian: Tensor
@@ -257,6 +261,7 @@ class SceneMessages(nn.Module):
         edges: SceneEdges,
         replayed: Replayed,
         ways: Crossings,
+        ahead: Conflicts,
     ) -> tuple[Tensor, Tensor]:
         """Passes messages.
 
@@ -267,19 +272,20 @@ class SceneMessages(nn.Module):
             edges: Sources and targets of messages.
             replayed: Further agents that send messages.
             ways: The crosswalks on the agents' ways, N rows.
+            ahead: Where the agents' lanes meet crosswalks, N rows.
 
         Returns:
             Aggregated messages of each slot, then those from the map ``[N, (slots + 1) * D]``; and
             the chances that any vehicle leaves too small a gap ``[N, BLOCKS]``.
         """
-        others, received = table.append(replayed.table), []
+        others, ahead, received = table.append(replayed.table), ahead.append(replayed.ahead), []
         blocks = hidden.new_zeros(hidden.shape[0], BLOCKS)
         slots: Any = zip(self.agents, self.relations, edges.agents, replayed.projected, strict=True)
         for slot, relation, near, more in slots:
             own, other = table.rows(near.target), others.rows(near.source)
             projected = torch.cat([slot.source(hidden), more])
-            way = ways.rows(near.target)
-            features, weight = relation.edges(own, other, near.radius, way)
+            context = ways.rows(near.target), ahead.rows(near.source)
+            features, weight = relation.edges(own, other, near.radius, *context)
             received.append(slot(projected, hidden, near, features, weight))
             if relation.blocks:
                 chances = (_SURE * weight).clamp(max=1)[:, None] * features[:, -BLOCKS:]

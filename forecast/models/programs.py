@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.fx.experimental import _config as export_config
 from torch.utils import _pytree as pytree
 
+from forecast.graphs.conflicts import CONFLICTS
+from forecast.models.crossings import Conflicts
 from forecast.models.features import AgentTable
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.message_passing import Replayed, SceneEdges
@@ -33,6 +35,7 @@ AXES = {
     "G": "edges of the third slot of relations",
     "Q": "edges from map pieces to agents, sorted by agent",
     "C": "edges from ways over crosswalks to agents, sorted by agent",
+    "V": "edges from lanes to vehicles, sorted by vehicle",
     "M": "map pieces",
     "L": "pairs of map pieces of which the second goes on where the first ends",
     "R": "replayed agents, whose motion is given; usually none",
@@ -183,6 +186,7 @@ def programs(model: PedestrianForecaster) -> dict[str, Program]:
     """
     world, sizes, points = model.world, model.config.world_model, model.config.graph.piece_points
     pieces = {"points": _floats("M", points, 2), "kind": _indices("M"), "follows": _indices(2, "L")}
+    pieces["conflicts"] = _floats("M", CONFLICTS, 4)
     state, seen = _state(sizes.hidden), Observation(_floats("N", 2), _floats("N"), _flags("N"))
     placed = {"agents": _agents(), "state": state, "observation": seen}
     decoded = {"agents": _agents(), "state": state, "times_s": _floats("N", "T")}
@@ -190,7 +194,7 @@ def programs(model: PedestrianForecaster) -> dict[str, Program]:
     injected = {"state": state, "intent": _intent(world)}
     steps = step_programs(world)
     return {
-        "map": Program(model, model.encode, pieces, _map(sizes.messages)),
+        "map": Program(model, model.encode, pieces, _map(sizes.messages, points)),
         "place": Program(world, world.place, placed, state),
         "update": steps["update"],
         "modes": Program(model.modes, model.modes.forward, decoded, _modes()),
@@ -213,8 +217,9 @@ def _agents() -> Agents:
     return Agents(_indices("N"), _floats("N", 3), _floats("N"))
 
 
-def _map(width: int) -> EncodedMap:
-    return EncodedMap(_floats(2, "M", width), _floats(4, "M"), _floats(2, "M"))
+def _map(width: int, points: int) -> EncodedMap:
+    poses, crossings, lanes = _floats(4, "M"), _floats(2, "M"), _floats("M", points, 2)
+    return EncodedMap(_floats(2, "M", width), poses, crossings, lanes, _floats("M", CONFLICTS, 4))
 
 
 def _state(hidden: int) -> State:
@@ -225,15 +230,19 @@ def _state(hidden: int) -> State:
 
 def _surroundings(world: WorldModel) -> Surroundings:
     width, slots = world.config.messages, len(world.config.slots)
-    edges = [Edges(_indices(e), _indices(e), _floats(e)) for e in [*"EFG"[:slots], "Q", "C"]]
+    axes = [*"EFG"[:slots], "Q", "C", "V"]
+    edges = [Edges(_indices(each), _indices(each), _floats(each)) for each in axes]
+    points = _floats("R", CONFLICTS)
     replayed = Replayed(
         AgentTable(*(_floats("R") for _ in AgentTable._fields)),
+        Conflicts(points, points, points, points, _floats("R")),
         tuple(_floats("R", width) for _ in range(slots)),
         _floats("R", 2),
         _flags("R"),
     )
-    scene = SceneEdges(tuple(edges[:-2]), *edges[-2:])
-    return Surroundings(_agents(), _map(width), scene, replayed)
+    scene = SceneEdges(tuple(edges[:slots]), *edges[slots:])
+    pieces = _map(width, world.graph.piece_points)
+    return Surroundings(_agents(), pieces, scene, replayed)
 
 
 def captured(program: Program, *, with_weights: bool) -> torch.export.ExportedProgram:

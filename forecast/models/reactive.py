@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from forecast.models import dynamics
+from forecast.models.crossings import Conflicts
 from forecast.models.features import AgentTable
 from forecast.models.message_passing import Replayed, SceneEdges
 from forecast.models.neighbors import Layout, Places, edges_in_range
@@ -173,13 +174,16 @@ class ReactiveRollout:
         acting = now._replace(hidden=torch.cat([state.hidden for state in after]))
         intent, noise = self.noise.intent.repeat(steps, 1, 1), self.noise.steps.flatten(0, 1)
         _, velocity = self.world.intend(agents, acting, intent, noise)
-        columns = [column.chunk(steps) for column in table]
+        lanes = self.context.lanes(now.motion)
+        ahead = self.world.conflicts(table, self.context.map, lanes)
+        columns, points = ([column.chunk(steps) for column in rows] for rows in (table, ahead))
         projected = [slot.chunk(steps) for slot in self.world.messages.project(hidden)]
         velocities = velocity.flatten(0, 1).chunk(steps)
         pedestrian = agents.pedestrian.repeat(len(self.noise.mirror))
         return [
             Replayed(
                 AgentTable(*(column[step] for column in columns)),
+                Conflicts(*(column[step] for column in points)),
                 tuple(slot[step] for slot in projected),
                 velocities[step],
                 pedestrian,
@@ -274,6 +278,7 @@ class AffectedRows:
             tuple(edges_in_range(slot, layout, sources, own) for slot in context.candidates),
             edges_in_range(context.map_candidates, seen, context.pieces, here),
             edges_in_range(context.crossing_candidates, seen, context.pieces, here),
+            edges_in_range(context.lane_candidates, seen, context.pieces, here),
         )
 
     def follow(self, index: int, before: Motion, imagined: Motion) -> Motion:

@@ -16,10 +16,12 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from forecast.graphs.conflicts import CONFLICTS
 from forecast.models import dynamics
+from forecast.models.crossings import Conflicts
 from forecast.models.features import RELATIONS, AgentTable
 from forecast.models.message_passing import Replayed, SceneEdges
-from forecast.models.neighbors import Candidates, Layout, Places, edges_in_range
+from forecast.models.neighbors import Candidates, Edges, Layout, Places, edges_in_range
 from forecast.models.types import Agents, EncodedMap, Motion, Noise, Observation, Plan, State, stack
 from forecast.models.world_model import Surroundings, WorldModel
 
@@ -38,6 +40,7 @@ class SceneContext(NamedTuple):
         map_candidates: The pairs of map piece and agent that may come into range. Ways over
             crosswalks are not among them.
         crossing_candidates: The pairs of a way over a crosswalk and an agent, likewise.
+        lane_candidates: The pairs of a piece of a lane and a vehicle, likewise.
         pieces: Where the map pieces are.
         heading_known: Whether each agent's heading is known when imagining begins ``[N]``.
     """
@@ -47,6 +50,7 @@ class SceneContext(NamedTuple):
     map: EncodedMap
     map_candidates: Candidates
     crossing_candidates: Candidates
+    lane_candidates: Candidates
     pieces: Places
     heading_known: Tensor
 
@@ -82,8 +86,9 @@ class SceneContext(NamedTuple):
             ]
         near = torch.full_like(map_pairs[0], world.graph.map_radius_m, dtype=radius.dtype)
         crosses = pieces.crossings[0, map_pairs[0]] > 0
-        edge, crossing = (
-            Candidates.of(map_pairs[:, m], near[m], count) for m in (~crosses, crosses)
+        lane = pieces.lanes[map_pairs[0], 0, 0].isfinite() & agents.drives[map_pairs[1]]
+        edge, crossing, lanes = (
+            Candidates.of(map_pairs[:, m], near[m], count) for m in (~crosses, crosses, lane)
         )
         x, y, *_ = pieces.poses
         return cls(
@@ -92,6 +97,7 @@ class SceneContext(NamedTuple):
             pieces,
             edge,
             crossing,
+            lanes,
             Places(x, y, torch.zeros_like(x)),
             heading_known,
         )
@@ -112,7 +118,20 @@ class SceneContext(NamedTuple):
             tuple(edges_in_range(slot, own, places, places, copies) for slot in self.candidates),
             edges_in_range(self.map_candidates, seen, self.pieces, here, copies),
             edges_in_range(self.crossing_candidates, seen, self.pieces, here, copies),
+            self.lanes(motion),
         )
+
+    def lanes(self, motion: Motion) -> Edges:
+        """Edges from lanes to the vehicles of S copies of the scene.
+
+        Args:
+            motion: Motions of the agents ``[S, N, ...]``.
+        """
+        copies, agents = motion.yaw_rate.shape
+        shape, device = (copies, agents, len(self.pieces.x)), motion.position.device
+        seen = Layout.of_copies(*shape, shared=True, device=device)
+        here = Places.of(self.agents, motion, 0.0)
+        return edges_in_range(self.lane_candidates, seen, self.pieces, here, copies)
 
 
 def slot_mask(agents: Agents, slot: list[str], source: Tensor, target: Tensor) -> Tensor:
@@ -132,8 +151,10 @@ def no_replayed(width: int, slots: int, device: torch.device) -> Replayed:
     """
     with torch.inference_mode(False):  # cached tensors must also work where gradients are needed
         none = torch.zeros(0, device=device)
+        points = none.view(0, CONFLICTS)
         return Replayed(
             AgentTable(*(none for _ in AgentTable._fields)),
+            Conflicts(points, points, points, points, none),
             tuple(none.view(0, width) for _ in range(slots)),
             none.view(0, 2),
             none.bool(),

@@ -111,11 +111,17 @@ class EncodedMap(NamedTuple):
             edge, and leads along the way over a crosswalk.
         crossings: Half the length of the way over a crosswalk in metres, 0 for other pieces; and
             1 if it is known to have lights ``[2, M]``.
+        lanes: Points of lanes in metres, in driving direction ``[M, P, 2]``; infinitely far away
+            for other pieces.
+        conflicts: Where the lanes ahead meet crosswalks ``[M, K, 4]``, see
+            `forecast.graphs.conflicts.conflict_points`.
     """
 
     projected: Tensor
     poses: Tensor
     crossings: Tensor
+    lanes: Tensor
+    conflicts: Tensor
 
 
 class Agents(NamedTuple):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from forecast.errors import require
 from forecast.graphs import GraphConfig
 from forecast.models import dynamics
-from forecast.models.crossings import CROSSING_FEATURES, Crossings
+from forecast.models.crossings import CROSSING_FEATURES, Conflicts, Crossings
 from forecast.models.features import (
     AGENT_EDGE_FEATURES,
     BLOCKS,
@@ -33,6 +33,7 @@ from forecast.models.features import (
     ego_features,
 )
 from forecast.models.message_passing import Replayed, SceneEdges, SceneMessages, mlp
+from forecast.models.neighbors import Edges
 from forecast.models.types import TRAITS, Agents, EncodedMap, Motion, Observation, State
 from forecast.scene import AgentKind
 from forecast.scene.agents import FASTEST_MPS, Decision
@@ -241,7 +242,8 @@ class WorldModel(nn.Module):
         encoded, hidden = self.encode(around.agents, state)
         table = self.table(around.agents, state, visible)
         ways = self._crossings(around, table)
-        given = (around.map, around.edges, around.replayed, ways)
+        ahead = self.conflicts(table, around.map, around.edges.lanes)
+        given = (around.map, around.edges, around.replayed, ways, ahead)
         received, blocks = self.messages(table, hidden, *given)
         features = ways.features((table.facing_x, table.facing_y), table.mirror)
         crossing = self.crossing_encoder(torch.cat([features, blocks], -1))
@@ -254,6 +256,10 @@ class WorldModel(nn.Module):
         where = (table.x, table.y, table.facing_x, table.facing_y)
         pieces = around.map
         return Crossings.of(where, pieces.poses, pieces.crossings, around.edges.crossings)
+
+    def conflicts(self, table: AgentTable, pieces: EncodedMap, edges: Edges) -> Conflicts:
+        """Where the lanes of vehicles meet crosswalks; see `Conflicts.of`."""
+        return Conflicts.of((table.x, table.y, *table.course()), pieces, edges)
 
     def encode(self, agents: Agents, state: State) -> tuple[Tensor, Tensor]:
         """Encodes each agent's own motion.

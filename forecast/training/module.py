@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -162,6 +163,13 @@ class ForecastModule(pl.LightningModule):
         self._seed = torch.initial_seed()
         if self.trainer.estimated_stepping_batches >= WORTH_COMPILING_STEPS:
             accelerate(self.forecaster.world, training=True)
+        # Compiling makes many objects, and each collection would visit those of all opened scenes.
+        gc.collect()
+        gc.freeze()
+
+    def on_fit_end(self) -> None:
+        """Lets the garbage collector visit all objects again."""
+        gc.unfreeze()
 
     def on_train_batch_start(self, batch: HeteroData, batch_index: int) -> None:
         """Seeds every step separately, so that a resumed run equals an uninterrupted one.

@@ -301,7 +301,7 @@ def test_an_export_shows_progress(
         shown = capsys.readouterr()
         lines = [f"export {out}: {done} of 7 programs" for done in range(1, 8)]
         assert shown.err.splitlines() == lines
-        assert f"{out / 'map.onnx'}: 3 inputs, 3 outputs" in shown.out.splitlines()
+        assert f"{out / 'map.onnx'}: 4 inputs, 5 outputs" in shown.out.splitlines()
 
 
 def test_an_export_replaces_nothing_else(

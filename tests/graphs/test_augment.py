@@ -268,4 +268,7 @@ def test_the_map_is_shifted_as_one() -> None:
     moved = shifted["map"].points - plain["map"].points
     assert moved.abs().min() > 0
     torch.testing.assert_close(moved, moved[:1, :1].expand_as(moved), atol=1e-5, rtol=0)
+    change = shifted["map"].conflicts - plain["map"].conflicts
+    torch.testing.assert_close(change[..., 1:3], moved[:1, :1].expand_as(change[..., 1:3]))
+    assert not change[..., [0, 3]].any()
     torch.testing.assert_close(shifted["agent"].position, plain["agent"].position)

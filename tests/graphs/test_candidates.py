@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from forecast.graphs import GraphConfig
 from forecast.graphs.candidates import Reach, agent_candidates, map_candidates, reach
+from forecast.graphs.conflicts import CONFLICTS
 from forecast.graphs.pieces import MapPieces
 from forecast.scene import AgentKind
 
@@ -121,7 +122,10 @@ def test_candidates_of_the_map_are_all_pieces_within_reach_sorted_by_agent(
     rng, nothing = np.random.default_rng(seed), np.zeros(0, np.int64)
     points = rng.uniform(-60, 60, (pieces, 1, 2)) + rng.normal(size=(pieces, 5, 2))
     lanes = MapPieces(
-        points.astype(np.float32), np.zeros(pieces, np.int64), np.zeros((2, 0), np.int64)
+        points.astype(np.float32),
+        np.zeros(pieces, np.int64),
+        np.zeros((2, 0), np.int64),
+        np.zeros((pieces, CONFLICTS, 4), np.float32),
     )
     kinds, past = history(agents, 50.0, seed)
     config = GraphConfig(map_radius_m=radius_m)

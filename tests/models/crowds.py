@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from forecast.graphs import GraphConfig, MapKind
+from forecast.graphs.conflicts import CONFLICTS
+from forecast.models.crossings import Conflicts
 from forecast.models.features import RELATIONS
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.rollout import SceneContext
@@ -70,6 +72,7 @@ def crowd(
             + torch.randn(pieces, model.config.graph.piece_points, 2, generator=generator),
             row % len(MapKind),
             torch.stack([row[:-1], row[1:]]),
+            some_conflicts(pieces, generator),
         )
     return SceneContext.of(
         model.world,
@@ -77,6 +80,20 @@ def crowd(
         (near, torch.where(drives[near].any(0), 10.0, 5.0)),
         lanes,
         every_pair(pieces, agents) if pairs else torch.zeros(2, 0, dtype=torch.long),
+    )
+
+
+def no_lanes(rows: int, dtype: torch.dtype = torch.float32) -> Conflicts:
+    """Nobody drives on a lane."""
+    points = torch.zeros(rows, CONFLICTS, dtype=dtype)
+    return Conflicts(points, points, points, points, points[:, 0])
+
+
+def some_conflicts(pieces: int, generator: torch.Generator) -> Tensor:
+    """Random conflict points near the origin ``[pieces, K, 4]``."""
+    values = torch.randn(pieces, CONFLICTS, 4, generator=generator)
+    return torch.cat(
+        [10 + 5 * values[..., :1], 4 * values[..., 1:3], values[..., 3:].sigmoid()], -1
     )
 
 

@@ -30,7 +30,7 @@ from forecast.models.reactive import ReactiveRollout
 from forecast.models.rollout import imagine, surroundings
 from forecast.models.types import Motion
 from forecast.models.world_model import Surroundings, WorldModel
-from tests.models.crowds import SMALL, any_state, crowd, network, noise_of
+from tests.models.crowds import SMALL, any_state, crowd, network, no_lanes, noise_of
 
 ROOT = Path(__file__).parents[2]
 CLOSE = 1e-5
@@ -119,6 +119,7 @@ def some_replayed(model: PedestrianForecaster, count: int, seed: int) -> Replaye
     table = AgentTable(*columns, draw().abs(), bodies, seen, half_length, half_width, gains, ego)
     return Replayed(
         table,
+        no_lanes(count),
         tuple(draw(SMALL.messages) for _ in model.world.messages.agents),
         draw(2),
         draw() > 0,

@@ -6,8 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from forecast.models.crossings import CROSSING_FEATURES, Approach, Crossings, Gap, any_of
+from forecast.graphs.conflicts import CONFLICTS
+from forecast.models.crossings import (
+    CROSSING_FEATURES,
+    Approach,
+    Conflicts,
+    Crossings,
+    Gap,
+    any_of,
+)
 from forecast.models.neighbors import Edges
+from forecast.models.types import EncodedMap
+from tests.models.crowds import no_lanes
 
 AXES = [((0.0, 0.0), (0.0, 1.0), 8.0, 1.0), ((20.0, 0.0), (1.0, 0.0), 6.0, 0.0)]
 """Middle, direction, length and lights of two crosswalks: the first leads north over the origin."""
@@ -94,23 +104,31 @@ def test_features_do_not_depend_on_the_frame_of_the_scene(turn) -> None:
     assert mirrored == pytest.approx(first)
 
 
-def gap(
-    distance_m: float, speed: float = 8.0, acceleration: float = 0.0, y: float = -2.0
+def one(value: float) -> Tensor:
+    return torch.tensor([value], dtype=torch.float64)
+
+
+def described(
+    approach: Approach, speed: float, acceleration: float, length_m: float = 4.0
 ) -> dict[str, float]:
-    """A vehicle that comes from the west in a lane, for somebody at the south kerb."""
-    way = ways((0.0, -4.5), (0.0, 1.0))
+    """An approach and its gap, for a person who stands."""
+    found = Gap.of(approach, (one(length_m / 2), one(speed), one(acceleration)), one(0.0))
+    values = {**found._asdict(), **approach._asdict()}
+    return {name: value.item() for name, value in values.items()}
 
-    def one(value: float) -> Tensor:
-        return torch.tensor([value], dtype=torch.float64)
 
-    offset = one(-distance_m), one(y + 4.5)
-    approach = Approach.at_crosswalks(offset, (one(1.0), one(0.0)), way)
-    found = Gap.of(approach, (one(2.0), one(speed), one(acceleration)), one(0.0))
-    return {name: value.item() for name, value in zip(Gap._fields, found, strict=True)} | {
-        "vehicle_m": approach.vehicle_m.item(),
-        "person_m": approach.person_m.item(),
-        "meets": approach.meets.item(),
-    }
+def gap(
+    distance_m: float,
+    speed: float = 8.0,
+    acceleration: float = 0.0,
+    y: float = -2.0,
+    person_y: float = -4.5,
+) -> dict[str, float]:
+    """A vehicle that comes from the west without a lane, for somebody at the south kerb."""
+    way, own = ways((0.0, person_y), (0.0, 1.0)), (one(0.0), one(person_y))
+    other = one(-distance_m), one(y), one(1.0), one(0.0)
+    lanes = no_lanes(1, torch.float64)
+    return described(Approach.at_crosswalks(own, other, lanes, way), speed, acceleration)
 
 
 def test_a_vehicle_meets_the_crosswalk_where_its_lane_does() -> None:
@@ -143,6 +161,74 @@ def test_gaps_are_differences_of_the_times_of_both() -> None:
 def test_a_vehicle_blocks_unless_it_lets_people_cross(why, vehicle, blocks) -> None:
     chance = gap(**vehicle)["blocks"]
     assert chance > 0.6 if blocks else chance < 0.1, why
+
+
+@pytest.mark.parametrize(
+    ("why", "vehicle", "endangers"),
+    [
+        ("goes on and can stop gently", {"distance_m": 30.0}, False),
+        ("speeds up", {"distance_m": 22.0, "acceleration": 1.0}, True),
+        ("would have to brake hard", {"distance_m": 16.0}, True),
+        ("brakes hard and can stop", {"distance_m": 16.0, "acceleration": -3.0}, False),
+        ("speeds up far away", {"distance_m": 80.0, "acceleration": 1.0}, False),
+        ("speeds up in a lane behind", {"distance_m": 22.0, "acceleration": 1.0, "y": -5.5}, False),
+    ],
+)
+def test_a_vehicle_endangers_whoever_is_on_the_road(why, vehicle, endangers) -> None:
+    chance = gap(**vehicle, person_y=-3.4)["endangers"]
+    assert chance > 0.6 if endangers else chance < 0.15, why
+
+
+TURN = [
+    [[-20.0, 4.0], [-15.0, 4.0], [-10.0, 4.0], [-5.0, 4.0], [0.0, 4.0]],
+    [[0.0, 4.0], [2.5, 4.0], [5.0, 4.0], [7.5, 4.0], [10.0, 4.0]],
+    [[0.0, 4.0], [1.5, 3.8], [2.8, 2.8], [3.8, 1.5], [4.0, 0.0]],
+]
+"""A lane to the east that parts: straight on, or to the right and south."""
+SOUTH = [((4.0, -6.0), (1.0, 0.0), 8.0, 0.0)]
+"""The crosswalk that those meet who turn, 6 m after the turn."""
+
+
+def on_lane(x: float, y: float, course: tuple[float, float], known: bool = True) -> Approach:
+    """A vehicle that comes to the turn, for somebody at the crosswalk's west kerb."""
+    way, own = ways((-0.4, -6.0), (1.0, 0.0), SOUTH), (one(-0.4), one(-6.0))
+    lanes = torch.tensor(TURN, dtype=torch.float64)
+    conflicts = torch.zeros(3, CONFLICTS, 4, dtype=torch.float64)
+    arc = (lanes[2, 1:] - lanes[2, :-1]).norm(dim=-1).sum().item()
+    conflicts[0, 0] = torch.tensor([20 + arc + 6, 4.0, -6.0, 0.5])
+    conflicts[2, 0] = torch.tensor([arc + 6, 4.0, -6.0, 1.0])
+    none = torch.zeros(0)
+    pieces = EncodedMap(none, none, none, lanes, conflicts)
+    near = torch.arange(3 if known else 0)
+    edges = Edges(near, torch.zeros_like(near), torch.full((len(near),), 10.0))
+    other = (one(x), one(y), one(course[0]), one(course[1]))
+    return Approach.at_crosswalks(own, other, Conflicts.of(other, pieces, edges), way)
+
+
+def test_a_vehicle_comes_to_the_crosswalks_of_its_lane() -> None:
+    turns = on_lane(2.8, 2.8, (0.7, -0.7))
+    assert turns.meets.item() > 0.8
+    assert turns.vehicle_m.item() == pytest.approx(
+        6 + math.hypot(1.0, 1.3) + math.hypot(0.2, 1.5), abs=0.2
+    )
+    assert turns.person_m.item() == pytest.approx(4.4, abs=0.1)
+    before = on_lane(-6.0, 4.2, (1.0, 0.0))
+    assert before.meets.item() == pytest.approx(turns.meets.item() / 2, rel=0.05)
+    assert before.vehicle_m.item() == pytest.approx(turns.vehicle_m.item() + 6 + 3.2, abs=0.5)
+    assert on_lane(6.0, 4.1, (1.0, 0.0)).meets.item() < 0.01  # it goes straight on
+
+
+def test_a_vehicle_without_a_lane_goes_straight_on() -> None:
+    for found in (on_lane(4.0, 0.0, (0.0, -1.0), known=False), on_lane(6.0, 0.5, (0.0, -1.0))):
+        assert found.meets.item() > 0.7
+    assert on_lane(4.0, 0.0, (0.0, -1.0), known=False).vehicle_m.item() == pytest.approx(
+        6, rel=0.02
+    )
+    assert on_lane(2.8, 2.8, (0.7, -0.7), known=False).meets.item() < 0.1
+    far = on_lane(-6.0, 12.0, (0.4, -0.9))  # on a car park beside the lane
+    assert far.meets.item() == pytest.approx(
+        on_lane(-6.0, 12.0, (0.4, -0.9), known=False).meets.item()
+    )
 
 
 def test_the_chance_that_any_of_several_holds() -> None:

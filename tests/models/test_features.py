@@ -27,7 +27,7 @@ from forecast.models.features import (
 )
 from forecast.models.types import TRAITS, Agents, Motion, State
 from forecast.scene import AgentKind
-from tests.models.crowds import every_pair
+from tests.models.crowds import every_pair, no_lanes
 
 KINDS = torch.tensor(
     [AgentKind.PEDESTRIAN, AgentKind.CYCLIST, AgentKind.VEHICLE, AgentKind.EGO], dtype=torch.long
@@ -140,7 +140,9 @@ def no_way(count: int) -> Crossings:
 
 
 def of_vehicle(own: AgentTable, other: AgentTable, radius: float = 10.0) -> dict[str, float]:
-    features, weight = vehicle_edges(own, other, torch.tensor([radius]), no_way(1))
+    features, weight = vehicle_edges(
+        own, other, torch.tensor([radius]), no_way(1), no_lanes(1, torch.float64)
+    )
     assert features.shape == (1, len(VEHICLE_EDGE_FEATURES))
     return by_name((*VEHICLE_EDGE_FEATURES, "weight"), torch.cat([features[0], weight]))
 
@@ -180,7 +182,7 @@ def test_every_feature_of_an_edge_from_a_vehicle() -> None:
     found = of_vehicle(own, other)
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-5)
     # The others are those of all pairs of agents, and gaps (test_crossings.py).
-    gaps = VEHICLE_EDGE_FEATURES[-7:]
+    gaps = VEHICLE_EDGE_FEATURES[-8:]
     assert set(found) - set(expected) == {*AGENT_EDGE_FEATURES, *gaps}
     between = of_edge(own, other)
     assert {name: found[name] for name in AGENT_EDGE_FEATURES} == pytest.approx(
@@ -281,7 +283,7 @@ def turned(table: AgentTable, angle: float, shift: tuple[float, float]) -> Agent
 
 def test_edges_from_vehicles_do_not_change_when_the_scene_is_moved_turned_or_mirrored() -> None:
     ends, radius = random_edges(), torch.full((60,), 10.0, dtype=torch.float64)
-    features, weight = vehicle_edges(*ends, radius, no_way(60))
+    features, weight = vehicle_edges(*ends, radius, no_way(60), no_lanes(60, torch.float64))
     assert (weight > 0).double().mean() > 0.5
     moved = [turned(each, 2.1, (30.0, -70.0)) for each in ends]
     mirrored = [
@@ -294,7 +296,7 @@ def test_edges_from_vehicles_do_not_change_when_the_scene_is_moved_turned_or_mir
         for each in ends
     ]
     for other in (moved, mirrored):
-        found, share = vehicle_edges(*other, radius, no_way(60))
+        found, share = vehicle_edges(*other, radius, no_way(60), no_lanes(60, torch.float64))
         torch.testing.assert_close(found, features)
         torch.testing.assert_close(share, weight)
 
@@ -402,5 +404,7 @@ def test_features_have_names_of_their_own() -> None:
     ):
         assert len(set(names)) == len(names)
     for relation in RELATIONS.values():
-        features, _ = relation.edges(agent(), agent(x=1.0), torch.ones(1), no_way(1))
+        features, _ = relation.edges(
+            agent(), agent(x=1.0), torch.ones(1), no_way(1), no_lanes(1, torch.float64)
+        )
         assert features.shape[-1] == len(relation.features)

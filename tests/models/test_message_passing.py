@@ -170,7 +170,9 @@ def received(
     table = world.table(context.agents, state, state.seen if visible is None else visible)
     around = context.edges(state.motion, world.graph.vehicle_ahead_s)
     others = no_replayed(sizes.messages, len(sizes.slots), CPU)
-    found, _ = world.messages(table, hidden, context.map, around, others, nowhere(len(hidden)))
+    ahead = world.conflicts(table, context.map, around.lanes)
+    given = context.map, around, others, nowhere(len(hidden)), ahead
+    found, _ = world.messages(table, hidden, *given)
     return Received(found, found.split(sizes.messages, dim=1))
 
 
@@ -278,8 +280,10 @@ def test_replayed_agents_send_the_messages_that_they_sent_in_the_scene() -> None
     table = world.table(context.agents, state, state.seen)
     around = context.edges(state.motion, world.graph.vehicle_ahead_s)
     rest = torch.arange(1, 5)
+    ahead = world.conflicts(table, context.map, around.lanes)
     replayed = Replayed(
         table.rows(rest),
+        ahead.rows(rest),
         world.messages.project(hidden[1:]),
         state.motion.velocity[0, 1:],
         context.agents.pedestrian[1:],
@@ -290,10 +294,12 @@ def test_replayed_agents_send_the_messages_that_they_sent_in_the_scene() -> None
         return Edges(*(value[edges.target == 0] for value in edges))
 
     agents = tuple(of_first(each) for each in around.agents)
-    some = SceneEdges(agents, of_first(around.map), of_first(around.crossings))
+    some = SceneEdges(agents, *map(of_first, (around.map, around.crossings, around.lanes)))
     assert len(torch.cat([edges.source for edges in some.agents])) > 0
     first = table.rows(torch.tensor([0]))
-    found, _ = world.messages(first, hidden[:1], context.map, some, replayed, nowhere(1))
+    found, _ = world.messages(
+        first, hidden[:1], context.map, some, replayed, nowhere(1), ahead.rows(torch.tensor([0]))
+    )
     torch.testing.assert_close(found, expected[:1], atol=1e-6, rtol=1e-5)
 
 
