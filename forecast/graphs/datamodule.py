@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torch_geometric.data import Batch, HeteroData
 
 from forecast import geometry
+from forecast.datasets.progress import with_progress
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import (
     Window,
@@ -170,7 +171,10 @@ class PairedWindows(WindowDataset):
         equal = super().frequencies()
         if moved is None:
             return equal
-        moves = np.concatenate([self._moving(*begin) for begin in dict.fromkeys(self.index)])
+        begins = dict.fromkeys(self.index)
+        found = (self._moving(*begin) for begin in begins)
+        name = f"{self.source.store}: whom the plans move"
+        moves = np.concatenate(list(with_progress(found, len(begins), name, "moment")))
         if moves.all() or not moves.any():
             return equal
         return np.where(moves, moved / moves.sum(), (1 - moved) / (~moves).sum())

@@ -52,7 +52,7 @@ class World:
     get constant velocity in `predict`. Random numbers depend on names of agents and on steps, so
     two forks differ only by the effects of their commands.
 
-    Changes of an agent take effect at once. Other agents react to them from the next step on.
+    Changes of an agent take effect at once. Other agents react within the next step.
 
     The world also has the two futures of the mode, in both chiralities. They come before the K
     samples in all internal arrays.

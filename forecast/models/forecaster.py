@@ -18,13 +18,22 @@ from forecast.models.losses import (
 )
 from forecast.models.message_passing import MapEncoder, crossings
 from forecast.models.modes import ModeSets, mode_loss, turned_evenly
-from forecast.models.rollout import SceneContext, imagine, observe
+from forecast.models.rollout import (
+    SceneContext,
+    follow_plan,
+    imagine,
+    observe,
+    surroundings,
+    with_given_velocities,
+)
 from forecast.models.types import Agents, EncodedMap, Noise, Observation, Plan, State
 from forecast.models.world_model import WorldModel, WorldModelConfig, decision_class
 from forecast.scene import AgentKind
 
 _MOVES_MPS = 1.0
 """A vehicle at this speed or faster counts as moving traffic."""
+_DECISIVE = 5.0
+"""How much the decisions of people count who decide otherwise under another plan."""
 
 
 @dataclass(frozen=True)
@@ -190,29 +199,34 @@ class PedestrianForecaster(nn.Module):
         parts = rollout_loss(groups, futures[0], agent.future, counted, weight, config)
         sets = self.mode_sets(context, state, agent.future.shape[1])
         parts["modes"] = mode_loss(sets, agent.future, counted, weight)
-        parts["decision"] = self._decision(context, state, graph)
+        parts["decision"] = self._decision(context, state, graph, plan)
         effects = [self._effect(graph, samples, counted) for samples in groups]
         parts |= {name: torch.stack([each[name] for each in effects]).mean() for name in effects[0]}
         for name in ("modes", "decision", "effect", "placebo"):
             parts["loss"] = parts["loss"] + getattr(config, name) * parts[name]
         return parts, futures
 
-    def _decision(self, context: SceneContext, state: State, graph: HeteroData) -> Tensor:
+    def _decision(
+        self, context: SceneContext, state: State, graph: HeteroData, plan: Plan | None
+    ) -> Tensor:
         """Loss of the decisions at each next frame, once all frames before it are observed."""
-        agent = graph["agent"]
+        agent, steps = graph["agent"], []
         now = agent.position.shape[1] - 1
         made = agent.decision[:, now + 1 :]
         if not (made >= 0).any():
             return state.hidden.new_zeros(())
-        chances = [self.world.chances(state)]
-        for step in range(agent.future.shape[1] - 1):
+        controls = [] if plan is None else [follow_plan(plan, context.agents.dt)]
+        for step in range(agent.future.shape[1]):
+            seen = with_given_velocities(state, step, controls)
+            around = surroundings(self.world, context, state)
+            state = state._replace(hidden=self.world.update(around, seen, state.seen))
+            steps.append(self.world.chances(state))
             poses = agent.future[:, step], agent.future_heading[:, step]
-            seen = Observation(*poses, agent.future_valid[:, step])
-            state = observe(self.world, context, state, seen)
-            chances.append(self.world.chances(state))
-        found = torch.stack(chances, 2)  # [2, N, T, 3]
-        weight = window_weights(graph)[:, None]
-        return decision_loss(found, made.expand(found.shape[:-1]), weight)
+            happened = Observation(*poses, agent.future_valid[:, step])
+            state = self.world.place(context.agents, state, happened)
+        chances = torch.stack(steps, 2)  # [2, N, T, 3]
+        weight = window_weights(graph) * torch.where(_decides_by_plan(graph, made), _DECISIVE, 1.0)
+        return decision_loss(chances, made.expand(chances.shape[:-1]), weight[:, None])
 
     def _effect(self, graph: HeteroData, samples: Tensor, counted: Tensor) -> dict[str, Tensor]:
         """Errors of plans' effects on the pedestrians of windows with a twin."""
@@ -271,6 +285,20 @@ def known_decisions(graph: HeteroData, noise: Noise) -> Tensor:
     kept = torch.zeros(futures, 1, dtype=torch.bool, device=given.device)
     kept[first] = True
     return torch.where(kept, given, -1)
+
+
+def _decides_by_plan(graph: HeteroData, made: Tensor) -> Tensor:
+    """Who decides otherwise at some step under the other plan ``[N]``.
+
+    Args:
+        graph: A graph or batch.
+        made: `Decision` values ``[N, T]``.
+    """
+    found, pairs = torch.zeros_like(made[:, 0], dtype=torch.bool), twins(graph)
+    if pairs is not None:
+        one, other = decision_class(made[pairs])
+        found[pairs] = ((one != other) & (one >= 0) & (other >= 0)).any(-1)
+    return found
 
 
 def window_weights(graph: HeteroData) -> Tensor:

@@ -181,8 +181,8 @@ def programs(model: PedestrianForecaster) -> dict[str, Program]:
 
     ``map`` encodes the map. ``place`` and ``update`` observe a frame. ``modes`` gives the mode sets
     after it. When a rollout begins, ``settle`` gives people the velocities to start with, and
-    ``inject`` adds the latent intents. ``act``, then ``update`` and ``act`` in turn, imagine the
-    steps.
+    ``inject`` adds the latent intents. ``update`` and ``act`` in turn imagine the steps. In the
+    state that ``update`` then gets, agents with a plan have the velocity of the step to come.
     """
     world, sizes, points = model.world, model.config.world_model, model.config.graph.piece_points
     pieces = {"points": _floats("M", points, 2), "kind": _indices("M"), "follows": _indices(2, "L")}

@@ -9,7 +9,7 @@ not the loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -268,16 +268,16 @@ def advance(world: WorldModel, moment: Moment, index: int, controls: Iterable[Co
     Args:
         world: The world model.
         moment: The inputs of the step.
-        index: Index of the step since the rollout began. `observe` has already updated the hidden
-            states for step 0; later steps update them first.
+        index: Index of the step since the rollout began.
         controls: Applied to the imagined motions in order.
 
     Returns:
         The state after the step.
     """
     state, around, intent, noise, decisions = moment
-    if index > 0:
-        state = state._replace(hidden=world.update(around, state, state.seen))
+    controls = list(controls)
+    seen = with_given_velocities(state, index, controls)
+    state = state._replace(hidden=world.update(around, seen, state.seen))
     # Compiled programs take no decisions.
     known = () if decisions is None else (decisions,)
     before, imagined = state.motion, world.act(around, state, intent, noise, *known)
@@ -288,6 +288,28 @@ def advance(world: WorldModel, moment: Moment, index: int, controls: Iterable[Co
     given = (motion.velocity != imagined.velocity).any(-1) & ~around.agents.drives
     smoothed = torch.where(given[..., None], motion.velocity, state.smoothed)
     return state._replace(motion=motion, velocity_before=before.velocity, smoothed=smoothed)
+
+
+def with_given_velocities(state: State, index: int, controls: Sequence[Control]) -> State:
+    """The state in which controlled agents move as they will in this step, from where they are.
+
+    People see a car brake while it brakes. With its velocity of the step before they would react a
+    step later. Nothing is revealed of later steps.
+
+    Args:
+        state: The state before the step.
+        index: Index of the step.
+        controls: See `advance`. One that depends on the imagined motion has no effect here.
+    """
+    before = state.motion
+    given = Motion(*(torch.full_like(value, torch.nan) for value in before))
+    for control in controls:
+        given = control(index, before, given)
+    known = given.velocity.isfinite().all(-1, keepdim=True)
+    return state._replace(
+        motion=before._replace(velocity=torch.where(known, given.velocity, before.velocity)),
+        velocity_before=torch.where(known, before.velocity, state.velocity_before),
+    )
 
 
 def rollout(

@@ -22,6 +22,7 @@ from forecast.models.rollout import (
     observe,
     rollout,
     surroundings,
+    with_given_velocities,
 )
 from forecast.models.types import Motion, Noise, Observation, Plan, State
 from tests.models.crowds import SMALL, TYPED, any_state, crowd, network, noise_of
@@ -60,15 +61,14 @@ def plan(follows: int = EGO) -> Plan:
 
 @torch.no_grad()
 def test_imagining_is_stepping(model, context, state, noise) -> None:
-    """No update before the first step: observing has left the hidden state of that time."""
+    """Every step is an update and an act, the first one too."""
     world = model.world
     expected = imagine(world, context, state, noise)
     settled = world.settle(surroundings(world, context, state), state)
     now = world.inject(settled.with_mirror(noise.mirror), noise.intent)
     for step in range(STEPS):
         around = surroundings(world, context, now)
-        if step > 0:
-            now = now._replace(hidden=world.update(around, now, now.seen))
+        now = now._replace(hidden=world.update(around, now, now.seen))
         after = world.act(around, now, noise.intent, noise.steps[step])
         now = now._replace(motion=after, velocity_before=now.motion.velocity)
         for name, value in now.motion._asdict().items():
@@ -93,18 +93,18 @@ def test_a_rollout_is_one_advance_after_the_other(model, context, state, noise) 
 @torch.no_grad()
 def test_a_rollout_takes_no_step_before_it_is_asked(model, context, state, noise) -> None:
     begun = begin(model.world, context, state, noise)
-    indices: list[int] = []
+    indices: set[int] = set()
 
     def watch(index: int, before: Motion, imagined: Motion) -> Motion:
-        indices.append(index)
+        indices.add(index)
         return imagined
 
     states = rollout(model.world, WholeScene(model.world, context, noise), begun, [watch])
-    assert indices == []
+    assert indices == set()
     next(states)
-    assert indices == [0]
+    assert indices == {0}
     list(states)
-    assert indices == list(range(STEPS))
+    assert indices == set(range(STEPS))
 
 
 @torch.no_grad()
@@ -123,7 +123,7 @@ def test_the_agents_of_a_plan_follow_it_and_face_its_headings(model, context, st
 @torch.no_grad()
 @pytest.mark.parametrize("change_at", [0, 2, STEPS - 1])
 def test_a_plan_changes_nothing_before_its_step(model, context, state, noise, change_at) -> None:
-    """Others react from the step after on: they see what the ego has done."""
+    """Others react within the step: they see what the ego does, and nothing of later steps."""
     others = torch.arange(len(KINDS)) != EGO
     changed = plan().poses.clone()
     changed[change_at:, ..., 1] += 2.0
@@ -132,10 +132,25 @@ def test_a_plan_changes_nothing_before_its_step(model, context, state, noise, ch
         for poses in (plan().poses, changed)
     )
     for before, after in zip(one, other, strict=True):
-        assert torch.equal(before[:, others, : change_at + 1], after[:, others, : change_at + 1])
-        assert torch.equal(before[:, EGO, :change_at], after[:, EGO, :change_at])
-    later = one.position[:, others, change_at + 1 :], other.position[:, others, change_at + 1 :]
-    assert torch.equal(*later) is (change_at == STEPS - 1)
+        assert torch.equal(before[:, :, :change_at], after[:, :, :change_at])
+    then = (motion.position[:, others, change_at] for motion in (one, other))
+    assert not torch.equal(*then)
+
+
+@torch.no_grad()
+def test_others_see_a_car_brake_while_it_brakes(model, context, state, noise) -> None:
+    """The update of a step has the velocity of this step, and the change since the one before."""
+    begun = begin(model.world, context, state, noise)
+    poses, at = plan().poses, 3
+    control = follow_plan(plan(), context.agents.dt)
+    seen = with_given_velocities(begun, at, [control])
+    way = poses[at, 0, 0, :2] - begun.motion.position[:, EGO]
+    torch.testing.assert_close(seen.motion.velocity[:, EGO], way / 0.5)
+    assert torch.equal(seen.velocity_before[:, EGO], begun.motion.velocity[:, EGO])
+    assert torch.equal(seen.motion.position, begun.motion.position)
+    others = torch.arange(len(KINDS)) != EGO
+    assert torch.equal(seen.motion.velocity[:, others], begun.motion.velocity[:, others])
+    assert torch.equal(seen.velocity_before[:, others], begun.velocity_before[:, others])
 
 
 @torch.no_grad()

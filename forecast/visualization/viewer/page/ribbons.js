@@ -21,7 +21,9 @@ export function meshes(each) {
   }
   if (each.stroke && lines.length) {
     const height = each.stepS ? (point) => heightOf(point * each.stepS) : () => flat;
-    found.push(mesh(bands(lines, (each.width * PIXEL_M) / 2, height), each.stroke, each.alpha));
+    const paths = lines.map((line) => rising(line, height));
+    const drawn = each.dash ? paths.flatMap((path) => dashes(path, each.dash)) : paths;
+    found.push(mesh(bands(drawn, (each.width * PIXEL_M) / 2), each.stroke, each.alpha));
   }
   return found;
 }
@@ -48,26 +50,52 @@ function circle([x, y], radius) {
   return ring;
 }
 
-// Bands along lines as one geometry; point i of a line is height(i) high.
-function bands(lines, half, height) {
+// The points of a line in space; point i of it is height(i) high.
+function rising(line, height) {
+  const path = [];
+  for (let i = 0; 2 * i < line.length; i++) path.push([line[2 * i], line[2 * i + 1], height(i)]);
+  return path;
+}
+
+// The pieces of a path that a dashed line shows; lengths of dash and gap in pixels of the plan view.
+function dashes(path, pattern) {
+  const [dash, gap] = pattern.map((pixels) => pixels * PIXEL_M);
+  const pieces = [];
+  let [piece, left, shows] = [[path[0]], dash, true];
+  for (let i = 1; i < path.length; i++) {
+    let from = path[i - 1];
+    let way = Math.hypot(path[i][0] - from[0], path[i][1] - from[1]);
+    while (way > left) {
+      from = from.map((value, axis) => value + ((path[i][axis] - value) * left) / way);
+      way -= left;
+      if (shows) pieces.push([...piece, from]);
+      [piece, shows] = [[from], !shows];
+      left = shows ? dash : gap;
+    }
+    left -= way;
+    piece.push(path[i]);
+  }
+  return shows && piece.length > 1 ? [...pieces, piece] : pieces;
+}
+
+// Bands along paths as one geometry.
+function bands(paths, half) {
   const [vertices, faces] = [[], []];
-  for (const line of lines) addBand(line, half, height, vertices, faces);
+  for (const path of paths) addBand(path, half, vertices, faces);
   const geometry = new THREE.BufferGeometry().setAttribute("position", new THREE.Float32BufferAttribute(vertices, 3));
   return geometry.setIndex(faces);
 }
 
-function addBand(line, half, height, vertices, faces) {
+function addBand(path, half, vertices, faces) {
   const first = vertices.length / 3;
-  const last = line.length / 2 - 1;
   let [nx, ny] = [0, half];
-  for (let i = 0; i <= last; i++) {
-    const [from, to] = [2 * Math.max(i - 1, 0), 2 * Math.min(i + 1, last)];
-    const [dx, dy] = [line[to] - line[from], line[to + 1] - line[from + 1]];
+  path.forEach(([x, y, z], i) => {
+    const [from, to] = [path[Math.max(i - 1, 0)], path[Math.min(i + 1, path.length - 1)]];
+    const [dx, dy] = [to[0] - from[0], to[1] - from[1]];
     const far = Math.hypot(dx, dy);
     if (far > 1e-3) [nx, ny] = [(-dy * half) / far, (dx * half) / far];
-    const [x, y, z] = [line[2 * i], line[2 * i + 1], height(i)];
     vertices.push(x + nx, y + ny, z, x - nx, y - ny, z);
     const at = first + 2 * i;
     if (i) faces.push(at - 2, at - 1, at, at - 1, at + 1, at);
-  }
+  });
 }
