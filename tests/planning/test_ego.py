@@ -97,3 +97,30 @@ def test_an_ego_that_has_stopped_stands():
 def test_poses_that_no_state_follows_from_are_refused(poses, dt_s, message):
     with pytest.raises(ForecastError, match=message):
         EgoState(0, 0, 0, 1).after(poses, dt_s)
+
+
+EGO = EgoState(x_m=1.0, y_m=2.0, heading_rad=np.pi / 2, speed_mps=4.0, length_m=5.0, width_m=2.0)
+
+
+def test_an_ego_that_perception_leaves_out_joins_with_a_straight_past():
+    street = scene(kinds=(AgentKind.VEHICLE, AgentKind.PEDESTRIAN))
+    joined = EGO.joined(street, 2).tracks
+    assert joined.agent_ids.tolist() == [*street.tracks.agent_ids.tolist(), "ego"]
+    assert joined.kinds[-1] == AgentKind.EGO
+    np.testing.assert_array_equal(joined.valid[-1], [True, True, True, False])
+    np.testing.assert_allclose(joined.positions_m[-1, :3], [[1, -2], [1, 0], [1, 2]], atol=1e-6)
+    np.testing.assert_allclose(joined.headings_rad[-1, :3], np.pi / 2)
+    np.testing.assert_allclose(joined.sizes_m[-1, :2], [5, 2])
+    np.testing.assert_array_equal(joined.positions_m[:-1], street.tracks.positions_m)
+
+
+def test_it_takes_the_place_of_the_scenes_own_ego_under_a_name_of_its_own():
+    assert EGO.joined(scene(), -1).tracks.kinds.tolist() == [AgentKind.PEDESTRIAN, AgentKind.EGO]
+    named = scene(kinds=(AgentKind.VEHICLE, AgentKind.PEDESTRIAN))
+    named = replace(named, tracks=replace(named.tracks, agent_ids=np.array(["ego", "a"])))
+    assert EGO.joined(named, 3).tracks.agent_ids.tolist() == ["ego", "a", "ego_"]
+
+
+def test_it_cannot_join_from_afar():
+    with pytest.raises(ForecastError, match="ego"):
+        replace(EGO, x_m=1e9).joined(scene(), 2)

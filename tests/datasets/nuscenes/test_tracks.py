@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ from forecast.datasets.nuscenes.tables import read_tables
 from forecast.datasets.nuscenes.tracks import build_tracks, scene_origin, time_grid
 from forecast.errors import ForecastError
 from forecast.scene import AgentKind
+from forecast.scene.agents import Decision
 
 
 def built(tiny, scene=0, ignored=()):
@@ -177,3 +180,24 @@ def test_an_agent_between_steps_is_left_out_and_counted(tiny):
     tracks, counts = built(tiny)
     assert list(tracks.agent_ids) == ["ego", "ped"]
     assert counts["agent_between_steps"] == 1
+
+
+def decide(tiny, *rows):
+    keys = ("token", "instance_token", "decisions")
+    table = [dict(zip(keys, (f"decision-{i}", *row), strict=True)) for i, row in enumerate(rows)]
+    tiny.path("decision").write_text(json.dumps(table))
+
+
+def test_decisions_are_those_at_the_keyframes_and_unknown_for_others(tiny):
+    assert tracks_of(tiny).decisions is None
+    decide(tiny, ("ped", [Decision.FREE, Decision.GO, Decision.YIELD, Decision.GO, Decision.GO]))
+    found = tracks_of(tiny).decisions
+    unknown = [Decision.UNKNOWN] * 5
+    assert found.tolist() == [unknown, [0, 1, 2, 1, 1], unknown]
+
+
+def test_a_decision_for_each_keyframe_is_needed(tiny):
+    decide(tiny, ("ped", [Decision.GO] * 4))
+    message = "decision.json: instance 'ped' has 4 decisions; its scene has 5 keyframes"
+    with pytest.raises(ForecastError, match=message):
+        tracks_of(tiny)
