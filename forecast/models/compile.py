@@ -19,6 +19,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -44,6 +45,9 @@ operations."""
 UNCHECKED = {**OPTIONS, "assert_indirect_indexing": False}
 """Options inside the package, where indices come from the search for neighbours and are valid."""
 
+_VERSIONS = 64
+"""Versions of a function with gradients, at most; beyond, it runs uncompiled. The compiler makes
+one for each combination of edge counts below and above bounds of its own."""
 _RUNNING_AT_ONCE = 64
 """Threads that may run a program at the same time; more wait."""
 
@@ -87,7 +91,9 @@ def accelerate(world: WorldModel, *, training: bool = False) -> None:
     for name, path in paths.items():
         verb = _Verb(world, name, Library(path, programs[name].returns))
         if training:
-            verb.plain = torch.compile(verb.plain, dynamic=True, options=dict(UNCHECKED))
+            torch._dynamo.config.recompile_limit = _VERSIONS
+            compiled = torch.compile(verb.plain, dynamic=True, options=dict(UNCHECKED))
+            verb.plain = partial(_with_whole_gradients, compiled)
         setattr(world, name, verb)
 
 
@@ -118,6 +124,22 @@ class _Verb:
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy, or another process on the same machine, loads the library again."""
         return _restored, (self.world, self.name, self.library.path, self.library.outputs)
+
+
+def _with_whole_gradients(verb: Callable[..., Any], around: Any, state: Any, *others: Any) -> Any:
+    """Calls a verb as if every number of the state needed gradients, and lay in memory alike.
+
+    `torch.compile` makes a version for each set of inputs that need gradients and for each layout,
+    which takes minutes, and gives up after a few. Both differ between observed and imagined steps.
+    """
+
+    def needing(value: Tensor) -> Tensor:
+        if not value.is_floating_point():
+            return value
+        value = value.contiguous()
+        return value if value.requires_grad else value.detach().requires_grad_()
+
+    return verb(around, pytree.tree_map(needing, state), *others)
 
 
 def _tensors(values: Any) -> list[Tensor]:
