@@ -475,9 +475,8 @@ def test_the_slot_of_vehicles_changes_nothing_for_people_without_vehicles_in_ran
 )
 def test_a_slot_changes_only_the_receivers_of_its_relation(kinds, slot, changes) -> None:
     before, after = changed_slot(kinds, slot)
-    # The second step is the first that is imagined from messages of these parameters; only later
-    # ones may differ because another agent has moved differently.
-    differs = (before - after)[:, :, :2].abs().amax((0, 2, 3)) > 1e-6
+    # Later steps than the first may differ because another agent has moved differently.
+    differs = (before - after)[:, :, :1].abs().amax((0, 2, 3)) > 1e-6
     assert differs.tolist() == changes
 
 
