@@ -52,9 +52,9 @@ def test_the_best_plan_keeps_lane_and_limit_and_meets_nobody(loop, tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("scene", "least_m"), [(1, 100), (3, 30), (9, 60)])
+@pytest.mark.parametrize(("scene", "least_m"), [(1, 100), (3, 30)])
 def test_it_drives_well_for_20_s(loop, scene: int, least_m: float) -> None:
-    """And farther than the city's driver, who goes 29, 21 and 31 m in these scenes."""
+    """And farther than the city's driver, who goes 29 and 21 m in these scenes."""
     traffic, egos, seen = driven(loop, scene, 20)
     require_good_driving(loop, traffic, egos, seen)
     assert sum(ego.speed_mps for ego in egos) * loop["DT_S"] > least_m
