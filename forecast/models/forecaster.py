@@ -24,7 +24,7 @@ from forecast.models.rollout import (
     imagine,
     observe,
     surroundings,
-    with_given_velocities,
+    updated,
 )
 from forecast.models.types import Agents, EncodedMap, Noise, Observation, Plan, State
 from forecast.models.world_model import WorldModel, WorldModelConfig, decision_class
@@ -209,7 +209,7 @@ class PedestrianForecaster(nn.Module):
     def _decision(
         self, context: SceneContext, state: State, graph: HeteroData, plan: Plan | None
     ) -> Tensor:
-        """Loss of the decisions at each next frame, once all frames before it are observed."""
+        """Loss of the decisions of each step, once all frames before it are observed."""
         agent, steps = graph["agent"], []
         now = agent.position.shape[1] - 1
         made = agent.decision[:, now + 1 :]
@@ -217,9 +217,8 @@ class PedestrianForecaster(nn.Module):
             return state.hidden.new_zeros(())
         controls = [] if plan is None else [follow_plan(plan, context.agents.dt)]
         for step in range(agent.future.shape[1]):
-            seen = with_given_velocities(state, step, controls)
             around = surroundings(self.world, context, state)
-            state = state._replace(hidden=self.world.update(around, seen, state.seen))
+            state = updated(self.world, around, state, step, controls)
             steps.append(self.world.chances(state))
             poses = agent.future[:, step], agent.future_heading[:, step]
             happened = Observation(*poses, agent.future_valid[:, step])

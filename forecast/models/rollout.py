@@ -276,8 +276,7 @@ def advance(world: WorldModel, moment: Moment, index: int, controls: Iterable[Co
     """
     state, around, intent, noise, decisions = moment
     controls = list(controls)
-    seen = with_given_velocities(state, index, controls)
-    state = state._replace(hidden=world.update(around, seen, state.seen))
+    state = updated(world, around, state, index, controls)
     # Compiled programs take no decisions.
     known = () if decisions is None else (decisions,)
     before, imagined = state.motion, world.act(around, state, intent, noise, *known)
@@ -288,6 +287,26 @@ def advance(world: WorldModel, moment: Moment, index: int, controls: Iterable[Co
     given = (motion.velocity != imagined.velocity).any(-1) & ~around.agents.drives
     smoothed = torch.where(given[..., None], motion.velocity, state.smoothed)
     return state._replace(motion=motion, velocity_before=before.velocity, smoothed=smoothed)
+
+
+def updated(
+    world: WorldModel,
+    around: Surroundings,
+    state: State,
+    index: int,
+    controls: Sequence[Control],
+) -> State:
+    """The first half of a step: new hidden states, before anybody moves.
+
+    Args:
+        world: The world model.
+        around: The surroundings.
+        state: The state before the step.
+        index: Index of the step since the rollout began.
+        controls: See `advance`.
+    """
+    seen = with_given_velocities(state, index, controls)
+    return state._replace(hidden=world.update(around, seen, state.seen))
 
 
 def with_given_velocities(state: State, index: int, controls: Sequence[Control]) -> State:

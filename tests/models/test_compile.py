@@ -235,6 +235,28 @@ def test_with_gradients_the_definition_runs(compiled: Compiled) -> None:
 
 
 @pytest.mark.slow
+def test_in_training_all_numbers_of_the_state_need_gradients_and_lie_alike() -> None:
+    """So `torch.compile` makes one version of the network, whatever step the state is from."""
+    model = network()
+    context = crowd(model, [0, 0, 2, 3])
+    state = any_state(model, context)
+    state = state._replace(mirror=state.mirror[:, :1].expand_as(state.mirror))
+    around = surroundings(model.world, context, state)
+    seen: list[Tensor] = []
+
+    def update(around: Surroundings, state: Any, visible: Tensor) -> Tensor:
+        seen.extend(pytree.tree_leaves(state))
+        return model.world.update(around, state, visible)
+
+    found = compiling._with_whole_gradients(update, around, state, state.seen)
+    assert torch.equal(found, model.world.update(around, state, state.seen))
+    numbers = [value for value in seen if value.is_floating_point()]
+    assert len(numbers) < len(seen)
+    assert all(value.requires_grad and value.is_contiguous() for value in numbers)
+    found.sum().backward()
+    assert all(value.grad is None for value in pytree.tree_leaves(state))
+
+
 def test_in_lower_precision_the_definition_runs(compiled: Compiled) -> None:
     scene = scene_of(compiled.plain, [0, 0, 2], 3, 2, 0, 0)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
