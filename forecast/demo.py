@@ -67,12 +67,13 @@ def _best_plan(weights: str, store: SceneStore) -> str:
     plans = candidates(EgoState.of(scene, at), _PLANS, scene.lane_map, dt_s=scene.dt_s)
     ranking = load(weights).rank_plans(scene, at, plans)
     best, lead = ranking.best, ranking.best_lead
+    whom = ranking.partners(best)[0].agent_id
     surely = "surely" if lead is not None and lead.real else "not surely"
     return (
         f"{scene.id}, {at * scene.dt_s:g} s: the best of {len(plans)} plans drives "
         f"{ranking.progress_m[best]:.0f} m in {plans.shape[1] * scene.dt_s:g} s; probability of a "
         f"collision {ranking.collision_probability[best]:.0%}, at most "
-        f"{ranking.collision_high[best]:.0%}; {surely} better than the second"
+        f"{ranking.collision_high[best]:.0%}; closest to {whom}; {surely} better than the second"
     )
 
 

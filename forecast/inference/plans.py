@@ -124,7 +124,8 @@ class PlanWorlds:
             again = measure_in_rounds(met, chosen, FEWEST_PLANS, _REACT_FACTOR, reacting, judge)
             reacts[chosen], samples[chosen] = True, again[chosen]
         met.forget(samples)
-        return ranked(self.plans, met, futures.weights, samples, reacts, motion, road, cost)
+        of = futures.agent_ids, futures.weights
+        return ranked(self.plans, met, *of, samples, reacts, motion, road, cost)
 
     @cached_property
     def _rollout(self) -> ReactiveRollout:
@@ -141,6 +142,7 @@ class PlanWorlds:
         now, samples = cut.history_steps - 1, len(positions)
         return Futures(
             positions_m=positions[:, others],
+            agent_ids=cut.agent_ids[others],
             now_m=cut.positions_m[others, now],
             headings_rad=cut.headings_rad[others, now],
             sizes_m=cut.sizes_m[others, :2],

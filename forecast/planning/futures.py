@@ -24,6 +24,7 @@ class Futures:
     Attributes:
         positions_m: ``[K, A, T, 2]`` shared by all plans, or ``[P, K, A, T, 2]`` if agents react
             to each plan. Step 0 is one ``dt_s`` after now.
+        agent_ids: Names of the agents ``[A]``.
         now_m: Positions now ``[A, 2]``.
         headings_rad: Headings now ``[A]``; later ones follow the motion.
         sizes_m: Length and width ``[A, 2]``.
@@ -33,6 +34,7 @@ class Futures:
     """
 
     positions_m: NDArray[np.float32]
+    agent_ids: NDArray[np.str_]
     now_m: NDArray[np.float32]
     headings_rad: NDArray[np.float32]
     sizes_m: NDArray[np.float32]
@@ -47,6 +49,7 @@ class Futures:
         require(good, "shape of positions_m", list(shape), "[K, A, T, 2] or [P, K, A, T, 2]")
         samples, agents = shape[-4:-2]
         expected = {
+            "agent_ids": (agents,),
             "now_m": (agents, 2),
             "headings_rad": (agents,),
             "sizes_m": (agents, 2),
@@ -82,6 +85,7 @@ class Futures:
         agents = agents[kept]
         return cls(
             positions_m=prediction.positions_m[:, kept],
+            agent_ids=prediction.agent_ids[kept],
             now_m=tracks.positions_m[agents, at[0]],
             headings_rad=tracks.headings_rad[agents, at[0]],
             sizes_m=tracks.sizes_m[agents, :2],
@@ -110,6 +114,7 @@ class Futures:
         return replace(
             self,
             positions_m=self.positions_m[..., agents, :, :],
+            agent_ids=self.agent_ids[agents],
             now_m=self.now_m[agents],
             headings_rad=self.headings_rad[agents],
             sizes_m=self.sizes_m[agents],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,6 +170,20 @@ class CostConfig:
         return (1 - self.tail_weight) * (risk_samples @ weights) + self.tail_weight * tail
 
 
+class ConflictPartner(NamedTuple):
+    """An agent that a plan touches first, or without contact comes closest to, in some samples.
+
+    Attributes:
+        agent_id: Its name.
+        collision_probability: Weight of the samples in which the plan touches it first.
+        probability: Weight of these, and of those without contact in which it comes closest.
+    """
+
+    agent_id: str
+    collision_probability: float
+    probability: float
+
+
 @dataclass(frozen=True, eq=False)
 class Ranking:
     """Plans measured against imagined futures. Arrays are ``[P]`` unless said otherwise.
@@ -177,6 +192,7 @@ class Ranking:
         plans: The plans ``[P, T, 3]``.
         met: Contact and near misses between each plan and the agents of each sample ``[P, K]``. A
             plan was compared with the first ``samples`` of the K; the others are NaN.
+        agent_ids: Names of the agents ``[A]``.
         weights: Probability of each sample ``[K]``.
         samples: Number of samples that the figures of each plan rest on.
         collision_probability: Point estimate: weight of the samples with contact.
@@ -208,6 +224,7 @@ class Ranking:
 
     plans: NDArray[np.float64]
     met: Clearance
+    agent_ids: NDArray[np.str_]
     weights: NDArray[np.float64]
     samples: NDArray[np.int64]
     collision_probability: NDArray[np.float64]
@@ -257,6 +274,25 @@ class Ranking:
     def safest(self) -> int:
         """The plan of the lowest risk, of those that were compared to the end."""
         return int(self.by_risk[0])
+
+    def partners(self, plan: int) -> list[ConflictPartner]:
+        """Whom a plan touches or comes closest to, the likeliest contact first.
+
+        Args:
+            plan: The plan.
+        """
+        known = slice(int(self.samples[plan]))
+        weights, met = weights_of(self.weights, known), self.met.agent[plan, known]
+        touched = weights * self.met.collided[plan, known]
+        found = [
+            ConflictPartner(
+                str(self.agent_ids[agent]),
+                float(touched[met == agent].sum()),
+                float(weights[met == agent].sum()),
+            )
+            for agent in np.unique(met[met >= 0])
+        ]
+        return sorted(found, key=lambda each: (-each.collision_probability, -each.probability))
 
     def lead(self, first: int, second: int, *, risk_only: bool = False) -> Lead:
         """Advantage of a plan over another in mean cost (or mean risk), with an interval.
@@ -316,14 +352,16 @@ def rank(
     poses = np.asarray(plans, np.float64)
     met = clearance(poses, futures, ego, limits)
     reactive = np.full(len(poses), futures.reactive)
+    of = futures.agent_ids, futures.weights
     samples = np.full(len(poses), futures.samples)
     driven = PlanMotion.of(poses, ego, futures.dt_s), road_use(poses, lane_map, ego)
-    return ranked(poses, met, futures.weights, samples, reactive, *driven, cost)
+    return ranked(poses, met, *of, samples, reactive, *driven, cost)
 
 
 def ranked(
     poses: NDArray[np.float64],
     met: Clearance,
+    agent_ids: NDArray[np.str_],
     weights: NDArray[np.float64],
     samples: NDArray[np.int64],
     reactive: NDArray[np.bool_],
@@ -336,6 +374,7 @@ def ranked(
     Args:
         poses: The plans.
         met: Contact and near misses between each plan and the agents of each sample.
+        agent_ids: Names of the agents ``[A]``.
         weights: Probability of each sample ``[K]``.
         samples: Number of samples of each plan that count, the first ones ``[P]``.
         reactive: Plans whose futures are reactive rollouts ``[P]``.
@@ -352,6 +391,7 @@ def ranked(
     return Ranking(
         plans=poses,
         met=met,
+        agent_ids=agent_ids,
         weights=weights,
         samples=samples,
         progress_m=motion.progress_m,

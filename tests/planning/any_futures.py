@@ -17,6 +17,7 @@ def futures(positions, now, *, sizes=None, disc=True, headings=None, weights=Non
     samples, agents = positions.shape[-4:-2]
     return Futures(
         positions_m=positions,
+        agent_ids=np.array([f"agent-{agent}" for agent in range(agents)]),
         now_m=np.asarray(now, np.float32).reshape(agents, 2),
         headings_rad=np.zeros(agents, np.float32) if headings is None else np.float32(headings),
         sizes_m=np.full((agents, 2), 0.7, np.float32) if sizes is None else np.float32(sizes),

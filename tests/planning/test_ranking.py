@@ -43,6 +43,22 @@ def test_a_likely_contact_makes_waiting_the_best_plan():
     assert (harmless.best, harmless.safest) == (0, 0)
 
 
+def test_partners_are_whom_a_plan_touches_or_comes_closest_to():
+    start = np.array([[20.0, 1.5], [40.0, 8.0]])
+    stand = np.broadcast_to(start[:, None], (2, 6, 2))
+    steps = np.arange(1, 7)[:, None]
+    comes = np.stack([stand[0], start[1] - steps * [0.0, 1.5]])  # the second walks into the way
+    people = futures([stand, stand, comes, comes], start, weights=[0.1, 0.2, 0.3, 0.4])
+    ranking = rank(straight([15.0, 1.0]), people, EGO)
+    first, second = ranking.partners(0)
+    assert first.agent_id == "agent-1"
+    assert first.collision_probability == pytest.approx(0.7)
+    assert first.probability == pytest.approx(0.7)
+    assert second == ("agent-0", 0.0, pytest.approx(0.3))
+    assert ranking.partners(1) == [("agent-0", 0.0, pytest.approx(1.0))]
+    assert rank(straight([5.0]), nobody(), EGO).partners(0) == []
+
+
 def test_a_lead_by_one_sample_in_twenty_is_not_real():
     lead = rank(straight([5.0, 0.0]), crossing(0.05), EGO).lead(1, 0, risk_only=True)
     assert lead.difference > 5
@@ -169,7 +185,8 @@ def partly(share, samples):
     met.forget(samples)
     free = CostConfig(progress_per_m=0, acceleration=0, jerk=0)
     driven = PlanMotion.of(plans, EGO, 0.5), RoadUse(road, road, road.astype(bool))
-    return ranked(plans, met, people.weights, samples, np.zeros(3, bool), *driven, free)
+    of = people.agent_ids, people.weights
+    return ranked(plans, met, *of, samples, np.zeros(3, bool), *driven, free)
 
 
 def test_figures_rest_on_the_samples_that_each_plan_was_compared_with():
@@ -229,7 +246,7 @@ def test_more_people_are_never_less_risk(scene):
 def test_figures_are_finite_where_there_is_somebody():
     ranking = rank(straight([5.0, 0.0]), walking([[10, 0]], [[0, 0]]), EGO)
     for name, value in vars(ranking).items():
-        if isinstance(value, np.ndarray):
+        if isinstance(value, np.ndarray) and name != "agent_ids":
             assert np.isfinite(value).all(), name
 
 

@@ -39,8 +39,11 @@ def nearest(
     gap2: Floats,
     least: Floats,
     tolerance_m: float,
-) -> tuple[float, float]:
-    """First contact (in steps; infinite if none) and smallest distance.
+) -> tuple[float, float, int]:
+    """First contact (in steps; infinite if none), smallest distance, and whose they are.
+
+    That agent is the first one touched, or without contact the one that comes closest; -1 if there
+    is none.
 
     During a step two bodies are at least as far apart as half way through it, less what both move
     in half a step. The nearest pair half way through a step bounds the smallest distance from
@@ -58,7 +61,7 @@ def nearest(
     r, steps, begin = min(p, len(agents.x) - 1), len(gap2), sample * agents.number
     reach, longest = length(plans.half_x, plans.half_y) + SLACK_M, plans.half_step[p].max()
     closest, bound = _closest(plans, agents, p, begin, gap2, least)
-    contact, distance = math.inf, math.inf
+    contact, distance, met = math.inf, math.inf, -1
     for i in range(agents.number):
         n = begin + (closest + i) % agents.number
         limit = bound + reach + agents.reach[n] + longest + agents.travelled[r, steps, n] / 2
@@ -74,8 +77,10 @@ def nearest(
             if lowest > bound:
                 continue
             found, entry = _during(plans, agents, p, r, t, n, tolerance_m)
+            if t + entry < contact or found < distance:
+                met = n - begin
             distance, contact = min(distance, found), min(contact, t + entry)
-    return contact, distance
+    return contact, distance, met
 
 
 @compiled

@@ -27,6 +27,8 @@ from forecast.planning.plan_poses import require_places
 
 forget_older_code(Path(__file__).parent, Path(contact.__file__).parent)
 
+_NOBODY = -1
+
 
 @dataclass(frozen=True)
 class ClearanceConfig:
@@ -62,12 +64,15 @@ class Clearance:
             (Hayward 1972). 0 on contact, at most the limit.
         pet_s: Post-encroachment time: smallest time between the ego leaving a place and an agent
             arriving there, or the reverse (Allen et al. 1978). 0 on contact, at most the limit.
+        agent: Index of the agent that is touched first, or without contact comes closest; -1 if
+            there is none.
     """
 
     contact_s: NDArray[np.float32]
     distance_m: NDArray[np.float32]
     ttc_s: NDArray[np.float32]
     pet_s: NDArray[np.float32]
+    agent: NDArray[np.int64]
 
     @property
     def collided(self) -> NDArray[np.bool_]:
@@ -76,8 +81,9 @@ class Clearance:
 
     @classmethod
     def unknown(cls, plans: int, samples: int) -> Clearance:
-        """Measurements that are still to be made: all are NaN ``[P, K]``."""
-        return cls(*(np.full((plans, samples), np.nan, np.float32) for _ in range(4)))
+        """Measurements that are still to be made ``[P, K]``: NaN, and -1 for the agent."""
+        contact, distance, ttc, pet = np.full((4, plans, samples), np.nan, np.float32)
+        return cls(contact, distance, ttc, pet, np.full((plans, samples), _NOBODY))
 
     def put(self, plans: NDArray[np.int64], samples: slice, measured: Clearance) -> None:
         """Fills in measurements ``[P', K']`` of some plans and samples."""
@@ -88,7 +94,7 @@ class Clearance:
         """Makes unknown what comes after the first ``samples`` of each plan ``[P]``."""
         after = np.arange(self.ttc_s.shape[1]) >= samples[:, None]
         for values in vars(self).values():
-            values[after] = np.nan
+            values[after] = _NOBODY if values is self.agent else np.nan
 
     def part(self, plans: NDArray[Any], samples: slice) -> Clearance:
         """Measurements ``[P', K']`` of some plans, by index or mask, and samples."""
@@ -125,12 +131,13 @@ def clearance(
         return _measured(bodies.rows(part), agents, futures.samples, *limits)
 
     found = np.concatenate(side_by_side(measured, _parts(len(poses))), axis=1)
-    contact, distance, ttc, pet = found
+    contact, distance, ttc, pet, agent = found
     return Clearance(
         contact_s=contact * np.float32(futures.dt_s),
         distance_m=distance,
         ttc_s=np.minimum(ttc * np.float32(futures.dt_s), np.float32(config.ttc_limit_s)),
         pet_s=np.minimum(pet * np.float32(futures.dt_s), np.float32(config.pet_limit_s)),
+        agent=agent.astype(np.int64),
     )
 
 
@@ -159,16 +166,16 @@ def _measured(
     ttc_limit_steps: float,
     lag_steps: int,
 ) -> Floats:
-    """Contact, distance, TTC and PET ``[4, P, K]``; times in steps, distances in metres."""
+    """Contact, distance, TTC, PET and agent ``[5, P, K]``; times in steps, distances in metres."""
     count, (steps, bodies) = len(plans.x), agents.middle.shape[2:]
     gap2, least = np.empty((steps, bodies), np.float32), np.empty(bodies, np.float32)
     meeting = np.empty(bodies, np.float32)
-    found = np.zeros((4, count, samples), np.float32)
+    found = np.zeros((5, count, samples), np.float32)
     for p in range(count):
         _bounds(plans, agents, p, gap2, least, meeting)
         for k in range(samples):
-            contact, distance = nearest(plans, agents, p, k, gap2, least, tolerance_m)
-            found[0, p, k], found[1, p, k] = contact, distance
+            contact, distance, met = nearest(plans, agents, p, k, gap2, least, tolerance_m)
+            found[0, p, k], found[1, p, k], found[4, p, k] = contact, distance, met
             if contact == math.inf:
                 found[2, p, k] = time_to_collision(plans, agents, p, k, meeting, ttc_limit_steps)
                 found[3, p, k] = smallest_gap(plans, agents, p, k, gap2, least, lag_steps)

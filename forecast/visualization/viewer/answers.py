@@ -400,6 +400,17 @@ def _row(ranked: Ranking, plan: int) -> dict[str, Any]:
     return {"plan": plan, **{name: getattr(ranked, name)[plan].item() for name in names}}
 
 
+def _whom(ranked: Ranking, plan: int) -> str:
+    """Whom a plan touches or comes closest to, in words; nothing without an agent."""
+    partners = ranked.partners(plan)
+    if not partners:
+        return ""
+    first = partners[0]
+    verb = "touches" if first.collision_probability else "comes closest to"
+    share = first.collision_probability or first.probability
+    return f" It {verb} {first.agent_id} in {share:.0%} of the samples."
+
+
 def _why(ranked: Ranking) -> str:
     """Why the best plan is the best, in words."""
     best, lead, cost = ranked.best, ranked.best_lead, ranked.cost
@@ -408,6 +419,7 @@ def _why(ranked: Ranking) -> str:
         f"Plan {best} has the lowest cost, {cost[best]:.2f}: risk {ranked.risk[best]:.2f}, and "
         f"{rest:.2f} for speed, comfort and road. Chance of contact "
         f"{ranked.collision_probability[best]:.0%}, at most {ranked.collision_high[best]:.0%}."
+        f"{_whom(ranked, best)}"
     )
     if lead is None:
         return words

@@ -117,6 +117,25 @@ def test_against_polygons_sampled_densely_in_time(scene):
     assert (measured.contact_s >= early - 0.02).all()
 
 
+@settings(max_examples=30)
+@given(scenes(disc=EITHER))
+def test_the_agent_named_is_the_one_measured(scene):
+    plans, people, ego = scene
+    measured = clearance(plans, people, ego)
+    for agent in range(len(people.now_m)):
+        alone = clearance(plans, people.select(np.arange(len(people.now_m)) == agent), ego)
+        its = measured.agent == agent
+        np.testing.assert_array_equal(measured.contact_s[its], alone.contact_s[its])
+        np.testing.assert_array_equal(measured.distance_m[its], alone.distance_m[its])
+        assert (measured.contact_s <= alone.contact_s).all()
+    assert (measured.agent >= 0).all()
+
+
+def test_without_anybody_no_agent_is_named():
+    nobody = futures(np.zeros((2, 0, 6, 2)), [])
+    assert clearance(straight([10.0]), nobody, EGO).agent.tolist() == [[-1, -1]]
+
+
 @settings(max_examples=8)
 @given(scenes())
 def test_encroachment_against_polygons_sampled_at_pairs_of_times(scene):
@@ -267,9 +286,11 @@ def test_measurements_are_filled_in_and_forgotten_by_plan_and_sample():
     part = clearance(straight([10.0, 5.0]), people.part(slice(1, 3)), EGO)
     met.put(plans, slice(1, 3), part)
     for name, values in vars(met).items():
-        assert np.isnan(values[1]).all(), name
-        assert np.isnan(values[:, [0, 3]]).all(), name
+        unknown = (values == -1) if name == "agent" else np.isnan(values)
+        assert unknown[1].all(), name
+        assert unknown[:, [0, 3]].all(), name
         np.testing.assert_array_equal(values[plans, 1:3], getattr(whole, name)[plans, 1:3])
         np.testing.assert_array_equal(met.part(plans, slice(1, 3)).ttc_s, part.ttc_s)
     met.forget(np.array([2, 4, 0]))
-    assert np.isfinite(met.ttc_s).tolist() == [[False, True, False, False], *[[False] * 4] * 2]
+    known = [[False, True, False, False], *[[False] * 4] * 2]
+    assert np.isfinite(met.ttc_s).tolist() == (met.agent >= 0).tolist() == known

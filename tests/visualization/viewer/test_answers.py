@@ -165,6 +165,7 @@ def test_a_ranking_is_that_of_the_library(answers, forecaster, store):
     np.testing.assert_allclose(arrays["cost"], ranked.cost, rtol=1e-3, atol=1e-3)
     assert [row["plan"] for row in header["table"]] == ranked.order[:8].tolist()
     assert header["why"].startswith(f"Plan {ranked.best} has the lowest cost")
+    assert f" {ranked.partners(ranked.best)[0].agent_id} in " in header["why"]
 
 
 def test_a_ranking_of_edits_starts_from_the_edited_scene(answers):
