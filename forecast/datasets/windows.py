@@ -309,6 +309,25 @@ def window(
     )
 
 
+def with_headings_of_motion(changed: Window) -> Window:
+    """The window with headings of people that follow from its positions, as `window` derives them.
+
+    For windows whose positions or valid steps have changed since: what a person does in hidden
+    steps must not show in its heading.
+
+    Args:
+        changed: The window.
+    """
+    given = changed.headings_rad, changed.kinds, changed.positions_m, changed.valid
+    headings, known = _headings(*given, changed.history_steps)
+    now, people = changed.history_steps - 1, changed.kinds == AgentKind.PEDESTRIAN
+    return replace(
+        changed,
+        headings_rad=_zero_unless(changed.valid, headings),
+        heading_known=np.where(people, known[:, now], changed.heading_known),
+    )
+
+
 def _decisions(tracks: Tracks) -> NDArray[np.int8]:
     if tracks.decisions is None:
         return np.full(tracks.valid.shape, Decision.UNKNOWN, np.int8)

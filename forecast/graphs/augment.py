@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
 from forecast import geometry
-from forecast.datasets.windows import Window
+from forecast.datasets.windows import Window, with_headings_of_motion
 from forecast.errors import require
 from forecast.graphs.pieces import MapKind
 from forecast.scene import AgentKind
@@ -120,7 +120,8 @@ def augment_window(window: Window, config: AugmentConfig, rng: np.random.Generat
         window = reverse(window)
     window = window.select(_near_people(window, config.far_m))
     window = _drop_agents(window, config.drop_agents, rng)
-    return _shorten_history(window, config.short_history, rng)
+    window = _shorten_history(window, config.short_history, rng)
+    return with_headings_of_motion(window)
 
 
 def augment_graph(graph: HeteroData, config: AugmentConfig, rng: np.random.Generator) -> None:
@@ -159,14 +160,16 @@ def _blur_headings(graph: HeteroData, config: AugmentConfig, rng: np.random.Gene
 
 
 def _drop_pieces(graph: HeteroData, config: AugmentConfig, rng: np.random.Generator) -> None:
-    """Removes the candidate edges from some map pieces to agents; the pieces stay as nodes."""
+    """Removes the edges of some map pieces; the pieces stay as nodes."""
     kinds = np.where(
         rng.random() < config.drop_map, True, rng.random(len(MapKind)) < config.drop_map
     )
     nodes, near = graph["map"], graph["map", "near", "agent"]
     shown = ~kinds[nodes.kind.numpy()]
     shown &= rng.random(nodes.num_nodes) >= config.drop_pieces
-    near.edge_index = near.edge_index[:, torch.from_numpy(shown)[near.edge_index[0]]]
+    left, following = torch.from_numpy(shown), graph["map", "next", "map"]
+    near.edge_index = near.edge_index[:, left[near.edge_index[0]]]
+    following.edge_index = following.edge_index[:, left[following.edge_index].all(dim=0)]
 
 
 def _nearest(window: Window, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -197,12 +200,10 @@ def _slow_down(window: Window, share: float, rng: np.random.Generator) -> Window
     when = np.insert(paces.cumsum(axis=1), 0, 0, axis=1)
     before = when.astype(np.int64).clip(0, steps - 2)
     rest = (when - before)[..., None].astype(np.float32)
-    rows = np.flatnonzero(chosen)[:, None]
-    positions, headings = window.positions_m.copy(), window.headings_rad.copy()
+    rows, positions = np.flatnonzero(chosen)[:, None], window.positions_m.copy()
     way = window.positions_m[rows, before] * (1 - rest)
     positions[chosen] = way + window.positions_m[rows, before + 1] * rest
-    headings[chosen] = window.headings_rad[rows, np.rint(when).astype(np.int64)]
-    return replace(window, positions_m=positions, headings_rad=headings)
+    return replace(window, positions_m=positions)
 
 
 def _wander(window: Window, most: float, rng: np.random.Generator) -> Window:
@@ -218,13 +219,9 @@ def _wander(window: Window, most: float, rng: np.random.Generator) -> Window:
     ways = np.exp(faster)[..., None] * geometry.rotate(np.diff(window.positions_m, axis=1), turn)
     paths = np.insert(ways.cumsum(axis=1), 0, 0, axis=1)
     paths += (window.positions_m[:, now] - paths[:, now])[:, None]
-    turned = window.headings_rad + np.insert(turn, 0, 0, axis=1)
     chosen = window.valid.all(axis=1) & (window.kinds == AgentKind.PEDESTRIAN)
-    return replace(
-        window,
-        positions_m=np.where(chosen[:, None, None], paths, window.positions_m).astype(np.float32),
-        headings_rad=np.where(chosen[:, None], turned, window.headings_rad).astype(np.float32),
-    )
+    positions = np.where(chosen[:, None, None], paths, window.positions_m).astype(np.float32)
+    return replace(window, positions_m=positions)
 
 
 def reverse(window: Window) -> Window:
@@ -241,19 +238,15 @@ def reverse(window: Window) -> Window:
     if (window.kinds != AgentKind.PEDESTRIAN).any() or not seen.any():
         return window
     window = window.select(seen)
-    valid = window.valid[:, ::-1]
-    positions = window.positions_m[:, ::-1]
-    history = window.history_steps
-    headings, known = geometry.motion_headings(positions, valid, observed=history)
-    return replace(
+    valid = np.ascontiguousarray(window.valid[:, ::-1])
+    backwards = replace(
         window,
-        positions_m=np.ascontiguousarray(positions),
-        headings_rad=headings * valid,
-        heading_known=known[:, history - 1],
-        valid=np.ascontiguousarray(valid),
+        positions_m=np.ascontiguousarray(window.positions_m[:, ::-1]),
+        valid=valid,
         scored=valid.all(axis=1),
         decisions=np.full_like(window.decisions, Decision.UNKNOWN),
     )
+    return with_headings_of_motion(backwards)
 
 
 def _near_people(window: Window, far_m: float) -> NDArray[np.bool_]:

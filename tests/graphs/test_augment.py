@@ -178,6 +178,35 @@ def test_a_shortened_history_is_masked_not_moved() -> None:
     assert (short.positions_m[~short.valid] == 0).all()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_hidden_steps_do_not_show_in_headings(seed: int) -> None:
+    """A window whose first steps are hidden is that of a scene in which nobody saw them."""
+    for scene, at in ((walkers(), 4), (street_scene(), 10)):
+        cut = window(scene, at, SPEC)
+        rng = np.random.default_rng(seed)
+        short = augment_window(cut, replace(NOTHING, short_history=1.0), rng)
+        rows = np.flatnonzero(np.isin(scene.tracks.agent_ids, cut.agent_ids))
+        steps = np.arange(at - 2, at + 5)
+        scene.tracks.valid[np.ix_(rows, steps)] = short.valid
+        unseen = window(scene, at, SPEC)
+        people = cut.kinds == AgentKind.PEDESTRIAN
+        assert people.any()
+        np.testing.assert_array_equal(short.headings_rad[people], unseen.headings_rad[people])
+        np.testing.assert_array_equal(short.heading_known, unseen.heading_known)
+        once = people & (short.valid[:, :3].sum(1) == 1)
+        assert not short.heading_known[once].any()
+
+
+def test_who_wanders_or_slows_down_faces_where_it_goes() -> None:
+    cut = window(walkers(), 4, SPEC)
+    for change in ({"wander": 1.0}, {"slow_down": 1.0}):
+        other = augment_window(cut, replace(NOTHING, **change), np.random.default_rng(0))
+        way = np.diff(other.positions_m, axis=1)
+        far = np.linalg.norm(way, axis=-1) > 0.2
+        turned = np.arctan2(way[..., 1], way[..., 0])
+        np.testing.assert_allclose(other.headings_rad[:, 1:][far], turned[far], atol=1e-5)
+
+
 def test_agents_are_dropped_but_never_all() -> None:
     cut = window(street_scene(), 10, SPEC)
     fewer = augment_window(cut, replace(NOTHING, drop_agents=0.5), np.random.default_rng(0))
@@ -253,6 +282,11 @@ def test_the_map_is_dropped_whole_or_in_pieces() -> None:
     assert 0 < len(kept) < plain["map"].num_nodes
     before = [pair for pair in plain[edge].edge_index.T.tolist() if pair[0] in kept]
     assert before == some[edge].edge_index.T.tolist()
+    following = ("map", "next", "map")
+    links = [pair for pair in plain[following].edge_index.T.tolist() if kept.issuperset(pair)]
+    assert set(map(tuple, links)) <= set(map(tuple, some[following].edge_index.T.tolist()))
+    assert some[following].edge_index.shape[1] < plain[following].edge_index.shape[1]
+    assert none[following].edge_index.shape[1] == 0
 
 
 def test_hidden_lights_leave_a_crosswalk_without() -> None:
