@@ -26,7 +26,7 @@ from forecast.planning import (
     Ranking,
     clearance,
 )
-from forecast.planning.halving import FEWEST_PLANS, measure_in_rounds
+from forecast.planning.halving import FEWEST_PLANS, cheapest, measure_in_rounds
 from forecast.planning.ranking import PlanMotion, ranked
 from forecast.planning.risk import weights_of
 from forecast.planning.road import RoadUse
@@ -117,7 +117,7 @@ class PlanWorlds:
         reacts = np.zeros(len(everything), bool)
         if react:
             whole = np.flatnonzero(samples == samples.max())
-            chosen = np.sort(whole[np.argsort(judge(whole)[1], kind="stable")[:react]])
+            chosen = cheapest(whole, react, *judge(whole))
             # A plan goes on by the reactions in the samples so far, and by the open-loop futures in
             # the others. They are control variates: what they have in common with the reactions
             # that are still unknown is no longer uncertain.
@@ -154,8 +154,9 @@ class PlanWorlds:
     def reacting(self, chosen: NDArray[np.int64], samples: slice = slice(None)) -> Futures:
         """Futures ``[P', K', A, T, 2]`` in which people react to a plan, for some of the plans.
 
-        Only people near the plan are imagined again (`forecast.models.reactive`). The others have
-        the same futures for every plan, and so have those of the fallback.
+        Only people near the plan, or near the ego as imagined, are imagined again
+        (`forecast.models.reactive`). The others have the same futures for every plan, and so have
+        those of the fallback.
 
         Args:
             chosen: Indices of P' plans.

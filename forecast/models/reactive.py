@@ -1,10 +1,11 @@
 """Reactive rollouts: how plans of the ego change the open-loop futures.
 
 All plans share one rollout, in which the ego drives as imagined: the open-loop futures. A plan
-hardly changes the motion of people far from it, so they are replayed. The others are the affected
-rows: a few agents of each plan and sample. They are imagined again, and receive messages from the
-ego on its plan, from each other and from the replayed agents. After the ego has passed, an agent
-continues with the displacements of its open-loop future, from the position it then has.
+hardly changes the motion of people far from it and from the imagined ego, so they are replayed. The
+others are the affected rows: a few agents of each plan and sample. They are imagined again, and
+receive messages from the ego on its plan, from each other and from the replayed agents. After the
+ego has passed, an agent continues with the displacements of its open-loop future, from the position
+it then has.
 """
 
 from __future__ import annotations
@@ -40,11 +41,12 @@ class ReactionConfig:
     Attributes:
         reach_m: An agent is affected if, at some step of the open-loop futures, its distance from
             the ego's centre is less than this plus half the distance that the ego drives in that
-            step.
+            step. The ego of the plan counts, and the imagined one: who waits for the imagined ego
+            may go if the plan brakes.
         after_s: Time for which an agent is imagined after the last such step.
     """
 
-    reach_m: float = 4.0
+    reach_m: float = 8.0
     after_s: float = 1.5
 
 
@@ -107,19 +109,29 @@ class ReactiveRollout:
             Number of steps to imagine again ``[P, K, N]``; 0 for agents that are not affected. The
             ego is imagined as long as the last affected agent of its plan and sample.
         """
-        start = self.states[0].motion.position[0, self.ego].expand(len(plans), 1, 2)
-        way = torch.cat([start, plans[..., :2]], 1).diff(dim=1).norm(dim=-1)
-        limit = (self.config.reach_m + way / 2).square()  # [P, T]
-        x, y = self.positions.unbind(-1)
-        gap2 = (plans[:, None, None, :, 0] - x).square()
-        gap2 += (plans[:, None, None, :, 1] - y).square()
-        steps = torch.arange(1, plans.shape[1] + 1, device=plans.device)
-        last = ((gap2 < limit[:, None, None]) * steps).amax(-1)
+        planned, imagined = plans[:, None, :, :2], self.positions[None, :, self.ego]
+        last = torch.maximum(self._last_near(planned), self._last_near(imagined))  # [P, K, N]
         after = min(self.config.after_s / float(self.context.agents.dt[0]), plans.shape[1])
         until = torch.where(last > 0, last + round(after), 0)
         until[:, :, self.ego] = 0
         until[:, :, self.ego] = until.amax(-1)
         return until
+
+    def _last_near(self, ego: Tensor) -> Tensor:
+        """The last step at which each agent is within reach of an ego; 0 without one.
+
+        Args:
+            ego: Positions of the ego ``[P or 1, K or 1, T, 2]``.
+
+        Returns:
+            Counted from 1 ``[P or 1, K, N]``.
+        """
+        start = self.states[0].motion.position[0, self.ego].expand(*ego.shape[:2], 1, 2)
+        way = torch.cat([start, ego], -2).diff(dim=-2).norm(dim=-1)
+        limit = (self.config.reach_m + way / 2).square()[:, :, None]
+        gap2 = (ego[:, :, None] - self.positions).square().sum(-1)  # [P, K, N, T]
+        steps = torch.arange(1, ego.shape[2] + 1, device=ego.device)
+        return ((gap2 < limit) * steps).amax(-1)
 
     def to(self, plans: Tensor) -> Tensor:
         """Futures in which people react to plans.

@@ -45,6 +45,24 @@ def rounds(plans: int, samples: int, kept: int, factor: int) -> Iterator[tuple[i
     yield samples, plans
 
 
+def cheapest(
+    plans: Plans, number: int, risk: NDArray[np.float64], cost: NDArray[np.float64]
+) -> Plans:
+    """The cheapest plans, in ascending order; of two or more, one is that of the lowest risk.
+
+    Args:
+        plans: The plans.
+        number: How many to choose.
+        risk: Their risk, one value each.
+        cost: Their cost.
+    """
+    order = np.argsort(cost, kind="stable")
+    if number > 1:
+        safest = np.lexsort((cost, risk))[0]
+        order = np.append(safest, order[order != safest])
+    return np.sort(plans[order[:number]])
+
+
 def measure_in_rounds(
     met: Clearance,
     plans: Plans,
@@ -70,11 +88,7 @@ def measure_in_rounds(
     samples, done = np.zeros(len(met.distance_m), np.int64), 0
     for count, number in rounds(len(plans), met.distance_m.shape[1], kept, factor):
         if number < len(plans):
-            risk, cost = judge(plans)
-            order = np.argsort(cost, kind="stable")
-            safest = np.lexsort((cost, risk))[0]
-            order = np.append(safest, order[order != safest])
-            plans = np.sort(plans[order[:number]])
+            plans = cheapest(plans, number, *judge(plans))
         met.put(plans, slice(done, count), measure(plans, slice(done, count)))
         samples[plans], done = count, count
     return samples

@@ -136,13 +136,15 @@ def test_the_futures_of_some_samples_are_those_of_all(street, config) -> None:
 
 
 def test_who_is_affected_and_until_when_by_hand(street, monkeypatch) -> None:
-    """The ego starts at the origin and drives 2 m per step; one person stands beside its way."""
+    """The plan drives 2 m per step; the imagined ego stands far away. Each has somebody near."""
     futures = rollout_of(street, ReactionConfig(reach_m=1.0, after_s=1.0))
     start = futures.states[0].motion.position[0, AT].clone()
     away = torch.full((SAMPLES, len(KINDS), STEPS, 2), 1e3)
+    away[:, AT] = -1e3
     away[0, 0] = start + torch.tensor([6.0, 1.9])  # beside the third step
     away[1, 1] = start + torch.tensor([6.0, 2.1])  # a little farther
     away[2, 2] = start + torch.tensor([12.0, 0.0])  # at its end
+    away[3, 3, 1] = -1e3 + 0.5  # beside the imagined ego in the second step
     monkeypatch.setitem(vars(futures), "positions", away)
     plan = torch.zeros(1, STEPS, 3)
     plan[0, :, 0] = 2.0 * torch.arange(1, STEPS + 1)
@@ -152,6 +154,7 @@ def test_who_is_affected_and_until_when_by_hand(street, monkeypatch) -> None:
     # Reach is 1 m and half of 2 m; after the last such step come two more of half a second.
     expected[0, 0], expected[0, AT] = 3 + 2, 3 + 2
     expected[2, 2], expected[2, AT] = 6 + 2, 6 + 2
+    expected[3, 3], expected[3, AT] = 2 + 2, 2 + 2
     assert torch.equal(until, expected)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from forecast.planning import Clearance
-from forecast.planning.halving import measure_in_rounds, rounds
+from forecast.planning.halving import cheapest, measure_in_rounds, rounds
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,13 @@ def test_the_safest_plan_goes_on_with_the_cheapest():
     risk = np.repeat([[5.0], [5.0], [5.0], [0.0]], 8, axis=1)
     plans = Fixed(risk, price=[0, 1, 2, 50])
     assert plans.run(range(4), kept=2, factor=2) == [8, 4, 4, 8]
+
+
+def test_the_safest_plan_is_among_the_cheapest_unless_one_alone_is_chosen():
+    plans, risk, cost = np.array([3, 5, 7, 9]), np.array([2.0, 1, 2, 0]), np.array([1.0, 2, 3, 4])
+    assert cheapest(plans, 2, risk, cost).tolist() == [3, 9]
+    assert cheapest(plans, 3, risk, cost).tolist() == [3, 5, 9]
+    assert cheapest(plans, 1, risk, cost).tolist() == [3]
 
 
 def test_other_plans_stay_as_they_are():
