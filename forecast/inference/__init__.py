@@ -1,7 +1,8 @@
 """Trained weights as a `Predictor`; streams, interactive worlds, ranking of plans, calibration."""
 
 from forecast.inference.forecaster import Forecaster, load
-from forecast.inference.stream import Frame, Stream
+from forecast.inference.recording import Frame
+from forecast.inference.stream import Stream
 from forecast.inference.weights import PACKAGED, Source, Training
 from forecast.inference.windows import observed, predict_window
 from forecast.inference.world import World

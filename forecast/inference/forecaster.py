@@ -32,6 +32,7 @@ from forecast.inference.windows import (
     forecast_window,
     forecast_windows,
     horizon_steps,
+    with_ego,
 )
 from forecast.inference.world import World
 from forecast.models.compile import accelerate
@@ -204,6 +205,7 @@ class Forecaster:
         dt_s: float | None = None,
         origin_m: ArrayLike = (0.0, 0.0),
         forget_s: float | None = None,
+        hold_s: float = 0.3,
         adapt: bool = False,
     ) -> Stream:
         """A stream that takes frames of live traffic and predicts after any frame.
@@ -222,11 +224,14 @@ class Forecaster:
             origin_m: World position ``[2]`` of the frames' origin.
             forget_s: Agents not observed for this time are dropped. Default: the length of the
                 history that the model was trained with.
+            hold_s: Agents that the frames of up to this time lack go straight on
+                (`Stream.held_ids`). So those whom a tracker misses for a moment stay predicted.
             adapt: Whether the tubes adapt to this recording, without labels.
 
         Raises:
-            ForecastError: ``dt_s`` is longer than the model's step, ``forget_s`` is too small,
-                ``lane_map`` is something else, or the weights that are to adapt have no tubes.
+            ForecastError: ``dt_s`` is longer than the model's step, ``forget_s`` or ``hold_s`` is
+                too small or too large, ``lane_map`` is something else, or the weights that are to
+                adapt have no tubes.
         """
         good = lane_map is None or isinstance(lane_map, LaneMap)
         require(good, "lane_map", type(lane_map).__name__, "a LaneMap, such as that of a scene,")
@@ -234,7 +239,7 @@ class Forecaster:
         forget_s = self.training.history_steps * step_s if forget_s is None else forget_s
         origin = parse_origin("stream", origin_m)
         dt_s = step_s if dt_s is None else dt_s
-        scale = step_s, dt_s, origin, forget_s
+        scale = step_s, dt_s, origin, forget_s, hold_s
         return Stream(self.model, self.training, lane_map, *scale, adapt)
 
     @undivided_operations()
@@ -253,8 +258,9 @@ class Forecaster:
         """Ranks plans of the ego by cost, with people's reactions to the best of them.
 
         First, plans are compared with the same futures: those of `predict` without an ego plan, in
-        which the ego drives as the model imagines. Then the ``react`` cheapest plans are compared
-        with futures in which people react to that plan. These plans come first in the ranking. All
+        which the ego drives as the model imagines. Then the ``react`` cheapest plans, the one of
+        the lowest risk among them, are compared with futures in which people near the plan, and
+        near the ego as imagined, react to that plan. These plans come first in the ranking. All
         futures share their random numbers, so plans differ by their own effects only.
 
         Both comparisons go by sequential halving (`forecast.planning.halving`). All plans are
@@ -285,8 +291,11 @@ class Forecaster:
         """
         whole_number("seed", seed)
         _check_numbers(samples, react, details)
-        good = cost is None or isinstance(cost, CostConfig)
-        require(good, "cost", type(cost).__name__, "a CostConfig")
+        given: dict[str, Any] = {"cost": cost, **details}
+        for name, kind in _KINDS.items():
+            value = given.get(name)
+            good = value is None or isinstance(value, kind)
+            require(good, name, type(value).__name__, f"a value of type {kind.__name__}")
         ego, route = details.get("ego"), details.get("route")
         cut, poses = self._plan_window(scene, at, plans, details.get("plan_dt_s"), ego)
         ego = EgoState.of(scene, at) if ego is None else ego
@@ -318,7 +327,8 @@ class Forecaster:
         if ego is not None and not (kinds[scene.present(at)] == AgentKind.EGO).any():
             scene = ego.joined(scene, at)
         cut = self.window(scene, at, steps)
-        return cut, plan_poses(plans, ego_motion(cut, ego), steps=steps, item="plans", **every)
+        poses = plan_poses(plans, ego_motion(cut, ego), steps=steps, item="plans", **every)
+        return cut if ego is None else with_ego(cut, ego), poses
 
     def window(self, scene: Scene, at: int, steps: int) -> Window:
         """The model's input at a step of a scene; no agent is marked as scored.
@@ -383,6 +393,10 @@ def _scene_and_step(item: Any) -> tuple[Scene, int]:
             named += f" of {', '.join(type(part).__name__ for part in pair)}"
         raise ForecastError(f"scenes: an item is {named}; a Scene or a pair (scene, at) is needed")
     return pair[0], pair[1]
+
+
+_KINDS = {"cost": CostConfig, "ego": EgoState, "limits": ClearanceConfig, "route": LaneMap}
+"""Types of arguments of `Forecaster.rank_plans`."""
 
 
 def _check_numbers(samples: int, react: int, details: PlanDetails) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,176 +13,19 @@ from forecast.datasets.time_grid import require_microseconds
 from forecast.datasets.windows import WindowSpec, window
 from forecast.errors import ForecastError, require
 from forecast.inference.live_tubes import LiveTubes
+from forecast.inference.recording import Frame, Recording
 from forecast.inference.weights import Training
 from forecast.inference.windows import forecast_window, horizon_steps, observed
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.scene import AgentKind, LaneMap, Prediction, Scene, Tracks
-from forecast.scene.arguments import real_number, time_us
+from forecast.scene.arguments import real_number
 from forecast.scene.flicker import flicker
-from forecast.scene.parsing import (
-    FARTHEST_M,
-    parse_array,
-    parse_headings,
-    parse_kinds,
-    parse_names,
-    parse_sizes,
-    require_map_near,
-    require_radians,
-    warn_of_sizes,
-    within_reach,
-)
-from forecast.scene.resampling import JITTER, history_resampling
+from forecast.scene.parsing import require_map_near, require_radians, within_reach
+from forecast.scene.resampling import JITTER, Resampling, history_resampling
 
 _FAR_ORIGIN_M = 200.0
 """No sensor sees as far. So agents seen first do not lie as far from the frames' origin as that
 lies from the world's, and in the same direction."""
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """The agents observed at one time, as plain arrays.
-
-    Attributes:
-        at_us: Time in microseconds.
-        agent_ids: Unique names ``[A]``; the same agent has the same name in every frame.
-        kinds: `AgentKind` values or their names ``[A]``; agents of kind STATIC are ignored.
-        positions_m: Centres ``[A, 2]`` in the stream's frame.
-        headings_rad: Headings ``[A]``, NaN where unknown; default: all unknown. Those of
-            pedestrians are not used; the stream derives them from their movement.
-        sizes_m: Length, width, height ``[A, 3]``; default: typical for the kind. So are values that
-            are not above 0 (`ForecastWarning`).
-        mended: Number of agents with a typical size in place of the given one.
-    """
-
-    at_us: int
-    agent_ids: NDArray[np.str_]
-    kinds: NDArray[np.int8]
-    positions_m: NDArray[np.float64]
-    headings_rad: NDArray[np.float32] | None = None
-    sizes_m: NDArray[np.float32] | None = None
-    mended: int = field(init=False, default=0)
-
-    def __post_init__(self) -> None:
-        """Converts lists to arrays; checks shapes, values and names; raises `ForecastError`."""
-        names, kinds = parse_names("frame", self.agent_ids), parse_kinds("frame", self.kinds)
-        agents = len(names)
-        parse_array("frame", "kinds", kinds, (agents,), np.int8)
-        places = parse_array("frame", "positions_m", self.positions_m, (agents, 2), np.float64)
-        unknown = np.full(agents, np.nan)
-        given = unknown if self.headings_rad is None else self.headings_rad
-        headings = parse_headings("frame", given, np.ones(agents, bool), names, kinds)
-        bad = ~np.isfinite(places).all(axis=1)
-        if bad.any():
-            raise ForecastError(
-                f"frame: positions_m of agent '{names[bad][0]}' is not finite; "
-                "leave out agents that are not observed"
-            )
-        far = (np.abs(places) > FARTHEST_M).any(axis=1)
-        named = f"frame: positions_m of agents {names[far][:1].tolist()}"
-        require(not far.any(), named, places[far][:1].tolist(), f"metres up to {FARTHEST_M:g}")
-        sizes, replaced = parse_sizes("frame", self.sizes_m, kinds)
-        warn_of_sizes("frame", names, replaced)
-        for name, value in (
-            ("at_us", time_us("frame: at_us", self.at_us)),
-            ("agent_ids", names),
-            ("kinds", kinds),
-            ("positions_m", places),
-            ("headings_rad", headings),
-            ("sizes_m", sizes),
-            ("mended", int(replaced.sum())),
-        ):
-            object.__setattr__(self, name, value)
-
-    def __repr__(self) -> str:
-        return f"Frame(at {self.at_us / 1e6:.3f} s: {len(self.agent_ids)} agents)"
-
-    def moving(self) -> Frame:
-        """The frame without agents of kind STATIC."""
-        moves = self.kinds != AgentKind.STATIC
-        if moves.all():
-            return self
-        arrays = ("agent_ids", "kinds", "positions_m", "headings_rad", "sizes_m")
-        return replace(self, **{name: getattr(self, name)[moves] for name in arrays})
-
-
-@dataclass(frozen=True, eq=False)
-class _Recording:
-    """The last N frames of the A agents that a stream tracks.
-
-    Attributes:
-        names: ``[A]``.
-        kinds: `AgentKind` values ``[A]``, as labelled last.
-        sizes_m: Length, width, height ``[A, 3]``, as given last.
-        times_us: Times of the frames ``[N]``, ascending.
-        positions_m: ``[A, N, 2]`` in the stream's frame.
-        headings_rad: ``[A, N]``; NaN where unknown.
-        valid: Frames in which each agent was observed ``[A, N]``.
-    """
-
-    names: NDArray[np.str_]
-    kinds: NDArray[np.int8]
-    sizes_m: NDArray[np.float32]
-    times_us: NDArray[np.int64]
-    positions_m: NDArray[np.float64]
-    headings_rad: NDArray[np.float32]
-    valid: NDArray[np.bool_]
-
-    @classmethod
-    def empty(cls) -> _Recording:
-        return cls(
-            np.zeros(0, np.str_),
-            np.zeros(0, np.int8),
-            np.zeros((0, 3), np.float32),
-            np.zeros(0, np.int64),
-            np.zeros((0, 0, 2)),
-            np.zeros((0, 0), np.float32),
-            np.zeros((0, 0), bool),
-        )
-
-    def select(self, agents: NDArray[np.bool_], frames: NDArray[np.bool_]) -> _Recording:
-        """Some agents and frames, by masks ``[A]`` and ``[N]``."""
-        return _Recording(
-            self.names[agents],
-            self.kinds[agents],
-            self.sizes_m[agents],
-            self.times_us[frames],
-            self.positions_m[agents][:, frames],
-            self.headings_rad[agents][:, frames],
-            self.valid[agents][:, frames],
-        )
-
-    def with_frame(self, frame: Frame) -> _Recording:
-        """The recording and one more frame, at its place in time."""
-        row_of = {name: row for row, name in enumerate(self.names.tolist())}
-        at = [row_of.setdefault(name, len(row_of)) for name in frame.agent_ids.tolist()]
-        rows, agents = np.array(at, np.int64), len(row_of)
-        new = rows >= len(self.names)
-        place = int(np.searchsorted(self.times_us, frame.at_us))
-        is_latest = place == len(self.times_us)
-
-        def joined(known: NDArray[Any], given: NDArray[Any]) -> NDArray[Any]:
-            values = np.concatenate([known, given[new].astype(known.dtype)])
-            # A late frame does not say what an agent is now.
-            if is_latest:
-                values[rows] = given
-            return values
-
-        def inserted(known: NDArray[Any], given: Any) -> NDArray[Any]:
-            grown = np.zeros((agents, len(self.times_us) + 1, *known.shape[2:]), known.dtype)
-            grown[: len(known), :place] = known[:, :place]
-            grown[: len(known), place + 1 :] = known[:, place:]
-            grown[rows, place] = given
-            return grown
-
-        return _Recording(
-            np.concatenate([self.names, frame.agent_ids[new]]),
-            joined(self.kinds, frame.kinds),
-            joined(self.sizes_m, frame.sizes_m),  # type: ignore[arg-type]
-            np.insert(self.times_us, place, frame.at_us),
-            inserted(self.positions_m, frame.positions_m),
-            inserted(self.headings_rad, frame.headings_rad),
-            inserted(self.valid, True),
-        )
 
 
 class Stream:
@@ -193,6 +35,9 @@ class Stream:
     between two frames are interpolated. So it equals, bit for bit, what `Forecaster.predict` makes
     of a scene with the frames at these times, if there are frames at these times. Frames may be
     missed or late. A frame older than the last one is put at its place in time.
+
+    A tracker misses agents now and then, and sensors may send frames of their own. So an agent that
+    the frames of the last ``hold_s`` lack still takes part: it goes straight on.
 
     The last label of an agent counts. A jump that no agent of its kind can make is a new track
     (`forecast.scene.continuity`).
@@ -205,11 +50,13 @@ class Stream:
         dt_s: Step of the predictions.
         origin_m: World position ``[2]`` of the frames' origin.
         forget_s: Agents not observed for this time are dropped.
+        hold_s: Agents not observed for up to this time go straight on; the others are not
+            predicted until they are seen again.
         adapt: Whether the tubes adapt to this recording; see `Forecaster.stream`.
 
     Raises:
-        ForecastError: ``forget_s`` is shorter than a step, or the weights that are to adapt have no
-            tubes.
+        ForecastError: ``forget_s`` is shorter than a step or longer than the history, ``hold_s`` is
+            below 0 or longer than a step, or the weights that are to adapt have no tubes.
     """
 
     def __init__(
@@ -221,6 +68,7 @@ class Stream:
         dt_s: float,
         origin_m: NDArray[np.float64],
         forget_s: float,
+        hold_s: float,
         adapt: bool,
     ) -> None:
         if adapt and training.calibration is None:
@@ -229,14 +77,19 @@ class Stream:
                 "('forecast calibrate'), or leave adapt out"
             )
         forget_s = real_number("forget_s", forget_s, "a time in seconds")
+        hold_s = real_number("hold_s", hold_s, "a time in seconds")
         require(forget_s >= step_s, "forget_s", forget_s, f"at least one step ({step_s} s)")
+        require(0 <= hold_s <= step_s, "hold_s", hold_s, f"0 to one step ({step_s} s)")
         self.dt_s, self.origin_m = dt_s, origin_m
         self.mended: Counter[str] = Counter()
         self._model, self._training, self._lane_map = model, training, lane_map
         self._step_s, self._forget_us = step_s, round(forget_s * 1e6)
+        self._hold_us, self._frames = round(hold_s * 1e6), 0
         # One frame before the history may be needed to interpolate its first step.
         self._kept_us = round((training.history_steps + JITTER) * step_s * 1e6)
-        self._recording = _Recording.empty()
+        longest = f"at most {self._kept_us / 1e6:g} s, which the model looks back"
+        require(self._forget_us <= self._kept_us, "forget_s", forget_s, longest)
+        self._recording = Recording.empty()
         self._predictions: list[Prediction] = []
         self._live = LiveTubes(step_s) if adapt else None
 
@@ -252,6 +105,22 @@ class Stream:
     def agent_ids(self) -> list[str]:
         """Names of the tracked agents ``[A]``."""
         return list(self._recording.names.tolist())
+
+    @property
+    def held_ids(self) -> list[str]:
+        """Names of the agents that the last frame lacks and that still take part."""
+        known = self._recording
+        held = known.missing() & ~known.held(self._hold_us, self._step_us).missing()
+        return list(known.names[held].tolist())
+
+    @property
+    def _step_us(self) -> int:
+        return round(self._step_s * 1e6)
+
+    def reset(self) -> None:
+        """Forgets all frames and predictions: the next frame may be of any time and place."""
+        self._recording, self._predictions, self._frames = Recording.empty(), [], 0
+        self._live = None if self._live is None else LiveTubes(self._step_s)
 
     @property
     def tube_factors(self) -> dict[str, float]:
@@ -289,8 +158,9 @@ class Stream:
         never_us = np.iinfo(np.int64).min
         seen_us = np.where(recording.valid, recording.times_us, never_us)
         last_us = seen_us.max(axis=1, initial=never_us)
-        agents = last_us >= now_us - min(self._forget_us, self._kept_us)
+        agents = last_us >= now_us - self._forget_us
         self._recording = recording.select(agents, frames)
+        self._frames += 1
 
     def scene(self) -> Scene:
         """The history at the model's steps, up to the last frame.
@@ -300,23 +170,20 @@ class Stream:
         Raises:
             ForecastError: No frame was observed yet, or headings are in degrees.
         """
-        known = self._recording
+        known = self._recording.held(self._hold_us, self._step_us)
         if not len(known.times_us):
             raise ForecastError("the stream has observed no frame; call observe() first")
         steps = self._training.history_steps
         observed = known.positions_m, known.valid, known.times_us, known.kinds
         wanted_us, way = history_resampling(*observed, dt_s=self._step_s, steps=steps)
         places = way.values(known.positions_m)
-        given = way.angles(known.headings_rad)
-        moved, moves = geometry.motion_headings(places, way.valid)
-        moves &= way.valid & (known.kinds != AgentKind.PEDESTRIAN)[:, None]
-        require_radians("stream", given, moved, places, moves, known.names)
+        headings, recorded = self._headings(known, way, places)
         tracks = Tracks(
             agent_ids=known.names,
             kinds=known.kinds,
             categories=np.array([AgentKind(kind).name.lower() for kind in known.kinds], np.str_),
             positions_m=places.astype(np.float32),
-            headings_rad=np.where(way.valid, np.where(np.isnan(given), moved, given), 0),
+            headings_rad=headings,
             sizes_m=known.sizes_m,
             valid=way.valid,
         )
@@ -330,8 +197,28 @@ class Stream:
             lane_map=self._lane_map,
             origin_m=self.origin_m,
             frame_ids=np.full(steps, "", np.str_),
-            headings_recorded=not np.isnan(given[way.valid]).all(),
+            headings_recorded=recorded,
         )
+
+    def _headings(
+        self, known: Recording, way: Resampling, places: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], bool]:
+        """Headings ``[A, T]``, and whether they say more than the positions ``[A, T, 2]`` do.
+
+        Where none is given, it follows from the movement. An agent that has not moved in the
+        history faces as before: a car that stands, where it came from.
+        """
+        given, others = way.angles(known.headings_rad), known.kinds != AgentKind.PEDESTRIAN
+        moved, moves = geometry.motion_headings(places, way.valid)
+        checked = moves & way.valid & others[:, None]
+        require_radians("stream", given, moved, places, checked, known.names)
+        before = ~moves[:, -1] & np.isfinite(known.facings_rad)
+        any_given = not np.isnan(given[way.valid]).all()
+        if not any_given:  # as the window derives them
+            moved, _ = geometry.motion_headings(places, way.valid, observed=places.shape[1])
+        derived = np.where(before[:, None], known.facings_rad[:, None], moved)
+        headings = np.where(way.valid, np.where(np.isnan(given), derived, given), 0)
+        return headings.astype(np.float32), any_given or bool((before & others).any())
 
     def predict(
         self,
@@ -343,7 +230,7 @@ class Stream:
         plan_dt_s: float | None = None,
         dt_s: float | None = None,
     ) -> Prediction:
-        """Imagines joint futures of the agents in the last frame.
+        """Imagines joint futures of the agents in the last frame, and of `held_ids`.
 
         Args:
             horizon_s: As in `Forecaster.predict`.
@@ -404,12 +291,13 @@ class Stream:
             return
         new = at_us not in known
         require(new, "frame: at_us", at_us, "a time of which no frame was observed yet")
-        if len(known) == 1:
+        if self._frames == 1:
             self._check_unit(abs(at_us - int(known[-1])) / 1e6)
         late_s = (int(known[-1]) - at_us) / 1e6
         late = f"{late_s:.2f} s before the last frame"
         held_s = self._kept_us / 1e6
-        require(late_s <= held_s, "frame: at_us", late, f"a time at most {held_s:g} s before it")
+        need = f"a time at most {held_s:g} s before it (call reset() if the clock was changed)"
+        require(late_s <= held_s, "frame: at_us", late, need)
 
     def _check_unit(self, interval_s: float) -> None:
         """Checks the unit of the first interval; raises `ForecastError`.
@@ -419,5 +307,5 @@ class Stream:
         try:
             require_microseconds("frame: at_us", interval_s)
         except ForecastError:
-            self._recording = _Recording.empty()
+            self.reset()
             raise

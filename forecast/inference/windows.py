@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -368,15 +368,42 @@ def ego_motion(cut: Window, known: EgoState | None = None) -> EgoMotion:
     near = f"a state within {_EGO_NEAR_M:g} m, relative to the scene's origin_m,"
     require(off_m <= _EGO_NEAR_M, "ego: distance from the scene's ego", f"{off_m:.1f} m", near)
     stated = EgoMotion.of_state(known)
-    _check_ego(stated, motion, cut.dt_s)
+    _check_ego(stated, motion, cut.dt_s, turns=bool(cut.heading_known[ego]))
     return stated
 
 
-def _check_ego(stated: EgoMotion, observed: EgoMotion, dt_s: float) -> None:
-    """Refuses a state of the ego that it cannot have after what was observed of it."""
+def with_ego(cut: Window, ego: EgoState) -> Window:
+    """A window with its ego, and the ego's past, moved to where the ego is now.
+
+    People then react to the ego where the plans begin. An unknown heading becomes the stated one.
+
+    Args:
+        cut: The window; it has one agent of kind EGO.
+        ego: The ego's state now, checked by `ego_motion`.
+    """
+    (row,), now = np.flatnonzero(cut.kinds == AgentKind.EGO), cut.history_steps - 1
+    off_m = (ego.pose[:2] - cut.positions_m[row, now]).astype(np.float32)
+    positions, headings = cut.positions_m.copy(), cut.headings_rad.copy()
+    positions[row] += np.where(cut.valid[row, :, None], off_m, 0)
+    if not cut.heading_known[row]:
+        headings[row] = np.where(cut.valid[row], ego.heading_rad, 0)
+    known = cut.heading_known | (np.arange(len(cut.kinds)) == row)
+    return replace(cut, positions_m=positions, headings_rad=headings, heading_known=known)
+
+
+def _check_ego(stated: EgoMotion, observed: EgoMotion, dt_s: float, *, turns: bool) -> None:
+    """Refuses a state of the ego that it cannot have after what was observed of it.
+
+    Args:
+        stated: The state.
+        observed: What was observed.
+        dt_s: Step of the observations.
+        turns: Whether its heading was observed.
+    """
     turn = abs(float(geometry.wrap_angle(stated.pose[2] - observed.pose[2])))
     need = "a heading in radians near that of the scene's ego"
-    require(turn <= FASTEST_TURN_RADPS * dt_s, "ego heading_rad", float(stated.pose[2]), need)
+    possible = not turns or turn <= FASTEST_TURN_RADPS * dt_s
+    require(possible, "ego heading_rad", float(stated.pose[2]), need)
     if len(observed.velocities_mps):
         change = np.linalg.norm(observed.velocities_mps - stated.velocities_mps[0, 0], axis=-1)
         speed = float(np.linalg.norm(stated.velocities_mps[0, 0]))

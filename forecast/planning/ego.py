@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from forecast.errors import require
+from forecast.geometry import motion_headings
 from forecast.scene import AgentKind, Scene, Tracks
 from forecast.scene.agents import FASTEST_MPS, HARDEST_MPS2, TYPICAL_SIZE_M
 from forecast.scene.parsing import (
@@ -158,7 +159,7 @@ class EgoState:
 
         Raises:
             ForecastError: There is no such step, or the scene has no agent of kind EGO that is
-                observed then and once before.
+                observed then and once before and has a heading: a recorded one, or a movement.
         """
         at, tracks = scene.step(at), scene.tracks
         egos = np.flatnonzero((tracks.kinds == AgentKind.EGO) & tracks.valid[:, at])
@@ -166,6 +167,10 @@ class EgoState:
         seen = np.flatnonzero(tracks.valid[egos[0], : at + 1])[-2:]
         need = "at least 2, to know its speed; or give EgoState(…, speed_mps=…)"
         require(len(seen) == 2, f"{scene.id}: steps with the ego up to {at}", len(seen), need)
+        past = tracks.positions_m[egos, : at + 1], tracks.valid[egos, : at + 1]
+        known = scene.headings_recorded or motion_headings(*past, observed=at + 1)[1][0, at]
+        need = "a heading (give headings_rad), or a movement; or give EgoState(…, heading_rad=…)"
+        require(known, f"{scene.id}: heading of the ego", "unknown", need)
         x, y = tracks.positions_m[egos[0], at]
         heading = float(tracks.headings_rad[egos[0], at])
         step = np.diff(tracks.positions_m[egos[0], seen], axis=0).sum(axis=0)

@@ -70,6 +70,8 @@ class Futures:
     def of(cls, prediction: Prediction, scene: Scene) -> Futures:
         """The predicted agents of a scene without the ego; pedestrians are discs, others boxes.
 
+        All is in the scene's frame, also if the prediction is in another one.
+
         Raises:
             ForecastError: The prediction was not made in this scene.
         """
@@ -82,9 +84,10 @@ class Futures:
         require(not unknown, "agents that the scene lacks", unknown[:3], "a prediction of it")
         agents = np.array([rows[name] for name in names], np.int64)
         kept = prediction.valid & (tracks.kinds[agents] != AgentKind.EGO)
-        agents = agents[kept]
+        agents, off_m = agents[kept], prediction.origin_m - scene.origin_m
+        positions = prediction.positions_m[:, kept]
         return cls(
-            positions_m=prediction.positions_m[:, kept],
+            positions_m=(positions + off_m).astype(np.float32) if off_m.any() else positions,
             agent_ids=prediction.agent_ids[kept],
             now_m=tracks.positions_m[agents, at[0]],
             headings_rad=tracks.headings_rad[agents, at[0]],

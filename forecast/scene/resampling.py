@@ -183,6 +183,7 @@ def history(past: Scene, dt_s: float, steps: int) -> Scene:
             headings_rad=way.angles(tracks.headings_rad),
             valid=way.valid,
             visibility=None,
+            decisions=None,
         ),
         frame_ids=np.full(steps, "", np.str_),
         interpolated=None,

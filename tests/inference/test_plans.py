@@ -234,10 +234,46 @@ def test_a_state_that_the_ego_cannot_have_is_refused(forecaster, plans, change, 
 
 
 def test_what_is_no_price_or_map_is_refused(forecaster, plans) -> None:
-    with pytest.raises(ForecastError, match="cost is dict; a CostConfig is needed"):
+    with pytest.raises(ForecastError, match="cost is dict; a value of type CostConfig is needed"):
         forecaster.rank_plans(street_scene(), AT, plans[:3], cost={"ttc": 1})
     with pytest.raises(ForecastError, match="lane_map is str; a LaneMap"):
         forecaster.stream("map.geojson")
+
+
+@pytest.mark.parametrize("name", ["ego", "limits", "route"])
+def test_arguments_of_other_types_are_refused(forecaster, plans, name) -> None:
+    with pytest.raises(ForecastError, match=f"{name} is int; a value of type "):
+        forecaster.rank_plans(street_scene(), AT, plans[:3], **{name: 3})
+
+
+def test_people_react_to_the_ego_where_it_is_stated_to_be(forecaster) -> None:
+    """As in a scene whose ego has been 2 m ahead of its track all the time."""
+    scene = street_scene()
+    ego = EgoState.of(scene, AT)
+    rows = scene.tracks.kinds == AgentKind.EGO
+    positions = scene.tracks.positions_m.copy()
+    positions[rows] += np.float32([2 * math.cos(ego.heading_rad), 2 * math.sin(ego.heading_rad)])
+    ahead = replace(scene, tracks=replace(scene.tracks, positions_m=positions))
+    stated = EgoState.of(ahead, AT)
+    plans = candidates(stated, 12, scene.lane_map)
+    found = forecaster.rank_plans(scene, AT, plans, samples=4, ego=stated)
+    expected = forecaster.rank_plans(ahead, AT, plans, samples=4, ego=stated)
+    np.testing.assert_allclose(found.risk, expected.risk, atol=1e-3)
+    there = forecaster.rank_plans(scene, AT, candidates(ego, 12, scene.lane_map), samples=4)
+    assert np.abs(found.distance_mean_m - there.distance_mean_m).max() > 1e-3
+
+
+def test_an_ego_that_stands_may_be_given_its_heading(forecaster) -> None:
+    stand = np.zeros((5, 2))
+    walk = np.stack([np.linspace(-8, -6, 5), np.full(5, 2.0)], -1)
+    scene = Scene.from_arrays([stand, walk], ["ego", "pedestrian"], 0.5)
+    with pytest.raises(ForecastError, match=r"heading of the ego is unknown; a heading \(give"):
+        EgoState.of(scene, -1)
+    ego = EgoState(0.0, 0.0, math.pi, 0.0)
+    plans = candidates(ego, 20)
+    assert plans[..., 0].max() < 0.1
+    ranking = forecaster.rank_plans(scene, -1, plans, samples=4, ego=ego)
+    assert ranking.partners(ranking.best)[0].agent_id == "1"
 
 
 def test_a_route_counts_instead_of_the_map_of_the_scene(forecaster, plans) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from forecast import AgentKind, ForecastError, ForecastWarning, Scene
 from forecast.inference import Forecaster, Frame, Stream, flicker
+from forecast.planning import EgoState, candidates
 from forecast.scene import LaneMap, Polylines
 from tests.scenes import drive, street_scene
 
@@ -102,6 +103,92 @@ def test_agents_not_seen_for_long_are_dropped(forecaster) -> None:
         stream.observe(walker(tick, ["a"]))
         assert "".join(stream.agent_ids) == known
     assert stream.predict().agent_ids.tolist() == ["a"]
+
+
+def at_ten_hz(tick: int, names: str) -> Frame:
+    """People who walk at 1.3 m/s; only some of them are observed."""
+    place = [[0.13 * tick, 3.0 * "abc".index(name)] for name in names]
+    return Frame(tick * 100_000, list(names), [0] * len(names), place)
+
+
+def test_who_is_missing_for_a_moment_goes_straight_on(forecaster) -> None:
+    stream, whole = forecaster.stream(), forecaster.stream()
+    for tick in range(21):
+        stream.observe(at_ten_hz(tick, "ab" if tick < 18 else "b"))
+        whole.observe(at_ten_hz(tick, "ab"))
+    assert stream.held_ids == ["a"]
+    assert whole.held_ids == []
+    made, expected = stream.predict(samples=3), whole.predict(samples=3)
+    np.testing.assert_allclose(made.positions_m, expected.positions_m, atol=1e-3)
+    stream.observe(at_ten_hz(21, "b"))  # missing for 0.4 s
+    assert stream.predict().agent_ids[stream.predict().valid].tolist() == ["b"]
+    assert stream.held_ids == []
+    assert stream.agent_ids == ["a", "b"]
+    stream.observe(at_ten_hz(22, "ab"))
+    assert sorted(stream.predict().agent_ids) == ["a", "b"]
+
+
+def test_who_was_seen_once_is_held_where_it_was(forecaster) -> None:
+    stream = forecaster.stream()
+    for tick, names in enumerate(("a", "a", "a", "ac", "a")):
+        stream.observe(at_ten_hz(tick, names))
+    tracks = stream.scene().tracks
+    (row,) = np.flatnonzero(tracks.agent_ids == "c")
+    np.testing.assert_allclose(tracks.positions_m[row, -1], [0.39, 6.0], atol=1e-6)
+
+
+def test_without_holding_the_last_frame_says_who_is_there(forecaster) -> None:
+    stream = forecaster.stream(hold_s=0)
+    for tick in range(11):
+        stream.observe(at_ten_hz(tick, "ab" if tick < 10 else "b"))
+    assert stream.predict().agent_ids[stream.predict().valid].tolist() == ["b"]
+    assert stream.held_ids == []
+
+
+def test_nobody_goes_on_with_the_velocity_of_a_jump(forecaster) -> None:
+    stream = forecaster.stream()
+    for tick in range(11):
+        stream.observe(at_ten_hz(tick, "ab"))
+    place = [[60.0, 0.0], [0.13 * 11, 3.0]]  # the name now belongs to somebody else
+    stream.observe(Frame(1_100_000, ["a", "b"], [0, 0], place))
+    stream.observe(at_ten_hz(12, "b"))
+    tracks = stream.scene().tracks
+    (row,) = np.flatnonzero(tracks.agent_ids == "a")
+    np.testing.assert_allclose(tracks.positions_m[row, -1], [60.0, 0.0], atol=1e-5)
+
+
+def gone_m(at_s: float) -> float:
+    """Way of a car that drives west for 3 s and then stands."""
+    return -8.0 * min(at_s, 3.0)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_car_that_stands_faces_as_before(forecaster, given) -> None:
+    stream = forecaster.stream()
+    for tick in range(71):
+        headings = [np.pi, np.nan] if given and tick < 40 else [np.nan, np.nan]
+        place = [[gone_m(tick / 10), 0.0], [gone_m(tick / 10), 3.0]]
+        stream.observe(Frame(tick * 100_000, ["ego", "car"], ["ego", "vehicle"], place, headings))
+    scene = stream.scene()
+    np.testing.assert_allclose(np.abs(scene.tracks.headings_rad[:, -1]), np.pi, atol=1e-6)
+    assert scene.headings_recorded
+    ego = EgoState.of(scene, -1)
+    assert abs(ego.heading_rad) == pytest.approx(np.pi)
+    plans = candidates(ego, 30)
+    assert forecaster.rank_plans(scene, -1, plans, samples=4).plans[..., 0].max() < -23
+
+
+def test_after_a_reset_time_may_begin_anew(forecaster) -> None:
+    stream = forecaster.stream()
+    stream.observe(walker(0, ["a"]))
+    stream.observe(walker(20, ["a"]))
+    with pytest.raises(ForecastError, match=r"9\.00 s before .* \(call reset\(\) if the clock"):
+        stream.observe(walker(2, ["a"]))
+    stream.reset()
+    stream.observe(walker(2, ["a"]))
+    stream.observe(walker(3, ["a"]))
+    assert stream.predict(samples=1).at_us == 1_500_000
+    assert len(stream.agent_ids) == 1
 
 
 def test_memory_does_not_grow(forecaster) -> None:
@@ -207,6 +294,10 @@ def test_wrong_calls(forecaster) -> None:
         stream.observe(walker(0, ["a"]))
     with pytest.raises(ForecastError, match="samples is 0"):
         stream.predict(samples=0)
+    with pytest.raises(ForecastError, match=r"forget_s is 20\.0; at most 2\.625 s"):
+        forecaster.stream(forget_s=20)
+    with pytest.raises(ForecastError, match=r"hold_s is 1\.0; 0 to one step"):
+        forecaster.stream(hold_s=1.0)
     with pytest.raises(ForecastError, match="predictions is 0"):
         stream.flicker()
 

@@ -27,6 +27,15 @@ def test_futures_are_those_of_everybody_but_the_ego(scene):
     assert (made.samples, made.steps, made.reactive) == (1, 6, False)
 
 
+def test_a_prediction_in_another_frame_is_moved_into_the_scenes(scene):
+    made = ConstantVelocity().predict(scene, 2)
+    shift = np.array([1000.0, -500.0])
+    other = replace(made, origin_m=made.origin_m + shift, positions_m=made.positions_m - shift)
+    expected, found = Futures.of(made, scene), Futures.of(other, scene)
+    np.testing.assert_allclose(found.positions_m, expected.positions_m, atol=1e-3)
+    assert found.positions_m.dtype == np.float32
+
+
 def test_who_is_not_predicted_is_left_out(scene):
     prediction = ConstantVelocity().predict(scene, 2)
     made = Futures.of(replace(prediction, valid=np.array([True, False, True])), scene)
