@@ -29,11 +29,12 @@ from forecast.adaptation.lessons import Lesson, loss_on, scene_sha256
 from forecast.adaptation.memory import covering
 from forecast.adaptation.plausible import implausible
 from forecast.adaptation.testing import Rows, recalibrated, tested
+from forecast.datasets.learnt_from import Source, merged_sources
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec
 from forecast.errors import require
 from forecast.inference.forecaster import Forecaster
-from forecast.inference.weights import Source, Training, weights_sha256
+from forecast.inference.weights import Training, weights_sha256
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.threads import undivided_operations
 from forecast.scene import Scene
@@ -342,12 +343,15 @@ class Adapter:
     def _with_sources(self, training: Training) -> Training:
         """Adds what was learnt from and fitted on."""
         before = self._came_from
-        learnt = {f"{before.name}: {k}": v for k, v in before.training.learnt_from.items()}
-        replayed = {lesson.scene.id for lesson in self._old}
-        for store, names in self._old_stores:
-            known = [name for name in names if name in replayed]
-            learnt[str(store.path)] = Source(store.fingerprint, known)
-        learnt |= _sources(self.entries, lambda entry: entry.done == LEARNT)
+        earlier = {f"{before.name}: {k}": v for k, v in before.training.learnt_from.items()}
+        # The weights depend on the scenes that were held out, too: the gate chose by them.
+        used = {lesson.scene.id for lesson in (*self._old, *self._held_out_old)}
+        old = [
+            {str(store.path): Source(store.fingerprint, [name for name in names if name in used])}
+            for store, names in self._old_stores
+        ]
+        stream = _sources(self.entries, lambda entry: entry.done in (LEARNT, HELD_OUT))
+        learnt = merged_sources(earlier, *old, stream)
         if not self._fitted:
             return replace(training, learnt_from=learnt, version=__version__)
         fitted = {*self._fitted, *self._kept.held_out}

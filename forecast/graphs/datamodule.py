@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torch_geometric.data import Batch, HeteroData
 
 from forecast import geometry
+from forecast.datasets.learnt_from import Source, merged_sources
 from forecast.datasets.progress import with_progress
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import (
@@ -382,16 +383,14 @@ class ForecastDataModule(pl.LightningDataModule):
             self.train_set = TrainingWindows(sources, self.augment)
         self.val_set = WindowDataset(self.val, self.val_spec, self.graph)
 
-    def learnt_from(self) -> dict[str, dict[str, Any]]:
-        """Fingerprints and scene names of the training sources, by the store's path."""
-        sources: dict[str, dict[str, Any]] = {}
+    def learnt_from(self) -> dict[str, Source]:
+        """The training scenes, by path of the store."""
+        sources: list[dict[str, Source]] = []
         for source in self.train:
             scenes = SceneStore.open(source.store).scenes_of(source.split)
             for path in (source.store, *source.plans):
-                found = {"fingerprint": SceneStore.open(path).fingerprint, "scenes": []}
-                entry = sources.setdefault(path, found)
-                entry["scenes"] = sorted({*entry["scenes"], *scenes})
-        return sources
+                sources.append({path: Source(SceneStore.open(path).fingerprint, scenes)})
+        return merged_sources(*sources)
 
     def dts_s(self) -> list[float]:
         """Step lengths of the training sources, in ascending order."""

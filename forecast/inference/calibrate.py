@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast.datasets.learnt_from import Source
 from forecast.datasets.progress import with_progress
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import WindowSpec, prediction_times, window, window_seed
@@ -17,7 +18,6 @@ from forecast.errors import ForecastError, ForecastWarning
 from forecast.files import completed
 from forecast.inference.forecaster import Forecaster, load
 from forecast.inference.paths import is_folder
-from forecast.inference.weights import Source
 from forecast.inference.windows import observed, predict_window
 from forecast.models.calibration.conformal import CalibrationScores, fit_tubes
 from forecast.models.calibration.ood import features, fit_ood

@@ -22,6 +22,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from forecast.datasets.learnt_from import Source
 from forecast.errors import ForecastError, ForecastWarning, require
 from forecast.files import completed
 from forecast.inference.paths import head_of
@@ -47,19 +48,6 @@ _LONGEST_HEADER = 100_000_000
 
 _TORCH_MAGIC = (b"PK\x03\x04", b"\x80\x02")
 """First bytes of what `torch.save` writes: a zip archive, in old versions a pickle."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Scenes of a store that a model was trained or calibrated on.
-
-    Attributes:
-        fingerprint: Fingerprint of the store's source.
-        scenes: Names of the scenes.
-    """
-
-    fingerprint: str
-    scenes: list[str]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from forecast import __version__
+from forecast.datasets.learnt_from import Source, merged_sources
 from forecast.errors import ForecastError, require
 from forecast.inference.weights import CHECKPOINT_KEY, read_model
 from forecast.models.compile import accelerate
@@ -141,11 +142,11 @@ class ForecastModule(pl.LightningModule):
         self.config, self.loss_config, self.optimizer_config = forecaster, loss, optimizer
         self.samples, self.val_samples, self.plan_share = samples, val_samples, plan_share
         self.forecaster = PedestrianForecaster(forecaster)
-        self.learnt_before = self._start(start_from) if start_from else {}
+        self.learnt_before: dict[str, Source] = self._start(start_from) if start_from else {}
         self.val_metrics = collection(_METRICS, prefix="val/")
         self.test_metrics = collection(_METRICS, prefix="test/")
 
-    def _start(self, name: str) -> dict[str, Any]:
+    def _start(self, name: str) -> dict[str, Source]:
         """Loads weights of the same configuration; returns the data they were trained on."""
         model, training, _ = read_model(name)
         different = _differences(asdict(training.config), asdict(self.config))
@@ -155,8 +156,7 @@ class ForecastModule(pl.LightningModule):
                 "use the configuration it was trained with"
             )
         self.forecaster.load_state_dict(model.state_dict())
-        learnt_from = asdict(training)["learnt_from"]
-        return {f"{name}: {store}": source for store, source in learnt_from.items()}
+        return {f"{name}: {store}": source for store, source in training.learnt_from.items()}
 
     def on_fit_start(self) -> None:
         """Stores the seed of this run, and compiles the network if the run is long."""
@@ -268,24 +268,27 @@ class ForecastModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds configuration and training data to a checkpoint, as plain values."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
+        learnt = merged_sources(self.learnt_before, data.learnt_from())
         checkpoint[CHECKPOINT_KEY] = {
             "config": asdict(self.config),
             "history_steps": data.train_spec.history_steps,
             "horizon_steps": data.train_spec.horizon_steps,
             "dts_s": data.dts_s(),
-            "learnt_from": self.learnt_before | data.learnt_from(),
+            "learnt_from": {path: asdict(source) for path, source in learnt.items()},
             "version": __version__,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses a checkpoint of a model with another configuration."""
-        found = checkpoint.get(CHECKPOINT_KEY, {}).get("config", {})
-        different = _differences(found, asdict(self.config))
+        """Refuses a model with another configuration; remembers what the model was trained on."""
+        known = checkpoint.get(CHECKPOINT_KEY, {})
+        different = _differences(known.get("config", {}), asdict(self.config))
         if different:
             raise ForecastError(
                 f"--ckpt_path: its model has {', '.join(different)}; "
                 "use the configuration it was trained with"
             )
+        before = {path: Source(**each) for path, each in known.get("learnt_from", {}).items()}
+        self.learnt_before = merged_sources(self.learnt_before, before)
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:

@@ -174,9 +174,12 @@ class TestWeights:
         learnt.save(tmp_path / "w.safetensors")
         found = load(tmp_path / "w.safetensors")
         assert weights_sha256(found.model.state_dict()) == hash_of(learnt)
+        used = [each.scene for each in learnt.entries if each.done in ("learnt", "held out")]
         names = [entry.scene for entry in learnt.entries if entry.done == "learnt"]
         sources = found.training.learnt_from
-        assert sources[str(stream.path)] == Source(stream.fingerprint, names)
+        assert sources[str(stream.path)] == Source(stream.fingerprint, sorted(used))
+        held_out = {lesson.scene.id for lesson in learnt._held_out_old}
+        assert held_out < {*sources[str(city.path)].scenes}, "the gate chose by them"
         assert sources[str(city.path)].fingerprint == city.fingerprint
         prediction = found.predict(stream[names[0]], 10, horizon_s=2.0)
         assert prediction.tubes is not None

@@ -6,8 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ from forecast.errors import ForecastError
 from forecast.graphs import GraphConfig, window_graph
 from forecast.graphs.datamodule import ForecastDataModule, SourceConfig
 from forecast.inference import Source
+from forecast.inference.weights import CHECKPOINT_KEY
 from forecast.models.forecaster import ForecasterConfig
 from forecast.models.losses import LossConfig
 from forecast.models.world_model import WorldModelConfig
@@ -241,6 +245,25 @@ def test_weights_load_as_a_predictor(store: SceneStore, run: Path) -> None:
     assert forecaster.training.dts_s == [0.5]
     prediction = forecaster.predict(store["street-2"], 10, horizon_s=2.0, samples=5)
     assert prediction.positions_m.shape == (5, 6, 4, 2)
+
+
+def test_a_resumed_run_remembers_what_was_learnt_before() -> None:
+    module = ForecastModule()
+    before = {"old": {"fingerprint": "f", "scenes": ["a"]}}
+    known = {"config": asdict(module.config), "learnt_from": before}
+    module.on_load_checkpoint({CHECKPOINT_KEY: known})
+    now = {"old": Source("f", ["b"]), "new": Source("g", ["c"])}
+    module._trainer = SimpleNamespace(
+        datamodule=SimpleNamespace(
+            train_spec=WindowSpec(5, 12), dts_s=lambda: [0.5], learnt_from=lambda: now
+        )
+    )
+    saved: dict[str, Any] = {}
+    module.on_save_checkpoint(saved)
+    assert saved[CHECKPOINT_KEY]["learnt_from"] == {
+        "old": {"fingerprint": "f", "scenes": ["a", "b"]},
+        "new": {"fingerprint": "g", "scenes": ["c"]},
+    }
 
 
 @pytest.mark.slow
