@@ -210,7 +210,7 @@ def _add_evaluate(commands: _Commands) -> None:
     )
     parser.add_argument("--out", required=True, type=Path, help="folder of the results")
     _add_metric(parser)
-    _add_option(parser, "--samples", 20, "joint futures per window")
+    _add_option(parser, "--samples", 20, "joint futures per window; of more, the likeliest count")
     for name, verb in (("--horizon-s", "predict"), ("--history-s", "observe")):
         parser.add_argument(name, type=float, help=f"seconds to {verb} (default: the protocol's)")
     _add_option(parser, "--seed", 0, "seed of the predictor")

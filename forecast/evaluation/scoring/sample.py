@@ -85,7 +85,7 @@ class EvaluationSample:
         problem = self._misfit(prediction)
         if problem:
             raise ForecastError(f"{subject.name}: {past.id} step {at}: {problem}")
-        return prediction
+        return _likeliest(prediction, samples)
 
     def _misfit(self, prediction: Prediction) -> str:
         """Why a prediction cannot be scored, in words; "" if it can."""
@@ -106,3 +106,17 @@ class EvaluationSample:
         if not np.array_equal(prediction.origin_m, self.scene.origin_m):
             return f"origin_m is {prediction.origin_m}; the scene's {self.scene.origin_m} is needed"
         return ""
+
+
+def _likeliest(prediction: Prediction, samples: int) -> Prediction:
+    """A prediction with its most probable samples only, at most as many as were asked.
+
+    Otherwise more samples, or improbable ones all around, would make it easy to be near the truth.
+    """
+    weights = prediction.weights
+    if prediction.samples <= samples and (weights > 0).all():
+        return prediction
+    best = np.sort(np.argsort(-weights, kind="stable")[:samples])
+    best = best[weights[best] > 0]
+    kept = weights[best]
+    return replace(prediction, positions_m=prediction.positions_m[best], weights=kept / kept.sum())

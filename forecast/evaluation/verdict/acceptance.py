@@ -23,6 +23,7 @@ from forecast.evaluation.scoring.statistics import (
     scene_spread,
     scenes_for,
 )
+from forecast.models.metrics.registry import OF_EVERYBODY
 
 EXAMPLE = Path(__file__).with_name("acceptance.yaml")
 """The default criteria, for teams without their own."""
@@ -76,7 +77,9 @@ class Missing:
         scenes: Scenes still needed; None where more than `MOST_SCENES` are.
         rows: Prediction times still needed.
         why: ``minimum``: the criteria demand them; ``interval``: the mean meets the limit, and with
-            them its interval is expected to; ``undefined``: the metric has no value in any row.
+            them its interval is expected to; ``undefined``: the metric has no value in any row;
+            ``partly``: the predictor left it without a value in some rows, and their errors are
+            unknown.
     """
 
     scenes: int | None
@@ -88,6 +91,8 @@ class Missing:
         """What is needed, as text."""
         if self.why == "undefined":
             return "a predictor or data for which the metric is defined"
+        if self.why == "partly":
+            return f"a value at {counted(self.rows, 'more prediction time')}, where it has none"
         if self.scenes is None:
             return f"more than {MOST_SCENES} scenes"
         times = f" with {counted(self.rows, 'prediction time')}" if self.rows else ""
@@ -312,5 +317,8 @@ def judge(
             missing = acceptance.rule.missing(criterion, found, spread)
             if np.isnan(column).all():
                 missing = replace(missing, why="undefined")
+        holes = int(np.isnan(column[inside]).sum())
+        if criterion.metric in OF_EVERYBODY and 0 < holes < inside.sum():
+            verdict, missing = TOO_FEW, Missing(0, holes, "partly")
         outcomes.append(Outcome(criterion, found, verdict, missing))
     return tuple(outcomes)

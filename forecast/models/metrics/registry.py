@@ -354,6 +354,9 @@ METRICS: Mapping[str, MetricSpec] = MappingProxyType(
 )
 """Every metric by its name."""
 
+OF_EVERYBODY = frozenset(_single() | _best_of_k() | _of_all_samples() | _distribution() | _tubes())
+"""The metrics that every scored agent has a value of, if the predictor gives what they need."""
+
 TUBE_METRICS = tuple(_tubes())
 """The metrics that are defined for calibrated predictors only."""
 

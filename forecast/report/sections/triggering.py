@@ -84,6 +84,7 @@ _WHY = {
     "minimum": "the minimum",
     "interval": "for an interval within the limit",
     "undefined": "it has no value in any row",
+    "partly": "errors where it has no value are unknown",
 }
 
 

@@ -228,12 +228,12 @@ class TestChallenge:
         counts = {"read": len(equal), "skipped": 0, "renormalised": 0, "padded": padded}
         assert theirs.counts == counts
         assert padded > 0
-        found = evaluate(theirs, named, VAL, SPEC, 4, 0).values
+        found = evaluate(theirs, named, VAL, SPEC, 5, 0).values
         for start, weights in enumerate((three, five)):
             alike = [modes_of(record, weights) for record in equal]
             alone = read(named, self.file(tmp_path, alike))
             assert not alone.is_marginal
-            expected = evaluate(alone, named, VAL, SPEC, 4, 0).values
+            expected = evaluate(alone, named, VAL, SPEC, 5, 0).values
             flicker = [name for name in expected if name.startswith("flicker")]
             for name in expected.keys() - {*JOINT_METRICS, *flicker}:
                 values = [each[name][start::2] for each in (found, expected)]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +214,20 @@ class TestMissing:
         names = np.repeat(np.arange(len(more)), 20).astype(str)
         (later,) = judge(acceptance, names, {}, {"x": np.repeat(more, 20)})
         assert later.verdict == PASS
+
+    def test_rows_without_a_value_leave_a_criterion_open(self):
+        """Otherwise who leaves out samples where they would be wrong passes."""
+        values, names = np.full(40, 0.3), np.repeat(np.arange(20), 2).astype(str)
+        criterion = replace(self.criterion, metric="min_fde_20_m")
+        acceptance = Acceptance([criterion], 10, 5)
+        (outcome,) = judge(acceptance, names, {}, {"min_fde_20_m": values})
+        assert outcome.verdict == PASS
+        values[::4] = np.nan
+        (outcome,) = judge(acceptance, names, {}, {"min_fde_20_m": values})
+        assert (outcome.verdict, outcome.missing) == (TOO_FEW, Missing(0, 10, "partly"))
+        assert outcome.missing.words == "a value at 10 more prediction times, where it has none"
+        (other,) = judge(Acceptance([self.criterion], 10, 5), names, {}, {"x": values})
+        assert other.verdict == PASS, "others may be undefined by their nature"
 
     def test_a_metric_without_values_is_said(self):
         values = {"x": np.full(20, np.nan)}
