@@ -282,11 +282,12 @@ class Forecaster:
                 (`EgoState.joined`).
 
         Raises:
-            ForecastError: ``plans`` is not finite of shape ``[P, T', 3]``, takes no whole number of
-                the model's steps or is longer than 6 s and the horizon of training; the ego cannot
-                drive a plan (`forecast.planning.plan_poses`); ``samples`` or ``react`` is too
-                small; there is no ego and none is given, or ``ego`` is elsewhere; or the scene's
-                step is longer than the model's.
+            ForecastError: ``plans`` is not finite of shape ``[P, T', 3]``; ``plan_dt_s`` is not
+                given though the scene's step is none that the model was trained with; the plans
+                take no whole number of the model's steps, or are longer than 6 s and the horizon of
+                training; the ego cannot drive a plan (`forecast.planning.plan_poses`); ``samples``
+                or ``react`` is too small; there is no ego and none is given, or ``ego`` is
+                elsewhere; or the scene's step is longer than the model's.
             TypeError: A keyword is unknown.
         """
         whole_number("seed", seed)
@@ -321,6 +322,9 @@ class Forecaster:
         """The window for plans, and their poses ``[P, T, 3]`` at its steps; see `rank_plans`."""
         step_s = self.step_s(scene.id, scene.dt_s)
         longest_s = max(HORIZON_S, self.training.horizon_steps * step_s)
+        good = plan_dt_s is not None or step_s in self.training.dts_s
+        need = f"the time between poses, because the steps of {scene.id} are of {step_s:g} s,"
+        require(good, "plan_dt_s", plan_dt_s, need)
         every: dict[str, Any] = {"dt_s": step_s, "plan_dt_s": plan_dt_s}
         steps = plan_steps(plans, longest_s=longest_s, **every)
         kinds = scene.tracks.kinds

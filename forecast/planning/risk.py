@@ -40,7 +40,8 @@ class Lead:
     Attributes:
         first: The plan.
         second: The plan it is compared with.
-        difference: Cost of the second less that of the first, on the same samples.
+        difference: Mean cost of the second less that of the first, on the same samples. A ranking
+            weighs the worst samples, too (`CostConfig.tail_weight`), so it may be below 0.
         low: Lower end of the interval of the difference.
         high: Upper end.
         real: Whether the interval lies above 0, so that the order hardly depends on the samples.

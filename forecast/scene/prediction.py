@@ -354,6 +354,9 @@ class Prediction:
     def enters(self, area: Area, within_s: float, level: float = 0.95) -> Chances:
         """Probability of each agent to be in an area by a time, with intervals of a level.
 
+        What happens between the prediction time and the first step is not considered; predict with
+        a short ``dt_s`` where that matters.
+
         Args:
             area: A shapely polygon or its ring ``[P, 2]`` in the frame of this prediction; for a
                 lane `forecast.scene.questions.lane_area`.
@@ -366,13 +369,21 @@ class Prediction:
         return self.time_to_entry(area).within(within_s, level)
 
     def time_to_entry(self, area: Area) -> FirstTimes:
-        """When each agent is first in an area; see `forecast.scene.questions.first_entry`."""
+        """When each agent is first in an area; see `forecast.scene.questions.first_entry`.
+
+        Whoever is inside already enters at the first step.
+
+        Args:
+            area: As in `enters`.
+        """
         from forecast.scene import questions
 
         return self._first_times(questions.first_entry(self._paths_m(), area))
 
     def crosses(self, line_m: ArrayLike, within_s: float, level: float = 0.95) -> Chances:
         """Probability of each agent to cross a line by a time, with intervals of a level.
+
+        As in `enters`, what happens before the first step is not considered.
 
         Args:
             line_m: Points ``[P, 2]`` in the frame of this prediction.

@@ -383,3 +383,15 @@ def test_a_given_ego_need_not_be_in_the_scene(forecaster, plans) -> None:
     scene = replace(scene, tracks=replace(tracks, valid=unseen))
     again = forecaster.rank_plans(scene, AT, plans, samples=4, ego=ego)
     np.testing.assert_array_equal(again.cost, expected.cost)
+
+
+def test_in_a_scene_of_other_steps_the_time_between_poses_is_asked_for(forecaster) -> None:
+    walk = np.stack([np.linspace(0, 2, 6), np.full(6, 4.0)], -1)
+    drives = np.stack([np.linspace(-20, -4, 6), np.zeros(6)], -1)
+    scene = Scene.from_arrays([walk, drives], ["pedestrian", "ego"], 0.4, id="fast")
+    plans, training = candidates(EgoState.of(scene, -1), 12), forecaster.training
+    model = Forecaster(forecaster.model, replace(training, dts_s=[0.5]), "half a second")
+    with pytest.raises(ForecastError, match=r"plan_dt_s is None; the time between .* 0\.4 s, is"):
+        model.rank_plans(scene, -1, plans, samples=2)
+    ranking = model.rank_plans(scene, -1, plans, samples=2, plan_dt_s=0.5)
+    np.testing.assert_allclose(ranking.speeds_mps[0], 8.0, rtol=0.05)
