@@ -304,8 +304,8 @@ def _add_compare(commands: _Commands) -> None:
         "scenes) of the change of a headline error lies wholly beyond the margin; or B lacks a "
         "headline error, fails an acceptance criterion that A meets or has fewer rows for it, or "
         "breaks a required guarantee that A gives. Exit code 4, undecided: such an interval holds "
-        "the margin, there are too few scenes for intervals, or such a criterion is no longer "
-        "decided. Exit code 0: every headline error is better, within the margin, or the same in "
+        "the margin, there are too few scenes for intervals, such a criterion is no longer decided, "
+        "such a guarantee was not tried for B, or B was trained on scored scenes. Exit code 0: every headline error is better, within the margin, or the same in "
         "every row."
     )
 

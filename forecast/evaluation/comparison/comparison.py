@@ -7,7 +7,8 @@ slice, regressions first.
 The answer is `WORSE` if a headline error is worse: its whole interval is beyond the margin, or B
 does not have it; or if B fails an acceptance criterion that A meets, or breaks a required guarantee
 that A gives. It is `OPEN` if that is not known: an interval is partly beyond the margin, there are
-too few scenes for one, or such a criterion is no longer decided. Else it is `BETTER`: no worse.
+too few scenes for one, such a criterion is no longer decided, such a guarantee could not be tried
+for B, or B was trained on scenes that are scored. Else it is `BETTER`: no worse.
 """
 
 from __future__ import annotations
@@ -120,7 +121,8 @@ class Comparison:
         """`WORSE`, `OPEN` or `BETTER`, as this file says at its top."""
         if self._judged(WORSE) or self.broken or self.lost_required:
             return WORSE
-        return OPEN if self._judged(OPEN) or self.unsure else BETTER
+        unknown = self._judged(OPEN) or self.unsure or self.untried or self.new.learnt
+        return OPEN if unknown else BETTER
 
     @property
     def sentence(self) -> str:
@@ -136,6 +138,10 @@ class Comparison:
             reasons.append(f"{verb} criteria that A meets: {', '.join(criteria)}")
         if answer == WORSE and self.lost_required:
             reasons.append(f"breaks guarantees that A gives: {', '.join(self.lost_required)}")
+        if answer == OPEN and self.untried:
+            reasons.append(f"guarantees that A gives were not tried: {', '.join(self.untried)}")
+        if answer == OPEN and self.new.learnt:
+            reasons.append(f"B was trained on {len(self.new.learnt)} of the scored scenes")
         margin = f" (allowed: {allowed})" if allowed else ""
         return f"{_ANSWERS[answer]}: {'; '.join(reasons)}{margin}"
 
@@ -172,6 +178,13 @@ class Comparison:
         """Those of `lost_guarantees` without which scores mean little."""
         required = {guarantee.id for guarantee, _ in CHECKS if guarantee.required}
         return [name for name in self.lost_guarantees if name in required]
+
+    @property
+    def untried(self) -> list[str]:
+        """The required guarantees that hold for A and could not be tried for B."""
+        held, now = self.old.guarantees, self.new.guarantees
+        required = {guarantee.id for guarantee, _ in CHECKS if guarantee.required}
+        return [name for name in held if held[name] and name in required and now.get(name) is None]
 
     @property
     def lost_guarantees(self) -> list[str]:

@@ -15,7 +15,7 @@ from forecast.evaluation.comparison.changes import (
     WORSE,
     Change,
 )
-from forecast.models.metrics.registry import BEST_OF
+from forecast.models.metrics.registry import BEST_OF, METRICS
 
 
 def headline_changes(changes: Iterable[Change]) -> dict[str, list[Change]]:
@@ -54,11 +54,12 @@ def judged(change: Change, margin: float) -> str:
 
     Args:
         change: The change.
-        margin: Share of A's value by which B may be worse.
+        margin: Share of A's error by which B may be worse. The error of a coverage is how far it
+            is from its level.
     """
     if change.verdict in (LOST, SAME, NEW):
         return WORSE if change.verdict == LOST else BETTER
-    room = margin * abs(change.before)
+    room = margin * abs(METRICS[change.metric].loss(change.before))
     if math.isnan(change.difference.low):
         return OPEN
     if change.difference.low > room:

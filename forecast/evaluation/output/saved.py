@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from forecast.errors import ForecastError
-from forecast.evaluation.output.folder import DOCUMENT_FILE, ROWS_FILE
+from forecast.evaluation.output.folder import DOCUMENT_FILE, METRICS_FILE, ROWS_FILE
 from forecast.evaluation.verdict.acceptance import Acceptance, Criterion
 
 
@@ -33,6 +33,7 @@ class SavedEvaluation:
         command: The command that made it; "" if there is none.
         model: What the predictor was made from, if it says so.
         own_metrics: What each metric of one's own is, by name; see `OwnMetric.facts`.
+        learnt: The scored scenes that the predictor was trained on.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class SavedEvaluation:
     command: str
     model: Mapping[str, Any] | None
     own_metrics: Mapping[str, Mapping[str, Any]]
+    learnt: tuple[str, ...]
 
 
 _UNREADABLE = (
@@ -78,6 +80,7 @@ def read_evaluation(folder: Path) -> SavedEvaluation:
             model=data["provenance"]["model"],
             # older versions did not write it
             own_metrics=data["provenance"].get("own_metrics", {}),
+            learnt=tuple(json.loads((folder / METRICS_FILE).read_text())["scenes_learnt_from"]),
         )
     except _UNREADABLE as error:
         raise ForecastError(

@@ -214,6 +214,33 @@ def test_only_guarantees_that_are_required_make_it_worse(folders):
     assert found.lost_guarantees == ["frame"]
 
 
+def test_what_is_not_known_of_b_leaves_it_undecided(folders):
+    good = read_evaluation(folders / "good")
+    held = replace(good, guarantees={**good.guarantees, "future": True, "frame": True})
+    assert good.learnt == ()
+    for changes, reason in (
+        ({"learnt": ("a", "b")}, "B was trained on 2 of the scored scenes"),
+        ({"guarantees": {"frame": True}}, "guarantees that A gives were not tried: future"),
+    ):
+        found = Comparison.of(held, replace(held, **changes))
+        assert found.answer == OPEN
+        assert reason in found.sentence
+    wished = replace(held, guarantees={**held.guarantees, "frame": None})
+    assert Comparison.of(held, wished).answer == BETTER
+    assert Comparison.of(replace(held, learnt=("a",)), held).answer == BETTER
+
+
+def test_a_margin_of_coverage_is_a_share_of_its_distance_from_the_level(folders):
+    good = replace(read_evaluation(folders / "good"), acceptance=NO_CRITERIA)
+    columns = dict(good.columns)
+    rows = len(columns["coverage_90"])
+    columns["coverage_90"] = np.full(rows, 0.88)
+    less = {**columns, "coverage_90": np.full(rows, 0.86)}
+    before, after = replace(good, columns=columns), replace(good, columns=less)
+    assert Comparison.of(before, after, 0.1).answer == WORSE
+    assert Comparison.of(before, after, 1.1).answer == BETTER
+
+
 def test_the_best_of_the_most_futures_is_a_headline(folders):
     good = read_evaluation(folders / "good")
     ten = made(good, min_ade_10_m=0.2, min_fde_10_m=0.3, min_ade_5_m=0.3, coverage_90=0.7)
