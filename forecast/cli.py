@@ -295,7 +295,7 @@ def _add_compare(commands: _Commands) -> None:
     parser.add_argument("a", type=Path, metavar="A", help="folder of an evaluation")
     parser.add_argument("b", type=Path, metavar="B", help="folder of another on the same windows")
     parser.add_argument("--out", type=Path, help="folder for compare.html and compare.json")
-    words = "per cent of A's value by which a headline error of B may be worse"
+    words = "per cent of A's error by which a headline error of B may be worse"
     _add_option(parser, "--margin", 0.0, words)
     parser.epilog = (
         "Headline errors, each over everybody and over movers: top-1 ADE and FDE, minADE and "
@@ -304,9 +304,9 @@ def _add_compare(commands: _Commands) -> None:
         "scenes) of the change of a headline error lies wholly beyond the margin; or B lacks a "
         "headline error, fails an acceptance criterion that A meets or has fewer rows for it, or "
         "breaks a required guarantee that A gives. Exit code 4, undecided: such an interval holds "
-        "the margin, there are too few scenes for intervals, such a criterion is no longer decided, "
-        "such a guarantee was not tried for B, or B was trained on scored scenes. Exit code 0: every headline error is better, within the margin, or the same in "
-        "every row."
+        "the margin, there are too few scenes for intervals, such a criterion is no longer "
+        "decided, such a guarantee was not tried for B, or B was trained on scored scenes. Exit "
+        "code 0: every headline error is better, within the margin, or the same in every row."
     )
 
 

@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ class Adapter:
         lesson = Lesson(scene, self._spec(scene))
         before, digest = weights_sha256(self._learner.weights()), scene_sha256(scene)
         try:
-            found = self._tried(number, lesson)
+            found = self._tried(number, lesson, digest)
             self._write_state(number, self._kept)
             entry = Entry(
                 number=number,
@@ -188,10 +189,15 @@ class Adapter:
             self.ledger.append(Undone(undone_to=to))
             self._go_to(to)
 
-    def _tried(self, number: int, lesson: Lesson) -> dict[str, Any]:
+    def _tried(self, number: int, lesson: Lesson, digest: str) -> dict[str, Any]:
         """Tests a scene and learns from it; returns what the ledger says of it."""
         if not len(lesson.times):
             return {"done": REFUSED, "why": "it has no pedestrian with a history and a future"}
+        if digest in self._old_sha256:
+            return {"done": REFUSED, "why": "it is one of the scenes of the old data"}
+        taken = {each.sha256: each for each in self.entries if each.done in (LEARNT, HELD_OUT)}
+        if digest in taken:
+            return {"done": REFUSED, "why": f"it is scene {taken[digest].number} once more"}
         impossible = implausible(lesson.scene)
         if impossible:
             return {"done": REFUSED, "why": impossible}
@@ -325,11 +331,15 @@ class Adapter:
         )
         return kept, tests
 
+    @cached_property
+    def _old_sha256(self) -> list[str]:
+        """Hashes of the scenes of the old data that are used."""
+        return [scene_sha256(each.scene) for each in (*self._old, *self._held_out_old)]
+
     def _header(self) -> Header:
-        used = [*self._old, *self._held_out_old]
         return Header(
             weights_sha256=weights_sha256(self._learner.weights()),
-            old=[scene_sha256(lesson.scene) for lesson in used],
+            old=self._old_sha256,
             config=asdict(self.config),
             version=__version__,
             torch=str(torch.__version__),

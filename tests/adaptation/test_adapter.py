@@ -120,7 +120,16 @@ class TestGate:
         entry = adapter.observe(scaled(stream[stream.scene_names[0]], 3.28))
         assert entry.done == "refused"
         assert "out of distribution, more than 30%" in entry.why
-        assert adapter.observe(city[city.scene_names[0]], city).done == "learnt"
+        assert adapter.observe(stream[stream.scene_names[0]], stream).done == "learnt"
+
+    def test_a_scene_that_was_taken_before_is_refused(self, adapter, city, stream):
+        feed(adapter, stream, 1)
+        before = hash_of(adapter)
+        for store, why in ((stream, "it is scene 1 once more"), (city, "scenes of the old data")):
+            entry = adapter.observe(store[store.scene_names[0]], store)
+            assert (entry.done, entry.test) == ("refused", None)
+            assert why in entry.why
+        assert hash_of(adapter) == before
 
     def test_a_scene_that_cannot_have_happened_is_refused_unscored(self, adapter, stream):
         before, scene = hash_of(adapter), stream[stream.scene_names[0]]
