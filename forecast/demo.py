@@ -67,7 +67,8 @@ def _best_plan(weights: str, store: SceneStore) -> str:
     plans = candidates(EgoState.of(scene, at), _PLANS, scene.lane_map, dt_s=scene.dt_s)
     ranking = load(weights).rank_plans(scene, at, plans)
     best, lead = ranking.best, ranking.best_lead
-    whom = ranking.partners(best)[0].agent_id
+    partners = ranking.partners(best)
+    whom = partners[0].agent_id if partners else "nobody"
     surely = "surely" if lead is not None and lead.real else "not surely"
     return (
         f"{scene.id}, {at * scene.dt_s:g} s: the best of {len(plans)} plans drives "

@@ -67,8 +67,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         fingerprint: Fingerprint of that store; the hash of the content for a scene in memory.
         done: `LEARNT`, `HELD_OUT`, `ROLLED_BACK` or `REFUSED`.
         why: The reason, for the last two.
-        test: Its scores before it was learnt from; None without a pedestrian to score, and for a
-            scene that cannot have happened as recorded.
+        test: Its scores before it was learnt from; None without a pedestrian to score, for a scene
+            that cannot have happened as recorded, and for one that was taken before.
         old: The change of the held-out old data in this step.
         new: The change of the held-out scenes of the stream in this step.
         since_start: The change of the held-out old data since the weights that the model came from.

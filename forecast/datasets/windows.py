@@ -209,6 +209,8 @@ class Window:
             So do all where the scene has no recorded ones.
         heading_known: Whether the heading is known at the current step ``[A]``. That of a
             pedestrian is unknown until it moves.
+        headings_recorded: Whether headings of others than pedestrians are recorded; else they
+            follow from the movement, too.
         valid: ``[A, H + T]``.
         scored: Pedestrians that the protocol scores ``[A]``.
         decisions: What each has decided at every step, as `Decision` values ``[A, H + T]``.
@@ -226,6 +228,7 @@ class Window:
     positions_m: NDArray[np.float32]
     headings_rad: NDArray[np.float32]
     heading_known: NDArray[np.bool_]
+    headings_recorded: bool
     valid: NDArray[np.bool_]
     scored: NDArray[np.bool_]
     decisions: NDArray[np.int8]
@@ -302,6 +305,7 @@ def window(
         positions_m=positions,
         headings_rad=_zero_unless(valid, headings),
         heading_known=known[:, now],
+        headings_recorded=scene.headings_recorded,
         valid=valid,
         scored=scored[agents],
         decisions=np.where(valid, _decisions(tracks)[take], np.int8(Decision.UNKNOWN)),
@@ -310,21 +314,21 @@ def window(
 
 
 def with_headings_of_motion(changed: Window) -> Window:
-    """The window with headings of people that follow from its positions, as `window` derives them.
+    """The window with headings that follow from its positions, as `window` derives them.
 
-    For windows whose positions or valid steps have changed since: what a person does in hidden
-    steps must not show in its heading.
+    For windows whose positions or valid steps have changed since: what an agent does in hidden
+    steps must not show in its heading. Recorded headings of agents that are no pedestrians stay.
 
     Args:
         changed: The window.
     """
-    given = changed.headings_rad, changed.kinds, changed.positions_m, changed.valid
-    headings, known = _headings(*given, changed.history_steps)
-    now, people = changed.history_steps - 1, changed.kinds == AgentKind.PEDESTRIAN
+    recorded = changed.headings_rad if changed.headings_recorded else None
+    observed = changed.kinds, changed.positions_m, changed.valid, changed.history_steps
+    headings, known = _headings(recorded, *observed)
     return replace(
         changed,
         headings_rad=_zero_unless(changed.valid, headings),
-        heading_known=np.where(people, known[:, now], changed.heading_known),
+        heading_known=known[:, changed.history_steps - 1],
     )
 
 

@@ -5,6 +5,7 @@ It needs neither Lightning nor a dataset: a planner passes its own `Scene`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -224,8 +225,8 @@ class Forecaster:
             origin_m: World position ``[2]`` of the frames' origin.
             forget_s: Agents not observed for this time are dropped. Default: the length of the
                 history that the model was trained with.
-            hold_s: Agents that the frames of up to this time lack go straight on
-                (`Stream.held_ids`). So those whom a tracker misses for a moment stay predicted.
+            hold_s: An agent missing from the last frames for up to this time goes straight on
+                (`Stream.held_ids`). So whom a tracker misses for a moment stays predicted.
             adapt: Whether the tubes adapt to this recording, without labels.
 
         Raises:
@@ -283,7 +284,7 @@ class Forecaster:
 
         Raises:
             ForecastError: ``plans`` is not finite of shape ``[P, T', 3]``; ``plan_dt_s`` is not
-                given though the scene's step is none that the model was trained with; the plans
+                given though predictions have another step than in training, near the scene's; they
                 take no whole number of the model's steps, or are longer than 6 s and the horizon of
                 training; the ego cannot drive a plan (`forecast.planning.plan_poses`); ``samples``
                 or ``react`` is too small; there is no ego and none is given, or ``ego`` is
@@ -298,8 +299,7 @@ class Forecaster:
             good = value is None or isinstance(value, kind)
             require(good, name, type(value).__name__, f"a value of type {kind.__name__}")
         ego, route = details.get("ego"), details.get("route")
-        cut, poses = self._plan_window(scene, at, plans, details.get("plan_dt_s"), ego)
-        ego = EgoState.of(scene, at) if ego is None else ego
+        cut, poses, ego = self._plan_window(scene, at, plans, details.get("plan_dt_s"), ego)
         require_map_near("route", route, ego.pose[None, :2])
         lane_map = scene.lane_map if route is None else route
         # Neither of the two makes good use of more than one thread.
@@ -318,12 +318,13 @@ class Forecaster:
         plans: NDArray[Any],
         plan_dt_s: float | None,
         ego: EgoState | None,
-    ) -> tuple[Window, NDArray[np.float64]]:
-        """The window for plans, and their poses ``[P, T, 3]`` at its steps; see `rank_plans`."""
+    ) -> tuple[Window, NDArray[np.float64], EgoState]:
+        """The window for plans, their poses ``[P, T, 3]`` at its steps, and the ego now."""
         step_s = self.step_s(scene.id, scene.dt_s)
         longest_s = max(HORIZON_S, self.training.horizon_steps * step_s)
-        good = plan_dt_s is not None or step_s in self.training.dts_s
-        need = f"the time between poses, because the steps of {scene.id} are of {step_s:g} s,"
+        usual = any(math.isclose(step_s, each, rel_tol=1e-3) for each in self.training.dts_s)
+        good = plan_dt_s is not None or usual
+        need = f"the time between poses, as predictions in {scene.id} have steps of {step_s:g} s,"
         require(good, "plan_dt_s", plan_dt_s, need)
         every: dict[str, Any] = {"dt_s": step_s, "plan_dt_s": plan_dt_s}
         steps = plan_steps(plans, longest_s=longest_s, **every)
@@ -331,8 +332,14 @@ class Forecaster:
         if ego is not None and not (kinds[scene.present(at)] == AgentKind.EGO).any():
             scene = ego.joined(scene, at)
         cut = self.window(scene, at, steps)
-        poses = plan_poses(plans, ego_motion(cut, ego), steps=steps, item="plans", **every)
-        return cut if ego is None else with_ego(cut, ego), poses
+        if ego is None:
+            ego = EgoState.of(scene, at)
+            cut = with_ego(cut, ego)
+            motion = ego_motion(cut)
+        else:
+            motion = ego_motion(cut, ego)
+            cut = with_ego(cut, ego)
+        return cut, plan_poses(plans, motion, steps=steps, item="plans", **every), ego
 
     def window(self, scene: Scene, at: int, steps: int) -> Window:
         """The model's input at a step of a scene; no agent is marked as scored.

@@ -12,7 +12,7 @@ from forecast.errors import ForecastError, require
 from forecast.geometry import MIN_MOVE_M
 from forecast.scene import AgentKind
 from forecast.scene.arguments import time_us
-from forecast.scene.continuity import continuous, jumps
+from forecast.scene.continuity import SHORTEST_S, continuous, jumps
 from forecast.scene.parsing import (
     FARTHEST_M,
     parse_array,
@@ -154,14 +154,6 @@ class Recording:
         rows, agents = np.array(at, np.int64), len(row_of)
         new = rows >= len(self.names)
         place = int(np.searchsorted(self.times_us, frame.at_us))
-        is_latest = place == len(self.times_us)
-
-        def joined(known: NDArray[Any], given: NDArray[Any]) -> NDArray[Any]:
-            values = np.concatenate([known, given[new].astype(known.dtype)])
-            # A late frame does not say what an agent is now.
-            if is_latest:
-                values[rows] = given
-            return values
 
         def inserted(known: NDArray[Any], given: Any) -> NDArray[Any]:
             grown = np.zeros((agents, len(self.times_us) + 1, *known.shape[2:]), known.dtype)
@@ -170,38 +162,55 @@ class Recording:
             grown[rows, place] = given
             return grown
 
-        return Recording(
+        times, valid = np.insert(self.times_us, place, frame.at_us), inserted(self.valid, True)
+        # A late frame does not say what an agent is now, if later ones do.
+        newest = ~valid[rows, place + 1 :].any(axis=1)
+
+        def joined(known: NDArray[Any], given: Any) -> NDArray[Any]:
+            values = np.concatenate([known, given[new].astype(known.dtype)])
+            values[rows[newest]] = given[newest]
+            return values
+
+        grown = Recording(
             np.concatenate([self.names, frame.agent_ids[new]]),
             joined(self.kinds, frame.kinds),
-            joined(self.sizes_m, frame.sizes_m),  # type: ignore[arg-type]
-            np.insert(self.times_us, place, frame.at_us),
+            joined(self.sizes_m, frame.sizes_m),
+            times,
             inserted(self.positions_m, frame.positions_m),
             inserted(self.headings_rad, frame.headings_rad),
-            inserted(self.valid, True),
-            *self._faced(rows, frame, agents, is_latest),
+            valid,
+            np.concatenate([self.anchors_m, frame.positions_m[new]]),
+            np.append(self.facings_rad, np.full(agents - len(self.names), np.nan)),
         )
+        return grown.faced(rows[newest], place)
 
-    def _faced(
-        self, rows: NDArray[np.int64], frame: Frame, agents: int, is_latest: bool
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """``anchors_m`` and ``facings_rad`` after a frame of some rows of now A agents.
+    def faced(self, rows: NDArray[np.int64], at: int) -> Recording:
+        """The recording after the facings of some rows have followed their positions in a frame.
 
-        An agent has moved as `forecast.geometry.motion_headings` says.
+        An agent has moved as `forecast.geometry.motion_headings` says. After a jump its name is
+        that of somebody else, whose facing is unknown.
+
+        Args:
+            rows: Agents without a later position.
+            at: Index of the frame.
         """
-        more = agents - len(self.names)
-        anchors = np.concatenate([self.anchors_m, np.full((more, 2), np.nan)])
-        facings = np.append(self.facings_rad, np.full(more, np.nan))
-        new = np.isnan(anchors[rows, 0])
-        anchors[rows[new]] = frame.positions_m[new]
-        if is_latest:
-            x, y = (frame.positions_m - anchors[rows]).T
-            moved = np.hypot(x, y) >= MIN_MOVE_M
-            facings[rows[moved]] = np.arctan2(y, x)[moved]
-            anchors[rows[moved]] = frame.positions_m[moved]
-            headings = np.asarray(frame.headings_rad)
-            given = np.isfinite(headings) & (frame.kinds != AgentKind.PEDESTRIAN)
-            facings[rows[given]] = headings[given]
-        return anchors, facings
+        anchors, facings = self.anchors_m.copy(), self.facings_rad.copy()
+        places, given = self.positions_m[rows, at], self.headings_rad[rows, at].astype(np.float64)
+        known = slice(None, at + 1)
+        past = self.positions_m[rows, known], self.valid[rows, known], self.times_us[known]
+        jumped = jumps(*past, self.kinds[rows])[:, -1]
+        x, y = (places - anchors[rows]).T
+        moved = (np.hypot(x, y) >= MIN_MOVE_M) & ~jumped
+        stated = np.isfinite(given) & (self.kinds[rows] != AgentKind.PEDESTRIAN)
+        found = np.where(moved, np.arctan2(y, x), np.where(jumped, np.nan, facings[rows]))
+        facings[rows] = np.where(stated, given, found)
+        changed = moved | jumped
+        anchors[rows[changed]] = places[changed]
+        return replace(self, anchors_m=anchors, facings_rad=facings)
+
+    def without(self, names: NDArray[np.str_]) -> Recording:
+        """The recording without some agents."""
+        return self.select(~np.isin(self.names, names), np.ones(len(self.times_us), bool))
 
     def held(self, hold_us: int, step_us: int) -> Recording:
         """The recording, with agents that only the last frames lack in the last one, too.
@@ -227,7 +236,8 @@ class Recording:
         seen = continuous(seen, jumped, count - 1) & (times >= times[last][:, None] - step_us)
         first = seen.argmax(axis=1)
         at, began = self.positions_m[rows, last], self.positions_m[rows, first]
-        share = gone_us / np.maximum(times[last] - times[first], 1)
+        # Over less, the noise of a tracker looks like speed.
+        share = gone_us / np.maximum(times[last] - times[first], SHORTEST_S * 1e6)
         positions, headings = self.positions_m.copy(), self.headings_rad.copy()
         valid = self.valid.copy()
         positions[rows, -1] = at + share[:, None] * (at - began)

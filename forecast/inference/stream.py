@@ -33,7 +33,8 @@ class Stream:
 
     A prediction starts from the history at the model's steps back from the last frame. Positions
     between two frames are interpolated. So it equals, bit for bit, what `Forecaster.predict` makes
-    of a scene with the frames at these times, if there are frames at these times. Frames may be
+    of a scene with the frames at these times, if there are frames at these times, and if no agent
+    without a heading has stood for longer than the history: it faces as before. Frames may be
     missed or late. A frame older than the last one is put at its place in time.
 
     A tracker misses agents now and then, and sensors may send frames of their own. So an agent that
@@ -154,6 +155,8 @@ class Stream:
             self._live.check(frame.at_us, frame.agent_ids, frame.kinds, frame.positions_m)
         recording = self._recording.with_frame(frame.moving())
         now_us = recording.times_us[-1]
+        if frame.at_us == now_us:
+            recording = recording.without(frame.agent_ids[frame.kinds == AgentKind.STATIC])
         frames = recording.times_us >= now_us - self._kept_us
         never_us = np.iinfo(np.int64).min
         seen_us = np.where(recording.valid, recording.times_us, never_us)
@@ -201,24 +204,30 @@ class Stream:
         )
 
     def _headings(
-        self, known: Recording, way: Resampling, places: NDArray[np.float64]
+        self, seen: Recording, way: Resampling, places: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], bool]:
         """Headings ``[A, T]``, and whether they say more than the positions ``[A, T, 2]`` do.
 
         Where none is given, it follows from the movement. An agent that has not moved in the
-        history faces as before: a car that stands, where it came from.
+        history faces as before: a car that stands, where it came from. Without any given heading
+        that holds only if it makes the headings of all vehicles known.
         """
-        given, others = way.angles(known.headings_rad), known.kinds != AgentKind.PEDESTRIAN
+        given, others = way.angles(seen.headings_rad), seen.kinds != AgentKind.PEDESTRIAN
         moved, moves = geometry.motion_headings(places, way.valid)
         checked = moves & way.valid & others[:, None]
-        require_radians("stream", given, moved, places, checked, known.names)
-        before = ~moves[:, -1] & np.isfinite(known.facings_rad)
+        require_radians("stream", given, moved, places, checked, seen.names)
+        before = ~moves[:, -1] & np.isfinite(seen.facings_rad)
         any_given = not np.isnan(given[way.valid]).all()
         if not any_given:  # as the window derives them
             moved, _ = geometry.motion_headings(places, way.valid, observed=places.shape[1])
-        derived = np.where(before[:, None], known.facings_rad[:, None], moved)
+        present = others & way.valid[:, -1]
+        known = before | moves[:, -1]
+        told = any_given or bool((before & present).any() and known[present].all())
+        if not told:
+            before[:] = False
+        derived = np.where(before[:, None], seen.facings_rad[:, None], moved)
         headings = np.where(way.valid, np.where(np.isnan(given), derived, given), 0)
-        return headings.astype(np.float32), any_given or bool((before & others).any())
+        return headings.astype(np.float32), told
 
     def predict(
         self,

@@ -375,7 +375,8 @@ def ego_motion(cut: Window, known: EgoState | None = None) -> EgoMotion:
 def with_ego(cut: Window, ego: EgoState) -> Window:
     """A window with its ego, and the ego's past, moved to where the ego is now.
 
-    People then react to the ego where the plans begin. An unknown heading becomes the stated one.
+    People then react to the ego where the plans begin. An unknown heading becomes the stated one;
+    a known one, the speed and the size stay those of the track.
 
     Args:
         cut: The window; it has one agent of kind EGO.

@@ -129,7 +129,8 @@ class ReactiveRollout:
         start = self.states[0].motion.position[0, self.ego].expand(*ego.shape[:2], 1, 2)
         way = torch.cat([start, ego], -2).diff(dim=-2).norm(dim=-1)
         limit = (self.config.reach_m + way / 2).square()[:, :, None]
-        gap2 = (ego[:, :, None] - self.positions).square().sum(-1)  # [P, K, N, T]
+        gap2 = (ego[:, :, None, :, 0] - self.positions[..., 0]).square_()  # [P, K, N, T]
+        gap2 += (ego[:, :, None, :, 1] - self.positions[..., 1]).square_()
         steps = torch.arange(1, ego.shape[2] + 1, device=ego.device)
         return ((gap2 < limit) * steps).amax(-1)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from forecast.errors import require
 from forecast.scene.agents import FASTEST_MPS, AgentKind
 
-_SHORTEST_S = 0.2
+SHORTEST_S = 0.2
 """Speeds are means over at least this time. Over less, the noise of a tracker looks like speed."""
 _MOVED_M = 1.0
 """An agent that is nearer to where it was first observed may stand."""
@@ -45,7 +45,7 @@ def jumps(
     way = positions_m - positions_m[agents, before]
     elapsed_s = (times_us - times_us[before]) / 1e6
     fastest = np.array([FASTEST_MPS[AgentKind(kind)] for kind in kinds.tolist()])[:, None]
-    far = np.hypot(way[..., 0], way[..., 1]) > fastest * np.maximum(elapsed_s, _SHORTEST_S)
+    far = np.hypot(way[..., 0], way[..., 1]) > fastest * np.maximum(elapsed_s, SHORTEST_S)
     return far & valid & (last >= 0)
 
 

@@ -411,8 +411,8 @@ def test_a_model_has_learnt_from_the_stores_of_all_plans(plans: SourceConfig) ->
     data = ForecastDataModule([plans], SourceConfig(plans.store, "val"))
     learnt = data.learnt_from()
     assert list(learnt) == [plans.store, *plans.plans]
-    assert all(each["scenes"] == ["street-0", "street-1"] for each in learnt.values())
-    assert learnt[plans.plans[0]]["fingerprint"] == "streets at 0.5"
+    assert all(each.scenes == ["street-0", "street-1"] for each in learnt.values())
+    assert learnt[plans.plans[0]].fingerprint == "streets at 0.5"
 
 
 def test_the_graphs_of_several_draws_follow_each_other(paired: PairedWindows, store) -> None:

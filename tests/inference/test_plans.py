@@ -263,6 +263,22 @@ def test_people_react_to_the_ego_where_it_is_stated_to_be(forecaster) -> None:
     assert np.abs(found.distance_mean_m - there.distance_mean_m).max() > 1e-3
 
 
+def test_the_ego_of_the_scene_is_that_of_its_state(forecaster) -> None:
+    """Also one that has stood for longer than the model looks back, without recorded headings."""
+    times = np.arange(14) * 0.5
+    west = np.stack([-8 * np.minimum(times, 2.0), 0 * times], -1)
+    walk = np.stack([-20 - times, 3 - 0.5 * times], -1)
+    scene = Scene.from_arrays([west, walk], ["ego", "pedestrian"], 0.5)
+    ego = EgoState.of(scene, -1)
+    assert abs(ego.heading_rad) == pytest.approx(math.pi)
+    plans = candidates(ego, 20)
+    found, stated = (
+        forecaster.rank_plans(scene, -1, plans, samples=4, **given) for given in ({}, {"ego": ego})
+    )
+    np.testing.assert_array_equal(found.risk, stated.risk)
+    np.testing.assert_array_equal(found.met.distance_m, stated.met.distance_m)
+
+
 def test_an_ego_that_stands_may_be_given_its_heading(forecaster) -> None:
     stand = np.zeros((5, 2))
     walk = np.stack([np.linspace(-8, -6, 5), np.full(5, 2.0)], -1)
@@ -391,7 +407,7 @@ def test_in_a_scene_of_other_steps_the_time_between_poses_is_asked_for(forecaste
     scene = Scene.from_arrays([walk, drives], ["pedestrian", "ego"], 0.4, id="fast")
     plans, training = candidates(EgoState.of(scene, -1), 12), forecaster.training
     model = Forecaster(forecaster.model, replace(training, dts_s=[0.5]), "half a second")
-    with pytest.raises(ForecastError, match=r"plan_dt_s is None; the time between .* 0\.4 s, is"):
+    with pytest.raises(ForecastError, match=r"plan_dt_s is None; the time .* 0\.4 s, is"):
         model.rank_plans(scene, -1, plans, samples=2)
     ranking = model.rank_plans(scene, -1, plans, samples=2, plan_dt_s=0.5)
     np.testing.assert_allclose(ranking.speeds_mps[0], 8.0, rtol=0.05)

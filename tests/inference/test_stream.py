@@ -178,6 +178,60 @@ def test_a_car_that_stands_faces_as_before(forecaster, given) -> None:
     assert forecaster.rank_plans(scene, -1, plans, samples=4).plans[..., 0].max() < -23
 
 
+def test_a_car_that_never_moved_keeps_an_unknown_heading(forecaster) -> None:
+    """One car that has stood for long does not make the headings of others known."""
+    stream = forecaster.stream()
+    for tick in range(71):
+        place = [[gone_m(tick / 10), 0.0], [5.0, 5.0]]
+        stream.observe(Frame(tick * 100_000, ["car", "parked"], ["vehicle", "ego"], place))
+    scene = stream.scene()
+    assert not scene.headings_recorded
+    assert not forecaster.window(scene, -1, 2).heading_known.any()
+    with pytest.raises(ForecastError, match="heading of the ego is unknown"):
+        EgoState.of(scene, -1)
+
+
+def test_a_jump_is_no_facing(forecaster) -> None:
+    stream = forecaster.stream()
+    for tick in range(21):
+        place = [[0.8 * tick, 0.0]] if tick < 10 else [[-40.0, -60.0]]
+        stream.observe(Frame(tick * 100_000, ["car"], ["vehicle"], place))
+    assert not forecaster.window(stream.scene(), -1, 2).heading_known.any()
+
+
+def test_whom_only_late_frames_show_has_a_facing(forecaster) -> None:
+    stream = forecaster.stream()
+    for tick in range(71):
+        stream.observe(Frame(tick * 100_000, ["a"], ["pedestrian"], [[0.0, 9.0]]))
+        late = Frame(tick * 100_000 - 50_000, ["car"], ["vehicle"], [[gone_m(tick / 10), 0.0]])
+        if tick:
+            stream.observe(late)
+    tracks = stream.scene().tracks
+    (row,) = np.flatnonzero(tracks.agent_ids == "car")
+    assert stream.held_ids == ["car"]
+    assert abs(tracks.headings_rad[row, -1]) == pytest.approx(np.pi)
+
+
+def test_noise_between_two_close_frames_is_no_velocity(forecaster) -> None:
+    stream = forecaster.stream()
+    stream.observe(Frame(0, ["a", "b"], [0, 0], [[10.0, 0.0], [0.0, 0.0]]))
+    stream.observe(Frame(10_000, ["a", "b"], [0, 0], [[10.05, 0.0], [0.0, 0.0]]))
+    stream.observe(Frame(290_000, ["b"], [0], [[0.0, 0.0]]))
+    tracks = stream.scene().tracks
+    (row,) = np.flatnonzero(tracks.agent_ids == "a")
+    np.testing.assert_allclose(tracks.positions_m[row, -1], [10.05 + 0.05 * 1.4, 0.0], atol=1e-5)
+
+
+def test_who_is_labelled_static_takes_no_part(forecaster) -> None:
+    stream = forecaster.stream()
+    for tick in range(6):
+        kinds = ["pedestrian", "vehicle" if tick < 5 else "static"]
+        place = [[0.1 * tick, 0.0], [0.8 * tick, 3.0]]
+        stream.observe(Frame(tick * 100_000, ["a", "cone"], kinds, place))
+    assert stream.agent_ids == ["a"]
+    assert stream.held_ids == []
+
+
 def test_after_a_reset_time_may_begin_anew(forecaster) -> None:
     stream = forecaster.stream()
     stream.observe(walker(0, ["a"]))

@@ -111,12 +111,10 @@ class EvaluationSample:
 def _likeliest(prediction: Prediction, samples: int) -> Prediction:
     """A prediction with its most probable samples only, at most as many as were asked.
 
-    Otherwise more samples, or improbable ones all around, would make it easy to be near the truth.
+    Otherwise many improbable samples all around would make it easy to be near the truth.
     """
-    weights = prediction.weights
-    if prediction.samples <= samples and (weights > 0).all():
+    if prediction.samples <= samples:
         return prediction
-    best = np.sort(np.argsort(-weights, kind="stable")[:samples])
-    best = best[weights[best] > 0]
-    kept = weights[best]
+    best = np.sort(np.argsort(-prediction.weights, kind="stable")[:samples])
+    kept = prediction.weights[best]
     return replace(prediction, positions_m=prediction.positions_m[best], weights=kept / kept.sum())

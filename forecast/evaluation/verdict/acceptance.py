@@ -92,7 +92,7 @@ class Missing:
         if self.why == "undefined":
             return "a predictor or data for which the metric is defined"
         if self.why == "partly":
-            return f"a value at {counted(self.rows, 'more prediction time')}, where it has none"
+            return f"values at the {counted(self.rows, 'prediction time')} that have none"
         if self.scenes is None:
             return f"more than {MOST_SCENES} scenes"
         times = f" with {counted(self.rows, 'prediction time')}" if self.rows else ""
@@ -130,7 +130,8 @@ class DecisionRule:
         short.append(f"{counted(self.scenes, 'scene')}{why}")
         return (
             f"Too few: fewer than {' or '.join(short)}; or the mean meets the limit but a part of "
-            "its 95 % interval does not. Otherwise pass: the whole interval meets the limit; fail: "
+            "its 95 % interval does not; or it would pass, but the predictor left the metric "
+            "without a value somewhere. Otherwise pass: the whole interval meets the limit; fail: "
             "the mean does not meet it, wherever its interval ends."
         )
 
@@ -318,7 +319,7 @@ def judge(
             if np.isnan(column).all():
                 missing = replace(missing, why="undefined")
         holes = int(np.isnan(column[inside]).sum())
-        if criterion.metric in OF_EVERYBODY and 0 < holes < inside.sum():
+        if verdict == PASS and holes and criterion.metric in OF_EVERYBODY:
             verdict, missing = TOO_FEW, Missing(0, holes, "partly")
         outcomes.append(Outcome(criterion, found, verdict, missing))
     return tuple(outcomes)

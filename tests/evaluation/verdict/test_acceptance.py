@@ -225,7 +225,9 @@ class TestMissing:
         values[::4] = np.nan
         (outcome,) = judge(acceptance, names, {}, {"min_fde_20_m": values})
         assert (outcome.verdict, outcome.missing) == (TOO_FEW, Missing(0, 10, "partly"))
-        assert outcome.missing.words == "a value at 10 more prediction times, where it has none"
+        assert outcome.missing.words == "values at the 10 prediction times that have none"
+        (failed,) = judge(acceptance, names, {}, {"min_fde_20_m": 20 * values})
+        assert failed.verdict == FAIL, "the rest is bad enough"
         (other,) = judge(Acceptance([self.criterion], 10, 5), names, {}, {"x": values})
         assert other.verdict == PASS, "others may be undefined by their nature"
 
