@@ -27,7 +27,7 @@ class GraphConfig:
 
     agent_radius_m: float = 5.0
     vehicle_radius_m: float = 10.0
-    vehicle_ahead_s: float = 8.0
+    vehicle_ahead_s: float = 5.0
     map_radius_m: float = 10.0
     piece_m: float = 10.0
     piece_points: int = 5

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 CONFLICTS = 4
 """Conflict points kept per piece K: the first ones."""
-AHEAD_M, BEHIND_M = 70.0, 8.0
+AHEAD_M, BEHIND_M = 45.0, 8.0
 """Distances from the start of a piece to its last and its first conflict point, along the lanes."""
 _KERB_M = 0.5
 """A lane at most this far beyond the end of a crosswalk meets it."""

@@ -84,21 +84,21 @@ def test_a_model_without_a_map_gets_no_lanes() -> None:
 
 
 def test_a_fast_vehicle_is_a_candidate_from_farther_away() -> None:
-    # Ranges 10 m and 8 s of the car's highest mean speed v + 4; both can move 4 s until the
-    # horizon, the person at 1.5 m/s: 10 + 12 (v + 4) + 6 m.
+    # Ranges 10 m and 5 s of the car's highest mean speed v + 4; both can move 4 s until the
+    # horizon, the person at 1.5 m/s: 10 + 9 (v + 4) + 6 m.
     def pairs(distance: float, speed: float) -> int:
         car = [[distance - 0.5 * speed * (t - 6), 0] for t in range(15)]
         scene = Scene.from_arrays([[[0, 0]] * 15, car], [0, 2], dt_s=0.5)
         return graph_of(scene, at=6)["agent", "near", "agent"].edge_index.shape[1]
 
-    assert [pairs(63.9, 0), pairs(64.1, 0)] == [2, 0]
-    assert [pairs(183.5, 10), pairs(184.5, 10)] == [2, 0]
+    assert [pairs(51.9, 0), pairs(52.1, 0)] == [2, 0]
+    assert [pairs(141.5, 10), pairs(142.5, 10)] == [2, 0]
 
 
 def test_a_plan_widens_what_the_ego_can_reach() -> None:
-    scene = Scene.from_arrays([[[0, 0]] * 15, [[75, 0]] * 15], [0, 3], dt_s=0.5)
+    scene = Scene.from_arrays([[[0, 0]] * 15, [[60, 0]] * 15], [0, 3], dt_s=0.5)
     cut = window(scene, 6, SPEC)
-    plan = np.array([[75 - 5.0 * (t + 1), 0, 0] for t in range(8)], np.float32)
+    plan = np.array([[60 - 5.0 * (t + 1), 0, 0] for t in range(8)], np.float32)
     for poses, edges in ((None, 0), (plan, 2)):
         graph = window_graph(cut, GraphConfig(), poses)
         assert graph["agent", "near", "agent"].edge_index.shape[1] == edges
