@@ -123,6 +123,7 @@ class EvaluationResult:
         scenes_learnt_from: The scored scenes that the predictor was trained on.
         predictions_file: Counts of a file of predictions; see `PredictionFilePredictor.counts`.
             Empty for other predictors.
+        predictions_sha256: Hash of that file; "" for other predictors.
         own_metrics: The metrics that are not the package's, by name.
         own_predictor: The file of a predictor that is not the package's, else None.
         environment: The software and the data it ran on, where known.
@@ -157,6 +158,7 @@ class EvaluationResult:
     model: Mapping[str, Any] | None = None
     scenes_learnt_from: tuple[str, ...] = ()
     predictions_file: Mapping[str, int] = field(default_factory=dict)
+    predictions_sha256: str = ""
     own_metrics: Mapping[str, OwnMetric] = field(default_factory=lambda: MappingProxyType({}))
     own_predictor: OwnCode | None = None
     environment: Environment | None = None

@@ -36,8 +36,8 @@ def metrics_document(result: EvaluationResult) -> dict[str, Any]:
     ``n`` beside the means holds the number of values behind each. ``model`` says what the
     predictor was made from (None if unknown). ``scenes_learnt_from`` names the scored scenes that
     it was trained on. ``predictions_file`` counts the predictions of a file that were read, skipped
-    or changed (None for other predictors). ``own_predictor`` and ``own_metrics`` name the files of
-    the user's own code.
+    or changed, ``predictions_sha256`` is its hash (None for other predictors). ``own_predictor``
+    and ``own_metrics`` name the files of the user's own code.
     """
     setting = result.setting
     return {
@@ -68,6 +68,7 @@ def metrics_document(result: EvaluationResult) -> dict[str, Any]:
         "model": result.model,
         "scenes_learnt_from": list(result.scenes_learnt_from),
         "predictions_file": result.predictions_file or None,
+        "predictions_sha256": result.predictions_sha256 or None,
         "definitions": dict(result.definitions),
         **own_code_data(result),
         "forecast_version": __version__,

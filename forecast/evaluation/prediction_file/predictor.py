@@ -71,12 +71,14 @@ class PredictionFilePredictor:
         counts: Numbers of predictions, each of one agent at one time: ``read`` in scored scenes;
             ``skipped`` in others; of those read, ``renormalised``, whose weights did not sum to 1,
             and ``padded``, with fewer samples than another of their window. Empty if unknown.
+        sha256: Hash of the file; "" if unknown.
     """
 
     name: str
     windows: Mapping[tuple[str, int], PredictionFileWindow]
     agent: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
+    sha256: str = ""
 
     @cached_property
     def is_marginal(self) -> bool:

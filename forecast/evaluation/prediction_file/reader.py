@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -123,7 +124,8 @@ def read_predictions(
         "renormalised": renormalised,
         "padded": sum(int((each < each.max()).sum()) for each in lengths),
     }
-    return PredictionFilePredictor(path.stem, windows, counts=counts)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return PredictionFilePredictor(path.stem, windows, counts=counts, sha256=digest)
 
 
 def read_back(

@@ -11,7 +11,12 @@ from forecast.datasets.windows import WindowSpec
 from forecast.errors import ForecastError
 from forecast.evaluation.result import EvaluationResult, Setting
 from forecast.evaluation.run.own_metrics import OwnMetric
-from forecast.evaluation.run.provenance import counts_of_file, provenance_of, scenes_learnt_from
+from forecast.evaluation.run.provenance import (
+    counts_of_file,
+    hash_of_file,
+    provenance_of,
+    scenes_learnt_from,
+)
 from forecast.evaluation.scoring import modes, stability
 from forecast.evaluation.scoring.rows import joined, joined_rows
 from forecast.evaluation.scoring.scores import (
@@ -113,6 +118,7 @@ def merge(
             model=model,
             scenes_learnt_from=scenes_learnt_from(store, setting.scenes, model),
             predictions_file=counts_of_file(predictor),
+            predictions_sha256=hash_of_file(predictor),
         )
     return results
 

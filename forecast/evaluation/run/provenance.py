@@ -32,6 +32,11 @@ def counts_of_file(predictor: NamedPredictor) -> dict[str, int]:
     return {} if stored is None else dict(stored.counts)
 
 
+def hash_of_file(predictor: NamedPredictor) -> str:
+    """Hash of the file that a predictor was read from; "" for others."""
+    return str(getattr(Subject.of(predictor).stored, "sha256", ""))
+
+
 def scenes_learnt_from(
     store: SceneStore, scenes: Iterable[str], model: Mapping[str, Any] | None
 ) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from forecast.report.section import Block, Facts, Folded, Section, Text
 def provenance(result: EvaluationResult) -> Section:
     """What is needed to get the same numbers again, and what the predictor was made from."""
     setting, changed = result.setting, changed_predictions(result)
+    digest = result.predictions_sha256
     facts = (
         ("Store", f"{setting.source}, {setting.fingerprint}"),
         ("Samples K", str(setting.samples)),
@@ -27,6 +28,7 @@ def provenance(result: EvaluationResult) -> Section:
         ("Command", result.command),
         ("Acceptance criteria (SHA-256)", result.acceptance_sha256),
         *((("File of predictions", changed),) if changed else ()),
+        *((("File of predictions (SHA-256)", digest),) if digest else ()),
         *_own_code(result),
     )
     blocks = (
@@ -43,6 +45,7 @@ def provenance(result: EvaluationResult) -> Section:
         "environment": None if result.environment is None else asdict(result.environment),
         "model": result.model,
         "predictions_file": result.predictions_file or None,
+        "predictions_sha256": digest or None,
         **own_code_data(result),
     }
     return Section("provenance", "Provenance", blocks, data)

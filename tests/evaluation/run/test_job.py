@@ -396,6 +396,7 @@ class TestRun:
         used = metrics["counts"]["origins"]
         counts = {"read": used, "skipped": of_all - used, "renormalised": 0, "padded": 0}
         assert metrics["predictions_file"] == counts
+        assert len(metrics["predictions_sha256"]) == 64
         said = f"{used} predictions of the file read; {of_all - used} in scenes that are not"
         assert said in capsys.readouterr().out
 
