@@ -292,12 +292,7 @@ class Forecaster:
             TypeError: A keyword is unknown.
         """
         whole_number("seed", seed)
-        _check_numbers(samples, react, details)
-        given: dict[str, Any] = {"cost": cost, **details}
-        for name, kind in _KINDS.items():
-            value = given.get(name)
-            good = value is None or isinstance(value, kind)
-            require(good, name, type(value).__name__, f"a value of type {kind.__name__}")
+        _check_arguments(samples, react, cost, details)
         ego, route = details.get("ego"), details.get("route")
         cut, poses, ego = self._plan_window(scene, at, plans, details.get("plan_dt_s"), ego)
         require_map_near("route", route, ego.pose[None, :2])
@@ -410,13 +405,20 @@ _KINDS = {"cost": CostConfig, "ego": EgoState, "limits": ClearanceConfig, "route
 """Types of arguments of `Forecaster.rank_plans`."""
 
 
-def _check_numbers(samples: int, react: int, details: PlanDetails) -> None:
+def _check_arguments(
+    samples: int, react: int, cost: CostConfig | None, details: PlanDetails
+) -> None:
     """Checks arguments of `Forecaster.rank_plans`; raises `ForecastError` or TypeError."""
     unknown = sorted(details.keys() - PlanDetails.__annotations__.keys())
     if unknown:
         raise TypeError(f"rank_plans got an unexpected keyword argument '{unknown[0]}'")
     sample_count(samples)
     whole_number("react", react, least=0)
+    given: dict[str, Any] = {"cost": cost, **details}
+    for name, kind in _KINDS.items():
+        value = given.get(name)
+        good = value is None or isinstance(value, kind)
+        require(good, name, type(value).__name__, f"a value of type {kind.__name__}")
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Forecaster:

@@ -222,12 +222,12 @@ class Stream:
             moved, _ = geometry.motion_headings(places, way.valid, observed=places.shape[1])
         present = others & way.valid[:, -1]
         known = before | moves[:, -1]
-        told = any_given or bool((before & present).any() and known[present].all())
-        if not told:
+        recorded = any_given or bool((before & present).any() and known[present].all())
+        if not recorded:
             before[:] = False
         derived = np.where(before[:, None], seen.facings_rad[:, None], moved)
         headings = np.where(way.valid, np.where(np.isnan(given), derived, given), 0)
-        return headings.astype(np.float32), told
+        return headings.astype(np.float32), recorded
 
     def predict(
         self,
