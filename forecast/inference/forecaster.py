@@ -266,9 +266,9 @@ class Forecaster:
 
         Both comparisons go by sequential halving (`forecast.planning.halving`). All plans are
         compared with 4 futures, the cheaper ones with more, and the last ones with all ``samples``.
-        `Ranking.samples` says how many each plan's figures rest on. Up to 25 plans, and up to 7
-        samples, there is one round. So more ``samples``, which lower `Ranking.collision_high`, cost
-        time for the last plans only.
+        `Ranking.samples` says how many each plan's figures rest on. Up to 25 plans (16 with
+        reactions), and up to 7 samples, there is one round. So more ``samples``, which lower
+        `Ranking.collision_high`, cost time for the last plans only.
 
         Args:
             scene: The scene; steps after ``at`` are not used.
@@ -426,6 +426,9 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Forecaster:
 
     On a processor, the network is compiled when weights of its configuration are first loaded on a
     machine. This takes about a minute and needs a C++ compiler; see `forecast.models.compile`.
+
+    Where every call has a deadline, call ``gc.freeze()`` once everything is loaded. Otherwise a
+    full pass of Python's garbage collector, 0.1 to 0.2 s, may fall into any call.
 
     Args:
         path: A name of `PACKAGED`, a ``.safetensors`` file of `Forecaster.save`, or a ``.ckpt`` of

@@ -35,6 +35,9 @@ from forecast.scene import AgentKind
 _FACTOR, _REACT_FACTOR = 2, 4
 """From round to round, so many times fewer plans get so many times more samples. Reactive rollouts
 have a fixed cost per round, so they have fewer rounds."""
+_FEWEST_REACTING = 16
+"""Plans that at least are compared to the end, of those with reactions. These cost more than other
+comparisons, so it is fewer than `FEWEST_PLANS`."""
 
 
 class PlanWorlds:
@@ -121,7 +124,7 @@ class PlanWorlds:
             # A plan goes on by the reactions in the samples so far, and by the open-loop futures in
             # the others. They are control variates: what they have in common with the reactions
             # that are still unknown is no longer uncertain.
-            again = measure_in_rounds(met, chosen, FEWEST_PLANS, _REACT_FACTOR, reacting, judge)
+            again = measure_in_rounds(met, chosen, _FEWEST_REACTING, _REACT_FACTOR, reacting, judge)
             reacts[chosen], samples[chosen] = True, again[chosen]
         met.forget(samples)
         of = futures.agent_ids, futures.weights

@@ -22,7 +22,7 @@ from forecast.models.calibration.fallback import Fallback, with_fallback
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import keyed_noise
 from forecast.models.observed import ObservedTracks
-from forecast.models.rollout import SceneContext, imagine
+from forecast.models.rollout import SceneContext, imagine, settle
 from forecast.models.threads import MOST_AT_ONCE, part_size, side_by_side, undivided_operations
 from forecast.models.types import Noise, Plan, State
 from forecast.planning import EgoState
@@ -310,8 +310,9 @@ def _imagined(
     size = part_size(len(noise.mirror) * agents, device, MOST_AT_ONCE)
     parts = noise.to(device).split(max(1, -(-size // agents)))
     with torch.inference_mode():
+        settled = settle(model.world, context, state)
         futures = side_by_side(
-            lambda part: imagine(model.world, context, state, part, plan).position, parts
+            lambda part: imagine(model.world, context, settled, part, plan).position, parts
         )
         return np.asarray(torch.cat(futures).cpu().numpy())
 

@@ -20,7 +20,7 @@ from forecast.inference.controls import Act, AgentControl, Follow, GoTo, Stay
 from forecast.inference.windows import encode
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.noise import KeyedNoise, keyed_noise
-from forecast.models.rollout import Moment, SceneContext, advance, begin, surroundings
+from forecast.models.rollout import Moment, SceneContext, advance, begin, settle, surroundings
 from forecast.models.threads import undivided_operations
 from forecast.models.types import Motion, State
 from forecast.planning.plan_poses import EgoMotion, plan_poses, plan_steps
@@ -90,7 +90,8 @@ class World:
         encoded, device = encode(model, cut), self._contexts.device
         with torch.inference_mode(), undivided_operations():
             noise = keyed_noise(model.config.world_model, self._names, samples, 0, seed).to(device)
-            self._state: State = begin(model.world, encoded.context, encoded.state, noise)
+            settled = settle(model.world, encoded.context, encoded.state)
+            self._state: State = begin(model.world, encoded.context, settled, noise)
             self._intent = noise.intent
         # The last search: its context, and for each agent the centre and the radius of the disc,
         # and the speed, for which the context is valid. The first search is that of `predict`, so

@@ -20,6 +20,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -108,15 +109,15 @@ class _Verb:
     def __call__(self, *arguments: Any) -> Any:
         if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or self._moved():
             return self.plain(*arguments)
-        found = self.library([*self.weights, *_tensors(arguments)])
-        return pytree.tree_unflatten(found, self.result)
+        return self.result(self.library([*self.weights, *_tensors(arguments)]))
 
     def _moved(self) -> bool:
         """Whether the weights are of another type or device than the program was compiled for."""
         first = next(self.world.parameters())
         if not self.weights:  # not at once: an unpickled world model gets its weights later
             program = step_programs(self.world)[self.name]
-            self.result = pytree.tree_structure(program.outputs)
+            whole = isinstance(program.outputs, tuple)
+            self.result = type(program.outputs)._make if whole else itemgetter(0)
             self.weights = program.weights()
         plain = first.dtype == torch.float32 and first.is_cpu
         return not plain or first.data_ptr() != self.weights[0].data_ptr()

@@ -259,5 +259,28 @@ def follow(before: Motion, pose: Tensor, dt_s: Tensor) -> Motion:
         pose: x in m, y in m, heading in rad ``[..., 3]``.
         dt_s: Step length that broadcasts against ``yaw_rate``.
     """
-    facing = torch.stack([pose[..., 2].cos(), pose[..., 2].sin()], -1).expand_as(before.facing)
+    facing = _unit_vector(pose[..., 2]).expand_as(before.facing)
     return moved_to(before, pose[..., :2].expand_as(facing), facing, dt_s)
+
+
+def follow_all(before: Motion, poses: Tensor, dt_s: Tensor) -> Motion:
+    """The motions of all steps of agents that step through given poses, as by `follow`.
+
+    Args:
+        before: The motion before the first step.
+        poses: x in m, y in m, heading in rad ``[T, ..., 3]``.
+        dt_s: Step length that broadcasts against ``yaw_rate``.
+
+    Returns:
+        ``[T, ...]`` each.
+    """
+    position, facing = poses[..., :2], _unit_vector(poses[..., 2])
+    earlier = before._replace(
+        position=torch.cat([before.position[None], position[:-1]]),
+        facing=torch.cat([before.facing[None], facing[:-1]]),
+    )
+    return moved_to(earlier, position, facing, dt_s)
+
+
+def _unit_vector(angle: Tensor) -> Tensor:
+    return torch.stack([angle.cos(), angle.sin()], -1)

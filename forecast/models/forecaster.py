@@ -23,6 +23,7 @@ from forecast.models.rollout import (
     follow_plan,
     imagine,
     observe,
+    settle,
     surroundings,
     updated,
 )
@@ -145,7 +146,8 @@ class PedestrianForecaster(nn.Module):
         Returns:
             As `forward`.
         """
-        futures = imagine(self.world, context, state, noise, plan, decisions).position
+        settled = settle(self.world, context, state)
+        futures = imagine(self.world, context, settled, noise, plan, decisions).position
         return torch.cat([futures[:2].mean(0, keepdim=True), futures[2:]])
 
     def mode_sets(

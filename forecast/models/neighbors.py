@@ -12,7 +12,7 @@ At every step, *edges* are the candidates that are within range now. Pairs out o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -28,6 +28,8 @@ _ROUNDING_M = np.float32(1e-2)
 
 Lists = tuple[Any, Any, Any, Any]
 """`Candidates` or a `Layout` as arrays."""
+Columns = tuple[Floats, ...]
+"""`Places` as arrays."""
 
 # Threads imagine parts of the samples side by side. Each small tensor operation would hand the
 # interpreter's lock to another thread, so the search on a processor works on arrays, and lists that
@@ -63,7 +65,8 @@ class Candidates:
         return cls(count.cumsum(0) - count, count, source, radius)
 
 
-class Places(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Places:
     """Where nodes are.
 
     Attributes:
@@ -76,6 +79,15 @@ class Places(NamedTuple):
     x: Tensor
     y: Tensor
     lookahead_m: Tensor
+
+    @cached_property
+    def arrays(self) -> Columns:
+        """The three columns as arrays of float32."""
+        columns = self.x, self.y, self.lookahead_m
+        # `float` hands over the interpreter's lock even where there is nothing to convert.
+        return tuple(
+            _array(each if each.dtype == torch.float32 else each.float()) for each in columns
+        )
 
     @classmethod
     def of(cls, agents: Agents, motion: Motion, lookahead_s: float) -> Places:
@@ -94,7 +106,12 @@ class Places(NamedTuple):
 
     def without_lookahead(self) -> Places:
         """The same places, for pairs with a range that does not depend on speed."""
-        return self._replace(lookahead_m=torch.zeros_like(self.x))
+        return replace(self, lookahead_m=torch.zeros_like(self.x))
+
+    def append(self, others: Places) -> Places:
+        """These nodes followed by others."""
+        ahead = torch.cat([self.lookahead_m, others.lookahead_m])
+        return Places(torch.cat([self.x, others.x]), torch.cat([self.y, others.y]), ahead)
 
 
 def lookahead_m(agents: Agents, motion: Motion, lookahead_s: float) -> Tensor:
@@ -192,7 +209,7 @@ def edges_in_range(
         Edges from rows of ``source`` to rows of ``target``, sorted by target.
     """
     if target.x.is_cpu:
-        places = (tuple(_array(value.float()) for value in place) for place in (source, target))
+        places = source.arrays, target.arrays
         found = _in_range(*places, candidates.arrays, layout.arrays, copies)
         return Edges(*map(torch.from_numpy, found))
     return _in_range_by_tensors(candidates, layout, source, target)
@@ -240,7 +257,7 @@ def _agent_places(
 
 @compiled
 def _in_range_of_any(
-    source: Places, source_copies: int, target: Places, copies: int, candidates: Lists
+    source: Columns, source_copies: int, target: Columns, copies: int, candidates: Lists
 ) -> Lists:
     """The candidates that may be in range in any copy: circles around all copies touch."""
     begin, count, other, radius = candidates
@@ -261,7 +278,7 @@ def _in_range_of_any(
 
 
 @compiled
-def _circles(places: Places, copies: int) -> Floats:
+def _circles(places: Columns, copies: int) -> Floats:
     """Centre, highest lookahead and radius of a circle around each node's copies ``[4, N]``."""
     nodes = len(places[0]) // copies
     circles = np.empty((4, nodes), np.float32)
@@ -281,7 +298,7 @@ def _circles(places: Places, copies: int) -> Floats:
 
 @compiled
 def _in_range(
-    source: Places, target: Places, candidates: Lists, layout: Lists, copies: int
+    source: Columns, target: Columns, candidates: Lists, layout: Lists, copies: int
 ) -> tuple[Indices, Indices, Floats]:
     """`edges_in_range` as a loop; places are three arrays each."""
     of, line, offset, node = layout

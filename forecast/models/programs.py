@@ -289,5 +289,15 @@ def _small_product(a: Tensor, b: Tensor) -> Tensor:
     inner = a.shape[1]
     if not isinstance(inner, int) or inner > _SMALL_PRODUCT:
         return NotImplemented
+    b = _realized(b)
     terms = [a[:, k, None] * b[k] for k in range(inner)]
     return sum(terms[1:], terms[0])
+
+
+def _realized(weights: Tensor) -> Tensor:
+    """A copy of transposed weights row by row, so that the loop reads whole vectors of them.
+
+    The compiler would otherwise read from the original, number by number, in every iteration. It
+    does not do without a copy that `as_strided` is taken of.
+    """
+    return weights.contiguous().as_strided(weights.shape, (weights.shape[1], 1))

@@ -23,7 +23,7 @@ from forecast.models.crossings import Conflicts
 from forecast.models.features import AgentTable
 from forecast.models.message_passing import Replayed, SceneEdges
 from forecast.models.neighbors import Layout, Places, edges_in_range
-from forecast.models.rollout import Moment, SceneContext, WholeScene, begin, rollout
+from forecast.models.rollout import Moment, SceneContext, WholeScene, begin, rollout, settle
 from forecast.models.threads import MOST_AT_ONCE, part_size, side_by_side
 from forecast.models.types import Motion, Noise, State, concatenate
 from forecast.models.world_model import Surroundings, WorldModel
@@ -73,9 +73,10 @@ class ReactiveRollout:
         self.config = config or ReactionConfig()
         agents = len(context.agents.kind)
         size = part_size(len(noise.mirror) * agents, context.agents.dt.device, MOST_AT_ONCE)
+        settled = settle(world, context, state)
 
         def imagined(part: Noise) -> list[State]:
-            begun = begin(world, context, state, part)
+            begun = begin(world, context, settled, part)
             return [begun, *rollout(world, WholeScene(world, context, part), begun)]
 
         parts = side_by_side(imagined, noise.split(-(-size // agents)))
@@ -150,7 +151,8 @@ class ReactiveRollout:
         count = (until > 0).flatten(1).sum(1)
         # Plans are grouped so that each part has about as many affected rows as a thread can
         # process efficiently. A plan stays whole, because its rows send messages to each other.
-        rows = part_size(int(count.sum()), until.device, MOST_AT_ONCE)
+        # These are more than otherwise, because a step has a higher fixed cost.
+        rows = part_size(int(count.sum()), until.device, 3 * MOST_AT_ONCE // 2)
         part = (count.cumsum(0) - count).div(rows, rounding_mode="floor")
         sizes = torch.unique_consecutive(part, return_counts=True)[1].tolist()
         parts = zip(torch.split(plans, sizes), torch.split(until, sizes), strict=True)
@@ -259,44 +261,53 @@ class AffectedRows:
     """
 
     def __init__(self, futures: ReactiveRollout, plans: Tensor, until: Tensor) -> None:
-        self.futures, self.plans, self.rows = futures, plans, _Rows.of(until)
-        self.steps = len(futures.noise.steps)
+        self.futures, self.steps = futures, len(futures.noise.steps)
+        rows = _Rows.of(until)
+        now = futures.states[0].rows(rows.at).motion
+        poses, dt = plans[rows.plan].movedim(1, 0)[:, None], futures.context.agents.dt[rows.agent]
+        self._planned = dynamics.follow_all(now, poses, dt)  # [T, 1, R, ...], of use for the egos
+        self._take(rows)
+
+    def _take(self, rows: _Rows) -> None:
+        """Sets what stays the same until the next rows are dropped."""
+        context, zero = self.futures.context, torch.zeros_like(rows.agent)
+        self.rows, self._agents = rows, context.agents.select(rows.agent)
+        self._dropped_at = int(rows.until.min()) if len(rows.until) else self.steps
+        self._intent = self.futures.noise.intent.flatten(0, 1)[rows.at][None]
+        offset = rows.sample * len(context.agents.kind)
+        self._among_agents = Layout(rows.agent, rows.plan, offset, rows.node)
+        pieces = torch.arange(len(context.pieces.x), device=zero.device)
+        self._among_pieces = Layout(rows.agent, zero, zero, pieces[None])
+        (self._egos,) = (rows.agent == self.futures.ego).nonzero(as_tuple=True)
+        of_egos = (value[:, :, rows.row[self._egos]].unbind() for value in self._planned)
+        self._plan = [Motion(*values) for values in zip(*of_egos, strict=True)]
 
     def at(self, index: int, state: State) -> Moment:
         """See `forecast.models.rollout.Scenery`; drops rows that are no longer affected."""
-        kept = self.rows.until > index
-        if not kept.all():
-            self.rows, state = self.rows.select(kept), state.select(kept)
-        rows, futures = self.rows, self.futures
-        agents = futures.context.agents.select(rows.agent)
-        replayed, noise = futures.replayed[index], futures.noise
-        places = Places.of(agents, state.motion, futures.world.graph.vehicle_ahead_s)
+        if index >= self._dropped_at:
+            kept = self.rows.until > index
+            self._take(self.rows.select(kept))
+            state = state.select(kept)
+        futures, rows = self.futures, self.rows
+        replayed, noise = futures.replayed[index], futures.noise.steps[index]
+        places = Places.of(self._agents, state.motion, futures.world.graph.vehicle_ahead_s)
         edges = self._edges(places, replayed.table)
-        around = Surroundings(agents, futures.context.map, edges, replayed)
-        intent, small = (
-            values.flatten(0, 1)[rows.at][None] for values in (noise.intent, noise.steps[index])
-        )
-        return Moment(state, around, intent, small)
+        around = Surroundings(self._agents, futures.context.map, edges, replayed)
+        return Moment(state, around, self._intent, noise.flatten(0, 1)[rows.at][None])
 
     def _edges(self, own: Places, others: AgentTable) -> SceneEdges:
         """Edges to the rows, from the rows and the replayed agents and from map pieces."""
-        context, rows = self.futures.context, self.rows
-        given = Places(others.x, others.y, others.lookahead_m)
-        sources = Places(*(torch.cat(pair) for pair in zip(own, given, strict=True)))
-        offset, zero = rows.sample * len(context.agents.kind), torch.zeros_like(rows.agent)
-        layout = Layout(rows.agent, rows.plan, offset, rows.node)
-        pieces = torch.arange(len(context.pieces.x), device=zero.device)
-        seen, here = Layout(rows.agent, zero, zero, pieces[None]), own.without_lookahead()
+        context, among, of_map = self.futures.context, self._among_agents, self._among_pieces
+        sources = own.append(Places(others.x, others.y, others.lookahead_m))
+        here = own.without_lookahead()
         return SceneEdges(
-            tuple(edges_in_range(slot, layout, sources, own) for slot in context.candidates),
-            edges_in_range(context.map_candidates, seen, context.pieces, here),
-            edges_in_range(context.crossing_candidates, seen, context.pieces, here),
-            edges_in_range(context.lane_candidates, seen, context.pieces, here),
+            tuple(edges_in_range(slot, among, sources, own) for slot in context.candidates),
+            edges_in_range(context.map_candidates, of_map, context.pieces, here),
+            edges_in_range(context.crossing_candidates, of_map, context.pieces, here),
+            edges_in_range(context.lane_candidates, of_map, context.pieces, here),
         )
 
     def follow(self, index: int, before: Motion, imagined: Motion) -> Motion:
         """A `forecast.models.rollout.Control`: rows of the ego follow their plan."""
-        ego = (self.rows.agent == self.futures.ego)[None]
-        dt = self.futures.context.agents.dt[self.rows.agent]
-        planned = dynamics.follow(before, self.plans[self.rows.plan, index][None], dt)
-        return dynamics.choose(ego, planned, imagined)
+        new = zip(imagined, self._plan[index], strict=True)
+        return Motion(*(value.index_copy(1, self._egos, planned) for value, planned in new))

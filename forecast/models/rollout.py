@@ -118,7 +118,7 @@ class SceneContext(NamedTuple):
             tuple(edges_in_range(slot, own, places, places, copies) for slot in self.candidates),
             edges_in_range(self.map_candidates, seen, self.pieces, here, copies),
             edges_in_range(self.crossing_candidates, seen, self.pieces, here, copies),
-            self.lanes(motion),
+            edges_in_range(self.lane_candidates, seen, self.pieces, here, copies),
         )
 
     def lanes(self, motion: Motion) -> Edges:
@@ -280,12 +280,12 @@ def advance(world: WorldModel, moment: Moment, index: int, controls: Iterable[Co
     # Compiled programs take no decisions.
     known = () if decisions is None else (decisions,)
     before, imagined = state.motion, world.act(around, state, intent, noise, *known)
-    motion = imagined
+    motion, smoothed = imagined, state.smoothed
     for control in controls:
         motion = control(index, before, motion)
-    # Who was moved by a control goes on from the velocity it was given.
-    given = (motion.velocity != imagined.velocity).any(-1) & ~around.agents.drives
-    smoothed = torch.where(given[..., None], motion.velocity, state.smoothed)
+    if controls:  # who was moved by a control goes on from the velocity it was given
+        given = (motion.velocity != imagined.velocity).any(-1) & ~around.agents.drives
+        smoothed = torch.where(given[..., None], motion.velocity, smoothed)
     return state._replace(motion=motion, velocity_before=before.velocity, smoothed=smoothed)
 
 
@@ -305,7 +305,7 @@ def updated(
         index: Index of the step since the rollout began.
         controls: See `advance`.
     """
-    seen = with_given_velocities(state, index, controls)
+    seen = with_given_velocities(state, index, controls) if controls else state
     return state._replace(hidden=world.update(around, seen, state.seen))
 
 
@@ -365,7 +365,18 @@ def follow_plan(plan: Plan, dt_s: Tensor) -> Control:
     return control
 
 
-def begin(world: WorldModel, context: SceneContext, state: State, noise: Noise) -> State:
+def settle(world: WorldModel, context: SceneContext, state: State) -> State:
+    """What all futures start from, after the last observation; see `WorldModel.settle`.
+
+    Args:
+        world: The world model.
+        context: The scene's constants.
+        state: State after the last observation, in both chiralities.
+    """
+    return world.settle(surroundings(world, context, state), state)
+
+
+def begin(world: WorldModel, context: SceneContext, settled: State, noise: Noise) -> State:
     """The state of S futures when imagining begins.
 
     An agent with an unknown heading faces another way in every sample. Otherwise all futures of a
@@ -375,10 +386,10 @@ def begin(world: WorldModel, context: SceneContext, state: State, noise: Noise) 
     Args:
         world: The world model.
         context: The scene's constants.
-        state: State after the last observation, in both chiralities.
+        settled: What all futures start from, in both chiralities (`settle`).
         noise: Random numbers of S futures.
     """
-    state = world.settle(surroundings(world, context, state), state).with_mirror(noise.mirror)
+    state = settled.with_mirror(noise.mirror)
     before, is_mode = state.motion.facing, (noise.turn == 0).all(-1)
     kept = context.heading_known | (is_mode & state.steady)
     cos, sin = noise.turn.unbind(-1)
@@ -391,7 +402,7 @@ def begin(world: WorldModel, context: SceneContext, state: State, noise: Noise) 
 def imagine(
     world: WorldModel,
     context: SceneContext,
-    state: State,
+    settled: State,
     noise: Noise,
     plan: Plan | None = None,
     decisions: Tensor | None = None,
@@ -401,7 +412,7 @@ def imagine(
     Args:
         world: The world model.
         context: The scene's constants.
-        state: State after the last observation, in both chiralities.
+        settled: What all futures start from, in both chiralities (`settle`).
         noise: Random numbers of S futures of T steps.
         plan: Poses that some agents (the ego) follow.
         decisions: Known decisions of every step ``[T, S, N]``, see `WorldModel.intend`.
@@ -410,6 +421,6 @@ def imagine(
         Kinematic states of all steps, shapes ``[S, N, T, ...]``.
     """
     controls = [] if plan is None else [follow_plan(plan, context.agents.dt)]
-    begun = begin(world, context, state, noise)
+    begun = begin(world, context, settled, noise)
     states = rollout(world, WholeScene(world, context, noise, decisions), begun, controls)
     return stack([state.motion for state in states], 2)

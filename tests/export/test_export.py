@@ -27,7 +27,7 @@ from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.noise import keyed_noise
 from forecast.models.programs import AXES, Program, captured, programs
 from forecast.models.reactive import ReactiveRollout
-from forecast.models.rollout import SceneContext, imagine, observe
+from forecast.models.rollout import SceneContext, imagine, observe, settle
 from forecast.models.types import Motion, Noise, Observation, Plan, State
 from forecast.scene import AgentKind
 from tests.models.crowds import DT_S, SMALL, TYPED, any_state, crowd
@@ -114,9 +114,10 @@ def assert_same(
     noise = drawn(agents, samples)
     plan = Plan(torch.randn(STEPS, len(noise.mirror), 1, 3), one.agents.kind == AgentKind.EGO)
     for given in (None, plan):
-        imagined = imagine(ours.world, one, before, noise, given)
+        imagined = imagine(ours.world, one, settle(ours.world, one, before), noise, given)
         assert imagined.position.shape == (len(noise.mirror), agents, STEPS, 2)
-        assert_same_motion(imagined, imagine(exported.world, other, after, noise, given))
+        settled = settle(exported.world, other, after)
+        assert_same_motion(imagined, imagine(exported.world, other, settled, noise, given))
 
 
 @torch.inference_mode()

@@ -27,7 +27,7 @@ from forecast.models.features import AgentTable
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.message_passing import Replayed
 from forecast.models.reactive import ReactiveRollout
-from forecast.models.rollout import imagine, surroundings
+from forecast.models.rollout import imagine, settle, surroundings
 from forecast.models.types import Motion
 from forecast.models.world_model import Surroundings, WorldModel
 from tests.models.crowds import SMALL, any_state, crowd, network, no_lanes, noise_of
@@ -199,7 +199,9 @@ def test_compiled_futures_and_reactions_are_those_of_the_definition(compiled: Co
     context = crowd(compiled.plain, kinds, pieces=6)
     state, noise = any_state(compiled.plain, context), noise_of(context, 4, 6)
     worlds = compiled.fast.world, compiled.plain.world
-    found, expected = (imagine(world, context, state, noise) for world in worlds)
+    found, expected = (
+        imagine(world, context, settle(world, context, state), noise) for world in worlds
+    )
     assert_close(found, expected, 1e-4)
     here = state.motion.position[0]
     share = torch.linspace(0.2, 1.2, 6)[:, None]

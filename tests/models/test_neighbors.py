@@ -37,6 +37,10 @@ def places(count: int, ahead: bool, seed: int) -> Places:
     return Places(x, y, ahead * 5 * torch.rand(count, generator=generator))
 
 
+def selected(of: Places, chosen: slice) -> Places:
+    return Places(of.x[chosen], of.y[chosen], of.lookahead_m[chosen])
+
+
 def some_pairs(sources: int, targets: int, seed: int) -> tuple[Tensor, Tensor]:
     """Some of all pairs, sorted by target, and their ranges."""
     generator = torch.Generator().manual_seed(seed)
@@ -110,7 +114,7 @@ def test_edges_of_rows_are_those_of_the_nodes_that_stand_for_their_candidates(
     node[plan, sample * agents + agent] = torch.arange(count)
     layout = Layout(agent, plan, sample * agents, node)
     everybody = places(count + copies * agents, True, seed)
-    targets = Places(*(value[:count] for value in everybody))
+    targets = selected(everybody, slice(count))
     pairs, radius = some_pairs(agents, agents, seed)
     expected = []
     for row in range(count):
@@ -169,7 +173,7 @@ def test_places_in_double_precision_have_the_same_neighbors() -> None:
     pairs, radius = some_pairs(SOURCES, SOURCES, 3)
     candidates = Candidates.of(pairs, radius, SOURCES)
     layout = Layout.of_copies(1, SOURCES, SOURCES, shared=False, device=CPU)
-    double = Places(*(value.double() for value in there))
+    double = Places(there.x.double(), there.y.double(), there.lookahead_m.double())
     assert_same_edges(
         edges_in_range(candidates, layout, double, double),
         edges_in_range(candidates, layout, there, there),

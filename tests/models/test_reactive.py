@@ -12,7 +12,7 @@ from torch import Tensor
 from forecast.models import reactive
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.models.reactive import ReactionConfig, ReactiveRollout
-from forecast.models.rollout import SceneContext, imagine
+from forecast.models.rollout import SceneContext, imagine, settle
 from forecast.models.types import Noise, Plan, State
 from tests.models.crowds import SMALL, TYPED, any_state, crowd, network, noise_of
 
@@ -67,13 +67,16 @@ def planned(street: Scene, plan: Tensor) -> Tensor:
     model, context, state, noise = street
     poses = Plan(plan[:, None, None], ~OTHERS)
     with torch.inference_mode():
-        return imagine(model.world, context, state, noise, poses).position
+        return imagine(
+            model.world, context, settle(model.world, context, state), noise, poses
+        ).position
 
 
 def test_open_loop_futures_are_those_without_a_plan(street) -> None:
-    model, *rest = street
+    model, context, state, noise = street
     with torch.inference_mode():
-        expected = imagine(model.world, *rest).position
+        settled = settle(model.world, context, state)
+        expected = imagine(model.world, context, settled, noise).position
     assert torch.equal(rollout_of(street).positions, expected)
 
 

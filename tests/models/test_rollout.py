@@ -21,6 +21,7 @@ from forecast.models.rollout import (
     no_replayed,
     observe,
     rollout,
+    settle,
     surroundings,
     with_given_velocities,
 )
@@ -63,8 +64,8 @@ def plan(follows: int = EGO) -> Plan:
 def test_imagining_is_stepping(model, context, state, noise) -> None:
     """Every step is an update and an act, the first one too."""
     world = model.world
-    expected = imagine(world, context, state, noise)
-    settled = world.settle(surroundings(world, context, state), state)
+    settled = settle(world, context, state)
+    expected = imagine(world, context, settled, noise)
     now = world.inject(settled.with_mirror(noise.mirror), noise.intent)
     for step in range(STEPS):
         around = surroundings(world, context, now)
@@ -78,7 +79,7 @@ def test_imagining_is_stepping(model, context, state, noise) -> None:
 @torch.no_grad()
 def test_a_rollout_is_one_advance_after_the_other(model, context, state, noise) -> None:
     world = model.world
-    begun = begin(world, context, state, noise)
+    begun = begin(world, context, settle(world, context, state), noise)
     states = list(rollout(world, WholeScene(world, context, noise), begun))
     assert len(states) == STEPS
     now = begun
@@ -92,7 +93,7 @@ def test_a_rollout_is_one_advance_after_the_other(model, context, state, noise) 
 
 @torch.no_grad()
 def test_a_rollout_takes_no_step_before_it_is_asked(model, context, state, noise) -> None:
-    begun = begin(model.world, context, state, noise)
+    begun = begin(model.world, context, settle(model.world, context, state), noise)
     indices: set[int] = set()
 
     def watch(index: int, before: Motion, imagined: Motion) -> Motion:
@@ -111,7 +112,13 @@ def test_a_rollout_takes_no_step_before_it_is_asked(model, context, state, noise
 def test_the_agents_of_a_plan_follow_it_and_face_its_headings(model, context, state, noise) -> None:
     poses = plan().poses.clone()
     poses[..., 2] = torch.linspace(0, 1, STEPS)[:, None, None]
-    motion = imagine(model.world, context, state, noise, Plan(poses, plan().follows))
+    motion = imagine(
+        model.world,
+        context,
+        settle(model.world, context, state),
+        noise,
+        Plan(poses, plan().follows),
+    )
     position = poses[:, 0, 0, :2].expand(COPIES, STEPS, 2)
     assert torch.equal(motion.position[:, EGO], position)
     heading = torch.atan2(motion.facing[:, EGO, :, 1], motion.facing[:, EGO, :, 0])
@@ -128,7 +135,13 @@ def test_a_plan_changes_nothing_before_its_step(model, context, state, noise, ch
     changed = plan().poses.clone()
     changed[change_at:, ..., 1] += 2.0
     one, other = (
-        imagine(model.world, context, state, noise, Plan(poses, plan().follows))
+        imagine(
+            model.world,
+            context,
+            settle(model.world, context, state),
+            noise,
+            Plan(poses, plan().follows),
+        )
         for poses in (plan().poses, changed)
     )
     for before, after in zip(one, other, strict=True):
@@ -140,7 +153,7 @@ def test_a_plan_changes_nothing_before_its_step(model, context, state, noise, ch
 @torch.no_grad()
 def test_others_see_a_car_brake_while_it_brakes(model, context, state, noise) -> None:
     """The update of a step has the velocity of this step, and the change since the one before."""
-    begun = begin(model.world, context, state, noise)
+    begun = begin(model.world, context, settle(model.world, context, state), noise)
     poses, at = plan().poses, 3
     control = follow_plan(plan(), context.agents.dt)
     seen = with_given_velocities(begun, at, [control])
@@ -157,7 +170,9 @@ def test_others_see_a_car_brake_while_it_brakes(model, context, state, noise) ->
 def test_poses_may_differ_by_copy_and_agent(model, context, state, noise) -> None:
     poses = torch.randn(STEPS, COPIES, len(KINDS), 3)
     follows = torch.tensor([True, False, False, False, True])
-    motion = imagine(model.world, context, state, noise, Plan(poses, follows))
+    motion = imagine(
+        model.world, context, settle(model.world, context, state), noise, Plan(poses, follows)
+    )
     expected = poses[..., :2].permute(1, 2, 0, 3)
     assert torch.equal(motion.position[:, follows], expected[:, follows])
     assert not torch.isclose(motion.position[:, ~follows], expected[:, ~follows]).any()
@@ -168,7 +183,7 @@ def test_controls_are_applied_in_order_each_to_what_the_one_before_gave(
     model, context, state, noise
 ) -> None:
     world = model.world
-    begun = begin(world, context, state, noise)
+    begun = begin(world, context, settle(world, context, state), noise)
     scenery = WholeScene(world, context, noise)
     free = next(rollout(world, scenery, begun))
 
@@ -201,29 +216,41 @@ def test_a_control_replaces_what_was_imagined_and_the_rollout_goes_on_from_there
         still = dynamics.follow(before, pose, context.agents.dt)
         return dynamics.choose(walker.expand_as(before.yaw_rate), still, imagined)
 
-    begun = begin(world, context, state, noise)
+    begun = begin(world, context, settle(world, context, state), noise)
     states = rollout(world, WholeScene(world, context, noise), begun, [hold])
     found = torch.stack([each.motion.position for each in states], 2)
     here = begun.motion.position[None, ..., :1].expand(STEPS, -1, -1, 1)
     poses = torch.cat([begun.motion.position.expand(STEPS, -1, -1, -1), 0 * here], -1)
-    expected = imagine(world, context, state, noise, Plan(poses, walker)).position
+    expected = imagine(
+        world, context, settle(world, context, state), noise, Plan(poses, walker)
+    ).position
     assert torch.equal(found, expected)
 
 
 @torch.no_grad()
 def test_a_plan_is_a_control(model, context, state, noise) -> None:
-    world, begun = model.world, begin(model.world, context, state, noise)
+    world, begun = (
+        model.world,
+        begin(model.world, context, settle(model.world, context, state), noise),
+    )
     control = follow_plan(plan(), context.agents.dt)
     states = rollout(world, WholeScene(world, context, noise), begun, [control])
     found = torch.stack([each.motion.position for each in states], 2)
-    assert torch.equal(found, imagine(world, context, state, noise, plan()).position)
+    assert torch.equal(
+        found, imagine(world, context, settle(world, context, state), noise, plan()).position
+    )
 
 
 @torch.no_grad()
 def test_copies_of_a_scene_do_not_change_each_other(model, context, state, noise) -> None:
-    together = imagine(model.world, context, state, noise).position
+    together = imagine(model.world, context, settle(model.world, context, state), noise).position
     for copy in range(COPIES):
-        alone = imagine(model.world, context, state, noise.part(slice(copy, copy + 1))).position
+        alone = imagine(
+            model.world,
+            context,
+            settle(model.world, context, state),
+            noise.part(slice(copy, copy + 1)),
+        ).position
         torch.testing.assert_close(alone[0], together[copy], atol=1e-5, rtol=1e-5)
 
 
@@ -235,13 +262,20 @@ def test_a_scene_without_agents_moves_on() -> None:
     nothing = torch.zeros(0)
     seen = Observation(torch.zeros(0, 2), nothing, nothing.bool())
     state = observe(model.world, context, state, seen)
-    assert imagine(model.world, context, state, noise_of(context, 2, 3)).position.numel() == 0
+    assert (
+        imagine(
+            model.world, context, settle(model.world, context, state), noise_of(context, 2, 3)
+        ).position.numel()
+        == 0
+    )
 
 
 def test_gradients_of_the_last_step_reach_the_first_noise(model, context, state) -> None:
     noise = noise_of(context, COPIES, STEPS)
     steps = noise.steps.clone().requires_grad_()
-    end = imagine(model.world, context, state, noise._replace(steps=steps)).position[:, :, -1]
+    end = imagine(
+        model.world, context, settle(model.world, context, state), noise._replace(steps=steps)
+    ).position[:, :, -1]
     end.square().sum().backward()
     assert steps.grad.isfinite().all()
     assert steps.grad.abs().amax((1, 2, 3)).min() > 0
@@ -298,8 +332,10 @@ def test_nobody_is_replayed_in_a_whole_scene(model, context, state) -> None:
 def test_kept_values_made_without_gradients_serve_with_them(model, context, state, noise) -> None:
     no_replayed.cache_clear()
     with torch.inference_mode():
-        imagine(model.world, context, state, noise)
-    imagine(model.world, context, state, noise).position.sum().backward()
+        imagine(model.world, context, settle(model.world, context, state), noise)
+    imagine(
+        model.world, context, settle(model.world, context, state), noise
+    ).position.sum().backward()
     model.zero_grad()
 
 

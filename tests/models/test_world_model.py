@@ -18,7 +18,7 @@ from forecast.models.features import RELATIONS
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.losses import LossConfig
 from forecast.models.noise import window_noise
-from forecast.models.rollout import SceneContext, imagine, observe, surroundings
+from forecast.models.rollout import SceneContext, imagine, observe, settle, surroundings
 from forecast.models.types import Agents, Motion, Observation, State
 from forecast.models.world_model import (
     WorldModelConfig,
@@ -141,7 +141,8 @@ def test_both_chiralities_observe_the_scene_and_its_mirror_image(model) -> None:
 
 def futures(model: PedestrianForecaster, context: SceneContext, state: State) -> Motion:
     with torch.no_grad():
-        return imagine(model.world, context, state, noise_of(context, 4, 6))
+        settled = settle(model.world, context, state)
+        return imagine(model.world, context, settled, noise_of(context, 4, 6))
 
 
 def test_imagined_futures_have_one_chirality_each_and_all_steps(model) -> None:
