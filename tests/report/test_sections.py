@@ -563,7 +563,16 @@ class TestTriggering:
         (row,) = of_kind(triggering(replace(kalman, outcomes=(high,))), Table)[0].rows
         assert row[2].note == "the minimum; at this mean it fails then"
         missing = section.data["criteria"][0]["missing"]
-        assert missing == {"scenes": 8, "rows": 40, "why": "minimum"}
+        assert missing == {"scenes": 8, "rows": 40, "why": "minimum", "horizon_s": None}
+
+    def test_a_limit_for_another_horizon_is_said(self, kalman):
+        criterion = Criterion("a", "when a", "top1_fde_m", at_most=1.0, horizon_s=3.0)
+        found, missing = Estimate(1.5, 1.4, 1.6, 60, 12), Missing(0, 0, "horizon", 3.0)
+        outcome = Outcome(criterion, found, TOO_FEW, missing)
+        section = triggering(replace(kalman, outcomes=(outcome,)))
+        (row,) = of_kind(section, Table)[0].rows
+        assert (row[2].text, row[2].note) == ("predictions of 3 s", "the limit is for that horizon")
+        assert section.data["criteria"][0]["horizon_s"] == 3
 
     def test_says_where_the_criteria_are_not_the_teams(self, kalman):
         (text,) = of_kind(triggering(kalman), Text)

@@ -246,7 +246,7 @@ def _outcomes(
     missing = dict.fromkeys(wanted - set(each.columns), np.full(len(rows), np.nan))
     columns = missing | {name: column[rows] for name, column in each.columns.items()}
     labels = {name: columns[SLICE + name] for name in SLICINGS}
-    return judge(acceptance, columns["scene_id"], labels, columns)
+    return judge(acceptance, columns["scene_id"], labels, columns, each.setting["horizon_s"])
 
 
 def _summary(found: Comparison) -> str:

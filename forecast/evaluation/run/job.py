@@ -356,9 +356,10 @@ def evaluated(
 
 def _with_outcomes(criteria: Acceptance, result: EvaluationResult, source: str) -> EvaluationResult:
     """The result with the outcomes of the acceptance criteria."""
+    rows = result.rows.scene_ids, result.rows.labels, result.values
     return replace(
         result,
-        outcomes=judge(criteria, result.rows.scene_ids, result.rows.labels, result.values),
+        outcomes=judge(criteria, *rows, result.setting.horizon_s),
         acceptance=source,
         acceptance_sha256=criteria.sha256,
         minimum_rows=criteria.minimum_rows,

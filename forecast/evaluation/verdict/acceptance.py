@@ -46,6 +46,7 @@ class Criterion:
         at_least: Lower limit.
         where: Labels that must all hold, by slicing.
         euro_ncap: Nearest Euro NCAP scenarios; tags only, their tests are not run.
+        horizon_s: Horizon of the predictions that the limit is for; None: any.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Criterion:
     at_least: float | None = None
     where: dict[str, str] = field(default_factory=dict)
     euro_ncap: list[str] = field(default_factory=list)
+    horizon_s: float | None = None
 
     @property
     def demand(self) -> str:
@@ -68,6 +70,10 @@ class Criterion:
             return self.at_most - value
         return value - (self.at_least or 0.0)
 
+    def is_for(self, horizon_s: float) -> bool:
+        """Whether the limit is for predictions of a horizon."""
+        return self.horizon_s is None or math.isclose(self.horizon_s, horizon_s, abs_tol=1e-6)
+
 
 @dataclass(frozen=True)
 class Missing:
@@ -79,16 +85,20 @@ class Missing:
         why: ``minimum``: the criteria demand them; ``interval``: the mean meets the limit, and with
             them its interval is expected to; ``undefined``: the metric has no value in any row;
             ``partly``: the predictor left it without a value in some rows, and their errors are
-            unknown.
+            unknown; ``horizon``: the limit is for predictions of another horizon.
+        horizon_s: That horizon.
     """
 
     scenes: int | None
     rows: int
     why: str
+    horizon_s: float | None = None
 
     @property
     def words(self) -> str:
         """What is needed, as text."""
+        if self.why == "horizon":
+            return f"predictions of {self.horizon_s:g} s"
         if self.why == "undefined":
             return "a predictor or data for which the metric is defined"
         if self.why == "partly":
@@ -131,7 +141,8 @@ class DecisionRule:
         return (
             f"Too few: fewer than {' or '.join(short)}; or the mean meets the limit but a part of "
             "its 95 % interval does not; or it would pass, but the predictor left the metric "
-            "without a value somewhere. Otherwise pass: the whole interval meets the limit; fail: "
+            "without a value somewhere; or the limit is for another horizon. Otherwise pass: the "
+            "whole interval meets the limit; fail: "
             "the mean does not meet it, wherever its interval ends."
         )
 
@@ -237,16 +248,19 @@ class _StrictCriterion(msgspec.Struct, forbid_unknown_fields=True):
     at_least: float | None = None
     where: dict[str, str] = {}
     euro_ncap: list[str] = []
+    horizon_s: float | None = None
 
 
 class _Strict(msgspec.Struct, forbid_unknown_fields=True):
     criteria: list[_StrictCriterion]
     minimum_rows: int
     minimum_scenes: int
+    horizon_s: float | None = None
 
     def plain(self) -> Acceptance:
         criteria = [Criterion(**msgspec.structs.asdict(each)) for each in self.criteria]
-        return Acceptance(criteria, self.minimum_rows, self.minimum_scenes)
+        ours = [replace(each, horizon_s=each.horizon_s or self.horizon_s) for each in criteria]
+        return Acceptance(ours, self.minimum_rows, self.minimum_scenes)
 
 
 def checked(acceptance: Acceptance, source: str, metrics: Collection[str]) -> Acceptance:
@@ -279,6 +293,8 @@ def _problem(criterion: Criterion, metrics: Collection[str]) -> str:
     limit = criterion.at_least if criterion.at_most is None else criterion.at_most
     if limit is None or not math.isfinite(limit):
         return f"the limit is {limit}; a finite number is needed"
+    if criterion.horizon_s is not None and not 0 < criterion.horizon_s < math.inf:
+        return f"horizon_s is {criterion.horizon_s}; a number of seconds above 0 is needed"
     for name, label in criterion.where.items():
         if name not in SLICINGS:
             return f"slicing '{name}' is unknown; one of {', '.join(SLICINGS)} is needed"
@@ -296,6 +312,7 @@ def judge(
     scene_ids: NDArray[np.str_],
     labels: Mapping[str, NDArray[np.str_]],
     values: Mapping[str, NDArray[np.float64]],
+    horizon_s: float,
 ) -> tuple[Outcome, ...]:
     """Decides the criteria on the rows of an evaluation; see `DecisionRule`.
 
@@ -304,6 +321,7 @@ def judge(
         scene_ids: Scene of each row ``[N]``.
         labels: Slice of each row ``[N]``, by slicing.
         values: Metrics of each row ``[N]``, by name.
+        horizon_s: Horizon of the predictions.
     """
     outcomes = []
     for criterion in acceptance.criteria:
@@ -321,5 +339,7 @@ def judge(
         holes = int(np.isnan(column[inside]).sum())
         if verdict == PASS and holes and criterion.metric in OF_EVERYBODY:
             verdict, missing = TOO_FEW, Missing(0, holes, "partly")
+        if not criterion.is_for(horizon_s):
+            verdict, missing = TOO_FEW, Missing(0, 0, "horizon", criterion.horizon_s)
         outcomes.append(Outcome(criterion, found, verdict, missing))
     return tuple(outcomes)

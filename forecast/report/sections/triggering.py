@@ -75,7 +75,7 @@ def _missing(outcome: Outcome) -> Cell:
     missing = outcome.missing
     if missing is None:
         return Cell("")
-    fails = outcome.criterion.margin(outcome.found.value) < 0
+    fails = missing.why != "horizon" and outcome.criterion.margin(outcome.found.value) < 0
     then = "; at this mean it fails then" if fails else ""
     return Cell(missing.words, f"{_WHY[missing.why]}{then}")
 
@@ -85,6 +85,7 @@ _WHY = {
     "interval": "for an interval within the limit",
     "undefined": "it has no value in any row",
     "partly": "errors where it has no value are unknown",
+    "horizon": "the limit is for that horizon",
 }
 
 
@@ -106,6 +107,7 @@ def _data(outcome: Outcome) -> dict[str, object]:
         "at_most": criterion.at_most,
         "at_least": criterion.at_least,
         "euro_ncap": criterion.euro_ncap,
+        "horizon_s": criterion.horizon_s,
         "found": outcome.found,
         "verdict": outcome.verdict,
         "missing": None if outcome.missing is None else asdict(outcome.missing),

@@ -51,10 +51,18 @@ def test_reads_what_is_written(tmp_path):
     assert read_in.criteria[1].where == {"light": "night"}
 
 
+def test_a_horizon_is_for_all_criteria_or_one(tmp_path):
+    other = "  - {id: b, condition: any, metric: top1_fde_m, at_most: 1, horizon_s: 3}\n"
+    found = read(tmp_path, "horizon_s: 6\n" + HEAD + GOOD + other).criteria
+    assert [each.horizon_s for each in found] == [6, 3]
+    assert read(tmp_path, HEAD + GOOD).criteria[0].horizon_s is None
+
+
 @pytest.mark.parametrize(
     ("criterion", "message"),
     [
         ("metric: ade, at_most: 1", "criterion 'a': metric 'ade' is unknown"),
+        ("metric: top1_fde_m, at_most: 1, horizon_s: -2", "horizon_s is -2.0; a number of seconds"),
         ("metric: top1_fde_m", "exactly one of at_most and at_least is needed"),
         ("metric: top1_fde_m, at_most: 1, at_least: 0", "exactly one of at_most and at_least"),
         ("metric: top1_fde_m, at_most: 1, where: {moon: full}", "slicing 'moon' is unknown"),
@@ -121,7 +129,7 @@ class TestJudge:
     def verdict(self, minimum_rows=10, minimum_scenes=5, where=None, **limit) -> str:
         criterion = Criterion("a", "any", "x", where=where or {}, **limit)
         acceptance = Acceptance([criterion], minimum_rows, minimum_scenes)
-        (outcome,) = judge(acceptance, self.scenes, {"light": self.light}, {"x": self.values})
+        (outcome,) = judge(acceptance, self.scenes, {"light": self.light}, {"x": self.values}, 6.0)
         assert outcome.criterion is criterion
         return outcome.verdict
 
@@ -158,7 +166,9 @@ class TestJudge:
             acceptance = Acceptance([criterion], 10, scenes)
             for count in range(1, 12):
                 inside = np.isin(self.scenes, np.arange(count).astype(str))
-                (outcome,) = judge(acceptance, self.scenes[inside], {}, {"x": self.values[inside]})
+                (outcome,) = judge(
+                    acceptance, self.scenes[inside], {}, {"x": self.values[inside]}, 6.0
+                )
                 assert (outcome.verdict == TOO_FEW) == (count < rule.scenes)
             assert f"fewer than 10 prediction times or {rule.scenes} scenes" in rule.words
         assert "or 5 scenes, which an interval needs;" in DecisionRule(10, 1).words
@@ -207,12 +217,12 @@ class TestMissing:
         values += 0.9 - values.mean()
         rows = np.repeat(values, 20), np.repeat(np.arange(12), 20).astype(str)
         acceptance = Acceptance([self.criterion], 100, 10)
-        (outcome,) = judge(acceptance, rows[1], {}, {"x": rows[0]})
+        (outcome,) = judge(acceptance, rows[1], {}, {"x": rows[0]}, 6.0)
         assert outcome.verdict == TOO_FEW
         total = 12 + outcome.missing.scenes
         more = np.resize(values, total // 12 * 12 + 12)
         names = np.repeat(np.arange(len(more)), 20).astype(str)
-        (later,) = judge(acceptance, names, {}, {"x": np.repeat(more, 20)})
+        (later,) = judge(acceptance, names, {}, {"x": np.repeat(more, 20)}, 6.0)
         assert later.verdict == PASS
 
     def test_rows_without_a_value_leave_a_criterion_open(self):
@@ -220,20 +230,30 @@ class TestMissing:
         values, names = np.full(40, 0.3), np.repeat(np.arange(20), 2).astype(str)
         criterion = replace(self.criterion, metric="min_fde_20_m")
         acceptance = Acceptance([criterion], 10, 5)
-        (outcome,) = judge(acceptance, names, {}, {"min_fde_20_m": values})
+        (outcome,) = judge(acceptance, names, {}, {"min_fde_20_m": values}, 6.0)
         assert outcome.verdict == PASS
         values[::4] = np.nan
-        (outcome,) = judge(acceptance, names, {}, {"min_fde_20_m": values})
+        (outcome,) = judge(acceptance, names, {}, {"min_fde_20_m": values}, 6.0)
         assert (outcome.verdict, outcome.missing) == (TOO_FEW, Missing(0, 10, "partly"))
         assert outcome.missing.words == "values at the 10 prediction times that have none"
-        (failed,) = judge(acceptance, names, {}, {"min_fde_20_m": 20 * values})
+        (failed,) = judge(acceptance, names, {}, {"min_fde_20_m": 20 * values}, 6.0)
         assert failed.verdict == FAIL, "the rest is bad enough"
-        (other,) = judge(Acceptance([self.criterion], 10, 5), names, {}, {"x": values})
+        (other,) = judge(Acceptance([self.criterion], 10, 5), names, {}, {"x": values}, 6.0)
         assert other.verdict == PASS, "others may be undefined by their nature"
+
+    def test_predictions_of_another_horizon_decide_nothing(self):
+        values, names = {"x": np.full(40, 0.3)}, np.repeat(np.arange(20), 2).astype(str)
+        acceptance = Acceptance([replace(self.criterion, horizon_s=6.0)], 10, 5)
+        (outcome,) = judge(acceptance, names, {}, values, 6.0)
+        assert outcome.verdict == PASS
+        for wrong in ({"x": np.full(40, 0.3)}, {"x": np.full(40, 30.0)}):
+            (outcome,) = judge(acceptance, names, {}, wrong, 1.0)
+            assert (outcome.verdict, outcome.missing.why) == (TOO_FEW, "horizon")
+            assert outcome.missing.words == "predictions of 6 s"
 
     def test_a_metric_without_values_is_said(self):
         values = {"x": np.full(20, np.nan)}
         names = np.arange(20).astype(str)
-        (outcome,) = judge(Acceptance([self.criterion], 10, 5), names, {}, values)
+        (outcome,) = judge(Acceptance([self.criterion], 10, 5), names, {}, values, 6.0)
         assert outcome.missing.why == "undefined"
         assert "for which the metric is defined" in outcome.missing.words
