@@ -167,6 +167,11 @@ class SceneStore:
         """Records that the source mended, by reason, summed over all scenes."""
         return {why: count for why, count in self._records.items() if why in MENDED}
 
+    def records_of(self, scenes: Iterable[str]) -> dict[str, int]:
+        """Records of some scenes that the source dropped or mended, by reason; 0 is left out."""
+        total = _total(self._manifest.scenes[name].dropped for name in scenes)
+        return {why: count for why, count in total.items() if count}
+
     @property
     def _records(self) -> dict[str, int]:
         return _total(entry.dropped for entry in self._manifest.scenes.values())

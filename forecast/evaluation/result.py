@@ -111,6 +111,8 @@ class EvaluationResult:
             predictor's own; see `Prediction.fallback`. False where the predictor does not say.
         timing: Latency and memory of the predictions.
         dropped: Pedestrian steps that are seen but not scored, by reason.
+        prepared: Records of the scored scenes that were dropped or mended when they were prepared,
+            by reason.
         failed: Scenes of the split that could not be scored, with the reason; they are not among
             ``setting.scenes``.
         baselines: Results of the baselines by name.
@@ -149,6 +151,7 @@ class EvaluationResult:
     fallback: NDArray[np.bool_]
     timing: Timing
     dropped: Mapping[str, int]
+    prepared: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     failed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     baselines: Mapping[str, EvaluationResult] = field(default_factory=lambda: MappingProxyType({}))
     left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

@@ -438,3 +438,7 @@ def test_mended_records_are_counted_apart_from_dropped_ones(tmp_path):
     store = prepare(Mending(), tmp_path / "store")
     assert store.dropped == {"too short": 21, "no box": 3}
     assert store.mended == {"typical_size": 6, "rotation_normalised": 3}
+    assert store.records_of(store.scene_names) == {**store.dropped, **store.mended}
+    (one, *_) = store.scene_names
+    assert store.records_of([one])["typical_size"] == 2
+    assert store.records_of([]) == {}

@@ -180,6 +180,15 @@ class TestProtocol:
         assert sum(scenes) == int(counts["pedestrian"][0]) == len(kalman.rows)
         assert cells(dropped) == {name: [str(n)] for name, n in kalman.dropped.items()}
 
+    def test_what_preparing_dropped_or_mended_is_said(self, kalman):
+        found = replace(kalman, prepared={"category_ignored": 7, "heading_from_motion": 2})
+        *_, prepared = of_kind(protocol(found), Table)
+        assert "when they were prepared" in prepared.caption
+        assert cells(prepared) == {
+            "category_ignored": ["dropped", "7"],
+            "heading_from_motion": ["mended", "2"],
+        }
+
     def test_many_scenes_are_folded(self, kalman):
         many = spread_over(kalman, 13)
         (folded,) = of_kind(protocol(many), Folded)

@@ -54,6 +54,7 @@ def metrics_document(result: EvaluationResult) -> dict[str, Any]:
             "movers": int(result.rows.movers.sum()),
             "fallback": int(result.fallback.sum()),
             "dropped": dict(result.dropped),
+            "prepared": dict(result.prepared),
             "failed_scenes": dict(result.failed),
         },
         **_scores(result.means, result.rows.movers),

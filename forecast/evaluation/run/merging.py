@@ -114,6 +114,7 @@ def merge(
             fallback=scores.fallback,
             timing=scores.timing,
             dropped=dict(dropped),
+            prepared=store.records_of(setting.scenes),
             failed=dict(failed),
             model=model,
             scenes_learnt_from=scenes_learnt_from(store, setting.scenes, model),

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast.datasets.source import MENDED
 from forecast.evaluation.output.numbers import counted
 from forecast.evaluation.result import EvaluationResult
 from forecast.evaluation.scoring.rows import MOVER_DISPLACEMENT_M
@@ -44,6 +45,7 @@ def protocol(result: EvaluationResult) -> Section:
         _prediction_times(result, rows.categories, "category"),
         scenes if len(scenes.rows) <= _MOST_SCENES else _folded(scenes),
         _dropped(result),
+        *_prepared(result),
         *_failed(result),
     )
     data = {
@@ -51,6 +53,7 @@ def protocol(result: EvaluationResult) -> Section:
         "origins": len(rows),
         "movers": int(rows.movers.sum()),
         "dropped": dict(result.dropped),
+        "prepared": dict(result.prepared),
         "failed_scenes": dict(result.failed),
     }
     return Section("protocol", "Data and protocol", blocks, data)
@@ -85,9 +88,25 @@ def _dropped(result: EvaluationResult) -> Table:
         for reason, count in result.dropped.items()
     )
     caption = (
-        "Pedestrians seen at a step but not scored there. Good is few; nothing else is left out."
+        "Pedestrians seen at a step but not scored there. Good is few; nothing else of the store "
+        "is left out."
     )
     return Table(caption, ("reason", "count"), rows)
+
+
+def _prepared(result: EvaluationResult) -> tuple[Table, ...]:
+    """What is not in the store as it is in the dataset."""
+    if not result.prepared:
+        return ()
+    caption = (
+        "Records of these scenes that are not scored as the dataset has them: dropped or mended "
+        "when they were prepared. Good is few."
+    )
+    rows = tuple(
+        (Cell(reason), Cell("mended" if reason in MENDED else "dropped"), Cell(str(count)))
+        for reason, count in result.prepared.items()
+    )
+    return (Table(caption, ("reason", "what", "count"), rows),)
 
 
 def _failed(result: EvaluationResult) -> tuple[Table, ...]:
