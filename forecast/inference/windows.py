@@ -343,6 +343,7 @@ def _prediction(
         mode_m=futures[:2].mean(axis=0),
         scene_id=cut.scene_id,
         mode_sets=sets,
+        now_m=cut.positions_m[:, cut.history_steps - 1],
     )
 
 

@@ -86,13 +86,14 @@ class World:
         self._contexts = ContextSource(model, cut.lane_map)
         self._noise = KeyedNoise(model.config.world_model, samples, seed)
         self._controls: dict[str, AgentControl] = {}
-        self._path: list[Tensor] = []
+        self._path: list[Tensor] = []  # positions now and after every step
         encoded, device = encode(model, cut), self._contexts.device
         with torch.inference_mode(), undivided_operations():
             noise = keyed_noise(model.config.world_model, self._names, samples, 0, seed).to(device)
             settled = settle(model.world, encoded.context, encoded.state)
             self._state: State = begin(model.world, encoded.context, settled, noise)
             self._intent = noise.intent
+            self._path.append(self._state.motion.position)
         # The last search: its context, and for each agent the centre and the radius of the disc,
         # and the speed, for which the context is valid. The first search is that of `predict`, so
         # that the futures are equal. It is valid up to the horizon of `predict` without commands.
@@ -141,7 +142,7 @@ class World:
             ForecastError: No step was imagined yet.
         """
         require(self._steps > 0, "steps imagined so far", self._steps, "at least 1: call step()")
-        path = torch.stack(self._path, 2)
+        start, path = self._path[0], torch.stack(self._path[1:], 2)
         return Prediction(
             positions_m=_numpy(path[2:]),
             weights=np.full(self._noise.samples, 1 / self._noise.samples),
@@ -152,6 +153,7 @@ class World:
             origin_m=self.origin_m,
             mode_m=_numpy(path[:2].mean(0)),
             scene_id=self._scene_id,
+            now_m=_numpy(start[0]),
         )
 
     def fork(self) -> World:

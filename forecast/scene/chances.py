@@ -89,7 +89,7 @@ class FirstTimes:
         first_s: Seconds after the prediction time ``[K, A]``; infinite if it does not happen up to
             the last predicted step.
         weights: Probability of each sample ``[K]``.
-        span_s: Times of the first and the last predicted step.
+        span_s: Times between which it is sought: 0 or the first step, and the last predicted step.
     """
 
     agent_ids: NDArray[np.str_]

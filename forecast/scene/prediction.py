@@ -56,6 +56,8 @@ class Prediction:
         scene_id: Name of the scene; "" if the predictor does not say.
         mode_sets: Sets of a few futures of each agent on its own, each set with another number of
             modes; none if the predictor gives none. See `modes`.
+        now_m: Where the agents are at ``at_us`` ``[A, 2]``, relative to ``origin_m``. Without it
+            nothing is known of the way to the first step.
     """
 
     positions_m: NDArray[np.float32]
@@ -71,6 +73,7 @@ class Prediction:
     fallback: NDArray[np.bool_] | None = None
     scene_id: str = ""
     mode_sets: tuple[ModeSet, ...] = ()
+    now_m: NDArray[np.float32] | None = None
 
     def __repr__(self) -> str:
         until_s = self.steps * self.dt_s
@@ -95,6 +98,7 @@ class Prediction:
             "mode_m": (agents, steps, 2),
             "spread_m": (agents, steps),
             "fallback": (agents,),
+            "now_m": (agents, 2),
         }
         for name, shape in expected.items():
             value = getattr(self, name)
@@ -122,6 +126,8 @@ class Prediction:
             finite &= np.isfinite(each.positions_m).all(axis=(1, 2, 3))
         if self.mode_m is not None:
             finite &= np.isfinite(self.mode_m).all(axis=(1, 2))
+        if self.now_m is not None:
+            finite &= np.isfinite(self.now_m).all(axis=1)
         bad = self.valid & ~finite
         if bad.any():
             raise ForecastError(
@@ -354,13 +360,13 @@ class Prediction:
     def enters(self, area: Area, within_s: float, level: float = 0.95) -> Chances:
         """Probability of each agent to be in an area by a time, with intervals of a level.
 
-        What happens between the prediction time and the first step is not considered; predict with
-        a short ``dt_s`` where that matters.
+        Without ``now_m``, what happens before the first step is not considered.
 
         Args:
             area: A shapely polygon or its ring ``[P, 2]`` in the frame of this prediction; for a
                 lane `forecast.scene.questions.lane_area`.
-            within_s: Seconds after the prediction time, from the first to the last predicted step.
+            within_s: Seconds after the prediction time, from 0 (without ``now_m`` from the first
+                step) to the last predicted step.
             level: Coverage of the intervals.
 
         Raises:
@@ -371,7 +377,7 @@ class Prediction:
     def time_to_entry(self, area: Area) -> FirstTimes:
         """When each agent is first in an area; see `forecast.scene.questions.first_entry`.
 
-        Whoever is inside already enters at the first step.
+        Whoever is inside already enters at 0 s, without ``now_m`` at the first step.
 
         Args:
             area: As in `enters`.
@@ -383,7 +389,7 @@ class Prediction:
     def crosses(self, line_m: ArrayLike, within_s: float, level: float = 0.95) -> Chances:
         """Probability of each agent to cross a line by a time, with intervals of a level.
 
-        As in `enters`, what happens before the first step is not considered.
+        As in `enters`, without ``now_m`` what happens before the first step is not considered.
 
         Args:
             line_m: Points ``[P, 2]`` in the frame of this prediction.
@@ -399,15 +405,20 @@ class Prediction:
         return first.within(within_s, level)
 
     def _paths_m(self) -> NDArray[np.float64]:
-        """Paths ``[K, A, T, 2]`` of the predicted agents."""
-        return self.positions_m[:, self.valid].astype(np.float64)
+        """Paths of the predicted agents ``[K, A, T, 2]``; with ``now_m`` they begin there."""
+        paths = self.positions_m[:, self.valid].astype(np.float64)
+        if self.now_m is None:
+            return paths
+        now = np.broadcast_to(self.now_m[self.valid, None], (*paths.shape[:2], 1, 2))
+        return np.concatenate([now, paths], axis=2)
 
     def _first_times(self, steps: NDArray[np.float64]) -> FirstTimes:
-        """Times of events at steps ``[K, A]``; step 0 is one ``dt_s`` after the prediction time."""
+        """Times of events at steps ``[K, A]`` of `_paths_m`."""
         from forecast.scene.chances import FirstTimes
 
-        span_s = (self.dt_s, self.steps * self.dt_s)
-        first_s = (steps + 1) * self.dt_s
+        start_s = self.dt_s if self.now_m is None else 0.0
+        span_s = (start_s, self.steps * self.dt_s)
+        first_s = start_s + steps * self.dt_s
         return FirstTimes(self.agent_ids[self.valid], first_s, self.weights, span_s)
 
 

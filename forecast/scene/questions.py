@@ -1,7 +1,7 @@
 """Where agents are and when they enter an area or cross a line, answered from sampled paths.
 
 `Prediction` asks these questions of its samples. Areas and lines are in the frame of the paths.
-Between two steps agents move straight; the way to the first step is not considered.
+Between two steps agents move straight.
 """
 
 from __future__ import annotations

@@ -142,6 +142,7 @@ def _in_order(
         mode_m=None if mode is None else picked(mode) + shift,
         fallback=None if fallback is None else picked(fallback),
         scene_id=prediction.scene_id,
+        now_m=None if prediction.now_m is None else picked(prediction.now_m) + shift,
     )
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import shapely
@@ -49,6 +51,30 @@ def test_who_is_inside_at_the_first_step_has_entered():
     inside = predicted(walks([0, 0], start=(5, 0)))
     np.testing.assert_array_equal(inside.time_to_entry(SQUARE).first_s, [[DT_S]])
     assert inside.enters(SQUARE, DT_S).probability.tolist() == [1]
+
+
+def test_the_way_to_the_first_step_counts_where_it_is_known():
+    """Whoever is beyond a line at the first step has crossed it."""
+    unknown = predicted(walks([1.5, 0], [0.5, 0]))
+    known = replace(unknown, now_m=np.zeros((1, 2), np.float32))
+    line = [[0.3, -1], [0.3, 1]]
+    assert unknown.crosses(line, 6).probability.tolist() == [0.5]
+    assert known.crosses(line, 6).probability.tolist() == [1]
+    assert known.crosses(line, 0.3).probability.tolist() == [0.5]
+    strip = shapely.box(0.2, -1, 0.24, 1)
+    assert unknown.enters(strip, 6).probability.tolist() == [0]
+    assert known.enters(strip, 0.5).probability.tolist() == [1]
+    inside = known.time_to_entry(shapely.box(-1, -1, 0.1, 1))
+    assert inside.first_s.tolist() == [[0], [0]]
+    assert inside.within(0).probability.tolist() == [1]
+
+
+def test_the_present_position_has_a_shape_and_is_finite():
+    known = predicted(walks([1, 0]))
+    with pytest.raises(ForecastError, match=r"now_m has shape \[2, 2\]; \[1, 2\] is needed"):
+        replace(known, now_m=np.zeros((2, 2), np.float32))
+    with pytest.raises(ForecastError, match="not finite"):
+        replace(known, now_m=np.full((1, 2), np.nan, np.float32))
 
 
 def test_a_hole_is_not_the_area():

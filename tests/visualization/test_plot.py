@@ -123,6 +123,7 @@ def test_a_prediction_of_nobody_is_drawn_as_the_scene_alone():
         valid=whole.valid[:0],
         mode_m=None,
         spread_m=None,
+        now_m=None,
     )
     (axes,) = forecast.plot(street_scene(), nobody).axes
     assert lines(axes, LIGHT.sample) == []

@@ -404,6 +404,7 @@ def _picked(prediction: Prediction, agents: NDArray[np.int64]) -> Prediction:
         spread_m=None,
         tubes=None,
         fallback=None,
+        now_m=None,
         mode_sets=tuple(each.select(agents) for each in prediction.mode_sets),
     )
 

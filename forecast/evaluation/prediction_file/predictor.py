@@ -133,4 +133,5 @@ class PredictionFilePredictor:
             origin_m=scene.origin_m,
             mode_m=None if mode is None else mode.astype(np.float32),
             scene_id=scene.id,
+            now_m=scene.tracks.positions_m[scene.present(at), at],
         )

@@ -97,6 +97,7 @@ class Past:
             mode_m=None if mode is None else mode.astype(np.float32),
             spread_m=None if spread is None else spread.astype(np.float32),
             scene_id=self.scene.id,
+            now_m=self.positions_m[:, -1].astype(np.float32),
         )
 
     def _planned_path(self, ego_plan: NDArray[Any]) -> Floats:

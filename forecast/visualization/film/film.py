@@ -270,6 +270,7 @@ def _predict(
         origin_m=scene.origin_m,
         positions_m=made.positions_m + shift,
         mode_m=None if made.mode_m is None else made.mode_m + shift,
+        now_m=None if made.now_m is None else made.now_m + shift,
         tubes=None if tubes is None else replace(tubes, centre_m=tubes.centre_m + shift),
         mode_sets=tuple(
             replace(each, positions_m=each.positions_m + shift) for each in made.mode_sets
