@@ -25,7 +25,7 @@ from forecast.models.observed import ObservedTracks
 from forecast.models.rollout import SceneContext, imagine, settle
 from forecast.models.threads import MOST_AT_ONCE, part_size, side_by_side, undivided_operations
 from forecast.models.types import Noise, Plan, State
-from forecast.planning import EgoState
+from forecast.planning.ego import ONE_EGO, EgoState
 from forecast.planning.plan_poses import EgoMotion, plan_poses
 from forecast.scene import AgentKind, Prediction
 from forecast.scene.agents import FASTEST_TURN_RADPS, HARDEST_MPS2
@@ -360,7 +360,7 @@ def ego_motion(cut: Window, known: EgoState | None = None) -> EgoMotion:
     """
     egos = np.flatnonzero(cut.kinds == AgentKind.EGO)
     item = f"{cut.scene_id}: number of egos"
-    require(len(egos) == 1, item, len(egos), "exactly 1 agent of kind EGO")
+    require(len(egos) == 1, item, len(egos), ONE_EGO)
     (ego,), steps = egos, cut.history_steps
     history = cut.positions_m[ego, :steps], cut.valid[ego, :steps]
     motion = EgoMotion.of_history(*history, float(cut.headings_rad[ego, steps - 1]), cut.dt_s)

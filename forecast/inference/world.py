@@ -23,6 +23,7 @@ from forecast.models.noise import KeyedNoise, keyed_noise
 from forecast.models.rollout import Moment, SceneContext, advance, begin, settle, surroundings
 from forecast.models.threads import undivided_operations
 from forecast.models.types import Motion, State
+from forecast.planning.ego import ONE_EGO
 from forecast.planning.plan_poses import EgoMotion, plan_poses, plan_steps
 from forecast.scene import AgentKind, Prediction
 from forecast.scene.agents import (
@@ -499,7 +500,7 @@ class World:
         """Index of an agent, or of the ego for None; raises `ForecastError`."""
         if agent is None:
             egos = np.flatnonzero(self._kinds == AgentKind.EGO)
-            require(len(egos) == 1, "number of egos in the world", len(egos), "exactly 1")
+            require(len(egos) == 1, "number of egos in the world", len(egos), ONE_EGO)
             return int(egos[0])
         if agent not in self._names:
             raise ForecastError(

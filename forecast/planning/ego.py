@@ -24,6 +24,9 @@ _LENGTH_M, _WIDTH_M, _HEIGHT_M = TYPICAL_SIZE_M[AgentKind.EGO]
 _PAST_S = 5.0
 """How long an ego without a recorded past has driven straight on; longer than any history."""
 
+ONE_EGO = "exactly 1 (EgoState(…).joined(scene, at) adds one)"
+"""What is needed where a scene has no agent of kind EGO, in words."""
+
 
 @dataclass(frozen=True)
 class EgoState:
@@ -163,7 +166,7 @@ class EgoState:
         """
         at, tracks = scene.step(at), scene.tracks
         egos = np.flatnonzero((tracks.kinds == AgentKind.EGO) & tracks.valid[:, at])
-        require(len(egos) == 1, f"{scene.id}: number of egos at step {at}", len(egos), "exactly 1")
+        require(len(egos) == 1, f"{scene.id}: number of egos at step {at}", len(egos), ONE_EGO)
         seen = np.flatnonzero(tracks.valid[egos[0], : at + 1])[-2:]
         need = "at least 2, to know its speed; or give EgoState(…, speed_mps=…)"
         require(len(seen) == 2, f"{scene.id}: steps with the ego up to {at}", len(seen), need)

@@ -45,7 +45,7 @@ def test_its_speed_bridges_a_gap_and_is_unknown_at_first():
     ],
 )
 def test_a_scene_needs_one_ego(made, count):
-    message = f"street: number of egos at step 2 is {count}; exactly 1 is needed"
+    message = f"street: number of egos at step 2 is {count}; exactly 1 .EgoState"
     with pytest.raises(ForecastError, match=message):
         EgoState.of(made, 2)
 
