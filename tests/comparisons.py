@@ -15,7 +15,7 @@ from tests.streets import StreetSource
 CRITERIA = """minimum_rows: 10
 minimum_scenes: 5
 criteria:
-  - {id: reach, condition: any, metric: top1_fde_m, at_most: 1.0}
+  - {id: reach, condition: any, metric: top1_fde_m, at_most: 1.0, horizon_s: 2}
   - {id: never, condition: any, metric: top1_fde_m, at_most: 0.0001}
 """
 

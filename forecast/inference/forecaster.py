@@ -267,7 +267,7 @@ class Forecaster:
         Both comparisons go by sequential halving (`forecast.planning.halving`). All plans are
         compared with 4 futures, the cheaper ones with more, and the last ones with all ``samples``.
         `Ranking.samples` says how many each plan's figures rest on. Up to 25 plans (16 with
-        reactions), and up to 7 samples, there is one round. So more ``samples``, which lower
+        reactions), or up to 7 samples, there is one round. So more ``samples``, which lower
         `Ranking.collision_high`, cost time for the last plans only.
 
         Args:

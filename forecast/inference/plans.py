@@ -26,6 +26,7 @@ from forecast.planning import (
     Ranking,
     clearance,
 )
+from forecast.planning.ego import ONE_EGO
 from forecast.planning.halving import FEWEST_PLANS, cheapest, measure_in_rounds
 from forecast.planning.ranking import PlanMotion, ranked
 from forecast.planning.risk import weights_of
@@ -36,8 +37,8 @@ _FACTOR, _REACT_FACTOR = 2, 4
 """From round to round, so many times fewer plans get so many times more samples. Reactive rollouts
 have a fixed cost per round, so they have fewer rounds."""
 _FEWEST_REACTING = 16
-"""Plans that at least are compared to the end, of those with reactions. These cost more than other
-comparisons, so it is fewer than `FEWEST_PLANS`."""
+"""Of the plans with reactions, at least so many are compared to the end. They are fewer than
+`FEWEST_PLANS`, because reactions cost more."""
 
 
 class PlanWorlds:
@@ -68,9 +69,7 @@ class PlanWorlds:
         reactions: ReactionConfig | None = None,
     ) -> None:
         is_ego = cut.kinds == AgentKind.EGO
-        require(
-            is_ego.sum() == 1, f"{cut.scene_id}: number of egos", int(is_ego.sum()), "exactly 1"
-        )
+        require(is_ego.sum() == 1, f"{cut.scene_id}: number of egos", int(is_ego.sum()), ONE_EGO)
         self.plans = plans
         self.encoded = encoded = encode(model, cut, plans.astype(np.float32))
         names, steps = cut.agent_ids.tolist(), plans.shape[1]

@@ -87,14 +87,13 @@ class World:
         self._contexts = ContextSource(model, cut.lane_map)
         self._noise = KeyedNoise(model.config.world_model, samples, seed)
         self._controls: dict[str, AgentControl] = {}
-        self._path: list[Tensor] = []  # positions now and after every step
+        self._path: list[Tensor] = []  # positions before the first step and after each
         encoded, device = encode(model, cut), self._contexts.device
         with torch.inference_mode(), undivided_operations():
             noise = keyed_noise(model.config.world_model, self._names, samples, 0, seed).to(device)
             settled = settle(model.world, encoded.context, encoded.state)
             self._state: State = begin(model.world, encoded.context, settled, noise)
             self._intent = noise.intent
-            self._path.append(self._state.motion.position)
         # The last search: its context, and for each agent the centre and the radius of the disc,
         # and the speed, for which the context is valid. The first search is that of `predict`, so
         # that the futures are equal. It is valid up to the horizon of `predict` without commands.
@@ -394,6 +393,8 @@ class World:
     def _step(self) -> None:
         if self._steps == self._horizon:  # the candidates of `predict` end here
             self._searched = None
+        if not self._path:  # not before: a command may still change where agents start
+            self._path.append(self._state.motion.position)
         world = self._model.world
         noise = self._noise.steps(self._names, self._steps, 1)[0].to(self._intent.device)
         around = surroundings(world, self._context(), self._state)

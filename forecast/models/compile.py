@@ -116,8 +116,8 @@ class _Verb:
         first = next(self.world.parameters())
         if not self.weights:  # not at once: an unpickled world model gets its weights later
             program = step_programs(self.world)[self.name]
-            whole = isinstance(program.outputs, tuple)
-            self.result = type(program.outputs)._make if whole else itemgetter(0)
+            is_tuple = isinstance(program.outputs, tuple)  # a flat one: `Motion`
+            self.result = type(program.outputs)._make if is_tuple else itemgetter(0)
             self.weights = program.weights()
         plain = first.dtype == torch.float32 and first.is_cpu
         return not plain or first.data_ptr() != self.weights[0].data_ptr()

@@ -298,6 +298,6 @@ def _realized(weights: Tensor) -> Tensor:
     """A copy of transposed weights row by row, so that the loop reads whole vectors of them.
 
     The compiler would otherwise read from the original, number by number, in every iteration. It
-    does not do without a copy that `as_strided` is taken of.
+    removes a plain copy, but not one that `as_strided` is applied to.
     """
     return weights.contiguous().as_strided(weights.shape, (weights.shape[1], 1))

@@ -151,7 +151,7 @@ class ReactiveRollout:
         count = (until > 0).flatten(1).sum(1)
         # Plans are grouped so that each part has about as many affected rows as a thread can
         # process efficiently. A plan stays whole, because its rows send messages to each other.
-        # These are more than otherwise, because a step has a higher fixed cost.
+        # A part has more rows than one of whole scenes, because a step has a higher fixed cost.
         rows = part_size(int(count.sum()), until.device, 3 * MOST_AT_ONCE // 2)
         part = (count.cumsum(0) - count).div(rows, rounding_mode="floor")
         sizes = torch.unique_consecutive(part, return_counts=True)[1].tolist()
@@ -265,11 +265,12 @@ class AffectedRows:
         rows = _Rows.of(until)
         now = futures.states[0].rows(rows.at).motion
         poses, dt = plans[rows.plan].movedim(1, 0)[:, None], futures.context.agents.dt[rows.agent]
-        self._planned = dynamics.follow_all(now, poses, dt)  # [T, 1, R, ...], of use for the egos
-        self._take(rows)
+        # [T, 1, R, ...]; made for all rows, used for those of the ego.
+        self._planned = dynamics.follow_all(now, poses, dt)
+        self._keep(rows)
 
-    def _take(self, rows: _Rows) -> None:
-        """Sets what stays the same until the next rows are dropped."""
+    def _keep(self, rows: _Rows) -> None:
+        """Sets the rows, and what stays the same until the next ones are dropped."""
         context, zero = self.futures.context, torch.zeros_like(rows.agent)
         self.rows, self._agents = rows, context.agents.select(rows.agent)
         self._dropped_at = int(rows.until.min()) if len(rows.until) else self.steps
@@ -286,7 +287,7 @@ class AffectedRows:
         """See `forecast.models.rollout.Scenery`; drops rows that are no longer affected."""
         if index >= self._dropped_at:
             kept = self.rows.until > index
-            self._take(self.rows.select(kept))
+            self._keep(self.rows.select(kept))
             state = state.select(kept)
         futures, rows = self.futures, self.rows
         replayed, noise = futures.replayed[index], futures.noise.steps[index]

@@ -118,7 +118,7 @@ class SceneContext(NamedTuple):
             tuple(edges_in_range(slot, own, places, places, copies) for slot in self.candidates),
             edges_in_range(self.map_candidates, seen, self.pieces, here, copies),
             edges_in_range(self.crossing_candidates, seen, self.pieces, here, copies),
-            edges_in_range(self.lane_candidates, seen, self.pieces, here, copies),
+            self._from_lanes(here, copies),
         )
 
     def lanes(self, motion: Motion) -> Edges:
@@ -127,10 +127,12 @@ class SceneContext(NamedTuple):
         Args:
             motion: Motions of the agents ``[S, N, ...]``.
         """
-        copies, agents = motion.yaw_rate.shape
-        shape, device = (copies, agents, len(self.pieces.x)), motion.position.device
-        seen = Layout.of_copies(*shape, shared=True, device=device)
-        here = Places.of(self.agents, motion, 0.0)
+        return self._from_lanes(Places.of(self.agents, motion, 0.0), len(motion.yaw_rate))
+
+    def _from_lanes(self, here: Places, copies: int) -> Edges:
+        """`lanes`, from where the agents are, without lookahead."""
+        shape = copies, len(self.agents.kind), len(self.pieces.x)
+        seen = Layout.of_copies(*shape, shared=True, device=here.x.device)
         return edges_in_range(self.lane_candidates, seen, self.pieces, here, copies)
 
 

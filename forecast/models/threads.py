@@ -19,8 +19,8 @@ from typing import TypeVar
 import torch
 
 MOST_AT_ONCE = 1024
-"""Highest number of agents imagined at once. With more, there would be no parts for several
-threads. With fewer, the fixed cost of calls dominates."""
+"""Highest number of agents of whole scenes imagined at once. With more, there would be no parts for
+several threads. With fewer, the fixed cost of calls dominates."""
 _THREADS: ContextVar[int] = ContextVar("number of threads of `side_by_side`")
 
 Part = TypeVar("Part")

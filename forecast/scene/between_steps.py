@@ -32,7 +32,7 @@ def between_steps(
     Args:
         values: Values at steps 1 to T along an axis.
         now: Value at step 0, which broadcasts against one entry of that axis.
-        at: Times in steps, above 0 and up to T ``[T']``.
+        at: Times in steps, from 0 to T ``[T']``.
         axis: The axis.
 
     Returns:

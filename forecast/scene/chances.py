@@ -105,8 +105,7 @@ class FirstTimes:
         """Probability that the event happens by ``seconds``, with intervals of that level.
 
         Raises:
-            ForecastError: The time is before the first or after the last predicted step, or the
-                level is out of range.
+            ForecastError: The time is outside ``span_s``, or the level is out of range.
         """
         require_within("within_s", seconds, self.span_s)
         probability = self.distribution([seconds])[0]
@@ -117,8 +116,7 @@ class FirstTimes:
         """Probability ``[N, A]`` that the event has happened by each of the times ``[N]``.
 
         Raises:
-            ForecastError: The times are no list of numbers, or one is before the first or after the
-                last predicted step.
+            ForecastError: The times are no list of numbers, or one is outside ``span_s``.
         """
         every = parse_list("times_s", times_s)
         times = [require_within("times_s", time_s, self.span_s) for time_s in every]
@@ -142,10 +140,10 @@ def require_within(item: str, time_s: Any, span_s: tuple[float, float]) -> float
     Args:
         item: Its name in messages.
         time_s: Seconds after the prediction time.
-        span_s: Times of the first and the last predicted step.
+        span_s: First and last time that it covers.
 
     Raises:
-        ForecastError: It is no number, before the first step or after the last one.
+        ForecastError: It is no number, or outside ``span_s``.
     """
     first, last = span_s
     needed = f"a time from {first:g} s to {last:g} s"

@@ -126,13 +126,14 @@ class Prediction:
             finite &= np.isfinite(each.positions_m).all(axis=(1, 2, 3))
         if self.mode_m is not None:
             finite &= np.isfinite(self.mode_m).all(axis=(1, 2))
-        if self.now_m is not None:
-            finite &= np.isfinite(self.now_m).all(axis=1)
         bad = self.valid & ~finite
         if bad.any():
             raise ForecastError(
                 f"agent '{self.agent_ids[bad][0]}': a predicted position is not finite"
             )
+        if self.now_m is not None:
+            unknown = self.agent_ids[self.valid & ~np.isfinite(self.now_m).all(axis=1)]
+            require(not len(unknown), "now_m of agents", unknown[:3].tolist(), "a finite position")
         parse_origin("prediction", self.origin_m)
         dt_s = real_number("dt_s", self.dt_s, "a step in seconds")
         require(0 < dt_s < np.inf, "dt_s", dt_s, "a finite step above 0")
@@ -231,6 +232,7 @@ class Prediction:
             spread_m=None if spread is None else between_steps(spread, 0.0, at, axis=1),
             tubes=None if self.tubes is None else self.tubes.resampled(at, now_m),
             mode_sets=tuple(each.resampled(at, now_m) for each in self.mode_sets),
+            now_m=now_m.astype(np.float32),
         )
 
     def mean(self) -> NDArray[np.float64]:
@@ -343,7 +345,8 @@ class Prediction:
 
         Args:
             agent: Name of the agent.
-            at_s: Seconds after the prediction time; positions between two steps are interpolated.
+            at_s: Seconds after the prediction time, without ``now_m`` from the first step on;
+                positions between two steps are interpolated.
             level: Probability that the region contains, between 0 and 1.
 
         Raises:
@@ -353,8 +356,10 @@ class Prediction:
         from forecast.scene.chances import agent_row
 
         agent_row(self.agent_ids[self.valid], agent)
-        paths_m = self.positions_m[:, agent_row(self.agent_ids, agent)].astype(np.float64)
-        points_m = questions.positions_at(paths_m, self.dt_s, at_s)
+        row = agent_row(self.agent_ids, agent)
+        paths_m = self.positions_m[:, row].astype(np.float64)
+        now_m = None if self.now_m is None else self.now_m[row]
+        points_m = questions.positions_at(paths_m, self.dt_s, at_s, now_m)
         return questions.highest_density_region(points_m, self.weights, level)
 
     def enters(self, area: Area, within_s: float, level: float = 0.95) -> Chances:

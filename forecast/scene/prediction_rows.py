@@ -2,7 +2,8 @@
 
 One row is one step of one future of one agent, in the world's frame. `PREDICTION_ROWS` has the
 columns that an evaluation needs. `Prediction.save` adds the step length, the origin, and the arrays
-that no row can hold (spread, fallback, tubes, modes). So `Prediction.load` gives back the same.
+that no row can hold (spread, fallback, positions now, tubes, modes). So `Prediction.load` gives
+back the same.
 
 Imported only when it is used, because it loads pyarrow.
 """
@@ -143,13 +144,15 @@ def _table(prediction: Prediction) -> pa.Table:
 
 
 def _packed(prediction: Prediction) -> bytes | None:
-    """Spread, fallback, tubes and modes of the predicted agents, as an ``.npz`` file, or None.
+    """What no row can hold of the predicted agents, as an ``.npz`` file, or None.
 
     It also holds the agents' names, because the rows of a file may be put in another order.
     """
     kept, tubes = prediction.valid, prediction.tubes
-    arrays: dict[str, Any] = {"spread_m": prediction.spread_m, "fallback": prediction.fallback}
-    arrays = {name: value[kept] for name, value in arrays.items() if value is not None}
+    fields = {name: getattr(prediction, name) for name in ("spread_m", "fallback", "now_m")}
+    arrays: dict[str, Any] = {
+        name: value[kept] for name, value in fields.items() if value is not None
+    }
     if tubes is not None:
         own = vars(tubes.select(kept))
         arrays |= {f"tubes.{name}": np.asarray(value) for name, value in own.items()}

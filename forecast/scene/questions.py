@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import shapely
@@ -59,7 +59,9 @@ class Region:
         return np.asarray(shapely.intersects_xy(self.polygon, points[..., 0], points[..., 1]))
 
 
-def positions_at(paths_m: NDArray[np.float64], dt_s: float, at_s: float) -> NDArray[np.float64]:
+def positions_at(
+    paths_m: NDArray[np.float64], dt_s: float, at_s: float, now_m: NDArray[Any] | None = None
+) -> NDArray[np.float64]:
     """Positions ``[K, 2]`` on paths at a time, interpolated between two steps.
 
     Args:
@@ -67,14 +69,16 @@ def positions_at(paths_m: NDArray[np.float64], dt_s: float, at_s: float) -> NDAr
             time.
         dt_s: Step length.
         at_s: Seconds after the prediction time.
+        now_m: Where the agent is then ``[2]``, if that is known.
 
     Raises:
-        ForecastError: The time is before the first or after the last step.
+        ForecastError: The time is after the last step, or before the first and ``now_m`` is not
+            known.
     """
-    steps = paths_m.shape[1]
-    asked_s = require_within("at_s", at_s, (dt_s, steps * dt_s))
-    at = np.clip([asked_s / dt_s], 1.0, steps)  # against rounding
-    return between_steps(paths_m, paths_m[:, 0], at, axis=1)[:, 0]
+    steps, first = paths_m.shape[1], 1 if now_m is None else 0
+    asked_s = require_within("at_s", at_s, (first * dt_s, steps * dt_s))
+    at = np.clip([asked_s / dt_s], first, steps)  # against rounding
+    return between_steps(paths_m, paths_m[:, 0] if now_m is None else now_m, at, axis=1)[:, 0]
 
 
 def highest_density_region(

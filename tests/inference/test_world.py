@@ -24,9 +24,27 @@ def test_left_alone_it_is_the_prediction(forecaster, world) -> None:
     imagined = world.step(STEPS).prediction()
     np.testing.assert_array_equal(imagined.positions_m, expected.positions_m)
     np.testing.assert_array_equal(imagined.mode_m, expected.mode_m)
+    np.testing.assert_array_equal(imagined.now_m, expected.now_m)
     assert imagined.agent_ids.tolist() == expected.agent_ids.tolist()
     assert imagined.at_us == expected.at_us
     np.testing.assert_array_equal(world.positions_m, imagined.positions_m[:, :, -1])
+
+
+def test_its_prediction_starts_where_agents_are_before_the_first_step(world) -> None:
+    """A command before the first step may still move them; one afterwards does not."""
+    names, before = world.agent_ids, world.positions_m[0]
+    moved, plain = world.fork(), world.fork().step(2).prediction()
+    np.testing.assert_array_equal(plain.now_m, before)
+    place = before[0] + np.array([0, 7])
+    moved.change(str(names[0]), position_m=place)
+    moved.step(1).change(str(names[1]), position_m=before[1] + np.array([0, 7]))
+    found = moved.step(1).prediction()
+    np.testing.assert_allclose(found.now_m[0], place, atol=1e-5)
+    np.testing.assert_array_equal(found.now_m[1:], before[1:])
+    added = world.fork()
+    added.add("guest", AgentKind.PEDESTRIAN, place)
+    found = added.step(1).prediction()
+    np.testing.assert_allclose(found.now_m[found.agent_ids == "guest"], [place], atol=1e-5)
 
 
 def test_given_a_plan_it_is_the_prediction_with_that_plan(forecaster, world) -> None:

@@ -13,6 +13,7 @@ from forecast.models.dynamics import (
     choose,
     drive,
     follow,
+    follow_all,
     length,
     moved_to,
     step,
@@ -200,6 +201,18 @@ def test_a_heading_that_flips_is_no_turn() -> None:
         assert float(turn_between(EAST, torch.tensor([-1.0, aside]))) == pytest.approx(0, abs=1e-5)
     nearly = torch.tensor([np.cos(3.0), np.sin(3.0)], dtype=torch.float32)
     assert float(turn_between(EAST, nearly)) == pytest.approx(np.pi - 3.0)
+
+
+def test_following_all_poses_is_following_one_after_the_other() -> None:
+    torch.manual_seed(0)
+    facing = torch.nn.functional.normalize(torch.randn(2, 3, 2), dim=-1)
+    before = Motion(torch.randn(2, 3, 2), torch.randn(2, 3, 2), facing, torch.zeros(2, 3))
+    poses, dt_s = torch.randn(4, 2, 3, 3), torch.tensor([0.5, 0.4, 0.5])
+    found = follow_all(before, poses, dt_s)
+    for step_of, pose in enumerate(poses):
+        before = follow(before, pose, dt_s)
+        for name, value in before._asdict().items():
+            assert torch.equal(getattr(found, name)[step_of], value), name
 
 
 def test_following_a_pose_gives_the_mean_velocity_and_turn() -> None:

@@ -348,7 +348,8 @@ def test_an_agent_with_an_unknown_heading_faces_all_ways(model, context) -> None
     noise = noise_of(context, 3, 1)
     quarter = torch.tensor([0.0, 1.0]).expand(2, *noise.turn.shape[1:])
     noise = noise._replace(turn=torch.cat([torch.zeros_like(noise.turn[:1]), quarter]))
-    begun = begin(model.world, context._replace(heading_known=known), state, noise)
+    context = context._replace(heading_known=known)
+    begun = begin(model.world, context, settle(model.world, context, state), noise)
     before = state.with_mirror(noise.mirror).motion.facing
     x, y = before[2, 0]
     torch.testing.assert_close(begun.motion.facing[2, 0], torch.stack([-y, x]))
@@ -357,5 +358,5 @@ def test_an_agent_with_an_unknown_heading_faces_all_ways(model, context) -> None
     assert not begun.motion.facing[0, 0].any()  # the mode: no direction
     torch.testing.assert_close(begun.motion.facing[:, 1:], before[:, 1:])
     steady = state._replace(steady=torch.ones_like(state.steady))
-    begun = begin(model.world, context._replace(heading_known=known), steady, noise)
+    begun = begin(model.world, context, settle(model.world, context, steady), noise)
     torch.testing.assert_close(begun.motion.facing[0], before[0])

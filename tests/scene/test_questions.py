@@ -73,7 +73,7 @@ def test_the_present_position_has_a_shape_and_is_finite():
     known = predicted(walks([1, 0]))
     with pytest.raises(ForecastError, match=r"now_m has shape \[2, 2\]; \[1, 2\] is needed"):
         replace(known, now_m=np.zeros((2, 2), np.float32))
-    with pytest.raises(ForecastError, match="not finite"):
+    with pytest.raises(ForecastError, match=r"now_m of agents is \['p0'\]; a finite position"):
         replace(known, now_m=np.full((1, 2), np.nan, np.float32))
 
 

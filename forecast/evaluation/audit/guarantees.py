@@ -171,7 +171,9 @@ def _frame(probe: Probe) -> Pair:
         replace(each, positions_m=geometry.rotate(each.positions_m, back))
         for each in other.mode_sets
     )
-    return usual, replace(other, positions_m=futures, mode_m=best, mode_sets=modes)
+    now = None if other.now_m is None else geometry.rotate(other.now_m, back)
+    found = replace(other, positions_m=futures, mode_m=best, mode_sets=modes, now_m=now)
+    return usual, found
 
 
 def _history(probe: Probe) -> Pair:
@@ -404,7 +406,7 @@ def _picked(prediction: Prediction, agents: NDArray[np.int64]) -> Prediction:
         spread_m=None,
         tubes=None,
         fallback=None,
-        now_m=None,
+        now_m=None if prediction.now_m is None else prediction.now_m[agents],
         mode_sets=tuple(each.select(agents) for each in prediction.mode_sets),
     )
 

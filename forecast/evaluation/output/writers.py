@@ -33,7 +33,9 @@ def metrics_document(result: EvaluationResult) -> dict[str, Any]:
     coverage and area of the calibrated tubes, by their level in per cent. It also holds the root
     mean squares of the spread of the samples about their mean (sharpness) and of that mean's error.
 
-    ``n`` beside the means holds the number of values behind each. ``model`` says what the
+    ``n`` beside the means holds the number of values behind each. ``counts.dropped`` are pedestrian
+    steps that are not scored, ``counts.prepared`` records that were dropped or mended before, when
+    the scored scenes were prepared. ``model`` says what the
     predictor was made from (None if unknown). ``scenes_learnt_from`` names the scored scenes that
     it was trained on. ``predictions_file`` counts the predictions of a file that were read, skipped
     or changed, ``predictions_sha256`` is its hash (None for other predictors). ``own_predictor``

@@ -142,8 +142,8 @@ class DecisionRule:
             f"Too few: fewer than {' or '.join(short)}; or the mean meets the limit but a part of "
             "its 95 % interval does not; or it would pass, but the predictor left the metric "
             "without a value somewhere; or the limit is for another horizon. Otherwise pass: the "
-            "whole interval meets the limit; fail: "
-            "the mean does not meet it, wherever its interval ends."
+            "whole interval meets the limit; fail: the mean does not meet it, wherever its "
+            "interval ends."
         )
 
     def decide(self, criterion: Criterion, found: Estimate) -> str:
@@ -258,9 +258,11 @@ class _Strict(msgspec.Struct, forbid_unknown_fields=True):
     horizon_s: float | None = None
 
     def plain(self) -> Acceptance:
+        for each in self.criteria:
+            if each.horizon_s is None:
+                each.horizon_s = self.horizon_s
         criteria = [Criterion(**msgspec.structs.asdict(each)) for each in self.criteria]
-        ours = [replace(each, horizon_s=each.horizon_s or self.horizon_s) for each in criteria]
-        return Acceptance(ours, self.minimum_rows, self.minimum_scenes)
+        return Acceptance(criteria, self.minimum_rows, self.minimum_scenes)
 
 
 def checked(acceptance: Acceptance, source: str, metrics: Collection[str]) -> Acceptance:

@@ -99,8 +99,8 @@ def _prepared(result: EvaluationResult) -> tuple[Table, ...]:
     if not result.prepared:
         return ()
     caption = (
-        "Records of these scenes that are not scored as the dataset has them: dropped or mended "
-        "when they were prepared. Good is few."
+        "Records of these scenes that are not in the store as the dataset has them: dropped or "
+        "mended when they were prepared. Good is few."
     )
     rows = tuple(
         (Cell(reason), Cell("mended" if reason in MENDED else "dropped"), Cell(str(count)))

@@ -18,7 +18,7 @@ def triggering(result: EvaluationResult) -> Section:
     blocks: list[Block] = []
     if not result.acceptance:
         words = (
-            "These criteria are the package's example. Copy "
+            "These criteria are the package's example, for predictions of 6 s. Copy "
             "forecast/evaluation/verdict/acceptance.yaml, set your own limits and pass it with "
             "--acceptance."
         )

@@ -10,6 +10,7 @@ def test_an_evaluation_is_read_back_with_its_rows_and_numbers(folders):
     assert (found.path, found.name) == (folders / "bad", "bad")
     assert found.setting["split"] == "val"
     assert [each.id for each in found.acceptance.criteria] == ["reach", "never"]
+    assert [each.horizon_s for each in found.acceptance.criteria] == [2, None]
     assert len(found.columns["top1_fde_m"]) == len(found.columns["agent_id"]) > 0
     assert {"latency_median_s", "coverage_90_final"} <= set(found.summary)
     assert found.guarantees["future"] is True

@@ -138,6 +138,16 @@ class TestFiles:
         pairs = zip(*table.select(["sample", "weight"]).to_pydict().values(), strict=True)
         assert {*pairs} == {(MODE_SAMPLE, 0.0)} | {(sample, 0.1) for sample in range(10)}
 
+    def test_counts_what_preparing_the_scored_scenes_dropped_or_mended(self, tmp_path):
+        class Mended(StreetSource):
+            def read(self, name):
+                scene, counts = super().read(name)
+                return scene, {**counts, "heading_from_motion": 2, "no_box": 1, "nothing": 0}
+
+        made = prepare(Mended(), tmp_path / "store")
+        metrics = evaluated(made, tmp_path / "out", "constant_velocity")
+        assert metrics["counts"]["prepared"] == {"heading_from_motion": 4, "no_box": 2}
+
     def test_metrics_have_counts_baselines_and_null_where_undefined(self, store, tmp_path):
         metrics = evaluated(store, tmp_path / "out", "constant_velocity")
         assert metrics["predictor"] == "constant_velocity"

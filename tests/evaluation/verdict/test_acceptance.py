@@ -62,6 +62,7 @@ def test_a_horizon_is_for_all_criteria_or_one(tmp_path):
     ("criterion", "message"),
     [
         ("metric: ade, at_most: 1", "criterion 'a': metric 'ade' is unknown"),
+        ("metric: top1_fde_m, at_most: 1, horizon_s: 0", "horizon_s is 0.0; a number of seconds"),
         ("metric: top1_fde_m, at_most: 1, horizon_s: -2", "horizon_s is -2.0; a number of seconds"),
         ("metric: top1_fde_m", "exactly one of at_most and at_least is needed"),
         ("metric: top1_fde_m, at_most: 1, at_least: 0", "exactly one of at_most and at_least"),
