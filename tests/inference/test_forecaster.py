@@ -26,6 +26,7 @@ def test_a_prediction_is_for_everyone_present(forecaster: Forecaster) -> None:
     assert prediction.positions_m.shape == (3, len(present), 8, 2)
     assert prediction.at_us == scene.timestamps_us[10]
     assert prediction.mode_m is not None
+    np.testing.assert_array_equal(prediction.now_m, scene.tracks.positions_m[present, 10])
 
 
 def test_the_future_is_not_looked_at(forecaster: Forecaster) -> None:
@@ -259,7 +260,7 @@ def test_many_scenes_are_predicted_as_each_alone(forecaster: Forecaster) -> None
     for made, (scene, at) in zip(many, pairs, strict=True):
         alone = forecaster.predict(scene, at, samples=3, seed=5, horizon_s=2.0)
         assert (made.scene_id, made.at_us, made.dt_s) == ("street", alone.at_us, scene.dt_s)
-        for name in ("agent_ids", "weights"):
+        for name in ("agent_ids", "weights", "now_m"):
             np.testing.assert_array_equal(getattr(made, name), getattr(alone, name))
         for name in ("positions_m", "mode_m"):
             np.testing.assert_allclose(getattr(made, name), getattr(alone, name), atol=1e-5)

@@ -43,6 +43,8 @@ class TestEveryBaseline:
         assert prediction.at_us == past.timestamps_us[4]
         np.testing.assert_array_equal(prediction.origin_m, past.origin_m)
         assert prediction.valid.all()
+        now = past.tracks.positions_m[past.present(4), 4]
+        np.testing.assert_allclose(prediction.now_m, now, atol=1e-6)
 
     @settings(max_examples=15)
     @given(seed=st.integers(0, 1000), at=st.integers(0, 7))

@@ -112,14 +112,15 @@ def test_a_prediction_in_another_frame_is_moved():
                 origin_m=made.origin_m + np.array([100, 0]),
                 positions_m=made.positions_m - np.float32([100, 0]),
                 mode_m=None if made.mode_m is None else made.mode_m - np.float32([100, 0]),
+                now_m=made.now_m - np.float32([100, 0]),
             )
 
     scene = street_scene()
     film = imagined_film(Elsewhere(), "x", scene, 5.0, ASKED)
     expected = imagined().panels[0].predictions[0]
-    np.testing.assert_allclose(
-        film.panels[0].predictions[0].positions_m, expected.positions_m, atol=1e-4
-    )
+    for name in ("positions_m", "now_m"):
+        found = getattr(film.panels[0].predictions[0], name)
+        np.testing.assert_allclose(found, getattr(expected, name), atol=1e-4)
 
 
 def test_a_predictor_that_returns_something_else_is_refused():
