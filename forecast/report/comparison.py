@@ -38,7 +38,7 @@ from forecast.report.section import Block, Cell, Facts, Figure, Folded, Section,
 from forecast.report.style import svg
 from forecast.visualization.birds_eye import LIGHT
 
-_TONES = {LOST: "fail", WORSE: "fail", OPEN: "too-few", BETTER: "pass"}
+_TONES = {LOST: "fail", WORSE: "fail", OPEN: "undecided", BETTER: "pass"}
 _TONES |= dict.fromkeys((SAME, NEW, STATED), "")
 _MARKS = {WORSE: ("^", LIGHT.mode), OPEN: ("o", LIGHT.muted), BETTER: ("v", LIGHT.truth)}
 _ANSWER_TONES = {WORSE: "bad", OPEN: "open", BETTER: "good"}
@@ -199,7 +199,7 @@ def _criteria(found: Comparison) -> Section:
 
 
 def _verdict_cell(outcome: Outcome) -> Cell:
-    return Cell(outcome.verdict, tone=outcome.verdict.replace(" ", "-"))
+    return Cell(outcome.verdict, tone=outcome.verdict)
 
 
 def _found_cell(outcome: Outcome) -> Cell:

@@ -60,7 +60,7 @@ class Cell:
         text: Its text.
         note: A second, smaller line.
         best: Whether it is the best of its row.
-        tone: ``pass``, ``fail`` or ``too-few``: the style of a verdict.
+        tone: ``pass``, ``fail`` or ``undecided``: the style of a verdict.
         link: Anchor of a picture that shows it; "" for none.
     """
 

@@ -24,7 +24,7 @@ _CONTRAST = f"""(() => {{ {_LIGHT}
     .map(element => light(getComputedStyle(element).color))
     .map(ink => (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05)));
 }})()"""
-_SEEN = """[...document.querySelectorAll(".cards td.pass, .cards td.fail, .cards td.too-few")]
+_SEEN = """[...document.querySelectorAll(".cards td.pass, .cards td.fail, .cards td.undecided")]
   .map(cell => cell.getBoundingClientRect())
   .map(box => box.left >= 0 && box.right <= innerWidth && box.width > 20 && box.height > 10)"""
 _KEY = """[...document.querySelectorAll("#key td")].map(cell => cell.getBoundingClientRect())

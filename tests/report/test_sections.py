@@ -12,8 +12,8 @@ from forecast.evaluation.scoring.slices import SLICINGS
 from forecast.evaluation.scoring.statistics import Estimate
 from forecast.evaluation.verdict.acceptance import (
     FAIL,
+    NOT_DECIDED,
     PASS,
-    TOO_FEW,
     Criterion,
     DecisionRule,
     Missing,
@@ -538,7 +538,7 @@ class TestTriggering:
     def test_failures_come_first(self, kalman):
         outcomes = tuple(
             self.outcome(name, verdict)
-            for name, verdict in (("a", PASS), ("b", TOO_FEW), ("c", FAIL))
+            for name, verdict in (("a", PASS), ("b", NOT_DECIDED), ("c", FAIL))
         )
         section = triggering(replace(kalman, outcomes=outcomes, acceptance="ours.yaml"))
         (table,) = of_kind(section, Table)
@@ -561,7 +561,7 @@ class TestTriggering:
     def test_what_an_undecided_criterion_needs_is_said(self, kalman):
         criterion = Criterion("a", "when a", "top1_fde_m", at_most=1.0)
         found = Estimate(0.5, np.nan, np.nan, 60, 2)
-        outcome = Outcome(criterion, found, TOO_FEW, Missing(8, 40, "minimum"))
+        outcome = Outcome(criterion, found, NOT_DECIDED, Missing(8, 40, "minimum"))
         section = triggering(replace(kalman, outcomes=(outcome,)))
         (row,) = of_kind(section, Table)[0].rows
         assert (row[2].text, row[2].note) == (
@@ -577,7 +577,7 @@ class TestTriggering:
     def test_a_limit_for_another_horizon_is_said(self, kalman):
         criterion = Criterion("a", "when a", "top1_fde_m", at_most=1.0, horizon_s=3.0)
         found, missing = Estimate(1.5, 1.4, 1.6, 60, 12), Missing(0, 0, "horizon", 3.0)
-        outcome = Outcome(criterion, found, TOO_FEW, missing)
+        outcome = Outcome(criterion, found, NOT_DECIDED, missing)
         section = triggering(replace(kalman, outcomes=(outcome,)))
         (row,) = of_kind(section, Table)[0].rows
         assert (row[2].text, row[2].note) == ("predictions of 3 s", "the limit is for that horizon")

@@ -48,8 +48,8 @@ from forecast.evaluation.scoring.slices import SLICINGS
 from forecast.evaluation.scoring.statistics import MIN_ROWS
 from forecast.evaluation.verdict.acceptance import (
     FAIL,
+    NOT_DECIDED,
     PASS,
-    TOO_FEW,
     Acceptance,
     Outcome,
     judge,
@@ -170,7 +170,9 @@ class Comparison:
     def unsure(self) -> list[str]:
         """The criteria that A meets and that are not decided for B, on as many rows."""
         pairs = zip(self.before, self.after, strict=True)
-        open_now = [o.criterion.id for o, t in pairs if (o.verdict, t.verdict) == (PASS, TOO_FEW)]
+        open_now = [
+            o.criterion.id for o, t in pairs if (o.verdict, t.verdict) == (PASS, NOT_DECIDED)
+        ]
         return [name for name in open_now if name not in self.broken]
 
     @property

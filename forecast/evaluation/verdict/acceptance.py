@@ -28,7 +28,7 @@ from forecast.models.metrics.registry import OF_EVERYBODY
 EXAMPLE = Path(__file__).with_name("acceptance.yaml")
 """The default criteria, for teams without their own."""
 
-PASS, FAIL, TOO_FEW = "pass", "fail", "too few"
+PASS, FAIL, NOT_DECIDED = "pass", "fail", "undecided"
 
 EURO_NCAP = ("CPFA", "CPNA", "CPNCO", "CPLA", "CPTA")
 """Euro NCAP's pedestrian scenarios; tags that name the nearest analogue of a condition."""
@@ -139,22 +139,22 @@ class DecisionRule:
         why = "" if self.scenes == self.minimum_scenes else ", which an interval needs"
         short.append(f"{counted(self.scenes, 'scene')}{why}")
         return (
-            f"Too few: fewer than {' or '.join(short)}; or the mean meets the limit but a part of "
-            "its 95 % interval does not; or it would pass, but the predictor left the metric "
+            f"Undecided: fewer than {' or '.join(short)}; or the mean meets the limit but a part "
+            "of its 95 % interval does not; or it would pass, but the predictor left the metric "
             "without a value somewhere; or the limit is for another horizon. Otherwise pass: the "
             "whole interval meets the limit; fail: the mean does not meet it, wherever its "
             "interval ends."
         )
 
     def decide(self, criterion: Criterion, found: Estimate) -> str:
-        """`PASS`, `FAIL` or `TOO_FEW`."""
+        """`PASS`, `FAIL` or `NOT_DECIDED`."""
         ends = [criterion.margin(end) for end in (found.value, found.low, found.high)]
         enough = found.n >= self.minimum_rows and found.scenes >= self.scenes
         if not enough or np.isnan(ends).any():
-            return TOO_FEW
+            return NOT_DECIDED
         if ends[0] < 0:
             return FAIL
-        return PASS if min(ends) >= 0 else TOO_FEW
+        return PASS if min(ends) >= 0 else NOT_DECIDED
 
     def missing(self, criterion: Criterion, found: Estimate, spread: float) -> Missing:
         """What an undecided criterion needs; see `METHOD`.
@@ -208,7 +208,7 @@ class Outcome:
     Attributes:
         criterion: The criterion.
         found: The metric's mean with its interval.
-        verdict: `PASS`, `FAIL` or `TOO_FEW`.
+        verdict: `PASS`, `FAIL` or `NOT_DECIDED`.
         missing: What would decide it; None where it is decided.
     """
 
@@ -333,15 +333,15 @@ def judge(
         column = values[criterion.metric]
         found = scene_means({criterion.metric: column}, scene_ids, inside)[criterion.metric]
         verdict, missing = acceptance.rule.decide(criterion, found), None
-        if verdict == TOO_FEW:
+        if verdict == NOT_DECIDED:
             spread = scene_spread(column, scene_ids, inside)
             missing = acceptance.rule.missing(criterion, found, spread)
             if np.isnan(column).all():
                 missing = replace(missing, why="undefined")
         holes = int(np.isnan(column[inside]).sum())
         if verdict == PASS and holes and criterion.metric in OF_EVERYBODY:
-            verdict, missing = TOO_FEW, Missing(0, holes, "partly")
+            verdict, missing = NOT_DECIDED, Missing(0, holes, "partly")
         if not criterion.is_for(horizon_s):
-            verdict, missing = TOO_FEW, Missing(0, 0, "horizon", criterion.horizon_s)
+            verdict, missing = NOT_DECIDED, Missing(0, 0, "horizon", criterion.horizon_s)
         outcomes.append(Outcome(criterion, found, verdict, missing))
     return tuple(outcomes)

@@ -11,7 +11,7 @@ from forecast.evaluation.output.numbers import NO_INTERVAL, interval, number, si
 from forecast.evaluation.result import EvaluationResult
 from forecast.evaluation.run.provenance import not_scored, train_test_leakage
 from forecast.evaluation.scoring.statistics import Estimate, scene_means
-from forecast.evaluation.verdict.acceptance import FAIL, PASS, TOO_FEW
+from forecast.evaluation.verdict.acceptance import FAIL, NOT_DECIDED, PASS
 from forecast.models.metrics.registry import METRICS
 
 GOOD, UNDECIDED, BAD = "good", "open", "bad"
@@ -78,7 +78,7 @@ def _worst(tones: list[str]) -> str:
 
 def _criteria(result: EvaluationResult) -> VerdictPart:
     counts = Counter(outcome.verdict for outcome in result.outcomes)
-    few = f", {counts[TOO_FEW]} could not be decided" if counts[TOO_FEW] else ""
+    few = f", {counts[NOT_DECIDED]} could not be decided" if counts[NOT_DECIDED] else ""
     whose = "" if result.acceptance else " (the package's example)"
     words = f"{counts[PASS]} passed, {counts[FAIL]} failed{few}{whose}"
     tone = BAD if counts[FAIL] else UNDECIDED if few or not counts else GOOD

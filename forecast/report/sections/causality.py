@@ -40,4 +40,4 @@ def causality(result: EvaluationResult) -> Section:
     return Section("causality", title, (table,), data)
 
 
-_TONES = {True: "pass", False: "fail", None: "too-few"}
+_TONES = {True: "pass", False: "fail", None: "undecided"}

@@ -60,7 +60,7 @@ def _row(result: EvaluationResult, outcome: Outcome) -> tuple[Cell, ...]:
     where = ", ".join(f"{name}: {label}" for name, label in criterion.where.items())
     return (
         Cell(criterion.condition, where or "all prediction times", link=_worst(result, criterion)),
-        Cell(outcome.verdict, tone=outcome.verdict.replace(" ", "-")),
+        Cell(outcome.verdict, tone=outcome.verdict),
         _missing(outcome),
         Cell(number(found.value), interval(found)),
         Cell(criterion.demand),

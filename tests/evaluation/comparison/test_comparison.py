@@ -20,7 +20,7 @@ from forecast.evaluation.comparison.comparison import Comparison, headline_table
 from forecast.evaluation.comparison.words import change_words
 from forecast.evaluation.output.saved import read_evaluation
 from forecast.evaluation.scoring.statistics import Estimate
-from forecast.evaluation.verdict.acceptance import PASS, TOO_FEW, Acceptance
+from forecast.evaluation.verdict.acceptance import NOT_DECIDED, PASS, Acceptance
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ def test_a_metric_that_is_no_longer_there_breaks_what_it_had_met(folders):
     same = Comparison.of(good, good)
     met, *others = same.before
     assert (met.criterion.id, met.verdict, same.broken) == ("reach", PASS, [])
-    undefined = replace(met, found=Estimate(np.nan, np.nan, np.nan, 0, 0), verdict=TOO_FEW)
+    undefined = replace(met, found=Estimate(np.nan, np.nan, np.nan, 0, 0), verdict=NOT_DECIDED)
     assert replace(same, after=(undefined, *others)).broken == ["reach"]
 
 
@@ -199,7 +199,7 @@ def test_a_criterion_that_is_no_longer_sure_is_undecided(folders):
     good = read_evaluation(folders / "good")
     same = Comparison.of(good, good)
     met, *others = same.before
-    unsure = replace(met, verdict=TOO_FEW)
+    unsure = replace(met, verdict=NOT_DECIDED)
     found = replace(same, after=(unsure, *others))
     assert (found.answer, found.broken, found.unsure) == (OPEN, [], ["reach"])
     assert found.sentence.endswith("worse: no longer surely meets criteria that A meets: reach")

@@ -8,7 +8,7 @@ from forecast.evaluation import EvaluationConfig, evaluate, run_evaluation
 from forecast.evaluation.output.console import slice_lines, table
 from forecast.evaluation.output.numbers import UNDEFINED
 from forecast.evaluation.scoring.statistics import Estimate
-from forecast.evaluation.verdict.acceptance import TOO_FEW, Criterion, Missing, Outcome
+from forecast.evaluation.verdict.acceptance import NOT_DECIDED, Criterion, Missing, Outcome
 from forecast.models.baselines import ConstantVelocity, Kalman
 
 SPEC = WindowSpec(history_steps=5, horizon_steps=4)
@@ -110,8 +110,8 @@ def test_says_what_would_decide_the_criteria(result):
     criterion = Criterion("here", "any", "top1_fde_m", at_most=1.0)
     found = Estimate(0.5, float("nan"), float("nan"), 60, 2)
     missing = Missing(8, 40, "minimum")
-    one = Outcome(criterion, found, TOO_FEW, missing)
-    other = Outcome(replace(criterion, id="there"), found, TOO_FEW, missing)
+    one = Outcome(criterion, found, NOT_DECIDED, missing)
+    other = Outcome(replace(criterion, id="there"), found, NOT_DECIDED, missing)
     text = table(replace(result, outcomes=(one, other)))
     words = "would decide it: here, there: 8 more scenes with 40 prediction times"
     assert text.splitlines()[-1] == words

@@ -9,8 +9,8 @@ from forecast.evaluation.run.merging import definitions
 from forecast.evaluation.verdict.acceptance import (
     EXAMPLE,
     FAIL,
+    NOT_DECIDED,
     PASS,
-    TOO_FEW,
     Acceptance,
     Criterion,
     DecisionRule,
@@ -148,16 +148,16 @@ class TestJudge:
 
     def test_an_interval_across_the_limit_decides_nothing(self):
         mean = self.values.mean()
-        assert self.verdict(at_most=mean + 1e-3) == TOO_FEW
-        assert self.verdict(at_least=mean - 1e-3) == TOO_FEW
+        assert self.verdict(at_most=mean + 1e-3) == NOT_DECIDED
+        assert self.verdict(at_least=mean - 1e-3) == NOT_DECIDED
 
     def test_too_few_rows_or_scenes_decide_nothing(self):
-        assert self.verdict(at_most=9, minimum_rows=201) == TOO_FEW
-        assert self.verdict(at_most=9, minimum_scenes=21) == TOO_FEW
+        assert self.verdict(at_most=9, minimum_rows=201) == NOT_DECIDED
+        assert self.verdict(at_most=9, minimum_scenes=21) == NOT_DECIDED
         night = {"light": "night"}
         assert self.verdict(at_most=9, minimum_scenes=10, where=night) == PASS
-        assert self.verdict(at_most=9, minimum_scenes=11, where=night) == TOO_FEW
-        assert self.verdict(at_most=9, where={"light": "dusk"}) == TOO_FEW
+        assert self.verdict(at_most=9, minimum_scenes=11, where=night) == NOT_DECIDED
+        assert self.verdict(at_most=9, where={"light": "dusk"}) == NOT_DECIDED
 
     def test_the_minimum_in_the_text_is_the_one_that_decides(self):
         few = np.isin(self.scenes, ["0", "1", "2", "3"])
@@ -170,7 +170,7 @@ class TestJudge:
                 (outcome,) = judge(
                     acceptance, self.scenes[inside], {}, {"x": self.values[inside]}, 6.0
                 )
-                assert (outcome.verdict == TOO_FEW) == (count < rule.scenes)
+                assert (outcome.verdict == NOT_DECIDED) == (count < rule.scenes)
             assert f"fewer than 10 prediction times or {rule.scenes} scenes" in rule.words
         assert "or 5 scenes, which an interval needs;" in DecisionRule(10, 1).words
         assert few.sum() == 40
@@ -219,7 +219,7 @@ class TestMissing:
         rows = np.repeat(values, 20), np.repeat(np.arange(12), 20).astype(str)
         acceptance = Acceptance([self.criterion], 100, 10)
         (outcome,) = judge(acceptance, rows[1], {}, {"x": rows[0]}, 6.0)
-        assert outcome.verdict == TOO_FEW
+        assert outcome.verdict == NOT_DECIDED
         total = 12 + outcome.missing.scenes
         more = np.resize(values, total // 12 * 12 + 12)
         names = np.repeat(np.arange(len(more)), 20).astype(str)
@@ -235,7 +235,7 @@ class TestMissing:
         assert outcome.verdict == PASS
         values[::4] = np.nan
         (outcome,) = judge(acceptance, names, {}, {"min_fde_20_m": values}, 6.0)
-        assert (outcome.verdict, outcome.missing) == (TOO_FEW, Missing(0, 10, "partly"))
+        assert (outcome.verdict, outcome.missing) == (NOT_DECIDED, Missing(0, 10, "partly"))
         assert outcome.missing.words == "values at the 10 prediction times that have none"
         (failed,) = judge(acceptance, names, {}, {"min_fde_20_m": 20 * values}, 6.0)
         assert failed.verdict == FAIL, "the rest is bad enough"
@@ -249,7 +249,7 @@ class TestMissing:
         assert outcome.verdict == PASS
         for wrong in ({"x": np.full(40, 0.3)}, {"x": np.full(40, 30.0)}):
             (outcome,) = judge(acceptance, names, {}, wrong, 1.0)
-            assert (outcome.verdict, outcome.missing.why) == (TOO_FEW, "horizon")
+            assert (outcome.verdict, outcome.missing.why) == (NOT_DECIDED, "horizon")
             assert outcome.missing.words == "predictions of 6 s"
 
     def test_a_metric_without_values_is_said(self):

@@ -7,7 +7,7 @@ from forecast.datasets.windows import WindowSpec
 from forecast.evaluation import evaluate
 from forecast.evaluation.audit.guarantees import CHECKS, Finding
 from forecast.evaluation.scoring.statistics import Estimate
-from forecast.evaluation.verdict.acceptance import FAIL, PASS, TOO_FEW, Criterion, Outcome
+from forecast.evaluation.verdict.acceptance import FAIL, NOT_DECIDED, PASS, Criterion, Outcome
 from forecast.evaluation.verdict.verdict import BAD, GOOD, UNDECIDED, verdict_of
 from forecast.models.baselines import Kalman
 
@@ -69,8 +69,8 @@ def test_what_nothing_speaks_against_is_acceptable(fine):
     ("verdicts", "tone", "words"),
     [
         ((PASS, PASS), GOOD, "2 passed, 0 failed"),
-        ((PASS, TOO_FEW), UNDECIDED, "1 passed, 0 failed, 1 could not be decided"),
-        ((PASS, TOO_FEW, FAIL), BAD, "1 passed, 1 failed, 1 could not be decided"),
+        ((PASS, NOT_DECIDED), UNDECIDED, "1 passed, 0 failed, 1 could not be decided"),
+        ((PASS, NOT_DECIDED, FAIL), BAD, "1 passed, 1 failed, 1 could not be decided"),
         ((), UNDECIDED, "0 passed, 0 failed"),
     ],
 )
