@@ -47,10 +47,10 @@ class AdaptConfig:
     """
 
     steps: int = 8
-    lr: float = 2e-3
+    lr: float = 1e-3
     new: int = 2
     remembered: int = 4
-    old: int = 2
+    old: int = 4
     samples: int = 5
     plan_share: float = 0.5
     average: float = 0.95
