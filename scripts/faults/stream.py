@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from dataclasses import dataclass
 
@@ -119,6 +120,7 @@ def measure(model: Forecaster, minutes: float, seed: int = 0) -> Ticks:
         if tick == _WARM or (tick > _WARM and (tick + 1) % (count // _TENTHS) == 0):
             memory.append(resident_mb())
             different.append(_from_fresh_m(model, stream, frames))
+            print(f"{tick + 1} of {count} ticks", file=sys.stderr, flush=True)
     return Ticks(spent, np.array(memory), different, traffic.made)
 
 
