@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +17,9 @@ from torch import Tensor
 from forecast.errors import ForecastError
 from forecast.models.compile import Library, extract_library, has_compiler, write_package
 from forecast.models.programs import Program
+
+_CHATTY = ("torch.onnx._internal.exporter._registration", "onnx_ir._convenience")
+"""Loggers of warnings that a user can do nothing about."""
 
 Run = Callable[[list[Tensor]], list[Tensor]]
 """A program read from a file: takes and returns tensors."""
@@ -81,8 +86,7 @@ class Onnx:
         examples = tuple(array.example() for array in program.arrays())
         letters = tuple(array.letters() for array in program.arrays())
         interface = program.interface()
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns about axes that share a name
+        with torch.no_grad(), _quietly():
             written: Any = torch.onnx.export(
                 program.flat().eval(),
                 examples,
@@ -112,6 +116,22 @@ class Onnx:
 
 FORMATS: dict[str, Format] = {"aoti": AotInductor(), "onnx": Onnx()}
 """Formats by their names on the command line."""
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Hides warnings of axes with one name, of empty lists, and of torchvision, which is absent."""
+    loggers = [logging.getLogger(name) for name in _CHATTY]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _package(name: str) -> Any:

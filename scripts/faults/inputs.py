@@ -61,6 +61,13 @@ class Outcome:
     refused: int = 0
     faults: list[str] = field(default_factory=list)
 
+    def add(self, number: int, line: str) -> None:
+        """Counts what came of an input."""
+        if line in ("taken", "refused"):
+            setattr(self, line, cast("int", getattr(self, line)) + 1)
+        else:
+            self.faults.append(f"input {number}: {line}")
+
 
 class _TooLongError(Exception):
     pass
@@ -433,12 +440,12 @@ def _challenge(store: SceneStore) -> list[dict[str, Any]]:
     return records
 
 
-def tried(attempt: Try, seed: int | None) -> str:
-    """What comes of one input, None for the good one: taken, refused, or the fault."""
+def tried(attempt: Try, change: Mutator) -> str:
+    """What comes of one input: taken, refused, or the fault."""
     try:
         with _limited(LONGEST_S), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            attempt(Mutator(seed))
+            attempt(change)
     except ForecastError as error:
         line = str(error)
         return "refused" if "\n" not in line else f"several lines: {line[:80]!r}"
@@ -476,7 +483,7 @@ def tally(attempt: Try, inputs: int, progress: Path, first: int = 0) -> Outcome:
     Raises:
         ForecastError: The input without changes is not taken.
     """
-    if (good := tried(attempt, None)) != "taken":  # this also compiles what is compiled
+    if (good := tried(attempt, Mutator(None))) != "taken":  # this also compiles what is compiled
         raise ForecastError(f"the input without a change is not taken: {good}")
     outcome, number, end = Outcome(), first, first + inputs
     while number < end:
@@ -488,10 +495,10 @@ def tally(attempt: Try, inputs: int, progress: Path, first: int = 0) -> Outcome:
         child.join()
         lines = progress.read_text().splitlines() if progress.exists() else []
         for line in lines:
-            _count(outcome, number, line)
+            outcome.add(number, line)
             number += 1
         if number < end:
-            _count(outcome, number, f"the process ended with code {child.exitcode}")
+            outcome.add(number, f"the process ended with code {child.exitcode}")
             number += 1
     return outcome
 
@@ -502,14 +509,7 @@ def _try_all(attempt: Try, seeds: range, progress: Path) -> None:
     os.dup2(silent, 2)
     with progress.open("w", buffering=1) as file:
         for seed in seeds:
-            file.write(f"{tried(attempt, seed)}\n")
-
-
-def _count(outcome: Outcome, number: int, line: str) -> None:
-    if line in ("taken", "refused"):
-        setattr(outcome, line, cast("int", getattr(outcome, line)) + 1)
-    else:
-        outcome.faults.append(f"input {number}: {line}")
+            file.write(f"{tried(attempt, Mutator(seed))}\n")
 
 
 SHARES = {

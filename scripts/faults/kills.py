@@ -18,6 +18,14 @@ import numpy as np
 import torch
 
 # Imported here, so that a forked command begins with its own work and is killed in it.
+import forecast.adaptation.command
+import forecast.evaluation
+import forecast.export
+import forecast.inference.calibrate
+import forecast.report
+import forecast.simulator
+import forecast.training.cli
+import forecast.visualization.training_pictures  # noqa: F401
 from forecast.cli import main
 from forecast.errors import ForecastError
 

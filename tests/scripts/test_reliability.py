@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecast import Forecaster, ForecastError
-from scripts.faults import doors, inputs, kills, relations, stream
+from scripts.faults import doors, guided, inputs, kills, relations, stream
 from scripts.faults.traffic import random_scene, small_forecaster
 
 WAYS_IN = (
@@ -49,7 +49,8 @@ def ways_in(tmp_path_factory) -> dict[str, inputs.Try]:
 @pytest.mark.slow
 def test_every_way_in_is_tried(ways_in) -> None:
     assert tuple(ways_in) == WAYS_IN
-    assert [name for name, read in ways_in.items() if inputs.tried(read, None) != "taken"] == []
+    for name, read in ways_in.items():
+        assert inputs.tried(read, inputs.Mutator(None)) == "taken", name
 
 
 @pytest.mark.slow
@@ -57,7 +58,7 @@ def test_every_way_in_is_tried(ways_in) -> None:
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_mutated_input_is_taken_or_refused_in_one_line(ways_in, name, seed) -> None:
-    assert inputs.tried(ways_in[name], seed) in ("taken", "refused")
+    assert inputs.tried(ways_in[name], inputs.Mutator(seed)) in ("taken", "refused")
 
 
 def test_faults_of_inputs_are_found_and_counted(tmp_path: Path) -> None:
@@ -75,6 +76,42 @@ def test_faults_of_inputs_are_found_and_counted(tmp_path: Path) -> None:
     assert all("KeyError in test_reliability.py" in fault for fault in found.faults)
     assert len(found.faults) > 0
     assert "taken" in inputs.table({"some": found})
+
+
+def test_a_fuzzer_starts_from_every_good_input_of_a_kind() -> None:
+    read = []
+
+    def attempt(change) -> None:
+        name = change.one_of(["a.json", "b.json"])
+        read.append((name, change.document([name])))
+
+    seeds = guided.good_inputs(attempt)
+    assert seeds == [b'\x00["a.json"]', b'\x01["b.json"]']
+    for data in seeds:
+        attempt(guided.Fuzzed(data))
+    assert read[2:] == read[:2]
+    attempt(guided.Fuzzed(b"\x03{\xff"))
+    assert read[-1] == ("b.json", "{\ufffd".encode())
+
+
+@pytest.mark.slow
+def test_kinds_that_a_fuzzer_makes_are_ways_in(ways_in) -> None:
+    assert set(guided.KINDS) < set(ways_in)
+    for kind in guided.KINDS:
+        first, *others = guided.good_inputs(ways_in[kind])
+        assert inputs.tried(ways_in[kind], guided.Fuzzed(first)) == "taken", kind
+        for data in others:
+            assert inputs.tried(ways_in[kind], guided.Fuzzed(data)) in ("taken", "refused"), kind
+
+
+@pytest.mark.slow
+def test_a_fuzzer_reaches_the_package(tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="atheris is not installed")
+    found = guided.campaign("kinds of categories", tmp_path / "work", runs=200)
+    assert found.outcome.taken + found.outcome.refused >= 200
+    assert not found.outcome.faults
+    assert found.branches > 10
+    assert "kinds of categories" in guided.table({"kinds of categories": found})
 
 
 @pytest.mark.parametrize("relation", relations.RELATIONS, ids=lambda each: each.name)
