@@ -236,16 +236,14 @@ class Adapter:
 
     def _objection(self, changes: dict[str, Change | None]) -> str:
         """Why the gate rolls a step back; "" if it does not."""
+        config = self.config
         old, new, since = changes["old"], changes["new"], changes["since_start"]
-        if old is not None and old.worse(self.config):
+        if old is not None and old.worse(config, config.margin):
             return old.sentence("old data")
-        if new is not None and new.worse(self.config):
+        if new is not None and new.worse(config, config.margin):
             return new.sentence("stream")
-        if since is not None and since.after > (1 + self.config.forgotten) * since.before:
-            return (
-                f"loss on {since.scenes} held-out scenes of the old data would be {since.after:.4f}"
-                f", more than {self.config.forgotten:.1%} above the {since.before:.4f} at the start"
-            )
+        if since is not None and since.worse(config, config.forgotten):
+            return since.sentence("old data", " since the start")
         return ""
 
     def _keep(self, number: int, lesson: Lesson, rows: Rows, *, held_out: bool) -> None:
@@ -319,7 +317,7 @@ class Adapter:
         scenes = (store[name] for store, names in self._old_stores for name in names)
         every = [Lesson(scene, self._spec(scene)) for scene in scenes]
         useful = [lesson for lesson in every if len(lesson.times)]
-        count, apart = len(useful), self.config.held_out_every
+        count, apart = len(useful), self.config.old_held_out_every
         expected = f"{2 * apart} or more"
         require(count >= 2 * apart, "scenes of the old data with pedestrians", count, expected)
         held_out = useful[apart - 1 :: apart]

@@ -20,7 +20,7 @@ class AdaptConfig:
 
     Attributes:
         steps: Training steps after each scene.
-        lr: Learning rate of the last layers.
+        lr: Learning rate.
         new: Windows of the newest scene in a training step.
         remembered: Windows of earlier new scenes in a training step.
         old: Windows of the old data in a training step.
@@ -29,7 +29,8 @@ class AdaptConfig:
         average: Decay of the running mean of the weights, per step; that mean is what predicts.
         memory_scenes: Most scenes that the replay memory holds, of the new and of the old data.
         held_out_every: Each such scene of the stream is held out: never learnt from, and used by
-            the gate. The same of the old data.
+            the gate.
+        old_held_out_every: The same of the old data.
         gate_scenes: Most held-out scenes of each that the gate scores.
         gate_windows: Windows of a scene that the gate scores.
         tested_windows: Windows of a scene that are scored before it is learnt from.
@@ -38,8 +39,8 @@ class AdaptConfig:
         noise: The gate rolls back a change for the worse of more standard errors than this.
         margin: It also rolls back only what is worse by more than this share.
         limit: It always rolls back what is worse by more than this share.
-        forgotten: It rolls back what makes the held-out old data worse by more than this share
-            than they were with the weights that the model came from.
+        forgotten: The same share as `margin`, for the held-out old data since the weights that
+            the model came from.
         most_ood: A scene with a larger share of out-of-distribution histories is refused.
         seed: Seed of everything that is drawn.
         loss: Weights of the terms of the loss.
@@ -56,7 +57,8 @@ class AdaptConfig:
     average: float = 0.95
     memory_scenes: int = 32
     held_out_every: int = 8
-    gate_scenes: int = 8
+    old_held_out_every: int = 4
+    gate_scenes: int = 16
     gate_windows: int = 2
     tested_windows: int = 6
     calibration_scenes: int = 64
@@ -74,7 +76,8 @@ class AdaptConfig:
         positive = ("steps", "new", "remembered", "old", "memory_scenes", "gate_windows")
         for name in (*positive, "tested_windows", "calibration_scenes"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        for name, least in (("samples", 4), ("held_out_every", 2), ("gate_scenes", 2)):
+        every = ("held_out_every", "old_held_out_every", "gate_scenes")
+        for name, least in (("samples", 4), *((name, 2) for name in every)):
             require(getattr(self, name) >= least, name, getattr(self, name), f"{least} or more")
         for name in ("noise", "margin", "limit", "forgotten"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")

@@ -38,17 +38,22 @@ class Change:
         error = (other - one).std(ddof=1) / np.sqrt(len(one))
         return cls(len(one), float(one.mean()), float(other.mean()), float(error))
 
-    def worse(self, config: AdaptConfig) -> bool:
-        """Whether the step must be rolled back."""
+    def worse(self, config: AdaptConfig, margin: float) -> bool:
+        """Whether the step must be rolled back.
+
+        Args:
+            config: How large noise is, and the limit.
+            margin: What is not worse by more than this share is kept, whatever its noise.
+        """
         if not np.isfinite(self.after):
             return True
         rise = self.after - self.before
-        beyond_noise = rise > max(config.noise * self.error, config.margin * self.before)
+        beyond_noise = rise > max(config.noise * self.error, margin * self.before)
         return beyond_noise or rise > config.limit * self.before
 
-    def sentence(self, what: str) -> str:
-        """Says what got worse."""
+    def sentence(self, what: str, since: str = "") -> str:
+        """Says what got worse, and since when if not since the scene before."""
         return (
-            f"loss on {self.scenes} held-out scenes of the {what} rose from {self.before:.4f} to "
-            f"{self.after:.4f}, by more than its noise ({self.error:.4f})"
+            f"loss on {self.scenes} held-out scenes of the {what} rose{since} from "
+            f"{self.before:.4f} to {self.after:.4f}; its standard error is {self.error:.4f}"
         )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,12 +51,20 @@ PREDICTION_ROWS = pa.schema(
 )
 """One row per agent, sample and step (from 1); positions in the world's frame."""
 
+_ORIGIN = ["origin_x_m", "origin_y_m"]
+"""Columns of the origin: a file has both or none."""
+
+_UNREADABLE = (
+    *(ValueError, TypeError, KeyError, AttributeError, IndexError),
+    *(OSError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy, `zipfile` and the types raise where arrays are not those that were written."""
+
 _SAVED = pa.schema(
     [
         *PREDICTION_ROWS,
         ("dt_s", pa.float64()),
-        ("origin_x_m", pa.float64()),
-        ("origin_y_m", pa.float64()),
+        *((name, pa.float64()) for name in _ORIGIN),
         ("arrays", pa.binary()),
     ]
 )
@@ -182,10 +191,15 @@ def _unpacked(
     try:
         with np.load(io.BytesIO(contents[0])) as file:
             fields: dict[str, Any] = dict(file)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
-        raise refused from None
-    if not np.array_equal(fields.pop("agent_ids", None), agent_ids):
-        raise refused
+        if np.array_equal(fields.pop("agent_ids"), agent_ids):
+            return _as_fields(fields)
+    except _UNREADABLE:
+        pass
+    raise refused
+
+
+def _as_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """The arrays of a prediction as its fields; raises one of `_UNREADABLE` if some are missing."""
     names = [name for name in fields if name.startswith("tubes.")]
     own = {name.removeprefix("tubes."): fields.pop(name) for name in names}
     if own:
@@ -213,9 +227,10 @@ def read_predictions(path: Path, dt_s: float | None) -> Iterator[dict[str, Any]]
     except (pa.ArrowException, OSError) as error:
         line = str(error).splitlines()[0]
         raise ForecastError(f"{path}: not a Parquet file that can be read: {line}") from None
-    for name in PREDICTION_ROWS.names:
+    origin = _ORIGIN if any(name in table.column_names for name in _ORIGIN) else []
+    for name in (names := [*PREDICTION_ROWS.names, *origin]):
         if name not in table.column_names or table[name].null_count:
-            needed = ", ".join(PREDICTION_ROWS.names)
+            needed = ", ".join(names)
             raise ForecastError(
                 f"{path}: column '{name}' is missing or not full; {needed} are needed"
             )
@@ -232,9 +247,9 @@ def _array(path: Path, table: pa.Table, name: str) -> NDArray[Any]:
     kind = pa.string() if kind == _NAME else kind
     try:
         return np.asarray(table[name].cast(kind).to_numpy())
-    except pa.ArrowException:
-        found = table[name].type
-        raise ForecastError(f"{path}: column {name} is {found}; {kind} is needed") from None
+    except (pa.ArrowException, UnicodeDecodeError):
+        found, needed = table[name].type, f"{kind} in UTF-8" if kind == pa.string() else kind
+        raise ForecastError(f"{path}: column {name} is {found}; {needed} is needed") from None
 
 
 def _check_step(path: Path, columns: dict[str, NDArray[Any]], dt_s: float | None) -> None:
@@ -313,7 +328,7 @@ def _fields(path: Path, rows: dict[str, NDArray[Any]]) -> dict[str, Any]:
 
 def _check_constant(path: Path, rows: dict[str, NDArray[Any]]) -> None:
     """Refuses a prediction whose rows have different step lengths or origins."""
-    for name in ("dt_s", "origin_x_m", "origin_y_m"):
+    for name in ("dt_s", *_ORIGIN):
         found = np.unique(rows.get(name, np.array([])))
         item = f"{path}: {rows['scene_id'][0]} at {rows['at_us'][0]} us: {name}"
         require(len(found) <= 1, item, found[:2].tolist(), "the same value in all rows")

@@ -26,6 +26,7 @@ QUICK = AdaptConfig(
     gate_scenes=2,
     tested_windows=6,
     held_out_every=3,
+    old_held_out_every=3,
     most_ood=1.0,
     forgotten=0.1,
     margin=0.05,

@@ -26,7 +26,7 @@ def test_the_error_is_that_of_the_mean_of_the_differences():
     ],
 )
 def test_what_is_rolled_back(after, error, worse):
-    assert Change(4, 1.0, after, error).worse(CONFIG) is worse
+    assert Change(4, 1.0, after, error).worse(CONFIG, CONFIG.margin) is worse
 
 
 def test_a_single_scene_says_nothing():
@@ -36,3 +36,9 @@ def test_a_single_scene_says_nothing():
 def test_the_sentence_says_what_and_by_how_much():
     said = Change(4, 1.0, 1.2, 0.01).sentence("old data")
     assert "4 held-out scenes of the old data rose from 1.0000 to 1.2000" in said
+
+
+def test_another_margin_and_start_are_said():
+    change = Change(4, 1.0, 1.02, 0.001)
+    assert not change.worse(CONFIG, margin=0.03)
+    assert "old data rose since the start from" in change.sentence("old data", " since the start")

@@ -86,7 +86,7 @@ def test_the_old_data_are_those_after_the_last_step_that_was_kept(ledger):
     (_, second, *_) = of_kind(adaptation(ledger), Text)
     assert second.text.startswith(
         "8 held-out scenes of the old data: loss 2.0000 at the start, 1.9900 now (-0.5%). "
-        "More than +1.0% is rolled back"
+        "What is beyond +1.0% and beyond its noise is rolled back."
     )
 
 

@@ -1,4 +1,6 @@
+import io
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -161,6 +163,13 @@ def _rows(prediction: Prediction, folder) -> dict:
             "dt_s is 0.0; a step in seconds above 0",
         ),
         (lambda rows: rows["arrays"].__setitem__(0, b"x"), "column arrays does not fit the rows"),
+        (lambda rows: rows.pop("origin_y_m"), "column 'origin_y_m' is missing or not full"),
+        (lambda rows: rows["arrays"].__setitem__(0, _encrypted(rows)), "column arrays does not"),
+        (
+            lambda rows: rows["arrays"].__setitem__(0, _packed_as({"tubes.levels": np.ones(2)})),
+            "not",
+        ),
+        (lambda rows: rows["arrays"].__setitem__(0, _packed_as({"modes.x": np.ones(2)})), "not"),
         (lambda rows: rows.update(at_us=["x"] * len(rows["step"])), "column at_us is string"),
     ],
 )
@@ -169,6 +178,34 @@ def test_rows_that_are_no_predictions_are_refused(tmp_path, change, message):
     change(rows)
     pq.write_table(pa.table(rows), tmp_path / "wrong.parquet")
     with pytest.raises(ForecastError, match=message):
+        forecast.load_predictions(tmp_path / "wrong.parquet")
+
+
+def _encrypted(rows: dict[str, Any]) -> bytes:
+    """Arrays whose ZIP directory says that they are encrypted."""
+    content = bytearray(rows["arrays"][0])
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + flags] |= 0x20 | 0x01
+    return bytes(content)
+
+
+def _packed_as(fields: dict[str, Any]) -> bytes:
+    """The agents as they are, with other arrays."""
+    file = io.BytesIO()
+    np.savez(file, agent_ids=made().agent_ids, **fields)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("as_categories", [False, True])
+def test_names_that_are_no_text_are_refused(tmp_path, as_categories):
+    rows = _rows(made(), tmp_path)
+    wrong = pa.array([name.encode() for name in rows["scene_id"]]).cast(pa.string())
+    broken = pa.StringArray.from_buffers(
+        len(wrong), wrong.buffers()[1], pa.py_buffer(b"\xa9" * wrong.buffers()[2].size)
+    )
+    column = broken.dictionary_encode() if as_categories else broken
+    pq.write_table(pa.table({**rows, "scene_id": column}), tmp_path / "wrong.parquet")
+    with pytest.raises(ForecastError, match="string in UTF-8 is needed"):
         forecast.load_predictions(tmp_path / "wrong.parquet")
 
 

@@ -77,9 +77,10 @@ class NuScenesSource:
         self._options = [path for path in [categories] if path is not None]
         self._tables = read_tables(self._folder, workers, ego_channel)
         names, annotated = self._tables.instance_categories, self._tables.annotations.instances
+        annotated = annotated[annotated >= 0]  # the others have lost their instance
         self._kinds = rules.kinds_of(names, annotated)
         if not (self._kinds[annotated] == AgentKind.PEDESTRIAN).any():
-            there = ", ".join(np.unique(names[annotated]).tolist()[:_NAMED])
+            there = ", ".join(np.unique(names[annotated]).tolist()[:_NAMED]) or "unknown"
             raise ForecastError(
                 f"{self._folder}: no pedestrian is annotated; the categories are {there}: if one "
                 "of them is of pedestrians, say so with --categories FILE.yaml"

@@ -89,8 +89,8 @@ def _old_data(ledger: Ledger) -> list[Text]:
     last = kept[-1]
     sentence = (
         f"{last.scenes} held-out scenes of the old data: loss {last.before:.4f} at the start, "
-        f"{last.after:.4f} now ({_percent(last)}). More than {_forgotten(ledger):+.1%} is rolled "
-        "back."
+        f"{last.after:.4f} now ({_percent(last)}). What is beyond {_forgotten(ledger):+.1%} and "
+        "beyond its noise is rolled back."
     )
     return [Text(sentence, "good" if last.after <= last.before else "plain")]
 
@@ -185,7 +185,7 @@ def _backward_transfer(ledger: Ledger) -> Figure:
 
     def draw(axes: Axes) -> None:
         axes.axhline(0, color=LIGHT.muted, linewidth=1)
-        axes.axhline(limit, color=LIGHT.mode, linewidth=1, label="limit")
+        axes.axhline(limit, color=LIGHT.mode, linewidth=1, label="kept whatever its noise")
         for (done, points), mark in zip(changes.items(), ("o-", "x"), strict=True):
             if not points:
                 continue

@@ -187,6 +187,11 @@ def test_a_dataset_without_pedestrians_is_refused(tiny):
     assert scene.tracks.kinds.tolist() == [3, 0, 0]
 
 
+def test_annotations_without_any_instance_are_refused(tiny):
+    tiny.edit("instance", lambda rows: rows.clear())
+    assert "no pedestrian is annotated; the categories are unknown" in refusal(tiny)
+
+
 # --- the ego's channel
 
 
