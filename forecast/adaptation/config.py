@@ -48,10 +48,10 @@ class AdaptConfig:
     """
 
     steps: int = 8
-    lr: float = 1e-3
+    lr: float = 7e-4
     new: int = 2
-    remembered: int = 4
-    old: int = 4
+    remembered: int = 3
+    old: int = 5
     samples: int = 5
     plan_share: float = 0.5
     average: float = 0.95
