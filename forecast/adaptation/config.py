@@ -48,13 +48,13 @@ class AdaptConfig:
     """
 
     steps: int = 8
-    lr: float = 7e-4
+    lr: float = 1e-3
     new: int = 2
     remembered: int = 3
     old: int = 5
     samples: int = 5
     plan_share: float = 0.5
-    average: float = 0.95
+    average: float = 0.98
     memory_scenes: int = 32
     held_out_every: int = 8
     old_held_out_every: int = 4
