@@ -49,7 +49,7 @@ def test_every_script_writes_its_table_into_a_page_of_its_own() -> None:
         "forecast/simulator/README.md",
         "scripts/results/planner.md",
         "scripts/results/learning_curve.md",
-        *["scripts/results/reliability.md"] * 5,
+        *["scripts/results/reliability.md"] * 6,
         "scripts/results/robustness.md",
         *["scripts/results/reliability.md"] * 3,
     ]
