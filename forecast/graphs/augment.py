@@ -18,8 +18,8 @@ from forecast.scene.agents import Decision
 
 _SOON_S = 3.0
 """Agents count as near a pedestrian if they can be near it within this time."""
-_BRAKING_S = (0.5, 3.0)
-"""Range of the time that a pedestrian needs to slow down."""
+_PACE_CHANGE_S = (0.5, 3.0)
+"""Range of the time that a pedestrian needs to slow down or to speed up."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ class AugmentConfig:
         scale: Distances and speeds are multiplied by a random factor between ``1 / (1 + scale)``
             and ``1 + scale``.
         reverse: Probability that a window of pedestrians only is played backwards.
-        slow_down: Probability that a pedestrian slows down or stops on its way. Played backwards,
-            it speeds up or starts.
+        slow_down: Probability that a pedestrian slows down or stops on its way.
+        speed_up: Probability that a pedestrian is slow or stands at first, and then takes up its
+            recorded pace.
         wander: Upper limit of the random changes of a pedestrian's direction (in rad) and of the
             logarithm of its pace, as a standard deviation after one second. Each pedestrian has a
             random level below the limit.
@@ -51,7 +52,8 @@ class AugmentConfig:
         drop_pieces: Share of the remaining pieces that are left out.
         hide_lights: Probability that a window's map does not say which crosswalks have lights.
         shift_map_m: Standard deviation of a shift of the map relative to the agents.
-        as_recorded: Probability that scale, slow_down, wander and noise_m do not change a window.
+        as_recorded: Probability that scale, slow_down, speed_up, wander and noise_m do not change a
+            window.
         most_agents: Number of agents to keep in a window with more agents: those nearest to a
             random pedestrian, and the ego. People in a crowd move alike, so a few of each crowd are
             enough. None keeps all.
@@ -63,6 +65,7 @@ class AugmentConfig:
     scale: float = 0.15
     reverse: float = 0.5
     slow_down: float = 0.0
+    speed_up: float = 0.0
     wander: float = 0.0
     noise_m: float = 0.0
     short_history: float = 0.2
@@ -81,6 +84,7 @@ class AugmentConfig:
         for name in (
             "reverse",
             "slow_down",
+            "speed_up",
             "short_history",
             "drop_agents",
             "drop_map",
@@ -92,6 +96,8 @@ class AugmentConfig:
             require(0 <= value <= 1, f"augment.{name}", value, "a share between 0 and 1")
         for name in ("scale", "wander", "noise_m", "heading_noise_rad", "shift_map_m"):
             require(getattr(self, name) >= 0, f"augment.{name}", getattr(self, name), "0 or more")
+        both = self.slow_down + self.speed_up
+        require(both <= 1, "augment.slow_down + augment.speed_up", both, "a share between 0 and 1")
         require(self.far_m > 0, "augment.far_m", self.far_m, "a positive distance")
         most = self.most_agents
         require(most is None or most >= 1, "augment.most_agents", most, "1 or more, or none")
@@ -100,7 +106,7 @@ class AugmentConfig:
         """The configuration for one window; see ``as_recorded``."""
         if self.as_recorded == 0 or rng.random() >= self.as_recorded:
             return self
-        return replace(self, scale=0.0, slow_down=0.0, wander=0.0, noise_m=0.0)
+        return replace(self, scale=0.0, slow_down=0.0, speed_up=0.0, wander=0.0, noise_m=0.0)
 
 
 def augment_window(window: Window, config: AugmentConfig, rng: np.random.Generator) -> Window:
@@ -113,7 +119,7 @@ def augment_window(window: Window, config: AugmentConfig, rng: np.random.Generat
     """
     if config.most_agents is not None and len(window.kinds) > config.most_agents:
         window = window.select(_nearest(window, config.most_agents, rng))
-    window = _slow_down(window, config.slow_down, rng)
+    window = _change_pace(window, config.slow_down, config.speed_up, rng)
     if config.wander > 0:
         window = _wander(window, config.wander, rng)
     if rng.random() < config.reverse:
@@ -184,26 +190,32 @@ def _nearest(window: Window, count: int, rng: np.random.Generator) -> NDArray[np
     return np.union1d(nearest, np.flatnonzero(window.kinds == AgentKind.EGO))
 
 
-def _slow_down(window: Window, share: float, rng: np.random.Generator) -> Window:
-    """Slows some of the pedestrians down that are observed at every step.
+def _change_pace(
+    window: Window, slow_down: float, speed_up: float, rng: np.random.Generator
+) -> Window:
+    """Changes the pace of some of the pedestrians that are observed at every step.
 
-    They stay on their path. From a random step on, the pace falls linearly within a random time in
-    `_BRAKING_S` to a uniformly random share of the recorded pace.
+    They stay on their path. Within a random time in `_PACE_CHANGE_S`, from a random step on, the
+    pace falls linearly to a uniformly random share of the recorded pace, or rises from such a share
+    to all of it. What they decided is then unknown.
     """
     agents, steps = window.valid.shape
-    chosen = window.valid.all(axis=1) & (window.kinds == AgentKind.PEDESTRIAN)
-    chosen &= rng.random(agents) < share
-    begin, pace = rng.uniform(0, steps - 2, (agents, 1)), rng.uniform(0, 1, (agents, 1))
-    done = (np.arange(steps - 1) - begin) * window.dt_s / rng.uniform(*_BRAKING_S, (agents, 1))
-    paces = (1 - (1 - pace) * done.clip(0, 1))[chosen]
+    draw = rng.random((agents, 1))
+    may = (window.valid.all(axis=1) & (window.kinds == AgentKind.PEDESTRIAN))[:, None]
+    slows, hastens = may & (draw < slow_down), may & (draw >= 1 - speed_up)
+    begin, share = rng.uniform(0, steps - 2, (agents, 1)), rng.uniform(0, 1, (agents, 1))
+    done = (np.arange(steps - 1) - begin) * window.dt_s / rng.uniform(*_PACE_CHANGE_S, (agents, 1))
+    missing = (1 - share) * np.where(hastens, 1 - done.clip(0, 1), done.clip(0, 1))
+    rows = (slows | hastens).any(axis=1).nonzero()[0][:, None]
     # The time warp: at step t the pedestrian is where it was recorded at step when[t].
-    when = np.insert(paces.cumsum(axis=1), 0, 0, axis=1)
+    when = np.insert((1 - missing[rows[:, 0]]).cumsum(axis=1), 0, 0, axis=1)
     before = when.astype(np.int64).clip(0, steps - 2)
     rest = (when - before)[..., None].astype(np.float32)
-    rows, positions = np.flatnonzero(chosen)[:, None], window.positions_m.copy()
+    positions, decisions = window.positions_m.copy(), window.decisions.copy()
     way = window.positions_m[rows, before] * (1 - rest)
-    positions[chosen] = way + window.positions_m[rows, before + 1] * rest
-    return replace(window, positions_m=positions)
+    positions[rows[:, 0]] = way + window.positions_m[rows, before + 1] * rest
+    decisions[rows[:, 0]] = Decision.UNKNOWN
+    return replace(window, positions_m=positions, decisions=decisions)
 
 
 def _wander(window: Window, most: float, rng: np.random.Generator) -> Window:

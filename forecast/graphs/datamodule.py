@@ -156,7 +156,7 @@ class PairedWindows(WindowDataset):
         two = np.random.default_rng([seed, 1]).permutation(self.plans[item])
         windows = self._windows(name, at, two.tolist())
         # What would change the future of a person under one of the two plans only is left out.
-        kept = replace(config, reverse=0.0, slow_down=0.0, wander=0.0)
+        kept = replace(config, reverse=0.0, slow_down=0.0, speed_up=0.0, wander=0.0)
         weight = 1 / (len(self) * float(self._frequencies[item]))
         return [
             varied_graph(each, self.graph, kept, seed, twin=first, weight=weight)

@@ -77,6 +77,45 @@ def test_who_slows_down_stays_on_the_way_and_never_gets_faster() -> None:
     np.testing.assert_array_equal(slowed.headings_rad, cut.headings_rad)
 
 
+def test_who_speeds_up_stays_on_the_way_and_ends_at_the_recorded_pace() -> None:
+    cut = window(walkers(), 4, SPEC)
+    changed = augment_window(cut, replace(NOTHING, speed_up=1), np.random.default_rng(0))
+    steps = np.diff(changed.positions_m, axis=1)
+    pace = np.abs(steps[..., 0])
+    assert (steps[..., 1] == 0).all()
+    assert (np.diff(pace, axis=1) >= -1e-6).all()
+    assert (pace[:, 0] < 1).all()
+    assert (pace[:, -1] > 0.99).any()
+
+
+def test_one_person_slows_down_or_speeds_up_and_what_it_decides_is_unknown() -> None:
+    cut = window(walkers(), 4, SPEC)
+    cut = replace(cut, decisions=np.full_like(cut.decisions, Decision.GO))
+    some = replace(NOTHING, slow_down=0.4, speed_up=0.4)
+    slows, hastens, same = 0, 0, 0
+    for seed in range(100):
+        changed = augment_window(cut, some, np.random.default_rng(seed))
+        pace = np.abs(np.diff(changed.positions_m[..., 0], axis=1))
+        bend = np.diff(pace, axis=1)
+        as_before = (changed.positions_m == cut.positions_m).all((1, 2))
+        unknown = (changed.decisions == Decision.UNKNOWN).all(1)
+        assert (unknown | (changed.decisions == Decision.GO).all(1)).all()
+        assert not unknown[as_before].any() or (pace[as_before] == 1).all()
+        slows += (bend < -1e-3).any(1).sum()
+        hastens += (bend > 1e-3).any(1).sum()
+        same += as_before.sum()
+        assert not ((bend < -1e-3).any(1) & (bend > 1e-3).any(1)).any()
+    people = 100 * len(cut.agent_ids)
+    assert 0.3 < slows / people < 0.5
+    assert 0.3 < hastens / people < 0.5
+    assert 0.1 < same / people < 0.3
+
+
+def test_shares_of_changed_paces_are_at_most_everybody() -> None:
+    with pytest.raises(ForecastError, match=r"augment.slow_down \+ augment.speed_up is 1.5; a sh"):
+        AugmentConfig(slow_down=0.75, speed_up=0.75)
+
+
 def test_half_of_the_people_slow_down() -> None:
     cut, half = window(walkers(), 4, SPEC), replace(NOTHING, slow_down=0.5)
     generator = np.random.default_rng(0)
@@ -85,7 +124,7 @@ def test_half_of_the_people_slow_down() -> None:
     assert 0.4 < as_it_was < 0.6
 
 
-@pytest.mark.parametrize("change", ["slow_down", "wander"])
+@pytest.mark.parametrize("change", ["slow_down", "speed_up", "wander"])
 def test_traffic_neither_slows_down_nor_wanders(change: str) -> None:
     cut = window(street_scene(), 10, SPEC)
     changed = augment_window(cut, replace(NOTHING, **{change: 1}), np.random.default_rng(0))
@@ -199,7 +238,7 @@ def test_hidden_steps_do_not_show_in_headings(seed: int) -> None:
 
 def test_who_wanders_or_slows_down_faces_where_it_goes() -> None:
     cut = window(walkers(), 4, SPEC)
-    for change in ({"wander": 1.0}, {"slow_down": 1.0}):
+    for change in ({"wander": 1.0}, {"slow_down": 1.0}, {"speed_up": 1.0}):
         other = augment_window(cut, replace(NOTHING, **change), np.random.default_rng(0))
         way = np.diff(other.positions_m, axis=1)
         far = np.linalg.norm(way, axis=-1) > 0.2
