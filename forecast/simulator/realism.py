@@ -21,11 +21,15 @@ from scipy.stats import wasserstein_distance
 from forecast.datasets.nuscenes import NuScenesSource
 from forecast.datasets.windows import WindowSpec, prediction_times
 from forecast.geometry import backward_velocity, wrap_angle
-from forecast.scene import AgentKind, LaneMap, Scene
+from forecast.scene import AgentKind, LaneMap, Scene, Tracks
 from forecast.simulator.export.dataset import VERSION, write_town
 
 MOVING_MPS = 0.3
 """Pedestrians slower than this are standing."""
+_SLOW_MPS = 0.9
+"""Pedestrians slower than this walk slowly."""
+_LATER_S = 3.0
+_SHIFT_S = 6.0
 _STRAIGHT_MPS2 = 0.02
 _MOVER_M = 1.0
 
@@ -36,6 +40,8 @@ QUANTITIES = {
     "neighbour": "distance to the nearest person, m",
     "standing": "time standing at a stretch, s",
     "crossing": "angle to the lane on the road, °",
+    "slow": "speed 3 s after a slow one (0.3 to 0.9 m/s), m/s",
+    "shifts": "way in 6 s of who stands (below 0.3 m/s), m",
     **{f"cv_{s}s": f"constant-velocity FDE at {s} s, movers, m" for s in range(1, 7)},
 }
 """The measured quantities: name -> label in the table."""
@@ -70,12 +76,16 @@ def measure(scenes: Sequence[Scene]) -> MotionStatistics:
     columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     parts = {name: columns.pop(name) for name in SHARES}
     shares = {name: float(part.mean()) if len(part) else np.nan for name, part in parts.items()}
+    columns["slow"] = np.concatenate([_later_speeds(scene) for scene in scenes])
+    columns["shifts"] = np.concatenate([_shifts(scene) for scene in scenes])
     for seconds in range(1, 7):
         columns[f"cv_{seconds}s"] = _constant_velocity_errors(scenes, float(seconds))
     return MotionStatistics({name: columns[name] for name in QUANTITIES}, shares)
 
 
-def compare(dataroot: Path, version: str, *, scenes: int = 40, seed: int = 0) -> str:
+def compare(
+    dataroot: Path, version: str, *, scenes: int = 40, seed: int = 0, with_map: bool = True
+) -> str:
     """Measures a nuScenes dataset and the city, and returns a comparison in Markdown.
 
     Args:
@@ -83,11 +93,12 @@ def compare(dataroot: Path, version: str, *, scenes: int = 40, seed: int = 0) ->
         version: Its version folder.
         scenes: Scenes of the city to simulate.
         seed: Seed of the city.
+        with_map: Whether the dataset has maps.
 
     Raises:
         ForecastError: The dataset cannot be read.
     """
-    source = NuScenesSource(dataroot, version)
+    source = NuScenesSource(dataroot, version, with_map=with_map)
     real = {name: source.read(name)[0] for name in source.scene_names()}
     with TemporaryDirectory() as folder:
         write_town(Path(folder) / "town", scenes=scenes, seed=seed)
@@ -134,9 +145,8 @@ def _summary(values: NDArray[Any]) -> str:
 
 def _steps(scene: Scene) -> MotionSamples:
     """Measures all quantities of one scene but the errors of constant velocity."""
-    people = scene.tracks.select(scene.tracks.kinds == AgentKind.PEDESTRIAN)
+    people, velocity, known = _people(scene)
     positions = people.positions_m.astype(np.float64)
-    velocity, known = backward_velocity(positions, people.valid, scene.dt_s)
     change, both = backward_velocity(velocity, known, scene.dt_s)
     speed = np.hypot(velocity[..., 0], velocity[..., 1])
     walking = known & (speed > MOVING_MPS)
@@ -157,6 +167,33 @@ def _steps(scene: Scene) -> MotionSamples:
         "on_road": on_road,
         "people": people.valid.sum(axis=0),
     }
+
+
+def _people(scene: Scene) -> tuple[Tracks, NDArray[np.float64], NDArray[np.bool_]]:
+    """Returns the pedestrians, their velocities ``[A, T, 2]``, and which are known."""
+    people = scene.tracks.select(scene.tracks.kinds == AgentKind.PEDESTRIAN)
+    positions = people.positions_m.astype(np.float64)
+    return people, *backward_velocity(positions, people.valid, scene.dt_s)
+
+
+def _later_speeds(scene: Scene) -> NDArray[np.float64]:
+    """Returns the speeds of those who were slow `_LATER_S` before ``[N]``."""
+    _, velocity, known = _people(scene)
+    speed, later = np.linalg.norm(velocity, axis=-1), round(_LATER_S / scene.dt_s)
+    before, slow = speed[:, :-later], known[:, :-later] & known[:, later:]
+    slow &= (before > MOVING_MPS) & (before < _SLOW_MPS)
+    found: NDArray[np.float64] = speed[:, later:][slow]
+    return found
+
+
+def _shifts(scene: Scene) -> NDArray[np.float64]:
+    """Returns how far those who stand are from there after `_SHIFT_S` ``[N]``."""
+    people, velocity, known = _people(scene)
+    speed, later = np.linalg.norm(velocity, axis=-1), round(_SHIFT_S / scene.dt_s)
+    stands = (known & (speed < MOVING_MPS))[:, :-later] & people.valid[:, later:]
+    places = people.positions_m.astype(np.float64)
+    way: NDArray[np.float64] = np.linalg.norm(places[:, later:] - places[:, :-later], axis=-1)
+    return way[stands]
 
 
 def _neighbours(positions_m: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float64]:

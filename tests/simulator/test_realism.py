@@ -36,6 +36,16 @@ def test_standing_is_counted_by_stretches_and_a_start_is_an_error_of_constant_ve
     assert motion.samples["cv_3s"].max() == pytest.approx(3.0, abs=1e-5)
 
 
+def test_what_comes_of_slow_steps_and_of_standing_by_hand():
+    starts = np.concatenate([line((0, 0), (0.5, 0), 10), line((2.25 + 0.6, 0), (1.2, 0), 10)])
+    stands = np.concatenate([np.zeros((10, 2)), np.tile([0.3, 0.4], (10, 1))])
+    motion = realism.measure([scene([starts, stands])])
+    # Known speeds from step 1 on; 3 s are 6 steps. Slow: steps 1 to 9.
+    assert motion.samples["slow"] == pytest.approx([0.5] * 3 + [1.2] * 6, abs=1e-4)
+    # 6 s are 12 steps: from steps 1 to 7 on, the second person stands.
+    assert motion.samples["shifts"] == pytest.approx([0.5] * 7, abs=1e-5)
+
+
 def test_the_angle_to_the_lane_is_measured_on_the_road_only():
     lanes = LaneMap(
         np.array(["a"]),
