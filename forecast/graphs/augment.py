@@ -16,8 +16,9 @@ from forecast.graphs.pieces import MapKind
 from forecast.scene import AgentKind
 from forecast.scene.agents import Decision
 
-_SOON_S = 3.0
-"""Agents count as near a pedestrian if they can be near it within this time."""
+_SOON_S = 5.0
+"""Agents count as near a pedestrian if they can be near it within this time: as far ahead as the
+network hears vehicles (`GraphConfig.vehicle_ahead_s`)."""
 _PACE_CHANGE_S = (0.5, 3.0)
 """Range of the time that a pedestrian needs to slow down or to speed up."""
 
@@ -58,7 +59,7 @@ class AugmentConfig:
             random pedestrian, and the ego. People in a crowd move alike, so a few of each crowd are
             enough. None keeps all.
         far_m: Agents other than the ego that are farther than this from every pedestrian, after
-            subtracting the distance that they go in 3 s, are left out, because they hardly
+            subtracting the distance that they go in 5 s, are left out, because they hardly
             influence pedestrians.
     """
 
@@ -110,7 +111,7 @@ class AugmentConfig:
 
 
 def augment_window(window: Window, config: AugmentConfig, rng: np.random.Generator) -> Window:
-    """Varies motion and the direction of time, and leaves out agents and steps.
+    """Varies motion and the direction of time, leaves out agents and steps, and adds noise.
 
     Args:
         window: A training window.
@@ -127,11 +128,11 @@ def augment_window(window: Window, config: AugmentConfig, rng: np.random.Generat
     window = window.select(_near_people(window, config.far_m))
     window = _drop_agents(window, config.drop_agents, rng)
     window = _shorten_history(window, config.short_history, rng)
-    return with_headings_of_motion(window)
+    return _noisy(with_headings_of_motion(window), config.noise_m, rng)
 
 
 def augment_graph(graph: HeteroData, config: AugmentConfig, rng: np.random.Generator) -> None:
-    """Scales a graph, adds noise and varies its map, in place.
+    """Scales a graph, turns vehicles a little and varies its map, in place.
 
     Distances and speeds are scaled; agents keep their size.
 
@@ -142,8 +143,7 @@ def augment_graph(graph: HeteroData, config: AugmentConfig, rng: np.random.Gener
     """
     stretch = (1 + config.scale) ** rng.uniform(-1, 1)
     agent = graph["agent"]
-    noise = rng.uniform(0, config.noise_m) * rng.standard_normal(agent.position.shape)
-    agent.position = agent.position * stretch + torch.from_numpy(noise.astype(np.float32))
+    agent.position = agent.position * stretch
     agent.future = agent.future * stretch
     _blur_headings(graph, config, rng)
     shift = torch.from_numpy(rng.normal(0, config.shift_map_m, 2).astype(np.float32))
@@ -259,6 +259,22 @@ def reverse(window: Window) -> Window:
         decisions=np.full_like(window.decisions, Decision.UNKNOWN),
     )
     return with_headings_of_motion(backwards)
+
+
+def _noisy(window: Window, most: float, rng: np.random.Generator) -> Window:
+    """Adds noise to the observed positions.
+
+    Observed headings of people follow from the noisy positions, as they do in use; those of later
+    steps, which are learnt from, do not.
+    """
+    history = window.history_steps
+    seen = window.valid[:, :history, None]
+    noise = rng.uniform(0, most) * rng.standard_normal(window.positions_m[:, :history].shape)
+    positions, headings = window.positions_m.copy(), window.headings_rad
+    positions[:, :history] += (noise * seen).astype(np.float32)
+    noisy = with_headings_of_motion(replace(window, positions_m=positions))
+    both = np.concatenate([noisy.headings_rad[:, :history], headings[:, history:]], axis=1)
+    return replace(noisy, headings_rad=both)
 
 
 def _near_people(window: Window, far_m: float) -> NDArray[np.bool_]:

@@ -65,6 +65,34 @@ def reach(
     return Reach(speed.astype(np.float32), distance.astype(np.float32))
 
 
+def with_paths(
+    within: Reach,
+    kinds: NDArray[np.int8],
+    paths_m: NDArray[np.float32],
+    known: NDArray[np.bool_],
+    dt_s: float,
+) -> Reach:
+    """Bounds that also hold for vehicles that follow given paths.
+
+    Args:
+        within: Bounds of the agents' motion.
+        kinds: `AgentKind` values ``[A]``.
+        paths_m: Positions from the current step on ``[A, 1 + T, 2]``.
+        known: Steps with a position ``[A, 1 + T]``.
+        dt_s: Step length.
+    """
+    drives = (kinds >= AgentKind.VEHICLE) & known[:, 0]
+    away = np.linalg.norm(paths_m - paths_m[:, :1], axis=-1)
+    steps = np.linalg.norm(np.diff(paths_m, axis=1), axis=-1) / dt_s
+    farthest = np.where(drives[:, None] & known, away, 0).max(axis=1)
+    both = drives[:, None] & known[:, 1:] & known[:, :-1]
+    fastest = np.where(both, steps, 0).max(axis=1, initial=0)
+    return Reach(
+        np.maximum(within.speed_mps, fastest).astype(np.float32),
+        np.maximum(within.distance_m, farthest).astype(np.float32),
+    )
+
+
 def _speed_since_last_seen(
     positions_m: NDArray[Any], valid: NDArray[np.bool_], dt_s: float
 ) -> NDArray[Any]:

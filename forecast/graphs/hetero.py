@@ -8,13 +8,17 @@ from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
 from forecast.datasets.windows import Window
-from forecast.graphs.candidates import agent_candidates, map_candidates, reach
+from forecast.graphs.candidates import agent_candidates, map_candidates, reach, with_paths
 from forecast.graphs.config import GraphConfig
 from forecast.graphs.pieces import MapPieces, cut_map
 
 
 def window_graph(
-    window: Window, config: GraphConfig, ego_plan: NDArray[np.float32] | None = None
+    window: Window,
+    config: GraphConfig,
+    ego_plan: NDArray[np.float32] | None = None,
+    *,
+    follows_records: bool = False,
 ) -> HeteroData:
     """Builds the graph of a window.
 
@@ -23,6 +27,9 @@ def window_graph(
         config: Ranges.
         ego_plan: Poses ``[T, 3]`` that the ego will follow, or those of several plans
             ``[..., T, 3]``. They add candidates along the plans.
+        follows_records: Whether vehicles may follow their recorded futures, as in training. These
+            add other agents along the way as candidates. Map pieces stay the same, so that they
+            are varied alike under every plan.
 
     Returns:
         The graph, as follows.
@@ -34,8 +41,9 @@ def window_graph(
     ``points [M, P, 2]``, ``kind [M]`` (`MapKind`), ``conflicts [M, K, 4]``
     (`forecast.graphs.conflicts.conflict_points`). Edges: ``agent near agent`` with
     ``radius [E]`` (candidates), ``map near agent`` (candidates), and ``map next map`` (the second
-    piece starts where the first ends). Candidates are sorted by target. Only ``future*`` and
-    ``scored`` depend on the future.
+    piece starts where the first ends). Candidates are sorted by target. Only ``future*``,
+    ``scored``, later steps of ``decision`` and, with ``follows_records``, candidates among agents
+    depend on the future.
     """
     history = window.history_steps
     data = HeteroData()
@@ -57,7 +65,11 @@ def window_graph(
     past, valid = window.positions_m[:, :history], window.valid[:, :history]
     steps = window.positions_m.shape[1] - history
     within = reach(past, valid, window.kinds, window.dt_s, steps, config, ego_plan)
-    pairs, radius = agent_candidates(window.kinds, past[:, -1], within, config)
+    meets = within
+    if follows_records:
+        paths, known = window.positions_m[:, history - 1 :], window.valid[:, history - 1 :]
+        meets = with_paths(within, window.kinds, paths, known, window.dt_s)
+    pairs, radius = agent_candidates(window.kinds, past[:, -1], meets, config)
     near = data["agent", "near", "agent"]
     near.edge_index = torch.from_numpy(pairs)
     near.radius = torch.from_numpy(radius)

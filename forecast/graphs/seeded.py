@@ -43,7 +43,7 @@ def varied_graph(
     """
     rng = np.random.default_rng(seed)
     config = config.drawn(rng)
-    made = window_graph(augment_window(window, config, rng), graph)
+    made = window_graph(augment_window(window, config, rng), graph, follows_records=True)
     augment_graph(made, config, rng)
     made.twin = torch.tensor([twin])
     made.weight = torch.tensor([weight])

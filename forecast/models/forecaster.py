@@ -197,10 +197,10 @@ class PedestrianForecaster(nn.Module):
             counted = counted & ~plan.follows[:, None]
         weight = torch.where(self.near_traffic(context, state), config.traffic, 1.0)
         weight = torch.where(agent.kind == AgentKind.PEDESTRIAN, weight, config.vehicles)
-        weight = weight * window_weights(graph)
-        parts = rollout_loss(groups, futures[0], agent.future, counted, weight, config)
+        counts = window_weights(graph)
+        parts = rollout_loss(groups, futures[0], agent.future, counted, weight, counts, config)
         sets = self.mode_sets(context, state, agent.future.shape[1])
-        parts["modes"] = mode_loss(sets, agent.future, counted, weight)
+        parts["modes"] = mode_loss(sets, agent.future, counted, weight, counts)
         parts["decision"] = self._decision(context, state, graph, plan)
         effects = [self._effect(graph, samples, counted) for samples in groups]
         parts |= {name: torch.stack([each[name] for each in effects]).mean() for name in effects[0]}

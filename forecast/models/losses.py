@@ -128,6 +128,7 @@ def rollout_loss(
     truth: Tensor,
     mask: Tensor,
     weight: Tensor,
+    counts: Tensor,
     config: LossConfig,
 ) -> dict[str, Tensor]:
     """The training loss and its parts.
@@ -138,6 +139,8 @@ def rollout_loss(
         truth: ``[N, T, 2]``.
         mask: Steps with a truth ``[N, T]``.
         weight: Weight of each agent ``[N]``.
+        counts: How much the window of each agent counts ``[N]``, 1 in the mean over draws. So the
+            sum of the weights does not contain it.
         config: Weights of the terms.
 
     Returns:
@@ -146,7 +149,7 @@ def rollout_loss(
     """
     share = weight * mask.any(-1)
     total = share.sum()
-    share = share / total.clamp(min=1e-6)
+    share = counts * share / total.clamp(min=1e-6)
     scores = torch.stack([energy_score(samples, truth, mask) for samples in groups])
     errors = displacement_loss(torch.cat(list(groups)), truth, mask)
     parts = {

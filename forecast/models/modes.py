@@ -127,7 +127,11 @@ def _displacements(times: Tensor) -> Tensor:
 
 
 def mode_loss(
-    sets: list[tuple[Tensor, Tensor]], truth: Tensor, mask: Tensor, weight: Tensor
+    sets: list[tuple[Tensor, Tensor]],
+    truth: Tensor,
+    mask: Tensor,
+    weight: Tensor,
+    counts: Tensor,
 ) -> Tensor:
     """Error of the best mode, and cross entropy of the probabilities; mean over the sets.
 
@@ -136,9 +140,10 @@ def mode_loss(
         truth: ``[N, T, 2]`` in metres.
         mask: Steps with a truth ``[N, T]``.
         weight: Weight of each agent ``[N]``.
+        counts: How much the window of each agent counts ``[N]``, as in `losses.rollout_loss`.
     """
     share = weight * mask.any(-1)
-    share = share / share.sum().clamp(min=1e-6)
+    share = counts * share / share.sum().clamp(min=1e-6)
     total: Any = 0.0
     for positions, logits in sets:
         errors = displacement_loss(positions, truth, mask)

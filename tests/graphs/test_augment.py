@@ -158,12 +158,49 @@ def test_how_much_people_wander_differs_and_shows_in_what_is_seen() -> None:
 
 def test_noise_is_in_what_is_seen_alone() -> None:
     cut = window(walkers(), 4, SPEC)
-    plain, noisy = (window_graph(cut, GraphConfig()) for _ in range(2))
-    augment_graph(noisy, replace(NOTHING, noise_m=0.1), np.random.default_rng(0))
-    off = (noisy["agent"].position - plain["agent"].position).abs()
+    noisy = augment_window(cut, replace(NOTHING, noise_m=0.1), np.random.default_rng(0))
+    off = np.abs(noisy.positions_m - cut.positions_m)[:, : SPEC.history_steps]
     assert (off > 0).all()
     assert off.max() < 0.4
-    torch.testing.assert_close(noisy["agent"].future, plain["agent"].future)
+    np.testing.assert_array_equal(noisy.future_m, cut.future_m)
+
+
+def test_headings_of_people_are_those_of_the_noisy_positions() -> None:
+    """As a window of the same noisy positions has them; later ones, the targets, stay."""
+    walking = walkers()
+    cut, now = window(walking, 4, SPEC), SPEC.history_steps
+    noisy = augment_window(cut, replace(NOTHING, noise_m=0.4), np.random.default_rng(1))
+    positions = walking.tracks.positions_m.copy()
+    positions[:, 4 - now + 1 : 5] = noisy.positions_m[:, :now]
+    seen = window(replace(walking, tracks=replace(walking.tracks, positions_m=positions)), 4, SPEC)
+    np.testing.assert_array_equal(noisy.headings_rad[:, :now], seen.headings_rad[:, :now])
+    np.testing.assert_array_equal(noisy.heading_known, seen.heading_known)
+    assert (noisy.headings_rad[:, :now] != cut.headings_rad[:, :now]).any()
+    np.testing.assert_array_equal(noisy.headings_rad[:, now:], cut.headings_rad[:, now:])
+
+
+def test_hidden_steps_get_no_noise() -> None:
+    cut = window(walkers(), 4, SPEC)
+    config = replace(NOTHING, noise_m=0.4, short_history=1.0)
+    noisy = augment_window(cut, config, np.random.default_rng(3))
+    assert not noisy.valid.all()
+    assert (noisy.positions_m[~noisy.valid] == 0).all()
+
+
+def test_vehicles_that_the_network_hears_are_kept_however_fast() -> None:
+    """Those that arrive within 5 s (`GraphConfig.vehicle_ahead_s`)."""
+    scene, graph = street_scene(), GraphConfig()
+    car = int(np.flatnonzero(scene.tracks.kinds == AgentKind.VEHICLE)[0])
+    people = np.flatnonzero(scene.tracks.kinds == AgentKind.PEDESTRIAN)
+    for speed in (5.0, 10.0, 20.0):
+        apart = graph.vehicle_radius_m + graph.vehicle_ahead_s * speed - 1.0
+        middle = scene.tracks.positions_m[people, 10].max(axis=0)
+        times = scene.dt_s * (np.arange(scene.steps) - 10)
+        scene.tracks.positions_m[car, :, 0] = middle[0] + apart - speed * times
+        scene.tracks.positions_m[car, :, 1] = middle[1]
+        cut = window(scene, 10, SPEC)
+        kept = augment_window(cut, replace(NOTHING, far_m=15.0), np.random.default_rng(0))
+        assert str(scene.tracks.agent_ids[car]) in kept.agent_ids.tolist()
 
 
 def test_headings_of_vehicles_are_blurred_and_no_others() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecast.graphs import GraphConfig
-from forecast.graphs.candidates import Reach, agent_candidates, map_candidates, reach
+from forecast.graphs.candidates import Reach, agent_candidates, map_candidates, reach, with_paths
 from forecast.graphs.conflicts import CONFLICTS
 from forecast.graphs.pieces import MapPieces
 from forecast.scene import AgentKind
@@ -182,3 +182,34 @@ def test_a_history_of_one_step_has_no_speed() -> None:
     past, seen = np.zeros((2, 1, 2)), np.ones((2, 1), bool)
     speed, _ = reach(past, seen, np.zeros(2, np.int8), DT_S, STEPS, GraphConfig())
     assert speed.tolist() == [1.5, 1.5]
+
+
+def test_vehicles_on_given_paths_get_candidates_along_them() -> None:
+    """A car that stands now and drives 30 m in 4 s, a person at 28 m, and one who runs as far."""
+    kinds = np.array([AgentKind.VEHICLE, AgentKind.PEDESTRIAN, AgentKind.PEDESTRIAN], np.int8)
+    times = DT_S * np.arange(STEPS + 1)
+    paths = np.zeros((3, STEPS + 1, 2), np.float32)
+    paths[0, :, 0] = 0.5 * 3.75 * times**2
+    paths[1, :, 0] = 28.0
+    paths[2, :, 1] = 100 + 7.5 * times
+    known = np.ones((3, STEPS + 1), bool)
+    config = GraphConfig(
+        agent_radius_m=2.0,
+        vehicle_radius_m=2.0,
+        slack_mps=0.0,
+        vehicle_slack_mps=0.0,
+        vehicle_ahead_s=0.0,
+    )
+    past = np.repeat(paths[:, :1], HISTORY, axis=1)
+    at_rest = reach(past, np.ones((3, HISTORY), bool), kinds, DT_S, STEPS, config)
+    assert agent_candidates(kinds, paths[:, 0], at_rest, config)[0].shape == (2, 0)
+    moving = with_paths(at_rest, kinds, paths, known, DT_S)
+    pairs, _ = agent_candidates(kinds, paths[:, 0], moving, config)
+    assert {tuple(pair) for pair in pairs.T.tolist()} == {(0, 1), (1, 0)}
+    assert moving.distance_m.tolist() == pytest.approx([30.0, 0.0, 0.0])
+    assert moving.speed_mps[0] == pytest.approx(3.75 * (times[-1] + times[-2]) / 2)
+    known[0, 3:] = False  # the car leaves: nothing is known of it from there on
+    shorter = with_paths(at_rest, kinds, paths, known, DT_S)
+    assert shorter.distance_m[0] == pytest.approx(paths[0, 2, 0])
+    known[0] = False
+    assert with_paths(at_rest, kinds, paths, known, DT_S).distance_m.tolist() == [0.0, 0.0, 0.0]

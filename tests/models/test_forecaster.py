@@ -315,22 +315,21 @@ def test_the_error_of_the_effect_is_that_of_pedestrians_and_has_a_weight() -> No
 
 
 def test_windows_count_as_much_as_their_weights_say() -> None:
-    """Effects and decisions by a factor; the energy score by the weights' shares."""
+    """Every term by the factor; a window that does not count leaves the share of the other."""
     batch = paired_street(moves_m=3.0)
     batch["agent"].decision[:] = Decision.GO
     counted = batch["agent"].future_valid
     plain = paired_loss(batch, LossConfig(), counted)
     batch.weight = torch.tensor([0.5, 0.5])
     halved = paired_loss(batch, LossConfig(), counted)
-    for name, factor in (("effect", 0.5), ("decision", 0.5), ("energy_score", 1.0)):
-        assert halved[name] == pytest.approx(factor * plain[name], rel=1e-4)
-    first = counted & (batch["agent"].batch == 0)[:, None]
-    batch.weight = torch.tensor([1.0, 0.0])
-    alone = paired_loss(batch, LossConfig(), counted)
-    assert alone["energy_score"] == pytest.approx(
-        paired_loss(batch, LossConfig(), first)["energy_score"], rel=1e-4
-    )
-    assert alone["energy_score"] != pytest.approx(plain["energy_score"], rel=1e-2)
+    for name in ("effect", "decision", "energy_score", "mode", "modes"):
+        assert halved[name] == pytest.approx(0.5 * plain[name], rel=1e-4)
+    parts = []
+    for weights in ((1.0, 0.0), (0.0, 1.0)):
+        batch.weight = torch.tensor(weights)
+        parts.append(paired_loss(batch, LossConfig(), counted)["energy_score"])
+    assert sum(parts) == pytest.approx(plain["energy_score"], rel=1e-4)
+    assert parts[0] != pytest.approx(parts[1], rel=1e-2)
 
 
 def test_whom_the_plan_does_not_move_should_not_be_moved() -> None:

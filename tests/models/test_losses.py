@@ -66,12 +66,25 @@ def test_agents_count_by_weight_and_not_at_all_without_a_future() -> None:
     mode = torch.tensor([1.0, 3.0, 50.0])[:, None, None] * torch.tensor([1.0, 0.0]).expand(3, 2, 2)
     samples = mode.expand(2, 3, 2, 2)
     weight = torch.tensor([1.0, 0.5, 1.0])
-    parts = rollout_loss([samples], mode, truth, mask, weight, LossConfig(best_of=0.5, mode=0.5))
+    parts = rollout_loss(
+        [samples], mode, truth, mask, weight, torch.ones(3), LossConfig(best_of=0.5, mode=0.5)
+    )
     expected = (1.0 * 2.0 + 0.5 * 6.0) / 1.5  # mean plus last step: 2 and 6
     assert float(parts["mode"]) == pytest.approx(expected, abs=1e-3)
     assert float(parts["best_of"]) == pytest.approx(expected, abs=1e-3)
     assert float(parts["energy_score"]) == pytest.approx(expected / 2, abs=1e-3)
     assert float(parts["loss"]) == pytest.approx(1.5 * expected, abs=2e-3)
+
+
+def test_how_much_windows_count_scales_their_agents_and_not_the_others() -> None:
+    """Means over many small batches are those of draws that all count alike."""
+    truth, mask = torch.zeros(2, 2, 2), torch.ones(2, 2, dtype=torch.bool)
+    mode = torch.tensor([1.0, 3.0])[:, None, None] * torch.tensor([1.0, 0.0]).expand(2, 2, 2)
+    samples, ones = mode.expand(2, 2, 2, 2), torch.ones(2)
+    counts = torch.tensor([0.25, 1.5])
+    parts = rollout_loss([samples], mode, truth, mask, ones, counts, LossConfig())
+    assert float(parts["mode"]) == pytest.approx((0.25 * 2.0 + 1.5 * 6.0) / 2, abs=1e-3)
+    assert float(parts["weight"]) == 2
 
 
 def along(*x: list[list[float]]) -> torch.Tensor:

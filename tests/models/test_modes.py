@@ -120,10 +120,12 @@ def test_the_loss_is_that_of_the_best_mode_and_of_its_probability():
     paths = torch.tensor([1.0, 3.0])[:, None, None, None, None] * torch.tensor([[1.0, 0.0]])
     logits = torch.tensor([0.25, 0.75]).log()[:, None, None]
     truth, mask = torch.tensor([[[1.0, 0.0]]]), torch.ones(1, 1, dtype=torch.bool)
-    loss = mode_loss([(paths, logits)], truth, mask, torch.ones(1))
+    loss = mode_loss([(paths, logits)], truth, mask, torch.ones(1), torch.ones(1))
     assert float(loss) == pytest.approx(-0.3 * math.log(0.25), abs=1e-3)
     assert float(displacement_loss(paths, truth, mask)[1]) == pytest.approx(4.0, abs=1e-3)
-    other = mode_loss([(paths, logits)], torch.tensor([[[2.5, 0.0]]]), mask, torch.ones(1))
+    other = mode_loss(
+        [(paths, logits)], torch.tensor([[[2.5, 0.0]]]), mask, torch.ones(1), torch.ones(1)
+    )
     assert float(other) == pytest.approx(2 * 0.5 - 0.3 * math.log(0.75), abs=1e-3)
 
 
@@ -132,11 +134,13 @@ def test_who_does_not_count_teaches_nothing():
     sets = head(who, state([[1.0, 0.0]] * 2), who.times_s(4))
     truth, mask = torch.ones(2, 4, 2), torch.ones(2, 4, dtype=torch.bool)
     mask[1] = False
-    alone = mode_loss(sets, truth, mask, torch.ones(2))
+    alone = mode_loss(sets, truth, mask, torch.ones(2), torch.ones(2))
     truth[1] = 99
-    assert float(mode_loss(sets, truth, mask, torch.ones(2))) == float(alone)
+    assert float(mode_loss(sets, truth, mask, torch.ones(2), torch.ones(2))) == float(alone)
     mask[1] = True
-    assert float(mode_loss(sets, truth, mask, torch.tensor([1.0, 0.0]))) == float(alone)
+    assert float(mode_loss(sets, truth, mask, torch.tensor([1.0, 0.0]), torch.ones(2))) == float(
+        alone
+    )
 
 
 def test_modes_spread_over_what_happens():
@@ -151,7 +155,9 @@ def test_modes_spread_over_what_happens():
         ends = 3 * torch.stack([angle.cos(), angle.sin()], -1)
         truth = ends[:, None] * (torch.arange(1, 13) / 12)[:, None]
         sets = head(who, where, who.times_s(12))
-        loss = mode_loss(sets, truth, torch.ones(64, 12, dtype=torch.bool), torch.ones(64))
+        loss = mode_loss(
+            sets, truth, torch.ones(64, 12, dtype=torch.bool), torch.ones(64), torch.ones(64)
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

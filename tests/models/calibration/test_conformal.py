@@ -189,6 +189,16 @@ class TestTubes:
         with pytest.raises(ForecastError, match=r"horizon_s is 1.5; at most 1 s, as far as"):
             calibration.tubes(np.zeros((4, 1, 3, 2), np.float32), walkers([1.2]))
 
+    def test_steps_of_recorded_data_need_not_be_exact(self, calibration):
+        seen = replace(walkers([1.2]), dt_s=0.5005)  # 1.001 s for the calibrated 1 s
+        tubes = calibration.tubes(np.zeros((4, 1, 2, 2), np.float32), seen)
+        assert (
+            tubes.scale[0, 1].tolist()
+            == calibration.tubes(np.zeros((4, 1, 2, 2), np.float32), walkers([1.2]))
+            .scale[0, 1]
+            .tolist()
+        )
+
     def test_too_few_samples_are_refused_and_more_change_nothing(self, calibration):
         draws = np.random.default_rng(0).normal(size=(9, 1, 2, 2)).astype(np.float32)
         with pytest.raises(ForecastError, match="samples is 3; 4 for the tubes is needed"):
