@@ -71,11 +71,12 @@ class Paths:
         rows = rows[kept]
         centres, weights = _likely(prediction, kept, count)
         here = np.broadcast_to(tracks.positions_m[rows, at][:, None], (*centres.shape[:2], 1, 2))
-        positions = np.concatenate([here, centres], axis=2)
+        off_m = (prediction.origin_m - scene.origin_m).astype(np.float32)
+        positions = np.concatenate([here, centres + off_m], axis=2)
         now_rad = np.broadcast_to(tracks.headings_rad[rows, at], centres.shape[:2])
         turned = geometry.step_headings(positions, now_rad)
         headings = np.concatenate([now_rad[..., None], turned], axis=-1)
-        world = positions.astype(np.float64) + prediction.origin_m
+        world = positions.astype(np.float64) + scene.origin_m
         poses = np.concatenate([world, headings[..., None]], axis=-1)
         velocity, _ = geometry.backward_velocity(
             tracks.positions_m[rows, : at + 1], tracks.valid[rows, : at + 1], scene.dt_s

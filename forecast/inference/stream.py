@@ -24,8 +24,8 @@ from forecast.scene.parsing import require_map_near, require_radians, within_rea
 from forecast.scene.resampling import JITTER, Resampling, history_resampling
 
 _FAR_ORIGIN_M = 200.0
-"""No sensor sees as far. So agents seen first do not lie as far from the frames' origin as that
-lies from the world's, and in the same direction."""
+"""No sensor sees as far. Agents seen first that lie this close to the origin's numbers, and much
+closer than to the frames' origin, are in world coordinates."""
 
 
 class Stream:
@@ -286,8 +286,9 @@ class Stream:
         far_m = float(np.hypot(*self.origin_m))
         if len(self._recording.times_us) or not len(frame.agent_ids) or far_m < _FAR_ORIGIN_M:
             return
-        off_m = float(np.hypot(*(np.median(frame.positions_m, axis=0) - self.origin_m)))
-        if off_m < far_m / 2:
+        middle = np.median(frame.positions_m, axis=0)
+        off_m = float(np.hypot(*(middle - self.origin_m)))
+        if off_m < min(_FAR_ORIGIN_M, float(np.hypot(*middle)) / 2):
             raise ForecastError(
                 f"frame: positions_m lie {off_m:.0f} m from origin_m as numbers: world "
                 "coordinates? positions relative to origin_m are needed"

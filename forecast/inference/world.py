@@ -515,7 +515,8 @@ class World:
 
 
 def _numpy(values: Tensor) -> NDArray[np.float32]:
-    return np.asarray(values.cpu().numpy())
+    """A copy, so that whoever changes it changes neither this world nor its forks."""
+    return np.array(values.cpu().numpy())
 
 
 def _finite(name: str, values: NDArray[Any]) -> NDArray[Any]:

@@ -24,7 +24,7 @@ _MOST_STEPS = 100_000
 _LATEST_US = 2**62
 """In int64, a time and a difference of two."""
 
-_ON_STEP = 0.02
+ON_STEP = 0.02
 """A time this close to a multiple of the step, in steps, is that multiple. Steps of recorded data
 are not exact: 6 s in steps of 0.5005 s."""
 
@@ -151,5 +151,5 @@ def whole_steps(item: str, time_s: Any, dt_s: Any) -> int:
     near = {max(count, 1) * step_s for count in (math.floor(steps), math.ceil(steps))}
     named = " or ".join(f"{time:g}" for time in sorted(near))
     multiple = f"a multiple of the step of {step_s:g} s, such as {named} s,"
-    require(abs(steps - nearest) <= _ON_STEP, item, time_s, multiple)
+    require(abs(steps - nearest) <= ON_STEP, item, time_s, multiple)
     return nearest

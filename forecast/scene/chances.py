@@ -129,7 +129,8 @@ class FirstTimes:
         needed = "a share above 0 and at most 1"
         require(0 < real_number("share", share, needed) <= 1, "share", share, needed)
         order = np.argsort(self.first_s, axis=0, kind="stable")
-        reached = np.cumsum(self.weights[order], axis=0) >= share - 1e-9
+        sums = np.cumsum(self.weights.astype(np.float64)[order], axis=0)
+        reached = sums >= share * sums[-1] - 1e-9  # files hold weights that sum to about 1
         first = np.take_along_axis(self.first_s, order, axis=0)
         return np.take_along_axis(first, reached.argmax(axis=0)[None], axis=0)[0]
 

@@ -57,7 +57,6 @@ def occupancy(
     Returns:
         Probabilities ``[T, rows, columns]``.
     """
-    require(isinstance(grid, Grid), "grid", repr(grid), "a forecast.Grid")
     samples, _, steps, _ = positions_m.shape
     cells = samples * steps * grid.rows * grid.columns
     need = f"at most {_MOST_CELLS} over all samples and steps"

@@ -40,12 +40,13 @@ _NAMED = 3
 
 
 def parse_origin(item: str, origin_m: ArrayLike) -> NDArray[np.float64]:
-    """The world position ``[2]`` of a frame.
+    """The world position ``[2]`` of a frame, in an array that cannot be changed.
 
     Raises:
         ForecastError: It is not two numbers, or no place on Earth.
     """
-    origin = parse_array(item, "origin_m", origin_m, (2,), np.float64)
+    origin = parse_array(item, "origin_m", origin_m, (2,), np.float64).copy()
+    origin.setflags(write=False)
     good = bool((np.abs(origin) <= FARTHEST_M).all())  # False for NaN
     require(good, f"{item}: origin_m", origin.tolist(), f"metres up to {FARTHEST_M:g}")
     return origin

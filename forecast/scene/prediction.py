@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -22,6 +22,8 @@ from forecast.scene.scene import Scene
 from forecast.scene.tubes import Tubes
 
 if TYPE_CHECKING:
+    import shapely
+
     from forecast.scene.chances import Chances, FirstTimes
     from forecast.scene.questions import Area, Region
 
@@ -327,16 +329,28 @@ class Prediction:
             for agent in np.flatnonzero(self.valid)
         ]
 
-    def occupancy(self, grid: Grid) -> NDArray[np.float64]:
+    def occupancy(self, grid: Grid, without: Collection[str] = ()) -> NDArray[np.float64]:
         """Probability that at least one agent's centre is in a cell.
 
         Args:
             grid: Cells in the frame of this prediction.
+            without: Names of agents that do not count, such as one's own car, which is an agent
+                like the others.
 
         Returns:
             Probabilities ``[T, rows, columns]``.
+
+        Raises:
+            ForecastError: An agent is unknown, or the grid is in world coordinates.
         """
-        return occupancy(self.positions_m[:, self.valid], self.weights, grid)
+        require(isinstance(grid, Grid), "grid", repr(grid), "a forecast.Grid")
+        unknown = sorted(set(without) - set(self.agent_ids.tolist()))
+        require(not unknown, "without: unknown agents", unknown[:3], "names of agent_ids")
+        from forecast.scene import questions
+
+        self._require_local("grid", questions.box(grid))
+        counted = self.valid & ~np.isin(self.agent_ids, list(without))
+        return occupancy(self.positions_m[:, counted], self.weights, grid)
 
     def where(self, agent: str, at_s: float = 3.0, level: float = 0.9) -> Region:
         """The region of an agent at a time: the cells of highest density that contain ``level``.
@@ -389,6 +403,7 @@ class Prediction:
         """
         from forecast.scene import questions
 
+        self._require_local("area", questions.polygon(area))
         return self._first_times(questions.first_entry(self._paths_m(), area))
 
     def crosses(self, line_m: ArrayLike, within_s: float, level: float = 0.95) -> Chances:
@@ -406,8 +421,17 @@ class Prediction:
         """
         from forecast.scene import questions
 
+        self._require_local("line", questions.line(line_m))
         first = self._first_times(questions.first_crossing(self._paths_m(), line_m))
         return first.within(within_s, level)
+
+    def _require_local(self, item: str, shape: shapely.Geometry) -> None:
+        """Refuses a shape that is near the agents only if it is in world coordinates."""
+        from forecast.scene import questions
+
+        paths = self.positions_m[:, self.valid]
+        if paths.size:
+            questions.require_local(item, shape, paths.reshape(-1, 2), self.origin_m)
 
     def _paths_m(self) -> NDArray[np.float64]:
         """Paths of the predicted agents ``[K, A, T, 2]``; with ``now_m`` they begin there."""

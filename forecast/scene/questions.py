@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from forecast.errors import ForecastError, require
 from forecast.scene.between_steps import between_steps
 from forecast.scene.chances import require_level, require_within
+from forecast.scene.grid import Grid
 from forecast.scene.lanes import LaneMap
 
 Area: TypeAlias = "shapely.Polygon | shapely.MultiPolygon | ArrayLike"
@@ -27,6 +28,10 @@ _MARGIN = 3.0
 """The cells cover this many kernel widths around the samples."""
 
 _MOST_CELLS = 200
+_NEAR_M, _FAR_M = 100.0, 200.0
+"""Shapes that are asked about are mostly as near to somebody as the first; nobody gets as far as
+the second."""
+
 _EDGES_AT_ONCE = 64
 
 
@@ -157,7 +162,7 @@ def first_entry(paths_m: NDArray[np.float64], area: Area) -> NDArray[np.float64]
     Returns:
         Steps, with fractions ``[K, A]``; infinite for paths that never enter.
     """
-    shape = _polygon(area)
+    shape = polygon(area)
     inside = shapely.intersects_xy(shape, paths_m[..., 0], paths_m[..., 1])
     at_step = np.where(inside.any(-1), inside.argmax(-1), np.inf)
     rings = shapely.get_parts(shapely.boundary(shape))
@@ -191,7 +196,48 @@ def lane_area(lane_map: LaneMap, lane: str, width_m: float = 3.5) -> shapely.Pol
     return shapely.buffer(line, width_m / 2, cap_style="flat")
 
 
-def _polygon(area: Area) -> shapely.Geometry:
+def require_local(
+    item: str,
+    shape: shapely.Geometry,
+    places_m: NDArray[np.float32],
+    origin_m: NDArray[np.float64],
+) -> None:
+    """Refuses a shape in world coordinates; one that is merely far from everybody is fine.
+
+    Args:
+        item: Its name in messages.
+        shape: The shape.
+        places_m: Where agents are, relative to the origin ``[N, 2]``.
+        origin_m: World position of the origin ``[2]``.
+
+    Raises:
+        ForecastError: It is far from the agents, and near them once the origin is subtracted.
+    """
+    middle = np.median(places_m.astype(np.float64), axis=0)
+    here, there = (
+        float(shapely.distance(shape, shapely.points(middle + off_m)))
+        for off_m in (np.zeros(2), origin_m)
+    )
+    if there < _NEAR_M < _FAR_M < here:
+        raise ForecastError(
+            f"{item}: {there:.0f} m from the agents as world coordinates, and {here:.0f} m as "
+            "coordinates relative to origin_m, which are needed"
+        )
+
+
+def line(line_m: ArrayLike) -> shapely.LineString:
+    """A line of points ``[P, 2]``; raises `ForecastError` if it is none."""
+    return shapely.LineString(_points("line", line_m, 2, "[P, 2], P >= 2"))
+
+
+def box(grid: Grid) -> shapely.Polygon:
+    """What a grid covers."""
+    far_x_m = grid.x_m + grid.columns * grid.cell_m
+    return shapely.box(grid.x_m, grid.y_m, far_x_m, grid.y_m + grid.rows * grid.cell_m)
+
+
+def polygon(area: Area) -> shapely.Geometry:
+    """An area as a shape; raises `ForecastError` if it is none."""
     shape = area if isinstance(area, shapely.Geometry) else _ring(area)
     good = shape.geom_type in ("Polygon", "MultiPolygon") and shape.is_valid and not shape.is_empty
     require(good, "area", shape.geom_type, "a polygon that is valid and not empty")

@@ -160,7 +160,7 @@ class Scene:
         origin, step_s = _origin_and_step(name, given["origin_m"], dt_s)
         world = _positions(name, positions_m)
         observed = ~np.isnan(world).any(-1) if valid is None else valid
-        seen = parse_array(name, "valid", observed, world.shape[:2], bool)
+        seen = parse_array(name, "valid", observed, world.shape[:2], bool).copy()
         require_resolution(name, "positions_m", np.asarray(positions_m)[seen])
         local = np.where(seen[..., None], world - origin, 0.0)
         tracks = _tracks(given, local, seen, kinds, headings_rad, sizes_m, agent_ids)

@@ -56,3 +56,15 @@ def test_headings_follow_the_motion_or_stay(prediction, scene):
 def test_predictions_that_do_not_fit_are_refused(prediction, scene, change, message):
     with pytest.raises(ForecastError, match=message):
         Paths.of(replace(prediction, **change), scene, 2)
+
+
+def test_a_prediction_of_another_frame_gives_the_same_paths(prediction, scene):
+    """A file without an origin is read in a frame around the mean of its positions."""
+    off = np.array([100.0, 50.0])
+    moved = replace(
+        prediction,
+        origin_m=prediction.origin_m + off,
+        positions_m=(prediction.positions_m - off).astype(np.float32),
+    )
+    one, other = (Paths.of(each, scene, 2) for each in (prediction, moved))
+    np.testing.assert_allclose(other.poses, one.poses, atol=1e-3)

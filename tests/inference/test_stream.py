@@ -451,6 +451,18 @@ def test_world_coordinates_are_refused_in_a_city_of_a_few_kilometres(forecaster)
     stream.observe(walker_at(0.0))
 
 
+def test_a_car_far_from_the_origin_is_not_taken_for_world_coordinates(forecaster) -> None:
+    """After a drive from the origin in the direction of the origin itself."""
+    stream = forecaster.stream(origin_m=(1000.0, 800.0))
+    stream.observe(replace(walker_at(0.0), positions_m=[[805.0, 605.0]]))
+    near = forecaster.stream(origin_m=(210.0, 0.0))
+    near.observe(replace(walker_at(0.0), positions_m=[[106.0, 0.0]]))
+    with pytest.raises(ForecastError, match="world coordinates"):
+        forecaster.stream(origin_m=(210.0, 0.0)).observe(
+            replace(walker_at(0.0), positions_m=[[230.0, 40.0]])
+        )
+
+
 def test_no_prediction_starts_between_two_records(forecaster) -> None:
     scene = Scene.from_arrays(np.zeros((1, 31, 2)), [0], 0.1)
     scene = replace(scene, interpolated=np.arange(31) == 27)

@@ -259,3 +259,16 @@ def test_wrong_arguments(world, change, message) -> None:
 def test_a_world_needs_a_sample(forecaster) -> None:
     with pytest.raises(ForecastError, match="samples is 0"):
         forecaster.imagine(street_scene(), AT, samples=0)
+
+
+def test_editing_its_arrays_changes_neither_it_nor_its_forks(world) -> None:
+    fork, plain = world.fork(), futures(world.fork())
+    for one in (world, world.step(1)):
+        for name in ("positions_m", "velocities_mps", "headings_rad"):
+            getattr(one, name)[:] += 100
+    made = world.prediction()
+    made.positions_m[:] += 100
+    made.now_m[:] += 100
+    np.testing.assert_array_equal(futures(fork), plain)
+    np.testing.assert_array_equal(futures(world), plain)
+    np.testing.assert_array_equal(world.prediction().now_m, fork.prediction().now_m)

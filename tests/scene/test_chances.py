@@ -72,3 +72,14 @@ def test_a_certain_event_has_a_probability_of_one():
     weights = np.full(40, 1 / 40)  # summed in floating point they are above 1
     sure = FirstTimes(np.array(["a", "b"]), np.full((40, 2), 1.0), weights, (0.5, 6.0))
     assert sure.within(2.0).probability.tolist() == [1.0, 1.0]
+
+
+def test_quantiles_of_weights_that_sum_to_about_one():
+    """As files of other programs hold them, in float32 or rounded."""
+    first = np.array([[1.0], [2.0], [np.inf]])
+    for weights in (np.full(3, 1 / 3 - 1e-5), np.full(3, 1 / 3, np.float32)):
+        times = FirstTimes(np.array(["a"]), first, weights, (0.0, 6.0))
+        assert times.quantile_s(1.0).tolist() == [np.inf]
+        assert times.quantile_s(0.66).tolist() == [2.0]
+    early = FirstTimes(np.array(["a"]), first[:2], np.array([0.5, 0.49996]), (0.0, 6.0))
+    assert early.quantile_s(1.0).tolist() == [2.0]

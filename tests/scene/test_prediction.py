@@ -128,6 +128,17 @@ def test_occupancy_by_hand(prediction):
     np.testing.assert_allclose(occupied[1], [[0, 0.25], [0, 0]])
 
 
+def test_ones_own_car_need_not_count(prediction):
+    grid = Grid(x_m=0.0, y_m=-1.0, cell_m=2.0, columns=2, rows=2)
+    everybody = prediction.occupancy(grid)
+    name = str(prediction.agent_ids[prediction.valid][0])
+    assert everybody.any()
+    assert (prediction.occupancy(grid, without=[name]) <= everybody).all()
+    assert not prediction.occupancy(grid, without=prediction.agent_ids.tolist()).any()
+    with pytest.raises(ForecastError, match="without: unknown agents is"):
+        prediction.occupancy(grid, without=["car"])
+
+
 def test_two_agents_in_a_cell_count_once():
     futures = np.zeros((2, 2, 1, 2), np.float32) + 0.5
     futures[1] = 1.5

@@ -6,7 +6,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecast import ForecastError, Prediction
+from forecast import ForecastError, Grid, Prediction
 from forecast.scene.questions import lane_area
 from tests.any_scene import small_map
 
@@ -240,3 +240,27 @@ def test_questions_without_an_answer_are_refused(ask, message):
     positions = np.concatenate([walks([1, 0]), walks([0, 1])], axis=1)
     with pytest.raises(ForecastError, match=message):
         ask(predicted(positions, valid=[True, False]))
+
+
+def test_shapes_in_world_coordinates_are_refused_and_distant_ones_are_not():
+    origin = np.array([1000.0, 2000.0])
+    made = replace(predicted(walks([1.0, 0])), origin_m=origin)
+    line = np.array([[5, -1], [5, 1]])
+    assert made.enters(SQUARE, 6).probability.tolist() == [1.0]
+    for ask in (
+        lambda: made.enters(SQUARE + origin, 6),
+        lambda: made.time_to_entry(shapely.Polygon(SQUARE + origin)),
+        lambda: made.crosses(line + origin, 6),
+        lambda: made.occupancy(Grid(1000 - 5, 2000 - 5, 0.5, 20, 20)),
+    ):
+        with pytest.raises(ForecastError, match=r"m from the agents as world coordinates"):
+            ask()
+    for off in ([500.0, 0.0], [-1000.0, -2000.0], [150.0, 150.0]):
+        assert made.enters(SQUARE + np.array(off), 6).probability.tolist() == [0.0]
+    around = shapely.box(*(origin - 5000), *(origin + 5000))
+    assert made.enters(around, 6).probability.tolist() == [1.0]
+
+
+def test_near_the_worlds_origin_everything_may_be_asked():
+    made = replace(predicted(walks([1.0, 0])), origin_m=np.array([150.0, 0.0]))
+    assert made.enters(SQUARE + np.array([150.0, 0.0]), 6).probability.tolist() == [0.0]

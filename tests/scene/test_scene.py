@@ -298,3 +298,16 @@ def test_one_jump_or_noise_is_no_wrong_unit():
 def test_two_egos_are_refused():
     with pytest.raises(ForecastError, match="agents of kind EGO is 2; at most 1"):
         Scene.from_arrays(np.zeros((2, 3, 2)), ["ego", "ego"], 0.5)
+
+
+def test_arrays_that_were_given_may_be_used_again():
+    origin, valid = np.array([500.0, 600.0]), np.ones((1, 2), bool)
+    positions = np.array([[[501.0, 602.0], [501.0, 603.0]]])
+    made = Scene.from_arrays(positions, [PERSON], 0.5, origin_m=origin, valid=valid)
+    for array in (origin, valid, positions):
+        array[:] = 0
+    assert made.origin_m.tolist() == [500.0, 600.0]
+    assert made.tracks.valid.all()
+    assert made.tracks.positions_m[0, 0].tolist() == [1.0, 2.0]
+    with pytest.raises(ValueError, match="read-only"):
+        made.origin_m[:] = 0

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from forecast.errors import require
 from forecast.models.observed import ObservedTracks
 from forecast.scene import Tubes
+from forecast.scene.arguments import ON_STEP
 from forecast.scene.tubes import mahalanobis
 
 Floats = NDArray[np.float64]
@@ -57,8 +58,6 @@ _MOST_FOLDS = 20
 
 _LEVEL_STEP, _HIGHEST_LEVEL = 0.005, 0.99
 """Levels tried for the coverage of scenes left out; `MIN_WINDOWS` allows the highest."""
-
-_TIME_TOLERANCE_S = 1e-6
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ class Calibration:
         times_s = seen.dt_s * np.arange(1, steps + 1)
         last_s = self.times_s[-1]
         require(
-            times_s[-1] <= last_s + _TIME_TOLERANCE_S,
+            times_s[-1] <= last_s + ON_STEP * seen.dt_s,
             "horizon_s",
             round(float(times_s[-1]), 6),
             f"at most {last_s:g} s, as far as the tubes are calibrated,",

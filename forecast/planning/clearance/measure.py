@@ -24,6 +24,7 @@ from forecast.planning.clearance.encroachment import smallest_gap
 from forecast.planning.ego import EgoState
 from forecast.planning.futures import Futures
 from forecast.planning.plan_poses import require_places
+from forecast.scene.arguments import real_number
 
 forget_older_code(Path(__file__).parent, Path(contact.__file__).parent)
 
@@ -48,7 +49,8 @@ class ClearanceConfig:
     def __post_init__(self) -> None:
         """Checks the limits; raises `ForecastError`."""
         for name in ("ttc_limit_s", "pet_limit_s", "tolerance_m"):
-            require(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
+            value, need = getattr(self, name), "a finite number above 0"
+            require(0 < real_number(name, value, need) < np.inf, name, value, need)
 
 
 @dataclass(frozen=True, eq=False)

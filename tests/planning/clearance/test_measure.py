@@ -259,8 +259,12 @@ def test_reactive_futures_of_other_plans_are_refused():
 
 @pytest.mark.parametrize("name", ["ttc_limit_s", "pet_limit_s", "tolerance_m"])
 def test_limits_must_be_positive(name):
-    with pytest.raises(ForecastError, match=f"{name} is 0; a number above 0 is needed"):
+    with pytest.raises(ForecastError, match=f"{name} is 0; a finite number above 0 is needed"):
         ClearanceConfig(**{name: 0})
+    with pytest.raises(ForecastError, match=f"{name} is inf; a finite number above 0 is needed"):
+        ClearanceConfig(**{name: np.inf})
+    with pytest.raises(ForecastError, match=f"{name} is '8'; a finite number above 0 is needed"):
+        ClearanceConfig(**{name: "8"})
 
 
 def grown(ego, by_m):
