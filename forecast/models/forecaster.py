@@ -186,7 +186,9 @@ class PedestrianForecaster(nn.Module):
 
         Returns:
             The loss and its parts (`forecast.models.losses.rollout_loss`), and the positions
-            ``[1 + S, N, T, 2]`` of mode and samples.
+            ``[1 + S, N, T, 2]`` of mode and samples. Besides ``weight``, ``decisions`` and
+            ``pairs`` count what the parts ``decision``, and ``effect`` and ``placebo``, are means
+            over.
         """
         agent, context = graph["agent"], self.context(graph)
         state = self.observe(context, graph)
@@ -201,7 +203,7 @@ class PedestrianForecaster(nn.Module):
         parts = rollout_loss(groups, futures[0], agent.future, counted, weight, counts, config)
         sets = self.mode_sets(context, state, agent.future.shape[1])
         parts["modes"] = mode_loss(sets, agent.future, counted, weight, counts)
-        parts["decision"] = self._decision(context, state, graph, plan)
+        parts["decision"], parts["decisions"] = self._decision(context, state, graph, plan)
         effects = [self._effect(graph, samples, counted) for samples in groups]
         parts |= {name: torch.stack([each[name] for each in effects]).mean() for name in effects[0]}
         for name in ("modes", "decision", "effect", "placebo"):
@@ -210,13 +212,18 @@ class PedestrianForecaster(nn.Module):
 
     def _decision(
         self, context: SceneContext, state: State, graph: HeteroData, plan: Plan | None
-    ) -> Tensor:
-        """Loss of the decisions of each step, once all frames before it are observed."""
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of the decisions of each step, once all frames before it are observed.
+
+        Returns:
+            The loss, and the number of decisions that it is the mean of.
+        """
         agent, steps = graph["agent"], []
         now = agent.position.shape[1] - 1
         made = agent.decision[:, now + 1 :]
-        if not (made >= 0).any():
-            return state.hidden.new_zeros(())
+        known = (decision_class(made) >= 0).sum().to(state.hidden.dtype)
+        if not known:
+            return known, known
         controls = [] if plan is None else [follow_plan(plan, context.agents.dt)]
         for step in range(agent.future.shape[1]):
             around = surroundings(self.world, context, state)
@@ -227,24 +234,25 @@ class PedestrianForecaster(nn.Module):
             state = self.world.place(context.agents, state, happened)
         chances = torch.stack(steps, 2)  # [2, N, T, 3]
         weight = window_weights(graph) * torch.where(_decides_by_plan(graph, made), _DECISIVE, 1.0)
-        return decision_loss(chances, made.expand(chances.shape[:-1]), weight[:, None])
+        return decision_loss(chances, made.expand(chances.shape[:-1]), weight[:, None]), known
 
     def _effect(self, graph: HeteroData, samples: Tensor, counted: Tensor) -> dict[str, Tensor]:
-        """Errors of plans' effects on the pedestrians of windows with a twin."""
+        """Errors of plans' effects on the pedestrians of windows with a twin, and their number."""
         agent, none = graph["agent"], samples.new_zeros(())
         pairs = twins(graph)
         if pairs is None:
-            return {"effect": none, "placebo": none}
+            return {"effect": none, "placebo": none, "pairs": none}
         one, other = pairs[:, agent.kind[pairs[0]] == AgentKind.PEDESTRIAN]
         mask = counted[one] & counted[other]
         known = mask.any(-1)
         if not known.any():
-            return {"effect": none, "placebo": none}
+            return {"effect": none, "placebo": none, "pairs": none}
         one, other, mask = one[known], other[known], mask[known]
         weight = window_weights(graph)[one]
         given = samples[:, one], samples[:, other], (agent.future[one], agent.future[other]), mask
         errors = {"effect": effect_error(*given), "placebo": placebo_error(*given)}
-        return {name: (weight * error).mean() for name, error in errors.items()}
+        means = {name: (weight * error).mean() for name, error in errors.items()}
+        return {**means, "pairs": none + len(weight)}
 
     @torch.no_grad()
     def near_traffic(self, context: SceneContext, state: State) -> Tensor:

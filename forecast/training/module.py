@@ -31,6 +31,10 @@ WORTH_COMPILING_STEPS = 1000
 """Runs with fewer steps are not compiled: a compiled step takes about half of the time, and a short
 run saves less than compiling takes."""
 
+_MEANS = {"decision": "decisions", "effect": "pairs", "placebo": "pairs"}
+"""What some parts of the loss are means over; the others are means over weighted agents."""
+_COUNTS = ("weight", "decisions", "pairs")
+
 _METRICS = (
     "top1_ade_m",
     "top1_fde_m",
@@ -207,11 +211,10 @@ class ForecastModule(pl.LightningModule):
         counted = agent.future_valid if training else agent.future_valid & agent.scored[:, None]
         noise = self._noise(batch, self.samples if training else self.val_samples)
         parts, futures = self.forecaster.loss(batch, noise, self.loss_config, counted, plan)
-        weight = parts.pop("weight").detach()
+        counts = torch.stack([parts.pop(name).detach() for name in _COUNTS])
         if training:
-            share = self._share(weight)
-            parts = {name: value * share for name, value in parts.items()}
-        self._log(stage, parts, weight, batch, futures)
+            parts = self._shared(parts, counts)
+        self._log(stage, parts, counts[0], batch, futures)
         return parts["loss"], futures
 
     def _known_paths(self, batch: HeteroData) -> Plan | None:
@@ -224,15 +227,24 @@ class ForecastModule(pl.LightningModule):
         noise = window_noise(size, seeds, agents, samples, agent.future.shape[1])
         return noise.to(agent.position.device)
 
-    def _share(self, weight: Tensor) -> Tensor:
-        """Factor that turns this process's mean into its part of the mean over all processes.
+    def _shared(self, parts: dict[str, Tensor], counts: Tensor) -> dict[str, Tensor]:
+        """Turns this process's means into its parts of the means over all processes.
 
-        Lightning averages gradients over processes with equal weights, but the summed weights of
-        their agents differ.
+        Lightning averages gradients over processes with equal weights, but what the parts are means
+        over differs: the summed weights of agents, decisions, pairs of agents.
+
+        Args:
+            parts: The loss and its parts.
+            counts: What they are means over, in the order of `_COUNTS`.
         """
-        weights: Any = self.all_gather(weight)
-        share: Tensor = weight * weights.numel() / weights.sum().clamp(min=1e-6)
-        return share
+        every: Any = self.all_gather(counts)
+        every = every.reshape(-1, len(_COUNTS))
+        shares = dict(zip(_COUNTS, counts * len(every) / every.sum(0).clamp(min=1e-6), strict=True))
+        scaled = {name: value * shares[_MEANS.get(name, "weight")] for name, value in parts.items()}
+        for name, over in _MEANS.items():
+            missing = getattr(self.loss_config, name) * parts[name]
+            scaled["loss"] = scaled["loss"] + missing * (shares[over] - shares["weight"])
+        return scaled
 
     def _log(
         self,
