@@ -7,6 +7,8 @@ detector alone does not see them.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +26,9 @@ city) have at most 3 %."""
 _FEWEST = 3
 """Fewer impossible steps may be errors of the annotation."""
 
+_LEAST_STEP_S = 0.4
+"""Over shorter steps, noise looks like acceleration."""
+
 _SAME_PLACE_M = 0.25
 """Centres of two bodies are not nearer."""
 
@@ -39,8 +44,7 @@ def implausible(scene: Scene) -> str:
     tracker is taken for motion from a standard deviation of about 0.35 m on, at steps of 0.5 s.
 
     Args:
-        scene: The scene, with a step of 0.3 s or more: over shorter ones, noise looks like
-            acceleration.
+        scene: The scene.
     """
     tracks = scene.tracks.select(scene.tracks.kinds != AgentKind.STATIC)
     driven = np.isin(tracks.kinds, (AgentKind.VEHICLE, AgentKind.EGO))
@@ -80,12 +84,17 @@ def _motion(name: str, tracks: Tracks, times_us: NDArray[np.int64], hardest_mps2
 def _accelerations(
     tracks: Tracks, times_us: NDArray[np.int64], hardest_mps2: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Where accelerations are too hard, and where those of moving agents are known ``[A, T-2]``."""
-    elapsed_s = np.diff(times_us) / 1e6
-    velocity = np.diff(tracks.positions_m.astype(np.float64), axis=1) / elapsed_s[:, None]
+    """Where accelerations are too hard, and where those of moving agents are known ``[A, N]``.
+
+    They are measured over steps of at least `_LEAST_STEP_S`.
+    """
+    step_s = float(np.median(np.diff(times_us))) / 1e6 if len(times_us) > 1 else _LEAST_STEP_S
+    thin = slice(None, None, max(math.ceil(_LEAST_STEP_S / step_s - 1e-3), 1))
+    elapsed_s, positions = np.diff(times_us[thin]) / 1e6, tracks.positions_m[:, thin]
+    velocity = np.diff(positions.astype(np.float64), axis=1) / elapsed_s[:, None]
     change = np.diff(velocity, axis=1) / ((elapsed_s[1:] + elapsed_s[:-1]) / 2)[:, None]
     moves = np.linalg.norm(velocity, axis=-1) > _MOVING_MPS
-    valid = tracks.valid
+    valid = tracks.valid[:, thin]
     known = valid[:, 2:] & valid[:, 1:-1] & valid[:, :-2] & (moves[:, 1:] | moves[:, :-1])
     return known & (np.linalg.norm(change, axis=-1) > hardest_mps2), known
 

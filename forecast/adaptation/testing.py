@@ -125,9 +125,13 @@ def _rows(prediction: Prediction, cut: Window) -> Rows:
 
 
 def _inside(training: Training, prediction: Prediction, cut: Window) -> NDArray[np.bool_]:
-    """Whether each known truth is inside the 90 % tube; empty without tubes."""
+    """Whether each known truth is inside the 90 % tube; empty without tubes that reach as far."""
     tubes, ood = training.calibration, training.ood
-    if tubes is None or LEVEL not in tubes.levels:
+    if (
+        tubes is None
+        or LEVEL not in tubes.levels
+        or not tubes.reach(cut.dt_s, cut.future_m.shape[1])
+    ):
         return np.zeros(0, bool)
     seen = observed(cut)
     replaced = None if ood is None else ood.is_ood(features(seen))
@@ -145,13 +149,16 @@ def recalibrated(training: Training, rows: Sequence[Rows]) -> Training | None:
         rows: The rows of each scene, with one step length.
 
     Returns:
-        None if there are too few rows.
+        None if there are too few rows, or the tubes would reach less far than they do now.
     """
     scores = CalibrationScores.joined(each.scores for each in rows) if rows else None
     if scores is None or (~np.isnan(scores.distance)).sum(axis=0).min() < MIN_WINDOWS:
         return None
+    times_s = rows[0].dt_s * np.arange(1, training.horizon_steps + 1)
+    before = training.calibration
+    if before is not None and times_s[-1] < before.times_s[-1]:
+        return None
     found = np.concatenate([each.features for each in rows])
     ood = fit_ood(found)
-    times_s = rows[0].dt_s * np.arange(1, training.horizon_steps + 1)
     tubes = fit_tubes(scores.with_ood(ood.is_ood(found)), times_s, SAMPLES)
     return replace(training, calibration=tubes, ood=ood)

@@ -272,6 +272,8 @@ class Draws(Sampler[tuple[int, int]]):
         seed: Seed of the run.
         epoch: Returns the number of the epoch that starts.
         place: Rank of this process.
+        done: Returns how many of its draws this process has had of the epoch, where a run goes on
+            in the middle of one.
     """
 
     def __init__(
@@ -281,9 +283,11 @@ class Draws(Sampler[tuple[int, int]]):
         seed: int,
         epoch: Callable[[], int],
         place: Place = Place(),
+        done: Callable[[], int] = lambda: 0,
     ) -> None:
         self.share = weights / weights.sum()
         self.count, self.seed, self.epoch, self.place = count, seed, epoch, place
+        self.done = done
 
     def __len__(self) -> int:
         return self.count // self.place.processes
@@ -292,7 +296,8 @@ class Draws(Sampler[tuple[int, int]]):
         rng = np.random.default_rng([self.seed, self.epoch()])
         windows = rng.choice(len(self.share), size=self.count, p=self.share)
         seeds = rng.integers(2**63, size=self.count)
-        mine = slice(self.place.rank, len(self) * self.place.processes, self.place.processes)
+        every = self.place.processes
+        mine = slice(self.place.rank + every * self.done(), len(self) * every, every)
         return zip(windows[mine].tolist(), seeds[mine].tolist(), strict=True)
 
 
@@ -408,9 +413,17 @@ class ForecastDataModule(pl.LightningDataModule):
             seed=self.seed,
             epoch=lambda: self.trainer.current_epoch if self.trainer else 0,
             place=self._place(),
+            done=lambda: share * self._steps_done(self.windows_per_epoch // self.batch_size),
         )
         share = self.batch_share(self._place().processes)
         return self._loader(self.train_set, draws, share, drop_last=True)
+
+    def _steps_done(self, steps: int) -> int:
+        """Training steps that are done of an epoch of so many, where a run goes on in one."""
+        if self.trainer is None:
+            return 0
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        return int(done) % max(steps, 1)  # that of a whole epoch stays until the next one begins
 
     def batch_share(self, processes: int) -> int:
         """Windows of a training step in each process.

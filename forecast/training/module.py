@@ -143,6 +143,7 @@ class ForecastModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         require(samples >= 4, "samples", samples, "for two energy scores 4 or more")
+        require(val_samples >= 20, "val_samples", val_samples, "for the best of 20, 20 or more")
         self.config, self.loss_config, self.optimizer_config = forecaster, loss, optimizer
         self.samples, self.val_samples, self.plan_share = samples, val_samples, plan_share
         self.forecaster = PedestrianForecaster(forecaster)

@@ -90,6 +90,15 @@ class TestHandValues:
         )
         assert "pedestrians and cyclists" in implausible(both)
 
+    @pytest.mark.parametrize("dt_s", [0.5, 0.25, 0.1, 0.05])
+    def test_the_noise_of_a_tracker_is_possible_at_any_step(self, dt_s: float) -> None:
+        times, rng = dt_s * np.arange(round(10 / dt_s)), np.random.default_rng(0)
+        places = np.zeros((6, len(times), 2))
+        places[..., 0] = 1.3 * times
+        places[..., 1] = 5.0 * np.arange(6)[:, None]
+        noisy = places + rng.normal(0, 0.05, places.shape)
+        assert implausible(Scene.from_arrays(noisy, ["pedestrian"] * 6, dt_s)) == ""
+
     def test_those_who_stand_shake_without_being_impossible(self) -> None:
         """Half a metre back and forth within 1 s at rest is no motion of 0.5 m/s."""
         assert implausible(walks([0.2, -0.2] * 6)) == ""

@@ -464,3 +464,13 @@ def test_decisions_come_from_the_store(plans: SourceConfig, store: SceneStore) -
     assert early.decision[1, 4:].tolist() == [(step + 1) % 5 for step in range(5, 18)]
     bare = WindowDataset(SourceConfig(str(store.path), "train"), TRAINING, GraphConfig())
     assert (bare[0]["agent"].decision == Decision.UNKNOWN).all()
+
+
+def test_a_run_that_goes_on_in_an_epoch_draws_what_is_left_of_it() -> None:
+    def draws(rank: int = 0, processes: int = 1, done: int = 0) -> list[tuple[int, int]]:
+        place = Place(rank, processes)
+        return list(Draws(np.ones(50), 21, 3, lambda: 2, place, lambda: done))
+
+    assert draws(done=8) == draws()[8:]
+    assert draws(1, 2, done=4) == draws(1, 2)[4:]
+    assert draws(done=21) == []

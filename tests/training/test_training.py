@@ -128,6 +128,14 @@ class PowerCut(Callback):
             raise RuntimeError("power cut")
 
 
+class CutAtSeven(PowerCut):
+    """The same at step 7."""
+
+    def on_train_batch_start(self, trainer, *_: object) -> None:
+        if trainer.global_step == 7:
+            raise RuntimeError("power cut")
+
+
 @pytest.mark.slow
 def test_resuming_a_broken_run_gives_the_weights_of_an_unbroken_one(
     store: SceneStore, run: Path, tmp_path: Path
@@ -140,6 +148,29 @@ def test_resuming_a_broken_run_gives_the_weights_of_an_unbroken_one(
     assert torch.load(last, weights_only=True)["global_step"] == 4
     main("fit", arguments(store, tmp_path, epochs, f"--ckpt_path={last}"))
     expected, resumed = weights(run), weights(tmp_path)
+    for name, value in expected.items():
+        assert torch.equal(resumed[name], value), name
+
+
+@pytest.mark.slow
+def test_a_run_broken_within_an_epoch_goes_on_with_the_rest_of_it(
+    store: SceneStore, tmp_path: Path
+) -> None:
+    """Validated after each half of an epoch of four steps, cut in the second half of the second."""
+    words = [
+        "--trainer.max_epochs=2",
+        "--data.windows_per_epoch=16",
+        "--trainer.val_check_interval=0.5",
+    ]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    main("fit", arguments(store, whole, *words))
+    cut = "--trainer.callbacks+=tests.training.test_training.CutAtSeven"
+    with pytest.raises(RuntimeError, match="power cut"):
+        main("fit", arguments(store, broken, *words, cut, "--trust-config"))
+    last = broken / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == 6
+    main("fit", arguments(store, broken, *words, f"--ckpt_path={last}"))
+    expected, resumed = weights(whole), weights(broken)
     for name, value in expected.items():
         assert torch.equal(resumed[name], value), name
 

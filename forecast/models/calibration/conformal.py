@@ -137,13 +137,8 @@ class Calibration:
         samples, _, steps, _ = samples_m.shape
         require(samples >= self.samples, "samples", samples, f"{self.samples} for the tubes")
         times_s = seen.dt_s * np.arange(1, steps + 1)
-        last_s = self.times_s[-1]
-        require(
-            times_s[-1] <= last_s + ON_STEP * seen.dt_s,
-            "horizon_s",
-            round(float(times_s[-1]), 6),
-            f"at most {last_s:g} s, as far as the tubes are calibrated,",
-        )
+        need = f"at most {self.times_s[-1]:g} s, as far as the tubes are calibrated,"
+        require(self.reach(seen.dt_s, steps), "horizon_s", round(float(times_s[-1]), 6), need)
         centre, shape = ellipses(samples_m[: self.samples])
         scale = self._scales((self.groups[name] for name in GROUPS), times_s)[groups_of(seen)]
         if ood is not None:
@@ -152,6 +147,10 @@ class Calibration:
             shape = np.where(replaced[..., None], np.eye(2), shape)
             scale = np.where(replaced, self._scales([self.constant_velocity], times_s)[0], scale)
         return Tubes(centre, shape, scale, tuple(self.levels), seen.pedestrians)
+
+    def reach(self, dt_s: float, steps: int) -> bool:
+        """Whether there are radii for so many steps."""
+        return steps * dt_s <= self.times_s[-1] + ON_STEP * dt_s
 
     def fallback_radii_m(
         self, quantile: NDArray[np.float64], dt_s: float, steps: int

@@ -136,7 +136,9 @@ def credibility(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor:
     density of the others there (one common bandwidth, Scott's factor). If the truth is exchangeable
     with the samples, as for a calibrated sampler, its rank r among the densities, counted from 0
     for the highest, is uniform on 0..K for any distribution and K, because all points are treated
-    alike. The truth's slot of levels is then ``[r, r + 1] / (K + 1)``.
+    alike. The truth's slot of levels is then ``[r, r + 1] / (K + 1)``. Samples that are spread more
+    evenly than independent ones, as this package's model draws them, are not exchangeable with the
+    truth: regions of a calibrated model then hold a little more than their level.
 
     For unequal weights a sample counts by its weight, and the truth counts like one of
     ``n_eff = 1 / sum(weights^2)`` samples; uniformity is then approximate.
@@ -165,8 +167,8 @@ def coverage(credibility: Tensor, level: float, weights: Tensor) -> Tensor:
     """Share of the truth's slot of levels that lies within ``level``.
 
     1 or 0, except where ``level`` cuts the slot; so the mean over calibrated predictions is
-    ``level`` exactly at any K, where the plain count of ``credibility <= level`` errs by up to
-    half a slot (2.4 % at K = 20).
+    ``level`` exactly at any K for independent samples, where the plain count of
+    ``credibility <= level`` errs by up to half a slot (2.4 % at K = 20).
 
     Args:
         credibility: Result of `credibility`, any shape.

@@ -73,6 +73,11 @@ class Scored:
     def _check_values(self) -> None:
         if min(self.samples_m.shape[0], self.samples_m.shape[2]) == 0:
             raise ForecastError("samples_m is empty; at least 1 sample and 1 step are needed")
+        for name in ("samples_m", "mode_m"):
+            if not getattr(self, name).isfinite().all():
+                raise ForecastError(
+                    f"{name} holds values that are not finite; predict every scored agent"
+                )
         incomplete = ~self.truth_m.isfinite().all(-1).all(-1)
         if incomplete.any():
             raise ForecastError(

@@ -30,7 +30,8 @@ _ALWAYS = (
     "among them, and each pedestrian is weighted alone.",
     "Energy score and KDE-NLL take equally likely samples for independent draws. Samples that are "
     "spread more evenly, as this package's model draws them, make both look a little better (the "
-    "energy score by 1 % on nuScenes mini, 20 samples).",
+    "energy score by 1 % on nuScenes mini, 20 samples), and coverage a little larger (by 2 points "
+    "at 50 % and 1.6 points at 90 % with the model itself as the truth, 20 samples).",
     "Intervals of few scenes are a little too narrow: in simulated data those of 5 scenes hold the "
     "truth 90 % of the time, those of 20 scenes 94 %, not 95 %.",
     "Intervals speak of other scenes like these. They do not cover other cities, sensors, seasons "
