@@ -450,9 +450,20 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Forecaster:
         forecaster = Forecaster(*export.read(Path(path)))
     else:
         model, training, name = read_model(path)
-        model = model.to(device).eval()
+        model = _moved(model, device).eval()
         accelerate(model.world)
         forecaster = Forecaster(model, training, name)
     if forecaster.training.calibration is None:
         warn_not_calibrated(path)
     return forecaster
+
+
+def _moved(model: PedestrianForecaster, device: torch.device | str) -> PedestrianForecaster:
+    """The model on a device; raises `ForecastError` if there is none of that name."""
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ForecastError(
+            f"device is '{device}'; one of this machine is needed, such as cpu: {reason}"
+        ) from error

@@ -54,6 +54,8 @@ class Frame:
         agents = len(names)
         parse_array("frame", "kinds", kinds, (agents,), np.int8)
         places = parse_array("frame", "positions_m", self.positions_m, (agents, 2), np.float64)
+        egos = int((kinds == AgentKind.EGO).sum())
+        require(egos <= 1, "frame: number of egos", egos, "at most 1")
         unknown = np.full(agents, np.nan)
         given = unknown if self.headings_rad is None else self.headings_rad
         headings = parse_headings("frame", given, np.ones(agents, bool), names, kinds)

@@ -142,6 +142,7 @@ class Stream:
                 history, the times are in another unit, an agent is too far from the origin, or the
                 first frame is in world coordinates.
         """
+        require(isinstance(frame, Frame), "frame", repr(frame)[:60], "a forecast.Frame")
         self._check_time(frame.at_us)
         words = "positions relative to the stream's origin_m"
         within_reach("frame", frame.positions_m, frame.agent_ids, words)

@@ -538,6 +538,7 @@ def _near(name: str, places_m: NDArray[Any]) -> NDArray[Any]:
 
 
 def _direction(heading_rad: float) -> NDArray[np.float32]:
+    heading_rad = real_number("heading_rad", heading_rad, "an angle in radians")
     _finite("heading_rad", np.array(heading_rad))
     good = abs(heading_rad) <= LARGEST_HEADING_RAD
     require(good, "heading_rad", heading_rad, "an angle in radians (not in degrees)")
@@ -545,8 +546,9 @@ def _direction(heading_rad: float) -> NDArray[np.float32]:
 
 
 def _speed(speed_mps: float, kind: AgentKind) -> float:
+    speed_mps = real_number("speed_mps", speed_mps, "a finite speed of at least 0")
     require(0 <= speed_mps < np.inf, "speed_mps", speed_mps, "a finite speed of at least 0")
     fastest = FASTEST_MPS[kind]
     most = f"at most {fastest:g} m/s for a {kind.name.lower()}"
     require(speed_mps <= fastest, "speed_mps", speed_mps, most)
-    return float(speed_mps)
+    return speed_mps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,7 @@ from forecast.errors import require
 from forecast.geometry import motion_headings
 from forecast.scene import AgentKind, Scene, Tracks
 from forecast.scene.agents import FASTEST_MPS, HARDEST_MPS2, TYPICAL_SIZE_M
+from forecast.scene.arguments import real_number
 from forecast.scene.parsing import (
     FARTHEST_M,
     LARGEST_HEADING_RAD,
@@ -52,6 +53,8 @@ class EgoState:
 
     def __post_init__(self) -> None:
         """Checks the numbers; raises `ForecastError`."""
+        for field in fields(self):
+            real_number(f"ego {field.name}", getattr(self, field.name), "a number")
         values = (self.x_m, self.y_m, self.heading_rad, self.acceleration_mps2)
         require(all(map(math.isfinite, values)), "ego state", values, "finite numbers")
         place, far = (self.x_m, self.y_m), f"at most {FARTHEST_M:g} m"

@@ -17,6 +17,7 @@ from forecast.planning.futures import Futures
 from forecast.planning.risk import Lead, paired_interval, tail_mean, weights_of
 from forecast.planning.road import RoadUse, road_use
 from forecast.scene import LaneMap
+from forecast.scene.arguments import real_number
 from forecast.scene.chances import effective_samples, probability_interval
 
 
@@ -129,7 +130,8 @@ class CostConfig:
     def __post_init__(self) -> None:
         """Checks prices and shares; raises `ForecastError`."""
         for name, value in vars(self).items():
-            require(math.isfinite(value) and value >= 0, name, value, "a number of at least 0")
+            need = "a number of at least 0"
+            require(0 <= real_number(name, value, need) < math.inf, name, value, need)
         above_0 = ("ttc_ok_s", "pet_ok_s", "distance_ok_m", "tail_share", "level")
         for name in (*above_0, "target_speed_mps", "speed_limit_mps"):
             require(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")

@@ -588,3 +588,10 @@ def test_what_cannot_move_is_left_out(forecaster) -> None:
     static = replace(walker(0, ["a", "cone"]), kinds=[AgentKind.PEDESTRIAN, AgentKind.STATIC])
     stream.observe(static)
     assert stream.agent_ids == ["a"]
+
+
+def test_what_is_no_frame_and_a_frame_of_two_egos_are_refused(forecaster) -> None:
+    with pytest.raises(ForecastError, match=r"frame is \(0, 'a'\); a forecast.Frame is needed"):
+        forecaster.stream().observe((0, "a"))
+    with pytest.raises(ForecastError, match="frame: number of egos is 2; at most 1 is needed"):
+        Frame(0, ["a", "b"], ["ego", "ego"], [[0.0, 0.0], [9.0, 0.0]])

@@ -288,3 +288,8 @@ def test_a_stopped_save_leaves_the_file_as_it_was(forecaster, tmp_path, monkeypa
         forecaster.save(path)
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
+def test_a_device_that_is_not_there_is_refused_in_one_line() -> None:
+    with pytest.raises(ForecastError, match="device is 'nowhere'; one of this machine is needed"):
+        inference.load("town", device="nowhere")

@@ -272,3 +272,10 @@ def test_editing_its_arrays_changes_neither_it_nor_its_forks(world) -> None:
     np.testing.assert_array_equal(futures(fork), plain)
     np.testing.assert_array_equal(futures(world), plain)
     np.testing.assert_array_equal(world.prediction().now_m, fork.prediction().now_m)
+
+
+def test_commands_that_are_no_numbers_are_refused_in_one_line(world) -> None:
+    name = world.agent_ids[0]
+    for words in ({"speed_mps": "3"}, {"heading_rad": "x"}):
+        with pytest.raises(ForecastError, match=f"{next(iter(words))} is .*is needed"):
+            world.change(name, **words)

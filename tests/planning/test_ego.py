@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from forecast import AgentKind, ForecastError, Scene
-from forecast.planning import EgoState
+from forecast.planning import CostConfig, EgoState
 
 
 def scene(*, kinds=(AgentKind.EGO, AgentKind.PEDESTRIAN), valid=None):
@@ -124,3 +124,10 @@ def test_it_takes_the_place_of_the_scenes_own_ego_under_a_name_of_its_own():
 def test_it_cannot_join_from_afar():
     with pytest.raises(ForecastError, match="ego"):
         replace(EGO, x_m=1e9).joined(scene(), 2)
+
+
+def test_a_state_of_texts_is_refused_in_one_line():
+    with pytest.raises(ForecastError, match="ego x_m is '0'; a number is needed"):
+        EgoState("0", 0.0, 0.0, 1.0)
+    with pytest.raises(ForecastError, match="collision is '8'; a number of at least 0 is needed"):
+        CostConfig(collision="8")
