@@ -18,7 +18,7 @@ from forecast.scene.agents import Decision
 
 _SOON_S = 5.0
 """Agents count as near a pedestrian if they can be near it within this time: as far ahead as the
-network hears vehicles (`GraphConfig.vehicle_ahead_s`)."""
+range of vehicles reaches (`GraphConfig.vehicle_ahead_s`)."""
 _PACE_CHANGE_S = (0.5, 3.0)
 """Range of the time that a pedestrian needs to slow down or to speed up."""
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
 from forecast.datasets.windows import Window
-from forecast.graphs.candidates import agent_candidates, map_candidates, reach, with_paths
+from forecast.graphs.candidates import Reach, agent_candidates, map_candidates, reach, with_paths
 from forecast.graphs.config import GraphConfig
 from forecast.graphs.pieces import MapPieces, cut_map
 
@@ -65,10 +65,7 @@ def window_graph(
     past, valid = window.positions_m[:, :history], window.valid[:, :history]
     steps = window.positions_m.shape[1] - history
     within = reach(past, valid, window.kinds, window.dt_s, steps, config, ego_plan)
-    meets = within
-    if follows_records:
-        paths, known = window.positions_m[:, history - 1 :], window.valid[:, history - 1 :]
-        meets = with_paths(within, window.kinds, paths, known, window.dt_s)
+    meets = _along_records(window, within) if follows_records else within
     pairs, radius = agent_candidates(window.kinds, past[:, -1], meets, config)
     near = data["agent", "near", "agent"]
     near.edge_index = torch.from_numpy(pairs)
@@ -78,6 +75,13 @@ def window_graph(
         pieces = cut_map(window.lane_map, config.piece_m, config.piece_points)
     _add_map(data, pieces, map_candidates(pieces, past[:, -1], within, config))
     return data
+
+
+def _along_records(window: Window, within: Reach) -> Reach:
+    """Bounds that also hold for vehicles that follow their recorded futures."""
+    now = window.history_steps - 1
+    paths, known = window.positions_m[:, now:], window.valid[:, now:]
+    return with_paths(within, window.kinds, paths, known, window.dt_s)
 
 
 def _add_map(data: HeteroData, pieces: MapPieces, pairs: NDArray[np.int64]) -> None:
