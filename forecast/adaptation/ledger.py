@@ -29,6 +29,7 @@ from forecast.datasets.scene_file import SceneFile, decode, encode
 from forecast.errors import ForecastError
 from forecast.files import completed
 from forecast.models.calibration.conformal import CalibrationScores
+from forecast.models.calibration.ood import HistoryFeatures
 from forecast.scene import Scene
 
 LEARNT, HELD_OUT = "learnt", "held out"
@@ -155,7 +156,7 @@ class Ledger:
         content = io.BytesIO()
         scores = rows.scores
         arrays = {name: getattr(scores, name) for name in scores.__dataclass_fields__}
-        np.savez(content, features=rows.features, dt_s=rows.dt_s, **arrays)
+        np.savez(content, **rows.features._asdict(), dt_s=rows.dt_s, **arrays)
         with completed(self._path("rows", number, "npz")) as file:
             file.write_bytes(content.getvalue())
 
@@ -167,7 +168,8 @@ class Ledger:
         """The rows of a kept scene; raises `ForecastError` if they are missing."""
         with np.load(io.BytesIO(self._read("rows", number, "npz")), allow_pickle=False) as found:
             arrays = dict(found)
-        found, dt_s = arrays.pop("features"), float(arrays.pop("dt_s"))
+        found = HistoryFeatures(*(arrays.pop(name) for name in HistoryFeatures._fields))
+        dt_s = float(arrays.pop("dt_s"))
         return Rows(CalibrationScores(**arrays), found, dt_s)
 
     def write_state(self, number: int, state: Mapping[str, Any]) -> None:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from forecast.adaptation.config import AdaptConfig
 from forecast.adaptation.lessons import Lesson, loss_on
 from forecast.datasets.windows import Window
-from forecast.inference.calibrate import SAMPLES
+from forecast.inference.calibrate import SAMPLES, history_features
 from forecast.inference.forecaster import Forecaster
 from forecast.inference.weights import Training
 from forecast.inference.windows import forecast_windows, observed
 from forecast.models.calibration.conformal import MIN_WINDOWS, CalibrationScores, fit_tubes
-from forecast.models.calibration.ood import features, fit_ood
+from forecast.models.calibration.ood import HistoryFeatures, features, fit_ood
 from forecast.models.forecaster import PedestrianForecaster
 from forecast.scene import Prediction
 
@@ -30,12 +30,12 @@ class Rows:
 
     Attributes:
         scores: Distances of the truth from the prediction, of weights that had not learnt from it.
-        features: Features of the histories ``[N, D]``.
+        features: Features of the histories ``[N, D]``, as recorded and with noise.
         dt_s: Step length of the scene.
     """
 
     scores: CalibrationScores
-    features: NDArray[np.float64]
+    features: HistoryFeatures
     dt_s: float
 
 
@@ -76,13 +76,14 @@ def tested(
     everybody = Lesson(lesson.scene, replace(lesson.spec, min_history_steps=1))
     cuts = everybody.spread(config.tested_windows)
     predictions = _raw(forecaster, lesson, cuts, config.seed)
-    rows = [_rows(each, cut) for each, cut in zip(predictions, cuts, strict=True)]
+    noise_m = forecaster.training.noise_m
+    rows = [_rows(each, cut, noise_m) for each, cut in zip(predictions, cuts, strict=True)]
     inside = [
         _inside(forecaster.training, each, cut) for each, cut in zip(predictions, cuts, strict=True)
     ]
     joined = Rows(
         CalibrationScores.joined(each.scores for each in rows),
-        np.concatenate([each.features for each in rows]),
+        HistoryFeatures.joined(each.features for each in rows),
         lesson.scene.dt_s,
     )
     hit, ood = np.concatenate(inside), forecaster.training.ood
@@ -92,7 +93,7 @@ def tested(
         loss_at_start=loss_on(start, scored, config.loss),
         coverage_90=float(hit.mean()) if len(hit) else None,
         truths=int((~np.isnan(joined.scores.distance)).sum()),
-        ood=0.0 if ood is None else float(ood.is_ood(joined.features).mean()),
+        ood=0.0 if ood is None else float(ood.is_ood(joined.features.recorded).mean()),
         windows=len(cuts),
     )
     return found, joined
@@ -116,12 +117,12 @@ def _raw(
     )
 
 
-def _rows(prediction: Prediction, cut: Window) -> Rows:
+def _rows(prediction: Prediction, cut: Window, noise_m: float) -> Rows:
     scored, seen = cut.scored, observed(cut)
     truth = np.where(cut.future_valid[scored, :, None], cut.future_m[scored], np.nan)
     futures = prediction.positions_m[:, scored]
     scores = CalibrationScores.of(futures, seen.select(scored), truth, cut.scene_id)
-    return Rows(scores, features(seen)[scored], cut.dt_s)
+    return Rows(scores, history_features(cut, noise_m), cut.dt_s)
 
 
 def _inside(training: Training, prediction: Prediction, cut: Window) -> NDArray[np.bool_]:
@@ -158,7 +159,7 @@ def recalibrated(training: Training, rows: Sequence[Rows]) -> Training | None:
     before = training.calibration
     if before is not None and times_s[-1] < before.times_s[-1]:
         return None
-    found = np.concatenate([each.features for each in rows])
+    found = HistoryFeatures.joined(each.features for each in rows)
     ood = fit_ood(found)
-    tubes = fit_tubes(scores.with_ood(ood.is_ood(found)), times_s, SAMPLES)
+    tubes = fit_tubes(scores.with_ood(ood.is_ood(found.recorded)), times_s, SAMPLES)
     return replace(training, calibration=tubes, ood=ood)

@@ -128,7 +128,7 @@ def augment_window(window: Window, config: AugmentConfig, rng: np.random.Generat
     window = window.select(_near_people(window, config.far_m))
     window = _drop_agents(window, config.drop_agents, rng)
     window = _shorten_history(window, config.short_history, rng)
-    return _noisy(with_headings_of_motion(window), config.noise_m, rng)
+    return with_noise(with_headings_of_motion(window), config.noise_m, rng)
 
 
 def augment_graph(graph: HeteroData, config: AugmentConfig, rng: np.random.Generator) -> None:
@@ -261,15 +261,20 @@ def reverse(window: Window) -> Window:
     return with_headings_of_motion(backwards)
 
 
-def _noisy(window: Window, most: float, rng: np.random.Generator) -> Window:
-    """Adds noise to the observed positions.
+def with_noise(window: Window, most_m: float, rng: np.random.Generator) -> Window:
+    """Adds noise of a random level to the observed positions.
 
     Observed headings of people follow from the noisy positions, as they do in use; those of later
     steps, which are learnt from, do not.
+
+    Args:
+        window: Any window.
+        most_m: Upper limit of the standard deviation of the noise.
+        rng: Source of the random numbers.
     """
     history = window.history_steps
     seen = window.valid[:, :history, None]
-    noise = rng.uniform(0, most) * rng.standard_normal(window.positions_m[:, :history].shape)
+    noise = rng.uniform(0, most_m) * rng.standard_normal(window.positions_m[:, :history].shape)
     positions, headings = window.positions_m.copy(), window.headings_rad
     positions[:, :history] += (noise * seen).astype(np.float32)
     noisy = with_headings_of_motion(replace(window, positions_m=positions))

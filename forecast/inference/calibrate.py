@@ -8,19 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from forecast.datasets.learnt_from import Source
 from forecast.datasets.progress import with_progress
 from forecast.datasets.store import SceneStore
-from forecast.datasets.windows import WindowSpec, prediction_times, window, window_seed
+from forecast.datasets.windows import Window, WindowSpec, prediction_times, window, window_seed
 from forecast.errors import ForecastError, ForecastWarning
 from forecast.files import completed
+from forecast.graphs.augment import with_noise
 from forecast.inference.forecaster import Forecaster, load
 from forecast.inference.paths import is_folder
 from forecast.inference.windows import observed, predict_window
 from forecast.models.calibration.conformal import CalibrationScores, fit_tubes
-from forecast.models.calibration.ood import features, fit_ood
+from forecast.models.calibration.ood import HistoryFeatures, features, fit_ood
 
 SAMPLES = 20
 """Number of futures that tubes are calibrated for: the default number of a prediction."""
@@ -89,14 +89,14 @@ def calibrated(
     ]
     if not windows:
         raise ForecastError(f"{store.path}: split '{split}': it has no pedestrians; choose another")
-    found = np.concatenate([values for _, values in windows])
+    found = HistoryFeatures.joined(each for _, each in windows)
     ood = fit_ood(found)
-    scores = CalibrationScores.joined(scores for scores, _ in windows).with_ood(ood.is_ood(found))
+    joined = CalibrationScores.joined(scores for scores, _ in windows)
     times_s = store.dt_s * np.arange(1, spec.horizon_steps + 1)
     fitted = replace(
         training,
         calibrated_on={str(store.path): Source(store.fingerprint, names)},
-        calibration=fit_tubes(scores, times_s, samples),
+        calibration=fit_tubes(joined.with_ood(ood.is_ood(found.recorded)), times_s, samples),
         ood=ood,
     )
     return Forecaster(forecaster.model, fitted, forecaster.name)
@@ -122,7 +122,7 @@ def _check_not_trained_on(
 
 def _windows(
     forecaster: Forecaster, store: SceneStore, name: str, spec: WindowSpec, samples: int, seed: int
-) -> Iterator[tuple[CalibrationScores, NDArray[np.float64]]]:
+) -> Iterator[tuple[CalibrationScores, HistoryFeatures]]:
     """Calibration scores and OOD features of the scored pedestrians, for each window of a scene."""
     scene = store[name]
     found = prediction_times(scene, spec)
@@ -138,7 +138,19 @@ def _windows(
         scored, seen = cut.scored, observed(cut)
         truth = np.where(cut.future_valid[scored, :, None], cut.future_m[scored], np.nan)
         scores = CalibrationScores.of(futures[:, scored], seen.select(scored), truth, name)
-        yield scores, features(seen)[scored]
+        yield scores, history_features(cut, forecaster.training.noise_m)
+
+
+def history_features(cut: Window, noise_m: float) -> HistoryFeatures:
+    """OOD features of the scored pedestrians of a window, as recorded and with noise.
+
+    Args:
+        cut: The window.
+        noise_m: Upper limit of the standard deviation of the noise; see `Training.noise_m`.
+    """
+    rng = np.random.default_rng(window_seed(0, cut.scene_id, cut.at))
+    noisy = with_noise(cut, noise_m, rng)
+    return HistoryFeatures(*(features(observed(each))[cut.scored] for each in (cut, noisy)))
 
 
 def summary(forecaster: Forecaster) -> str:

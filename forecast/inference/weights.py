@@ -39,8 +39,8 @@ CHECKPOINT_KEY = "forecast"
 _DESCRIBED, _CHECKSUM = "forecast", "sha256"
 """Keys of a safetensors file's metadata: `Training` as JSON, and the checksum of everything."""
 
-_MOST_STEPS, _LONGEST_STEP_S = 10_000, 60.0
-"""Bounds of the times in a weights file; beyond them are damaged or hostile files."""
+_MOST_STEPS, _LONGEST_STEP_S, _MOST_NOISE_M = 10_000, 60.0, 100.0
+"""Bounds of values in a weights file; beyond them are damaged or hostile files."""
 
 _LIGHTNING_PREFIX = "forecaster."
 _LONGEST_HEADER = 100_000_000
@@ -59,6 +59,8 @@ class Training:
         history_steps: Observed steps in training, the current one included.
         horizon_steps: Imagined steps in training.
         dts_s: Step lengths in training.
+        noise_m: Upper limit of the standard deviation of the noise of observed positions in
+            training; see `AugmentConfig.noise_m`.
         learnt_from: The training scenes, by path of the store.
         version: Version of this package that trained it.
         calibrated_on: The scenes on which the tubes were fitted, by path of the store.
@@ -70,6 +72,7 @@ class Training:
     history_steps: int
     horizon_steps: int
     dts_s: list[float]
+    noise_m: float = 0.0
     learnt_from: dict[str, Source] = field(default_factory=dict)
     version: str = ""
     calibrated_on: dict[str, Source] = field(default_factory=dict)
@@ -83,6 +86,8 @@ class Training:
             require(1 <= value <= _MOST_STEPS, name, value, f"1 to {_MOST_STEPS}")
         good = bool(self.dts_s) and all(0 < dt_s <= _LONGEST_STEP_S for dt_s in self.dts_s)
         require(good, "dts_s", self.dts_s, f"steps above 0 s and up to {_LONGEST_STEP_S:g} s")
+        good = 0 <= self.noise_m <= _MOST_NOISE_M
+        require(good, "noise_m", self.noise_m, f"0 to {_MOST_NOISE_M:g} m")
 
     def drawn(self, samples: int) -> int:
         """Number of samples to imagine where ``samples`` are asked: the tubes may need more."""

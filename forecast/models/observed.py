@@ -12,6 +12,13 @@ from forecast.scene import AgentKind
 
 Floats = NDArray[np.float64]
 
+_KEPT = 0.4
+"""Weight of a past step relative to the step after it, in constant velocity.
+
+Of the last step alone, noise of the tracker makes much: with 0.1 m of it in every position of
+teaser_val, the FDE at 6 s is 2.8 m by the last step and 2.0 m by this mean.
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class ObservedTracks:
@@ -60,13 +67,31 @@ class ObservedTracks:
         return latest
 
     def constant_velocity_m(self, steps: int) -> Floats:
-        """Paths ``[A, T, 2]`` at the present velocity, or the mean velocity over a gap before now.
+        """Paths ``[A, T, 2]`` at the `mean_step` of the history.
 
         An agent observed once stands still.
         """
-        count = self.valid.shape[1]
-        before = np.where(self.valid[:, :-1], np.arange(count - 1), -1).max(axis=1, initial=-1)
-        known = (before >= 0) & self.valid[:, -1]
-        way = self.positions_m[:, -1] - self.positions_m[np.arange(len(before)), before]
-        step = np.where(known[:, None], way, 0.0) / (count - 1 - before)[:, None]
+        step = mean_step(self.positions_m, self.valid, _KEPT)
         return self.positions_m[:, -1:] + step[:, None] * np.arange(1.0, steps + 1)[:, None]
+
+
+def mean_step(positions_m: Floats, valid: NDArray[np.bool_], kept: float) -> Floats:
+    """Weighted mean of past steps ``[A, 2]``; 0 for agents without any.
+
+    Between two observations with a gap between them, all steps are equal and count once.
+
+    Args:
+        positions_m: ``[A, H, 2]``.
+        valid: ``[A, H]``.
+        kept: Weight of a step relative to the step after it.
+    """
+    count = valid.shape[1]
+    seen = np.maximum.accumulate(np.where(valid, np.arange(count), -1), axis=1)
+    before = seen[:, :-1]  # [A, H - 1], the latest observation before each step; -1 without one
+    weights = (valid[:, 1:] & (before >= 0)) * kept ** np.arange(count - 2.0, -1, -1)
+    way = positions_m[:, 1:] - np.take_along_axis(positions_m, before[..., None], axis=1)
+    steps = way / (np.arange(1, count) - before)[..., None]
+    total = weights.sum(axis=1, keepdims=True)
+    known = np.where((weights > 0)[..., None], steps, 0.0)
+    mean: Floats = (weights[..., None] * known).sum(axis=1) / np.where(total > 0, total, 1)
+    return mean

@@ -287,6 +287,7 @@ class ForecastModule(pl.LightningModule):
             "history_steps": data.train_spec.history_steps,
             "horizon_steps": data.train_spec.horizon_steps,
             "dts_s": data.dts_s(),
+            "noise_m": data.augment.noise_m,
             "learnt_from": {path: asdict(source) for path, source in learnt.items()},
             "version": __version__,
         }

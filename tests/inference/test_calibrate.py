@@ -17,6 +17,7 @@ from forecast.evaluation.run.provenance import scenes_learnt_from
 from forecast.evaluation.scoring.scores import TUBE_LEVELS
 from forecast.inference import Forecaster, Source, Training
 from forecast.inference.calibrate import calibrated, summary
+from forecast.models.calibration.ood import FEATURES
 from forecast.models.forecaster import ForecasterConfig, PedestrianForecaster
 from forecast.models.world_model import WorldModelConfig
 from forecast.report.section import Facts, Table
@@ -89,6 +90,14 @@ class TestCalibrated:
         assert one.ood == other.ood
         assert one.calibration != other.calibration
 
+    def test_histories_with_the_noise_of_training_are_in_distribution(self, plain, few, store):
+        noisy = replace(plain.training, noise_m=0.2)
+        shaken = calibrated(Forecaster(plain.model, noisy, "noisy"), store, few).training.ood
+        steady = calibrated(plain, store, few).training.ood
+        at = FEATURES.index("acceleration_mps2")
+        assert shaken.covariance[at][at] > 2 * steady.covariance[at][at]
+        assert shaken.windows == steady.windows
+
     @pytest.mark.parametrize("learnt", [["street-1"], ["street-0", "street-2", "absent"]])
     def test_scenes_that_were_learnt_from_are_refused(self, plain, store, learnt):
         source = {"elsewhere": Source(store.fingerprint, learnt)}
@@ -137,7 +146,8 @@ class TestPredict:
         unusual = replace(scene, tracks=replace(scene.tracks, positions_m=positions))
         prediction = fitted.predict(unusual, 10, horizon_s=2.0)
         assert prediction.fallback.tolist() == [True] + [False] * (len(prediction.valid) - 1)
-        step = positions[0, 10] - positions[0, 9]
+        steps, kept = np.diff(positions[0, 6:11], axis=0), 0.4 ** np.arange(4)[::-1]
+        step = np.average(steps, axis=0, weights=kept)
         expected = positions[0, 10] + step * np.arange(1, 5)[:, None]
         np.testing.assert_allclose(prediction.most_probable()[0], expected, 1e-4)
         assert (prediction.positions_m[:, 0].std(axis=0) > 0.01).all()

@@ -198,6 +198,8 @@ def rewritten(forecaster: Forecaster, path: Path, **changes: Any) -> Path:
         ({"dts_s": [-1.0]}, "dts_s is [-1.0]; steps above 0 s"),
         ({"dts_s": [float("nan")]}, "dts_s is [nan]; steps above 0 s"),
         ({"dts_s": []}, "dts_s is []; steps above 0 s"),
+        ({"noise_m": -0.1}, "noise_m is -0.1; 0 to 100 m is needed"),
+        ({"noise_m": float("nan")}, "noise_m is nan; 0 to 100 m is needed"),
         ({"dts_s": "0.5"}, "its configuration is not understood"),
         ({"config": {"graph": {"agent_radius_m": 1e308}}}, "graph.agent_radius_m is 1e+308; a"),
         ({"config": {"world_model": {"hidden": 10**6}}}, "do not fit the configuration"),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from forecast import ForecastError
-from forecast.models.observed import ObservedTracks
+from forecast.models.observed import ObservedTracks, mean_step
 from forecast.scene import AgentKind
 
 
@@ -23,8 +23,24 @@ def test_velocities_are_backward_differences_of_what_is_known(seen):
 
 def test_constant_velocity_goes_on_also_over_a_gap(seen):
     path = seen.constant_velocity_m(2)
-    assert path[0].tolist() == [[5, 0], [7, 0]]
+    step = (2 + 0.4 * 1) / 1.4  # 2 m in the last step, 1 m in the one before
+    np.testing.assert_allclose(path[0], [[3 + step, 0], [3 + 2 * step, 0]])
     assert path[1].tolist() == [[4.5, 0], [6, 0]]  # 3 m in the two steps since it was last seen
+
+
+class TestMeanStep:
+    def test_weights_fall_with_age(self):
+        positions = np.array([[[0, 0], [1, 0], [3, 0], [7, 0]]], float)
+        mean = mean_step(positions, np.ones((1, 4), bool), 0.5)
+        np.testing.assert_allclose(mean, [[(4 + 0.5 * 2 + 0.25 * 1) / 1.75, 0]])
+
+    def test_steps_over_a_gap_are_equal_and_count_once(self):
+        positions = np.array([[[0, 0], [1, 0], [9, 9], [7, 0], [9, 0]]], float)
+        mean = mean_step(positions, np.array([[1, 1, 0, 1, 1]], bool), 0.5)
+        np.testing.assert_allclose(mean, [[(2 + 0.5 * 3 + 0.125 * 1) / 1.625, 0]])
+
+    def test_is_0_without_a_step(self):
+        assert not mean_step(np.ones((1, 3, 2)), np.array([[0, 0, 1]], bool), 0.4).any()
 
 
 def test_a_single_step_has_no_velocity(seen):

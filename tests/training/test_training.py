@@ -23,6 +23,7 @@ from forecast.datasets.store import SceneStore, prepare
 from forecast.datasets.windows import WindowSpec, window
 from forecast.errors import ForecastError
 from forecast.graphs import GraphConfig, window_graph
+from forecast.graphs.augment import AugmentConfig
 from forecast.graphs.datamodule import ForecastDataModule, SourceConfig
 from forecast.inference import Source
 from forecast.inference.weights import CHECKPOINT_KEY
@@ -286,11 +287,15 @@ def test_a_resumed_run_remembers_what_was_learnt_before() -> None:
     now = {"old": Source("f", ["b"]), "new": Source("g", ["c"])}
     module._trainer = SimpleNamespace(
         datamodule=SimpleNamespace(
-            train_spec=WindowSpec(5, 12), dts_s=lambda: [0.5], learnt_from=lambda: now
+            train_spec=WindowSpec(5, 12),
+            dts_s=lambda: [0.5],
+            augment=AugmentConfig(noise_m=0.03),
+            learnt_from=lambda: now,
         )
     )
     saved: dict[str, Any] = {}
     module.on_save_checkpoint(saved)
+    assert saved[CHECKPOINT_KEY]["noise_m"] == 0.03
     assert saved[CHECKPOINT_KEY]["learnt_from"] == {
         "old": {"fingerprint": "f", "scenes": ["a", "b"]},
         "new": {"fingerprint": "g", "scenes": ["c"]},

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 
 from forecast.errors import ForecastError, require
 from forecast.models.baselines.past import Floats, Past, keep_going
+from forecast.models.observed import mean_step
 from forecast.scene import AgentKind, Prediction, Scene
 
 _NEAR_M = (1.5, 2.0, 2.5, 3.0)
@@ -206,19 +207,3 @@ class _Windows:
         """Mean distance of the true futures from straight lines at a step ``[N, 2]``."""
         lines = keep_going(self.past_m[:, -1], step_m, self.future_m.shape[1])
         return float(np.linalg.norm(lines - self.future_m, axis=-1)[self.known].mean())
-
-
-def mean_step(positions_m: Floats, valid: NDArray[np.bool_], kept: float) -> Floats:
-    """Mean of past steps ``[A, 2]``; 0 for agents without any.
-
-    Args:
-        positions_m: ``[A, H, 2]``.
-        valid: ``[A, H]``.
-        kept: Weight of a step relative to the step after it.
-    """
-    known = valid[:, 1:] & valid[:, :-1]
-    weights = known * kept ** np.arange(known.shape[1] - 1.0, -1, -1)
-    steps = np.where(known[..., None], np.diff(positions_m, axis=1), 0.0)
-    total = weights.sum(axis=1, keepdims=True)
-    mean: Floats = (weights[..., None] * steps).sum(axis=1) / np.where(total > 0, total, 1)
-    return mean

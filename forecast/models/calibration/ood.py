@@ -1,16 +1,21 @@
 """Out-of-distribution (OOD) detection: compares a pedestrian's history with the calibration data.
 
-The OOD score of a history is the Mahalanobis distance of six features from their mean on the
+The OOD score of a history is the Mahalanobis distance of five features from their mean on the
 calibration windows, with their covariance there. Lee et al., NeurIPS 2018, do the same with the
 activations of hidden layers. Features of the observation are used here, so that a high score can be
 explained. The step length is not a feature, because a model refuses step lengths it was not trained
 with.
+
+A network that learnt from noisy positions does well on histories that shake, and constant velocity
+does not. So the histories are counted as recorded, and again with the noise of training.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +29,9 @@ QUANTILE = 0.995
 """Share of the calibration windows that count as in distribution."""
 
 _NEIGHBOUR_M = 5.0
-_TURNS_FROM_MPS = 0.5
-"""Below this speed a turn is mostly annotation noise, so it counts as 0."""
 _LEAST_SPREAD = {
     "speed_mps": 0.1,
     "acceleration_mps2": 0.1,
-    "turning_radps": 0.1,
     "highest_speed_mps": 0.1,
     "log_neighbours": 0.2,
     "seen_s": 0.5,
@@ -45,8 +47,7 @@ def features(seen: ObservedTracks) -> Floats:
 
     Returns:
         ``[A, D]``, in the order of `FEATURES`: present speed in m/s; size of the last change of
-        velocity in m/s^2; last change of the direction of motion in rad/s, 0 if one of the two
-        steps is too slow; highest speed in the history in m/s; ``log(1 + n)`` of the n other
+        velocity in m/s^2; highest speed in the history in m/s; ``log(1 + n)`` of the n other
         pedestrians within 5 m; time since the first observed step in s.
     """
     velocity = seen.velocities_mps()  # [A, H - 1, 2]
@@ -55,7 +56,6 @@ def features(seen: ObservedTracks) -> Floats:
     columns = [
         _last(speed, 1),
         np.hypot(*(latest - before).T) / seen.dt_s,
-        _turn(before, latest) / seen.dt_s,
         np.nanmax(speed, axis=1, initial=0.0),
         np.log1p(_neighbours(seen)),
         (seen.valid.shape[1] - 1 - seen.valid.argmax(axis=1)) * seen.dt_s,
@@ -68,14 +68,6 @@ def _last(values: Floats, back: int) -> Floats:
     if values.shape[1] < back:
         return np.full_like(values, np.nan, shape=(len(values), *values.shape[2:]))
     return values[:, -back]
-
-
-def _turn(before: Floats, after: Floats) -> Floats:
-    """Absolute angle between velocities ``[A, 2]``; 0 where one is too slow to have a direction."""
-    cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
-    angle = np.abs(np.arctan2(cross, (before * after).sum(axis=-1)))
-    moving = np.minimum(np.hypot(*before.T), np.hypot(*after.T)) > _TURNS_FROM_MPS
-    return np.where(moving, angle, 0.0)
 
 
 def _neighbours(seen: ObservedTracks) -> Floats:
@@ -94,7 +86,7 @@ class OODModel:
         names: The features ``[D]``.
         mean: Their means ``[D]``.
         covariance: Their covariance ``[D][D]``, plus the smallest relevant spread.
-        quantile: Share of the calibration windows at or below the threshold.
+        quantile: Share of the calibration histories, recorded and noisy, at or below the threshold.
         threshold: Highest score that counts as in distribution.
         windows: Number of calibration windows.
     """
@@ -136,25 +128,44 @@ class OODModel:
         return self.score(found) > self.threshold
 
 
-def fit_ood(found: Floats, quantile: float = QUANTILE) -> OODModel:
+class HistoryFeatures(NamedTuple):
+    """Features of the histories of N pedestrians, to fit an OOD detector on.
+
+    Attributes:
+        recorded: As recorded ``[N, D]``.
+        noisy: The same histories with the noise of training ``[N, D]``.
+    """
+
+    recorded: Floats
+    noisy: Floats
+
+    @classmethod
+    def joined(cls, parts: Iterable[HistoryFeatures]) -> HistoryFeatures:
+        """Those of several windows together."""
+        return cls(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def fit_ood(found: HistoryFeatures, quantile: float = QUANTILE) -> OODModel:
     """Fits mean, covariance and threshold to calibration windows.
 
     Args:
-        found: Features of N windows ``[N, D]``.
-        quantile: Share of the windows at or below the threshold.
+        found: Features of the calibration windows.
+        quantile: Share of the histories, recorded and noisy, at or below the threshold.
 
     Raises:
         ForecastError: There are fewer than two windows.
     """
-    require(len(found) > 1, "calibration windows", len(found), "at least 2")
-    spread = np.cov(found, rowvar=False) + np.diag(np.square(list(_LEAST_SPREAD.values())))
+    count = len(found.recorded)
+    require(count > 1, "calibration windows", count, "at least 2")
+    every = np.concatenate(found)
+    spread = np.cov(every, rowvar=False) + np.diag(np.square(list(_LEAST_SPREAD.values())))
     without_threshold = OODModel(
         names=list(FEATURES),
-        mean=found.mean(axis=0).tolist(),
+        mean=every.mean(axis=0).tolist(),
         covariance=spread.tolist(),
         quantile=quantile,
         threshold=float("inf"),
-        windows=len(found),
+        windows=count,
     )
-    threshold = float(np.quantile(without_threshold.score(found), quantile, method="higher"))
+    threshold = float(np.quantile(without_threshold.score(every), quantile, method="higher"))
     return replace(without_threshold, threshold=threshold)

@@ -3,7 +3,6 @@ import pytest
 
 from forecast.errors import ForecastError
 from forecast.models.baselines import Companions, SmoothedVelocity
-from forecast.models.baselines.smoothed import mean_step
 from forecast.scene import AgentKind, Scene
 from tests.models.baselines.any_past import DT_S, line
 
@@ -17,24 +16,6 @@ def walkers(*velocities: tuple[float, float], apart_m: float = 1.0, kind=AgentKi
 
 def last_step(prediction) -> np.ndarray:
     return np.diff(prediction.positions_m[0], axis=1)[:, -1]
-
-
-class TestMeanStep:
-    def test_weights_fall_with_age(self):
-        positions = np.array([[[0, 0], [1, 0], [3, 0], [7, 0]]], float)
-        mean = mean_step(positions, np.ones((1, 4), bool), 0.5)
-        np.testing.assert_allclose(mean, [[(4 + 0.5 * 2 + 0.25 * 1) / 1.75, 0]])
-
-    def test_steps_next_to_a_gap_do_not_count(self):
-        positions, valid = (
-            np.array([[[0, 0], [1, 0], [9, 9], [7, 0], [9, 0]]], float),
-            [1, 1, 0, 1, 1],
-        )
-        mean = mean_step(positions, np.array([valid], bool), 0.5)
-        np.testing.assert_allclose(mean, [[(2 + 0.125 * 1) / 1.125, 0]])
-
-    def test_is_0_without_a_step(self):
-        assert not mean_step(np.ones((1, 3, 2)), np.array([[1, 0, 1]], bool), 0.4).any()
 
 
 class TestSmoothedVelocity:
