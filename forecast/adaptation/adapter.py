@@ -219,7 +219,7 @@ class Adapter:
         """Learns from a scene, unless the gate says no; the changes, and why not."""
         state = self._learner.state()
         remembered = [self._lessons[each] for each in self._kept.memory]
-        self._learner.learn(lesson, remembered, self._old, number)
+        self._learner.learn(lesson, remembered, self._old, [self.config.seed, number])
         held_out = [self._lessons[each] for each in self._kept.held_out]
         old, new = self._losses(self._held_out_old), self._losses(held_out)
         changes = {

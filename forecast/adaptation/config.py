@@ -20,8 +20,7 @@ class AdaptConfig:
 
     Attributes:
         steps: Training steps after each scene.
-        lr: Learning rate of the first scenes.
-        slower_after: Number of scenes after which the rate falls with the root of their number.
+        lr: Learning rate.
         new: Windows of the newest scene in a training step.
         remembered: Windows of earlier new scenes in a training step.
         old: Windows of the old data in a training step.
@@ -50,7 +49,6 @@ class AdaptConfig:
 
     steps: int = 8
     lr: float = 1e-3
-    slower_after: int = 10
     new: int = 2
     remembered: int = 3
     old: int = 5
@@ -75,8 +73,8 @@ class AdaptConfig:
 
     def __post_init__(self) -> None:
         """Checks the values; raises `ForecastError`."""
-        positive = ("steps", "slower_after", "new", "remembered", "old", "memory_scenes")
-        for name in (*positive, "gate_windows", "tested_windows", "calibration_scenes"):
+        positive = ("steps", "new", "remembered", "old", "memory_scenes", "gate_windows")
+        for name in (*positive, "tested_windows", "calibration_scenes"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
         every = ("held_out_every", "old_held_out_every", "gate_scenes")
         for name, least in (("samples", 4), *((name, 2) for name in every)):

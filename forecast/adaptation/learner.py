@@ -6,7 +6,6 @@ Steps of the last layers alone forget as much and gain half (scripts/results/ada
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,7 +46,7 @@ class Learner:
         newest: Lesson,
         remembered: Sequence[Lesson],
         old: Sequence[Lesson],
-        number: int,
+        seed: Sequence[int],
     ) -> None:
         """Learns from a scene for some steps.
 
@@ -55,13 +54,9 @@ class Learner:
             newest: The scene.
             remembered: Earlier scenes of the stream; without any, more windows are of the old data.
             old: Scenes of the old data.
-            number: Which scene of the stream it is, counted from 1. It decides the rate, and with
-                `AdaptConfig.seed` the windows, their changes and the noise.
+            seed: Seed of the windows, their changes and the noise.
         """
-        rng = np.random.default_rng([self.config.seed, number])
-        slower = min(1.0, math.sqrt(self.config.slower_after / number))
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.config.lr * slower
+        rng = np.random.default_rng(seed)
         for _ in range(self.config.steps):
             self._step(Batch.from_data_list(self._windows(newest, remembered, old, rng)), rng)
 
