@@ -300,13 +300,16 @@ def _add_compare(commands: _Commands) -> None:
     parser.epilog = (
         "Headline errors, each over everybody and over movers: top-1 ADE and FDE, minADE and "
         "minFDE of the most futures that they are defined for, energy score, distance of the "
-        "coverage of 90 % regions from 0.9. Exit code 1, worse: the 95 % interval (bootstrap over "
+        "coverage of 90 % regions and of 90 % tubes from 0.9. Safety metrics: missed conflicts, "
+        "collision rates, plan regret. Exit code 1, worse: the 95 % interval (bootstrap over "
         "scenes) of the change of a headline error lies wholly beyond the margin; or B lacks a "
-        "headline error, fails an acceptance criterion that A meets or has fewer rows for it, or "
-        "breaks a required guarantee that A gives. Exit code 4, undecided: such an interval holds "
-        "the margin, there are too few scenes for intervals, such a criterion is no longer "
-        "decided, such a guarantee was not tried for B, or B was trained on scored scenes. Exit "
-        "code 0: every headline error is better, within the margin, or the same in every row."
+        "headline error in rows in which A has it, is worse in a safety metric beyond chance, "
+        "fails an acceptance criterion that A meets or has fewer rows for it, or breaks a required "
+        "guarantee that A gives. Exit code 4, undecided: such an interval holds the margin, there "
+        "are too few scenes for intervals, B lacks another metric in rows in which A has it, such "
+        "a criterion is no longer decided, such a guarantee was not tried for B, or B was trained "
+        "on scored scenes. Exit code 0: every headline error is better, within the margin, or the "
+        "same in every row, and no safety metric is shown to be worse."
     )
 
 

@@ -20,6 +20,7 @@ from forecast.evaluation.comparison.changes import (
     Change,
 )
 from forecast.evaluation.comparison.comparison import WHOM, Comparison, leanings
+from forecast.evaluation.comparison.correction import CORRECTED
 from forecast.evaluation.comparison.words import (
     percent_words,
     rows_of,
@@ -82,16 +83,17 @@ def _verdict(found: Comparison) -> Section:
     overall = Text(_sentence(found), _ANSWER_TONES[found.answer], overall=True)
     words: list[Block] = [overall, Facts(facts), _gate(found), *_losses(found)]
     if found.scenes < MIN_SCENES:
-        few = f"Too few for intervals ({counted(found.scenes, 'scene')}): nothing is surely worse"
-        words.append(Text(f"{few} or better.", "open"))
+        few = f"Too few for intervals ({counted(found.scenes, 'scene')}): no mean is decided."
+        words.append(Text(few, "open"))
     for verdict, tone in ((WORSE, "bad"), (BETTER, "good")):
         if counts[verdict]:
             judged = sum(counts[each] for each in (WORSE, OPEN, BETTER))
             many = f"{counts[verdict]} of {judged} means"
-            words.append(Text(f"B is surely {verdict} in {many}.", tone))
+            words.append(Text(f"B is {verdict} in {many}.", tone))
     if counts[OPEN]:
         many = f"{counts[OPEN]} means are undecided"
         words.append(Text(f"{many}: {leanings(found.of_verdict(OPEN))}.", "open"))
+    words.append(Text(f"{CORRECTED}."))
     data = {
         "answer": found.answer,
         "margin": found.margin,
@@ -125,8 +127,9 @@ def _headline(found: Comparison) -> Section:
         "The headline errors of A and B, and B minus A in metres and in per cent of A's mean. "
         "Coverage: how much farther from its level. Small print: 95 % intervals from a bootstrap "
         "over scenes. Good: the whole interval is below 0. Undecided: it holds 0, or there are "
-        f"fewer than {MIN_SCENES} scenes and no interval. The size says how large the change is on "
-        "these scenes, also where it is undecided."
+        f"fewer than {MIN_SCENES} scenes and no interval. Lost: B lacks it in rows in which A has "
+        "it, and A and B are means of the rows that both have. The size says how large the change "
+        "is on these scenes, also where it is undecided."
     )
     header = ("error", "verdict", "A", "B", "change", "% of A")
     named = zip(changes, _data([one for _, one in changes]), strict=True)
@@ -160,7 +163,8 @@ def _losses(found: Comparison) -> list[Text]:
         )
     lost = dict.fromkeys(change.metric for change in found.of_verdict(LOST))
     if lost:
-        texts.append(Text(f"Metrics that A has and B does not: {_list(lost)}.", "bad"))
+        words = "Metrics that B lacks in rows in which A has them"
+        texts.append(Text(f"{words}: {_list(lost)}.", "bad"))
     return texts
 
 
@@ -230,7 +234,7 @@ def _slices(found: Comparison) -> Section:
     largest = [change for change in found.largest_open if change.where not in WHOLE]
     blocks: list[Block] = []
     if decided:
-        blocks.append(_table(decided, "The slices in which B is surely worse or better."))
+        blocks.append(_table(decided, "The slices in which B is worse or better."))
     if largest:
         blocks.append(_table(largest, "The largest of the undecided changes in slices."))
     blocks.append(Text(f"Undecided in slices: {undecided}; compare.json holds them all."))
@@ -261,7 +265,8 @@ def _table(changes: Sequence[Change], whom: str) -> Table:
         "by prediction time, with 95 % intervals from a bootstrap over scenes; lower is better. "
         "For metrics with a target (coverage its level, collisions and the way on the road the "
         "recorded world's values), the change is how much farther B is from it. Good: the whole "
-        "interval is below 0. Stated: two numbers without rows, or neither direction is better."
+        f"interval is below 0. {CORRECTED}. Stated: two numbers without rows, or neither direction "
+        "is better."
     )
     header = ("metric", "verdict", "A", "B", "change", "95 %", "prediction times")
     return Table(caption, header, rows, cards=True)
@@ -284,7 +289,7 @@ def _figure(changes: Sequence[Change]) -> Figure:
     caption = (
         "How much B differs from A on movers, in per cent of A's mean, with 95 % intervals. Good: "
         "the whole interval is left of the line (triangles that point down); right of it B is "
-        "worse."
+        "worse. Circles: undecided."
     )
     height = 0.9 + 0.26 * len(changes)
     return Figure(caption, svg(draw, width_in=5.2, height_in=height, label="B minus A on movers"))

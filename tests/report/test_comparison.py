@@ -80,7 +80,7 @@ def test_regressions_come_first_with_their_intervals(found, document):
 def test_an_improvement_is_said_and_drawn(found):
     back = Comparison.of(found.new, found.old)
     page = Checked(render_comparison(back)["compare.html"])
-    assert "B is surely better in" in page.text
+    assert "B is better in" in page.text
     assert "B fails criteria" not in page.text
     assert page.tags.count("svg") == 1
 
@@ -91,11 +91,28 @@ def test_what_b_lost_is_in_the_verdict(found):
     broken = replace(gone, guarantees=dict.fromkeys(old.guarantees, False))
     files = render_comparison(Comparison.of(old, broken))
     text = Checked(files["compare.html"]).text
-    assert "Metrics that A has and B does not: top1_ade_m." in text
+    assert "Metrics that B lacks in rows in which A has them: top1_ade_m." in text
     assert "Guarantees that A gives and B breaks: " in text
     document = json.loads(files["compare.json"])["sections"]
     assert document["overall"]["data"]["changes"][0]["verdict"] == LOST
     assert rows(document["overall"])[0][:2] == ["top1_ade_m", LOST]
+
+
+def test_what_b_has_for_fewer_rows_is_lost_and_counted(found):
+    old = found.old
+    some = np.where(np.arange(72) < 60, old.columns["top1_ade_m"], np.nan)
+    new = replace(old, columns={**old.columns, "top1_ade_m": some})
+    page = render_comparison(Comparison.of(old, new))["compare.html"]
+    text = Checked(page).text
+    assert "Metrics that B lacks in rows in which A has them: top1_ade_m." in text
+    assert "top-1 ADE of everybody in B for only 60 of A's 72 prediction times" in text
+    assert "everybody, n = 60 of A's 72" in text
+
+
+def test_the_page_says_what_chance_does(files):
+    text = Checked(files["compare.html"]).text
+    assert "at most 5 % of them are expected to be by chance" in text
+    assert "surely worse" not in text
 
 
 def test_the_largest_undecided_slices_stand_on_the_page(found):

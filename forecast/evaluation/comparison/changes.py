@@ -70,6 +70,7 @@ class Change:
         difference: B minus A, paired; for metrics with a target, how much farther B is from it.
         sampled: Whether it is a mean of rows, so that it has an interval.
         same: Whether A and B have the same value in every row.
+        by_chance: Whether chance may explain it among so many changes; see `corrected`.
     """
 
     where: str
@@ -81,20 +82,31 @@ class Change:
     difference: Estimate
     sampled: bool = True
     same: bool = False
+    by_chance: bool = False
 
     @property
     def verdict(self) -> str:
-        """`WORSE` or `BETTER` if the interval excludes 0, else `OPEN`; or why neither applies."""
-        found, (before, after) = self.difference, self.counts
-        if not before or not after:
-            return NEW if after else LOST
-        if not self.sampled or self.aim == NEITHER:
+        """`WORSE` or `BETTER` if the interval excludes 0, else `OPEN`; or why neither applies.
+
+        `LOST` if B lacks the metric in any row in which A has it: B may lack it where it is bad.
+        """
+        found, before = self.difference, self.counts[0]
+        if not before:
+            return NEW
+        if found.n < before:
+            return LOST
+        if not self.decidable:
             return STATED
         if self.same:
             return SAME
-        if math.isnan(found.low) or found.low <= 0 <= found.high:
+        if math.isnan(found.low) or found.low <= 0 <= found.high or self.by_chance:
             return OPEN
         return WORSE if self.share > 0 else BETTER
+
+    @property
+    def decidable(self) -> bool:
+        """Whether it can be better or worse: it is a mean of rows, and one direction is better."""
+        return self.sampled and self.aim != NEITHER
 
     @property
     def share(self) -> float:
@@ -270,14 +282,13 @@ def _weighted(before: Columns, after: Columns) -> Iterable[Change]:
     """`WEIGHTED`, if enough pedestrians matter to the planner."""
     weight = before["planner_weight"]
     inside = matters_to_planner(weight)
-    count = int(inside.sum())
-    if count < MIN_ROWS:
+    if inside.sum() < MIN_ROWS:
         return
     columns = {"a": before["top1_fde_m"], "b": after["top1_fde_m"]}
     columns["less"] = columns["b"] - columns["a"]
     found = scene_means(columns, before["scene_id"], inside, weight)
-    means = found["a"].value, found["b"].value
-    yield Change("all", WEIGHTED, LESS, *means, (count, count), found["less"])
+    one, two = found["a"], found["b"]
+    yield Change("all", WEIGHTED, LESS, one.value, two.value, (one.n, two.n), found["less"])
 
 
 def _without_rows(old: SavedEvaluation, new: SavedEvaluation) -> Iterable[Change]:

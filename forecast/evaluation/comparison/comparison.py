@@ -5,10 +5,11 @@ B with A: the headline errors first, then all differences with intervals, overal
 slice, regressions first.
 
 The answer is `WORSE` if a headline error is worse: its whole interval is beyond the margin, or B
-does not have it; or if B fails an acceptance criterion that A meets, or breaks a required guarantee
-that A gives. It is `OPEN` if that is not known: an interval is partly beyond the margin, there are
-too few scenes for one, such a criterion is no longer decided, such a guarantee could not be tried
-for B, or B was trained on scenes that are scored. Else it is `BETTER`: no worse.
+does not have it in all rows of A; or if a safety metric is worse, B fails an acceptance criterion
+that A meets, or breaks a required guarantee that A gives. It is `OPEN` if that is not known: an
+interval of a headline error is partly beyond the margin, there are too few scenes for one, B lacks
+another metric in rows of A, such a criterion is no longer decided, such a guarantee could not be
+tried for B, or B was trained on scenes that are scored. Else it is `BETTER`: no worse.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ from forecast.evaluation.comparison.changes import (
     rank,
     small_slices,
 )
-from forecast.evaluation.comparison.headline import headline_changes, judged
-from forecast.evaluation.comparison.words import change_words, rows_of, size
+from forecast.evaluation.comparison.correction import CORRECTED, corrected
+from forecast.evaluation.comparison.headline import headline_changes, is_safety, judged
+from forecast.evaluation.comparison.words import change_words, reason, rows_of, size
 from forecast.evaluation.output.folder import COMPARISON, whole_folder
 from forecast.evaluation.output.numbers import counted, interval, number
 from forecast.evaluation.output.saved import SavedEvaluation, read_evaluation
@@ -60,7 +62,7 @@ MOST_OPEN = 12
 
 
 _REASONS = 4
-"""Number of headline errors that the answer names."""
+"""Number of headline errors that the answer names, and again as many safety metrics."""
 
 _ANSWERS = {WORSE: "B is worse", OPEN: "undecided whether B is worse"}
 
@@ -104,7 +106,7 @@ class Comparison:
             new=new,
             paired_rows=len(pairs[0]),
             scenes=len(np.unique(old.columns["scene_id"])),
-            changes=compare(old, new, pairs),
+            changes=corrected(compare(old, new, pairs)),
             small=small_slices(old),
             before=_outcomes(old.acceptance, old, pairs[0]),
             after=_outcomes(old.acceptance, new, pairs[1]),
@@ -119,10 +121,10 @@ class Comparison:
     @property
     def answer(self) -> str:
         """`WORSE`, `OPEN` or `BETTER`, as this file says at its top."""
-        if self._judged(WORSE) or self.broken or self.lost_required:
-            return WORSE
-        unknown = self._judged(OPEN) or self.unsure or self.untried or self.new.learnt
-        return OPEN if unknown else BETTER
+        for answer in (WORSE, OPEN):
+            if self._judged(answer) or self._other_reasons(answer):
+                return answer
+        return BETTER
 
     @property
     def sentence(self) -> str:
@@ -131,31 +133,51 @@ class Comparison:
         allowed = f"at most {100 * self.margin:g} % worse" if self.margin else ""
         if answer == BETTER:
             kinds = f"better, the same or {allowed}" if allowed else "better or the same"
-            return f"B is no worse: every headline error is {kinds}"
-        reasons = self._judged(answer)
-        if criteria := self.broken if answer == WORSE else self.unsure:
-            verb = "fails" if answer == WORSE else "no longer surely meets"
-            reasons.append(f"{verb} criteria that A meets: {', '.join(criteria)}")
-        if answer == WORSE and self.lost_required:
-            reasons.append(f"breaks guarantees that A gives: {', '.join(self.lost_required)}")
-        if answer == OPEN and self.untried:
-            reasons.append(f"guarantees that A gives were not tried: {', '.join(self.untried)}")
-        if answer == OPEN and self.new.learnt:
-            reasons.append(f"B was trained on {len(self.new.learnt)} of the scored scenes")
+            safety = "no safety metric is shown to be worse"
+            return f"B is no worse: every headline error is {kinds}, and {safety}"
+        reasons = self._judged(answer) + self._other_reasons(answer)
         margin = f" (allowed: {allowed})" if allowed else ""
         return f"{_ANSWERS[answer]}: {'; '.join(reasons)}{margin}"
 
     def _judged(self, answer: str) -> list[str]:
         """The headline errors with one answer and their change, the largest regression first."""
         chosen = [
-            (rank(one), f"{title} of {WHOM[one.where]} {size(one)}")
+            (rank(one), f"{title} of {WHOM[one.where]} {reason(one)}")
             for title, changes in self.headlines.items()
             for one in changes
             if judged(one, self.margin) == answer
         ]
-        found = [words for _, words in sorted(chosen)]
-        more = [f"and {len(found) - _REASONS} more"] if len(found) > _REASONS else []
-        return found[:_REASONS] + more
+        return _first([words for _, words in sorted(chosen)])
+
+    def _other_reasons(self, answer: str) -> list[str]:
+        """Why the answer is `WORSE` or `OPEN`, apart from the headline errors."""
+        if answer == WORSE:
+            named = {
+                "safety metrics are worse": self.harmed,
+                "fails criteria that A meets": self.broken,
+                "breaks guarantees that A gives": self.lost_required,
+            }
+        else:
+            named = {
+                "lacks metrics that A has, or has them for fewer prediction times": self.lost,
+                "no longer surely meets criteria that A meets": self.unsure,
+                "guarantees that A gives were not tried": self.untried,
+            }
+        reasons = [f"{words}: {', '.join(names)}" for words, names in named.items() if names]
+        if answer == OPEN and self.new.learnt:
+            reasons.append(f"B was trained on {len(self.new.learnt)} of the scored scenes")
+        return reasons
+
+    @property
+    def harmed(self) -> list[str]:
+        """The safety metrics in which B is worse, with the size of their changes."""
+        worse = filter(is_safety, self.of_verdict(WORSE))
+        return _first([f"{one.metric} of {WHOM[one.where]} {size(one)}" for one in worse])
+
+    @property
+    def lost(self) -> list[str]:
+        """The metrics that B lacks in any row in which A has them, and that can get a verdict."""
+        return list(dict.fromkeys(one.metric for one in self.of_verdict(LOST) if one.decidable))
 
     @property
     def broken(self) -> list[str]:
@@ -207,6 +229,12 @@ class Comparison:
         return [change for change in self.changes if change.verdict == verdict]
 
 
+def _first(reasons: list[str]) -> list[str]:
+    """The first reasons, and how many there are beyond them."""
+    more = [f"and {len(reasons) - _REASONS} more"] if len(reasons) > _REASONS else []
+    return reasons[:_REASONS] + more
+
+
 RenderComparison = Callable[[Comparison], Mapping[str, str]]
 """Makes the texts of the page, by the name of their file."""
 
@@ -256,7 +284,8 @@ def _summary(found: Comparison) -> str:
     return (
         f"B {new.name} ({new.path}) minus A {old.name} ({old.path}): {found.paired_rows} paired "
         f"prediction times in {counted(found.scenes, 'scene')}; 95 % intervals over scenes. Lower "
-        "is better, except for metrics with a target: their change is that of the distance from it"
+        "is better, except for metrics with a target: their change is that of the distance from "
+        f"it. {CORRECTED}"
     )
 
 
@@ -289,7 +318,7 @@ def table(found: Comparison) -> str:
         shown = found.largest_open if verdict == OPEN else [] if verdict == SAME else changes
         largest = f"; the {len(shown)} largest" if 0 < len(shown) < len(changes) else ""
         sides = f": {leanings(changes)}" if verdict == OPEN and changes else ""
-        lines.append(f"\n{_TITLES.get(verdict, verdict)} ({len(changes)}{sides}){words}{largest}")
+        lines.append(f"\n{verdict} ({len(changes)}{sides}){words}{largest}")
         lines += [_line(change) for change in shown]
     if found.small:
         few = ", ".join(f"{where} ({count})" for where, count in found.small.items())
@@ -298,18 +327,14 @@ def table(found: Comparison) -> str:
 
 
 _WORDS = {
-    LOST: ": A has it and B does not",
+    LOST: ": B lacks it in rows in which A has it",
     WORSE: "",
-    OPEN: ": the interval holds 0, or too few scenes",
+    OPEN: ": the interval holds 0, too few scenes, or chance may explain it",
     BETTER: "",
     SAME: ": every value is the same",
     NEW: ": B has it and A does not; no verdict",
     STATED: ": no verdict, as there are no rows or neither direction is better",
 }
-
-
-_TITLES = {WORSE: "surely worse", BETTER: "surely better"}
-"""Titles of verdicts: neither holds the undecided changes, however large."""
 
 
 def leanings(changes: Sequence[Change]) -> str:

@@ -1,4 +1,4 @@
-"""The headline errors of a comparison, and what each says on whether B may replace A."""
+"""The metrics that decide whether B may replace A: the headline errors and safety metrics."""
 
 from __future__ import annotations
 
@@ -16,6 +16,18 @@ from forecast.evaluation.comparison.changes import (
     Change,
 )
 from forecast.models.metrics.registry import BEST_OF, METRICS
+
+_SAFETY = ("conflict_missed", "collision_rate_", "plan_regret_m")
+"""Prefixes of the safety metrics.
+
+Their intervals are often wide, as few pedestrians come near the ego. So B need not be shown to be
+no worse in them, as in headline errors, but must not be shown to be worse.
+"""
+
+
+def is_safety(change: Change) -> bool:
+    """Whether it is the change of a safety metric for everybody or for movers."""
+    return change.where in WHOLE and change.metric.startswith(_SAFETY)
 
 
 def headline_changes(changes: Iterable[Change]) -> dict[str, list[Change]]:
@@ -46,6 +58,7 @@ def _titles(present: set[str]) -> dict[str, str]:
         f"min_fde_{k}_m": f"minFDE of {k}",
         "energy_score_m": "energy score",
         "coverage_90": "coverage of the 90 % regions",
+        "tube_coverage_90": "coverage of the 90 % tubes",
     }
 
 

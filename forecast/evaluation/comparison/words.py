@@ -18,7 +18,15 @@ def change_words(change: Change) -> str:
     why = f"no interval: {counted(found.scenes, 'scene')}, {MIN_SCENES} are needed"
     share = percent_words(change)
     words = f"{signed(found.value)}{unit_words(change)}{target_words(change)} ({ends or why})"
-    return f"{words}{f', {share}' if share else ''}{f' ({shares})' if shares else ''}"
+    rows = f", n = {rows_of(change)}" if change.verdict == LOST else ""
+    return f"{words}{f', {share}' if share else ''}{f' ({shares})' if shares else ''}{rows}"
+
+
+def reason(change: Change) -> str:
+    """What a change says against B: its size, or how many of A's rows B has the metric for."""
+    if change.verdict == LOST and change.difference.n:
+        return f"in B for only {rows_of(change)} prediction times"
+    return size(change)
 
 
 def size(change: Change) -> str:

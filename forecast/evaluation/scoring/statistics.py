@@ -166,6 +166,27 @@ def distance_change(
     return Estimate(float(change), float(low), float(high), int(known.sum()), len(names))
 
 
+def p_value(found: Estimate) -> float:
+    """Two-sided p-value of a mean of 0, from the mean's interval.
+
+    The distance from the mean to the interval's end on the side of 0 is taken as Student's t of
+    `LEVEL`, so that the p-value is below 5 % where the interval excludes 0. Counting resamples
+    gives no p-value between 0 and ``2 / RESAMPLES``, too coarse to correct hundreds of tests.
+
+    Args:
+        found: The mean with its interval.
+
+    Returns:
+        NaN without an interval.
+    """
+    near = found.low if found.value > 0 else found.high
+    reach = abs(found.value - near)
+    if reach == 0:
+        return float(found.value == 0)
+    t = stats.t.ppf((1 + LEVEL) / 2, found.scenes - 1) * abs(found.value) / reach
+    return float(2 * stats.t.sf(t, found.scenes - 1))
+
+
 def _distance_change(sums: Floats) -> Floats:
     """``|after| - |before|`` of the means ``[B]``, from sums and counts ``[B, 3]``."""
     means = np.abs(sums[:, :2] / sums[:, 2:])

@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 from forecast.evaluation.scoring.statistics import (
     MIN_SCENES,
     RESAMPLES,
+    Estimate,
     _tail,
     distance_change,
+    p_value,
     scene_means,
     scene_spread,
     scenes_for,
@@ -154,6 +156,26 @@ class TestDistanceChange:
         found = distance_change(np.ones(len(names)), np.zeros(len(names)), names)
         assert found.value == -1
         assert np.isnan([found.low, found.high]).all()
+
+
+class TestPValue:
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_is_that_of_students_t(self, sign):
+        """Half as far from 0 as the mean: twice the t of 95 %; with 4 degrees in closed form."""
+        ends = sorted([sign * 1.0, sign * 3.5])
+        t = 2 * 2.7764451
+        scaled = t**2 / (1 + t**2 / 4)
+        above = 0.5 - 3 / 8 * np.sqrt(scaled) * (1 - scaled / 12)
+        assert p_value(Estimate(sign * 2.0, *ends, 60, 5)) == pytest.approx(2 * above, rel=1e-5)
+
+    def test_is_5_per_cent_where_an_end_is_0(self):
+        assert p_value(Estimate(0.3, 0.0, 0.9, 60, 12)) == pytest.approx(0.05)
+        assert p_value(Estimate(-0.3, -0.9, 0.0, 60, 12)) == pytest.approx(0.05)
+
+    def test_without_a_spread_or_an_interval(self):
+        assert p_value(Estimate(0.1, 0.1, 0.1, 60, 6)) == 0
+        assert p_value(Estimate(0.0, 0.0, 0.0, 60, 6)) == 1
+        assert np.isnan(p_value(Estimate(0.1, np.nan, np.nan, 60, 3)))
 
 
 def test_spread_between_scenes_by_hand():
