@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import zip_longest
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
@@ -16,6 +19,13 @@ _NEAR_M = 4.0
 _ALIGNED_RAD = 1.0
 _BEHIND_M = 10.0
 _ROUTES = 4
+_TIE = 0.5
+"""In a junction, connectors overlap. Lanes whose distance (m) plus angle (rad) is this close to the
+best one's are all the ego's: which of them is best changes from step to step."""
+
+_SAME_M = 1.0
+"""Routes that nowhere differ by more than this are one."""
+
 _TRIES = 6
 """Tries to find the point of a line that the ego is exactly beside. An error of 1 cm is 0.1 m/s in
 plans of 0.1 s."""
@@ -28,19 +38,32 @@ def lane_routes(ego: EgoState, lane_map: LaneMap, length_m: float) -> list[NDArr
     """Smooth centre lines ``[S, 2]`` that start beside the ego, with a point every `STEP_M`.
 
     One for each path through the lane graph, at most 4; none if no lane in the ego's direction is
-    within 4 m.
+    within 4 m. Where several lanes overlap under the ego, as in a junction, each has its routes:
+    first one of each lane, then a second one of each.
 
     Args:
         ego: The ego now.
         lane_map: Lanes with their successors.
         length_m: Length of the routes; a lane that ends is continued straight.
     """
-    start = _own_lane(ego, lane_map)
-    if start is None:
-        return []
-    chains = _chains(lane_map, start, length_m + _lane_length(lane_map, start))[:_ROUTES]
-    lines = [np.concatenate([lane_map.centerlines[i] for i in chain]) for chain in chains]
-    return [_smooth(ego, line.astype(np.float64), length_m) for line in lines]
+    found: list[NDArray[np.float64]] = []
+    for line in _lines(ego, lane_map, length_m):
+        route = _smooth(ego, line, length_m)
+        if all(np.abs(route - other).max() > _SAME_M for other in found):
+            found.append(route)
+        if len(found) == _ROUTES:
+            break
+    return found
+
+
+def _lines(ego: EgoState, lane_map: LaneMap, length_m: float) -> Iterator[NDArray[np.float64]]:
+    """Centre lines ``[P, 2]`` of the paths from the ego's lanes, in turn one of each lane."""
+    starts = _own_lanes(ego, lane_map)
+    paths = [_chains(lane_map, lane, length_m + _lane_length(lane_map, lane)) for lane in starts]
+    for turn in zip_longest(*paths):
+        for chain in filter(None, turn):
+            line = np.concatenate([lane_map.centerlines[lane] for lane in chain])
+            yield line.astype(np.float64)
 
 
 def arc_routes(
@@ -60,16 +83,16 @@ def arc_routes(
     return list(points + ego.pose[:2])
 
 
-def _own_lane(ego: EgoState, lane_map: LaneMap) -> int | None:
-    """The lane nearest to the ego in position and direction; None if none is near."""
-    best, lane = np.inf, None
-    for index, line in enumerate(lane_map.centerlines):
+def _own_lanes(ego: EgoState, lane_map: LaneMap) -> list[int]:
+    """The lanes nearest to the ego in position and direction, the best first; may be none."""
+    scores = {}
+    for lane, line in enumerate(lane_map.centerlines):
         distance, _, heading = _beside(ego, line.astype(np.float64))
         off = abs(float(geometry.wrap_angle(heading - ego.heading_rad)))
-        score = distance + off
-        if distance <= _NEAR_M and off <= _ALIGNED_RAD and score < best:
-            best, lane = score, index
-    return lane
+        if distance <= _NEAR_M and off <= _ALIGNED_RAD:
+            scores[lane] = distance + off
+    most = min(scores.values(), default=0.0) + _TIE
+    return sorted((lane for lane, score in scores.items() if score <= most), key=scores.__getitem__)
 
 
 def _beside(ego: EgoState, line_m: NDArray[np.float64]) -> tuple[float, float, float]:
