@@ -64,11 +64,18 @@ def entries(
     Returns:
         ``probability``, ``low`` and ``high`` (see `Chances`); ``median_s``, the median time of the
         futures in which it happens, None if there is none; ``by_step``, the probability that it has
-        happened by each step.
+        happened by each step. Nothing if it cannot be said: the futures are shown without it.
     """
-    if not (prediction.valid & people).any():
+    asked = prediction.valid & people
+    if not asked.any():
         return {}
-    times = replace(prediction, valid=prediction.valid & people).time_to_entry(lane)
+    # An origin of 0 says that the area is in the frame of the paths. By the true origin, an ego
+    # that is 1 km from everybody looks as if its lane were in world coordinates.
+    local = replace(prediction, valid=asked, origin_m=np.zeros(2))
+    try:
+        times = local.time_to_entry(lane)
+    except ForecastError:
+        return {}
     steps_s = prediction.dt_s * np.arange(1, prediction.steps + 1)
     whole, by_step = times.within(times.span_s[1]), times.distribution(steps_s)
     found = {}

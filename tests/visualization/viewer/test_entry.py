@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import shapely
 
 from forecast import EgoState, LaneMap, Prediction, Scene
 from forecast.scene import Polylines
@@ -53,6 +56,19 @@ def test_who_enters_and_when():
     assert found["agent 0"]["by_step"] == [0, 0.5, 0.5, 0.5]
     assert found["agent 0"]["median_s"] == pytest.approx(1.0, abs=0.02)
     assert found["agent 1"]["median_s"] is None
+
+
+def test_an_ego_far_from_everybody_is_no_mistake_of_frames():
+    """People 1 km west of the ego, in a scene whose origin is 1 km east of the world's."""
+    paths = np.zeros((1, 1, 4, 2)) + [-1000.0, 0]
+    far = replace(prediction(paths), origin_m=np.array([1000.0, 0]))
+    lane = ego_lane(None, EgoState(0.0, 0.0, 0.0, 5.0))
+    assert entries(far, np.array([True]), lane)["agent 0"]["probability"] == 0
+
+
+def test_an_area_that_cannot_be_asked_about_gives_no_entries():
+    found = entries(prediction(np.zeros((1, 1, 4, 2))), np.array([True]), shapely.Polygon())
+    assert found == {}
 
 
 def test_nobody_on_foot_gives_no_entries():

@@ -11,6 +11,7 @@ import { wireTools } from "./tools.js";
 
 const $ = (id) => document.getElementById(id);
 const PLAY_SPEED = 1;  // seconds of the scene in a second
+const EGO_NEAR_M = 60;  // an ego farther from the people is not in the first picture
 
 const app = {
   catalog: null, scene: null, futures: null, ranking: null, ranked: false,
@@ -357,13 +358,22 @@ function centre() {
     app.startView = null;
     return;
   }
-  const agents = app.agents();
-  const [ego, own] = [agents.get(app.scene.ego), agents.get(app.selected)];
-  const around = [ego, own].filter(Boolean);
+  const around = inView(app.agents());
   if (!around.length) { app.fit(); return; }
   const reach = app.view.width < 600 ? 18 : 24;
   const [xs, ys] = [around.map((each) => each.x), around.map((each) => each.y)];
   app.view.fit([Math.min(...xs) - reach, Math.min(...ys) - reach], [Math.max(...xs) + reach, Math.max(...ys) + reach]);
+}
+
+// What the first picture shows: the selected agent, and the ego if it is near that or somebody. If
+// there is neither, all people.
+function inView(agents) {
+  const [ego, own] = [agents.get(app.scene.ego), agents.get(app.selected)];
+  const people = [...agents.values()].filter(({ kind }) => isPerson(kind));
+  const others = own ? [own] : people;
+  const near = ego && (!others.length || others.some(({ x, y }) => Math.hypot(x - ego.x, y - ego.y) < EGO_NEAR_M));
+  const around = [near ? ego : null, own].filter(Boolean);
+  return around.length ? around : people;
 }
 
 app.fit = () => {
