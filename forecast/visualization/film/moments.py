@@ -100,6 +100,8 @@ class Camera:
     def of(cls, film: Film, times_us: NDArray[np.int64], aspect: float) -> Camera:
         """A camera that follows the ego, or stands where nobody has to be followed.
 
+        An ego that nobody is ever near is not followed: the film is about the people.
+
         Args:
             film: The film; its panels have one camera.
             times_us: Times of the pictures ``[F]``.
@@ -109,9 +111,12 @@ class Camera:
         ego = kinds == AgentKind.EGO
         if film.is_imagined:
             return cls._around(_imagined_points(film), len(times_us), aspect)
-        if not ego.any() or not motion.valid[ego].all():
-            people = kinds == AgentKind.PEDESTRIAN
-            seen = motion.positions_m[people][motion.valid[people]]
+        people = kinds == AgentKind.PEDESTRIAN
+        seen = motion.positions_m[people][motion.valid[people]]
+        followed = ego.any() and motion.valid[ego].all()
+        if followed and len(seen):
+            followed = _near_ego(motion, kinds)[1].any()
+        if not followed:
             return cls._around(seen, len(times_us), aspect)
         rate = (len(times_us) - 1) / max(film.duration_s, 1e-9)
         centres = _toward_people(motion, kinds)
@@ -145,12 +150,20 @@ def _imagined_points(film: Film) -> NDArray[np.float32]:
     return np.concatenate(points)
 
 
-def _toward_people(motion: AgentMotion, kinds: NDArray[np.int8]) -> NDArray[np.float64]:
-    """Points ``[F, 2]`` between the ego and the people near it."""
+def _near_ego(
+    motion: AgentMotion, kinds: NDArray[np.int8]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Places of pedestrians relative to the ego ``[N, F, 2]``, and who is near it ``[N, F]``."""
     ego = motion.positions_m[kinds == AgentKind.EGO][0].astype(np.float64)
     people = kinds == AgentKind.PEDESTRIAN
     offset = motion.positions_m[people] - ego
-    near = motion.valid[people] & (np.linalg.norm(offset, axis=-1) < _NEAR_EGO_M)
+    return offset, motion.valid[people] & (np.linalg.norm(offset, axis=-1) < _NEAR_EGO_M)
+
+
+def _toward_people(motion: AgentMotion, kinds: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Points ``[F, 2]`` between the ego and the people near it."""
+    ego = motion.positions_m[kinds == AgentKind.EGO][0].astype(np.float64)
+    offset, near = _near_ego(motion, kinds)
     mean = (
         np.where(near[..., None], offset, 0).sum(axis=0) / np.maximum(near.sum(axis=0), 1)[:, None]
     )

@@ -52,6 +52,18 @@ def test_a_scene_without_an_ego_is_shown_whole():
     assert camera.width_m == 61  # 51 m and 5 m on either side
 
 
+@pytest.mark.parametrize(("ego_x_m", "middle_m"), [(1000.0, 25.5), (20.0, None)])
+def test_an_ego_that_nobody_is_near_is_not_followed(ego_x_m, middle_m):
+    places = np.array([[[0.0, 0], [1, 0]], [[50, 0], [51, 0]], [[ego_x_m, 0]] * 2])
+    kinds = ["pedestrian", "pedestrian", "ego"]
+    scene = Scene.from_arrays(places, kinds, 0.5, headings_rad=np.zeros((3, 2)))
+    camera = Camera.of(recorded(scene, 0.0, 0.5), np.array([0, 500_000]), 2.0)
+    if middle_m is None:
+        assert camera.width_m == 70, "the width of the picture around an ego"
+    else:
+        np.testing.assert_allclose(camera.centres_m, [[middle_m, 0]] * 2)
+
+
 def test_people_far_from_the_ego_are_shown_where_nobody_is_near():
     film = imagined(at_s=9.0)
     camera = Camera.of(film, np.array([9_000_000, 12_000_000]), 1.0)
