@@ -432,7 +432,7 @@ def _why(ranked: Ranking) -> str:
 
 
 def _map(lane_map: LaneMap | None) -> dict[str, NDArray[Any]]:
-    """Points and offsets of all parts of a map."""
+    """Points and offsets of all parts of a map; areas have the offsets of their polygons, too."""
     parts = LaneMap() if lane_map is None else lane_map
     arrays: dict[str, NDArray[Any]] = {}
     for name in ("centerlines", "dividers"):
@@ -442,4 +442,5 @@ def _map(lane_map: LaneMap | None) -> dict[str, NDArray[Any]]:
         areas: Polygons = getattr(parts, name)
         rings = areas.rings
         arrays |= {f"{name}.points": rings.points_m, f"{name}.offsets": rings.offsets}
+        arrays[f"{name}.polygons"] = areas.offsets
     return arrays

@@ -60,7 +60,7 @@ def test_who_enters_and_when():
 
 def test_an_ego_far_from_everybody_is_no_mistake_of_frames():
     """People 1 km west of the ego, in a scene whose origin is 1 km east of the world's."""
-    paths = np.zeros((1, 1, 4, 2)) + [-1000.0, 0]
+    paths = np.tile([-1000.0, 0.0], (1, 1, 4, 1))
     far = replace(prediction(paths), origin_m=np.array([1000.0, 0]))
     lane = ego_lane(None, EgoState(0.0, 0.0, 0.0, 5.0))
     assert entries(far, np.array([True]), lane)["agent 0"]["probability"] == 0

@@ -344,6 +344,64 @@ def test_the_3d_view_shows_every_agent_and_the_egos_camera(browser, address):
         until(opened, "!viewer.space")
 
 
+# A map whose second square overlaps the first, which has a hole, both given clockwise: its colours
+# on the canvas at (1, 1), in the hole at (5, 5), where both overlap at (9, 9), and at (15, 15).
+MAP_COLOURS = """async () => {
+  const [{ Scene }, { mapGroups }, { Renderer, View }] = await Promise.all(
+    ["model", "picture", "canvas"].map((name) => import(`/page/${name}.js`)));
+  const square = (a, b) => [a, a, a, b, b, b, b, a];
+  const array = (values) => ({ data: Float32Array.from(values) });
+  const arrays = { positions: array([]), headings: array([]), sizes: array([]) };
+  for (const part of ["drivable_area", "walkways", "crosswalks", "centerlines", "dividers"]) {
+    const full = part === "drivable_area";
+    const points = full ? [square(0, 10), square(4, 6), square(8, 18)].flat() : [];
+    arrays[`${part}.points`] = array(points);
+    arrays[`${part}.offsets`] = array(full ? [0, 4, 8, 12] : [0]);
+    arrays[`${part}.polygons`] = array(full ? [0, 2, 3] : [0]);
+  }
+  const scene = new Scene({ header: { agents: [], kinds: [], between: [] }, arrays });
+  const canvas = Object.assign(document.createElement("canvas"), { width: 200, height: 200 });
+  const view = Object.assign(new View(), { x: 10, y: 10, scale: 10, width: 200, height: 200 });
+  const renderer = Object.assign(new Renderer(canvas, view), { ratio: 1 });
+  renderer.draw(mapGroups(scene), [], "#f4f5f3");
+  const { data } = canvas.getContext("2d").getImageData(0, 0, 200, 200);
+  const start = (at) => 4 * (200 * (200 - 10 * at) + 10 * at);
+  return [1, 5, 9, 15].map((at) => [...data.slice(start(at), start(at) + 3)]);
+}"""
+
+
+def test_areas_that_overlap_are_one_and_holes_stay(browser, address):
+    road, ground = [0xE3, 0xE7, 0xEC], [0xF4, 0xF5, 0xF3]
+    with page(browser, address) as opened:
+        assert opened.page.evaluate(MAP_COLOURS) == [road, ground, road, road]
+
+
+def test_bodies_that_overlap_are_filled(browser, address):
+    with page(browser, address) as opened:
+        car = "{do: 'add', kind: 'vehicle', position_m: [0, 25], heading_rad: 0, speed_mps: 0"
+        value(opened, f"viewer.edit([{car}, agent: 'a'}}, {car}, agent: 'b'}}])")
+        settled(opened)
+        value(opened, "(viewer.select(null), Object.assign(viewer.view, {x: 0, y: 25, scale: 30}))")
+        value(opened, "new Promise((done) => viewer.redraw(done))")
+        middle = """(() => { const plan = document.querySelector("#plan");
+          const c = plan.getContext("2d"), [x, y] = [plan.width / 2, plan.height / 2];
+          return [...c.getImageData(x, y, 1, 1).data.slice(0, 3)]; })()"""
+        assert value(opened, middle) == [0x9A, 0xA5, 0xB3]
+        assert "evenodd" not in value(opened, "viewer.svg()")
+
+
+def test_the_3d_view_takes_no_area_for_a_hole_of_another(browser, address):
+    with page(browser, address) as opened:
+        opened.page.keyboard.press("3")
+        until(opened, "viewer.space?.map")
+        corners = """(() => { const square = (a, b) => Float32Array.of(a, a, b, a, b, b, a, b);
+          const { map } = viewer.space, before = map.children.length;
+          viewer.space.addArea([[square(0, 10), square(4, 6)], [square(8, 18)]], "#ffffff", 0);
+          return map.children.slice(before).map((each) => each.geometry.attributes.position.count);
+        })()"""
+        assert value(opened, corners) == [8, 4]
+
+
 # What the 3-D view holds of plans and futures: the colour and the corners of each mesh.
 MESHES = """viewer.space.ribbons.children.map(({ geometry, material }) => ({
   colour: material.color.getHexString(),

@@ -103,7 +103,7 @@ export class Renderer {
 
   paint(each, path) {
     const { context: c, view } = this;
-    if (each.fill) { c.fillStyle = each.fill; c.fill(path, "evenodd"); }
+    if (each.fill) { c.fillStyle = each.fill; c.fill(path); }
     if (!each.stroke) return;
     c.globalAlpha = each.fill && each.alpha ? Math.min(1, 2 * each.alpha) : each.alpha ?? 1;
     c.strokeStyle = each.stroke;

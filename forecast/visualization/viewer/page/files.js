@@ -30,7 +30,7 @@ export function svgOf(groups, labels, view, ground) {
 function element(each, view) {
   const d = each.dots ? each.lines.map((line) => circle(line, each.dots, view)).join("") : each.lines.map((line) => points(line, each.closed, view)).join("");
   const stroke = each.stroke ? `stroke="${each.stroke}" stroke-width="${each.width}"${each.dash ? ` stroke-dasharray="${each.dash}"` : ""}` : "";
-  return `<path d="${d}" fill="${each.fill ?? "none"}" fill-rule="evenodd" ${stroke}${each.alpha ? ` opacity="${each.alpha}"` : ""}/>`;
+  return `<path d="${d}" fill="${each.fill ?? "none"}" ${stroke}${each.alpha ? ` opacity="${each.alpha}"` : ""}/>`;
 }
 
 function points(line, closed, view) {

@@ -13,8 +13,10 @@ export class Scene {
     this.row = new Map(this.names.map((name, row) => [name, row]));
     this.ego = this.names[this.kinds.indexOf("ego")];
     this.map = {};
-    for (const part of ["drivable_area", "walkways", "crosswalks", "centerlines", "dividers"]) {
-      this.map[part] = lines(arrays[`${part}.points`].data, arrays[`${part}.offsets`].data);
+    const linesOf = (part) => lines(arrays[`${part}.points`].data, arrays[`${part}.offsets`].data);
+    for (const part of ["centerlines", "dividers"]) this.map[part] = linesOf(part);
+    for (const part of ["drivable_area", "walkways", "crosswalks"]) {
+      this.map[part] = polygons(linesOf(part), arrays[`${part}.polygons`].data);
     }
   }
 
@@ -154,6 +156,25 @@ export function shortName(name, kind, row) {
 }
 
 export function wrapped(angle) { return Math.atan2(Math.sin(angle), Math.cos(angle)); }
+
+// Polygons as lists of rings, the outer one first. Outer rings turn left and holes turn right: so all
+// polygons of a part can be filled as one path by the rule "nonzero", also where they overlap.
+function polygons(rings, offsets) {
+  const found = [];
+  for (let i = 0; i + 1 < offsets.length; i++) {
+    found.push(Array.from(rings.slice(offsets[i], offsets[i + 1]), (ring, hole) => turned(ring, !hole)));
+  }
+  return found;
+}
+
+// A ring that turns left, or right.
+function turned(ring, left) {
+  let area = 0;
+  for (let i = 0, j = ring.length - 2; i < ring.length; j = i, i += 2) area += ring[j] * ring[i + 1] - ring[i] * ring[j + 1];
+  if (area > 0 === left) return ring;
+  const points = Array.from({ length: ring.length / 2 }, (_, i) => ring.subarray(2 * i, 2 * i + 2));
+  return Float32Array.from(points.reverse().flatMap((point) => [...point]));
+}
 
 function lines(points, offsets) {
   const found = [];

@@ -18,7 +18,7 @@ function group(lines, style) { return { lines, ...style }; }
 
 export function mapGroups(scene) {
   const { map } = scene;
-  const area = (part, fill, stroke, width = 1) => group(map[part], { fill, stroke, width, closed: true });
+  const area = (part, fill, stroke, width = 1) => group(map[part].flat(), { fill, stroke, width, closed: true });
   return [
     area("drivable_area", COLOURS.road),
     area("walkways", COLOURS.walkway, COLOURS.walkwayEdge),

@@ -163,16 +163,9 @@ export class Space {
     this.addLines(scene.map.centerlines, "#c6ccd4", 0.04);
   }
 
-  // Rings are one after the other, holes too. A ring inside another one is taken for its hole.
-  addArea(rings, colour, z) {
-    const outer = [];
-    const sorted = rings.filter((ring) => ring.length >= 6).map((ring) => ({ ring, area: Math.abs(area(ring)) })).sort((a, b) => b.area - a.area);
-    for (const { ring } of sorted) {
-      const holder = outer.find((each) => inside(ring[0], ring[1], each.ring));
-      if (holder) holder.holes.push(ring);
-      else outer.push({ ring, holes: [] });
-    }
-    for (const { ring, holes } of outer) {
+  addArea(polygons, colour, z) {
+    for (const [ring, ...holes] of polygons) {
+      if (ring.length < 6) continue;
       const shape = new THREE.Shape(corners(ring));
       shape.holes = holes.map((hole) => new THREE.Path(corners(hole)));
       const mesh = new THREE.Mesh(new THREE.ShapeGeometry(shape), new THREE.MeshLambertMaterial({ color: colour, side: THREE.DoubleSide }));
@@ -226,18 +219,4 @@ export class Space {
 function clear(group) {
   group.traverse((each) => { each.geometry?.dispose(); each.material?.dispose?.(); });
   group.clear();
-}
-
-function area(ring) {
-  let sum = 0;
-  for (let i = 0, j = ring.length - 2; i < ring.length; j = i, i += 2) sum += ring[j] * ring[i + 1] - ring[i] * ring[j + 1];
-  return sum / 2;
-}
-
-function inside(x, y, ring) {
-  let odd = false;
-  for (let i = 0, j = ring.length - 2; i < ring.length; j = i, i += 2) {
-    if (ring[i + 1] > y !== ring[j + 1] > y && x < ((ring[j] - ring[i]) * (y - ring[i + 1])) / (ring[j + 1] - ring[i + 1]) + ring[i]) odd = !odd;
-  }
-  return odd;
 }
