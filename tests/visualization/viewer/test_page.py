@@ -301,6 +301,53 @@ def test_a_drawn_plan_is_driven(browser, address):
         assert path[:2] == pytest.approx(edit["poses"][0][:2], abs=1e-3)
 
 
+FOLLOW = """viewer.command({do: 'follow', poses: Array.from({length: 12}, (_, i) => {
+  const { x, y, heading } = viewer.agents().get('5'), far = 2.5 * (i + 1);
+  return [x + far * Math.cos(heading), y + far * Math.sin(heading), heading]; })})"""
+
+
+def test_a_plan_is_dropped_when_the_ego_begins_elsewhere(browser, address):
+    with page(browser, address) as opened:
+        value(opened, FOLLOW)
+        settled(opened)
+        drag(opened, moving_person(opened), 60, -40)
+        settled(opened)
+        assert [edit["do"] for edit in edits(opened)] == ["follow", "change"]
+        select(opened, "5")
+        opened.page.locator("#plan").focus()
+        opened.page.keyboard.press("ArrowRight")
+        settled(opened)
+        assert [edit["do"] for edit in edits(opened)] == ["change", "change"]
+        assert "began elsewhere" in opened.page.locator("#toast").inner_text()
+        value(opened, FOLLOW)  # from where the ego is now
+        settled(opened)
+        assert [edit["do"] for edit in edits(opened)] == ["change", "change", "follow"]
+        drag(opened, "5", 0, 80)
+        settled(opened)
+        assert [edit["do"] for edit in edits(opened)] == ["change", "change"]
+
+
+# Headings of an ego that drives 2 m east, 2 m north and stops there, after 1.5 and 3.5 seconds.
+HEADINGS = """async (edits) => {
+  const { Futures } = await import("/page/model.js");
+  const one = { agents: ["ego"], kinds: ["ego"], ood: {}, fallback: [], dt_s: 1 };
+  const header = { ...one, state: { edits } };
+  const now = { data: Float32Array.of(0, 0, 0, 2) };
+  const futures = new Futures({ header, arrays: { positions: { shape: [1, 1, 4, 2] }, now } });
+  const path = Float32Array.of(2, 0, 2, 2, 2, 2, 2, 2);
+  return [1.5, 3.5].map((seconds) => futures.ahead(0, path, seconds).heading);
+}"""
+
+
+def test_who_stops_keeps_the_heading_and_a_plan_has_its_own(browser, address):
+    poses = [[2, 0, 0.2], [2, 2, 1.0], [2, 2, 1.2], [2, 2, 1.4]]
+    with page(browser, address) as opened:
+        found = opened.page.evaluate(HEADINGS, [])
+        assert found == pytest.approx([np.pi / 2, np.pi / 2])
+        found = opened.page.evaluate(HEADINGS, [{"do": "follow", "poses": poses}])
+        assert found == pytest.approx([0.6, 1.3])
+
+
 def test_an_edit_that_is_refused_is_taken_back_with_its_reason(browser, address):
     with page(browser, address) as opened:
         select(opened, "0")

@@ -91,6 +91,14 @@ export function commanded(edits, command) {
   return [...edits.filter((edit) => !same(edit)), command];
 }
 
+// The edits without the plans of agents that now begin elsewhere, or with another heading or speed: a
+// plan is of poses in the scene, so the agent would jump to it.
+export function withoutLostPlans(before, after, ego) {
+  const start = (edits, agent) => JSON.stringify(edits.filter((edit) => ["add", "change"].includes(edit.do) && edit.agent === agent));
+  const lost = ({ agent }) => start(before, agent ?? ego) !== start(after, agent ?? ego);
+  return after.filter((edit) => edit.do !== "follow" || !lost(edit));
+}
+
 export function removed(edits, agent) {
   const added = edits.some((edit) => ["add", "put_obstacle"].includes(edit.do) && nameOf(edit) === agent);
   const rest = edits.filter((edit) => nameOf(edit) !== agent);

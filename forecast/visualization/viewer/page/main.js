@@ -3,7 +3,7 @@
 import { Renderer, View } from "./canvas.js";
 import { Connection, getFrame, getJson } from "./connection.js";
 import { download, svgOf } from "./files.js";
-import { commanded, fromAddress, History, nameOf, toAddress } from "./history.js";
+import { commanded, fromAddress, History, nameOf, toAddress, withoutLostPlans } from "./history.js";
 import { Futures, isPerson, Scene, shortName } from "./model.js";
 import { showPanel, wirePanel } from "./panel.js";
 import { agentGroups, COLOURS, futureGroups, labels, mapGroups, planGroups } from "./picture.js";
@@ -210,11 +210,13 @@ app.select = (name) => {
   redraw();
 };
 
-// Makes an edit: `edits` is the new list.
+// Makes an edit: `edits` is the new list. A plan that no longer begins where its agent is, is dropped.
 app.edit = (edits) => {
   if (!app.catalog.editable) { toast(`'${app.catalog.predictor}' cannot imagine edits; start the page with weights`, true); return; }
   pause();  // edits belong to one moment
-  app.history.commit({ edits });
+  const kept = withoutLostPlans(app.history.state.edits, edits, app.scene.ego);
+  if (kept.length < edits.length) toast("The plan began elsewhere and was dropped; draw or rank again");
+  app.history.commit({ edits: kept });
 };
 
 app.command = (command) => app.edit(commanded(app.history.state.edits, command));

@@ -63,6 +63,7 @@ export class Futures {
     this.arrays = arrays;
     this.names = header.agents;
     this.row = new Map(this.names.map((name, row) => [name, row]));
+    this.ego = this.names[header.kinds.indexOf("ego")];
     this.beforeRow = new Map((header.before_agents ?? []).map((name, row) => [name, row]));
     [this.samples, , this.steps] = arrays.positions.shape;
     this.edited = header.source === "World";
@@ -118,13 +119,30 @@ export class Futures {
     const [a, b] = [point(step), point(step + 1)];
     const share = at - step;
     const way = [b[0] - a[0], b[1] - a[1]];
-    const moves = Math.hypot(...way) > 0.05 * this.dt_s;
     return {
       x: a[0] + share * way[0],
       y: a[1] + share * way[1],
-      heading: moves ? Math.atan2(way[1], way[0]) : now.heading,
+      heading: this.plannedHeading(row, step, share) ?? this.lastHeading(point, step) ?? now.heading,
       speed: Math.hypot(...way) / this.dt_s,
     };
+  }
+
+  // The heading that a plan of the agent has between a step and the next, or undefined without one.
+  plannedHeading(row, step, share) {
+    const name = this.names[row];
+    const plan = this.state.edits.find((edit) => edit.do === "follow" && (edit.agent ?? this.ego) === name);
+    if (step >= (plan?.poses.length ?? 0)) return undefined;
+    const from = step < 1 ? this.now(row).heading : plan.poses[step - 1][2];
+    return from + share * wrapped(plan.poses[step][2] - from);
+  }
+
+  // The direction of the last step up to one that moved: who stops, keeps it. Undefined without one.
+  lastHeading(point, upTo) {
+    for (let step = upTo; step >= 0; step--) {
+      const [a, b] = [point(step), point(step + 1)];
+      if (Math.hypot(b[0] - a[0], b[1] - a[1]) > 0.05 * this.dt_s) return Math.atan2(b[1] - a[1], b[0] - a[0]);
+    }
+    return undefined;
   }
 
   // Corners of an agent's region at a step, or null.

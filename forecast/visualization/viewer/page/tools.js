@@ -1,6 +1,6 @@
 // Pointer and keyboard.
 
-import { changed, nameOf, removed } from "./history.js";
+import { changed, nameOf, removed, withoutLostPlans } from "./history.js";
 import { isPerson, wrapped } from "./model.js";
 
 const $ = (id) => document.getElementById(id);
@@ -123,7 +123,7 @@ export function wireTools(app) {
     if (app.drag) {
       app.released = { time: performance.now(), id: 0 };
       app.drag.settled = true;
-      app.edit(withDrag(app).edits);
+      app.edit(dragged(app));
     } else finish(was, px, py);
     app.redraw();
   };
@@ -166,10 +166,13 @@ function spread(pointers) {
   return { x: (a[0] + b[0]) / 2, y: (a[1] + b[1]) / 2, far: Math.max(Math.hypot(a[0] - b[0], a[1] - b[1]), 1) };
 }
 
-// The state with the drag that is under way.
+// The edits with the drag that is under way.
+function dragged(app) { return changed(app.history.state.edits, app.drag.name, app.drag.patch); }
+
+// The state that the drag makes if it ends now.
 function withDrag(app) {
   const { state } = app.history;
-  return { ...state, edits: changed(state.edits, app.drag.name, app.drag.patch) };
+  return { ...state, edits: withoutLostPlans(state.edits, dragged(app), app.scene.ego) };
 }
 
 function hitAgent(app, agents, px, py) {
