@@ -13,6 +13,9 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _COOKIE = "forecast_view"
+"""Start of the cookie's name. A browser keeps one set of cookies for all ports of a host, so the
+port follows: else the pages of two servers would take each other's token away."""
+
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; "
     "object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
@@ -55,7 +58,7 @@ class Access:
         headers, query = Headers(scope=scope), parse_qs(scope["query_string"].decode("latin-1"))
         why = self._refusal(headers, query)
         if why is None and self.token is not None and "token" in query:
-            answer: ASGIApp = RedirectResponse(scope["path"], 303, headers=self._cookie())
+            answer: ASGIApp = RedirectResponse(scope["path"], 303, headers=self._cookie(headers))
             await answer(scope, receive, send)
         elif why is None:
             await self._app(scope, receive, _with_headers(send))
@@ -64,15 +67,16 @@ class Access:
         else:
             await JSONResponse({"error": why}, 403)(scope, receive, send)
 
-    def _cookie(self) -> dict[str, str]:
-        return {"Set-Cookie": f"{_COOKIE}={self.token}; HttpOnly; SameSite=Strict; Path=/"}
+    def _cookie(self, headers: Headers) -> dict[str, str]:
+        name = _cookie_name(headers)
+        return {"Set-Cookie": f"{name}={self.token}; HttpOnly; SameSite=Strict; Path=/"}
 
     def _refusal(self, headers: Headers, query: dict[str, list[str]]) -> str | None:
         """Why a request is refused, or None."""
         host, origin = headers.get("host", ""), headers.get("origin")
         if self._local and not is_loopback(_name(f"//{host}")):
             return f"the host '{host[:80]}' is not this machine; use the address that is printed"
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _netloc(origin) != host:
             return f"the origin '{origin[:80]}' is not this server; open its own page"
         if self.token is None:
             return None
@@ -90,9 +94,23 @@ def _name(address: str) -> str:
         return ""
 
 
+def _netloc(origin: str) -> str | None:
+    """Host and port of an origin; None where it is malformed."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
+def _cookie_name(headers: Headers) -> str:
+    """The cookie's name for the port that the browser asks."""
+    port = headers.get("host", "").rpartition(":")[2]
+    return f"{_COOKIE}_{port}" if port.isdecimal() else _COOKIE
+
+
 def _cookie_of(headers: Headers) -> str:
     try:
-        found = SimpleCookie(headers.get("cookie", "")).get(_COOKIE)
+        found = SimpleCookie(headers.get("cookie", "")).get(_cookie_name(headers))
     except CookieError:
         return ""
     return "" if found is None else found.value

@@ -619,6 +619,18 @@ def test_a_link_that_the_server_refuses_opens_its_scene_and_says_why(browser, ad
         assert why in opened.page.locator("#toast").inner_text()
 
 
+def test_a_page_whose_token_is_gone_says_so(browser, answers):
+    with (
+        served(answers, "0.0.0.0") as (port, token),
+        visit(browser, f"http://127.0.0.1:{port}/?token={token}", 1400) as opened,
+    ):
+        until(opened, "window.viewer?.futures")
+        opened.page.context.clear_cookies()
+        value(opened, "viewer.connection.socket.close()")
+        toast = "document.querySelector('#toast').textContent"
+        until(opened, f"{toast}.includes('token is missing')")
+
+
 def test_an_edit_while_it_plays_stops_it_at_that_moment(browser, address):
     with page(browser, address) as opened:
         opened.page.click("#play")

@@ -88,6 +88,7 @@ def test_what_is_not_there_is_refused(port, path, status):
         ({"Host": "["}, "not this machine"),
         ({"Origin": "https://evil.example"}, "not this server"),
         ({"Origin": "null"}, "not this server"),
+        ({"Origin": "http://["}, "not this server"),
         ({"Origin": "http://127.0.0.1:1"}, "not this server"),
     ],
 )
@@ -221,6 +222,22 @@ def test_beyond_this_machine_a_token_is_needed(answers):
         headers = {"Cookie": cookie.partition(";")[0]}
         with connect(address, additional_headers=headers) as socket:
             assert "error" not in ask(socket, 1, STATE)[0]
+
+
+def given_cookie(port: int, token: str) -> str:
+    """Name and value of the cookie that a server gives for its token."""
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    line.request("GET", f"/?token={token}")
+    return line.getresponse().headers["Set-Cookie"].partition(";")[0]
+
+
+def test_a_browser_keeps_the_tokens_of_two_servers(answers):
+    """It sends both cookies to both, because ports do not count."""
+    with served(answers, "0.0.0.0") as one, served(answers, "0.0.0.0") as other:
+        kept = dict(given_cookie(*each).split("=", 1) for each in (one, other))
+        both = "; ".join(f"{name}={value}" for name, value in kept.items())
+        for port, _ in (one, other):
+            assert get(port, "/", {"Cookie": both})[0] == 200
 
 
 @pytest.mark.slow

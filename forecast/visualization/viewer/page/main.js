@@ -28,9 +28,18 @@ const renderer = new Renderer($("plan"), app.view);
 const connection = new Connection(onFrame, (online, why) => {
   if (online && !app.online) toast("Connected again");
   if (why) onRefusal({ answers: "futures", id: app.wantedId, error: why });
-  else if (!online && app.online && app.catalog) toast("The server does not answer; trying again", true);
+  else if (!online && app.online && app.catalog) sayWhy();
   app.online = online || Boolean(why);
 });
+
+app.connection = connection;
+
+// Says why the socket is closed: a browser does not tell a page that the server refuses its socket.
+async function sayWhy() {
+  const response = await fetch("api/scenes").catch(() => null);
+  const refusal = response && !response.ok ? (await response.json().catch(() => ({}))).error : null;
+  toast(refusal ?? "The server does not answer; trying again", true);
+}
 
 // ---- what is asked of the server ------------------------------------------------------------
 
