@@ -17,7 +17,7 @@ from forecast import geometry
 from forecast.datasets.store import SceneStore
 from forecast.datasets.windows import protocol_of
 from forecast.errors import ForecastError
-from forecast.inference import Forecaster, World, observed
+from forecast.inference import PACKAGED, Forecaster, World, observed
 from forecast.models.baselines import BASELINES, NamedPredictor
 from forecast.models.calibration.ood import features
 from forecast.planning import EgoState, Ranking, candidates
@@ -204,15 +204,20 @@ class Answers:
         ego, step_s = EgoState.of(scene, at), forecaster.step_s(scene.id, scene.dt_s)
         horizon_s = round(self.horizon_s / step_s) * step_s
         plans = candidates(ego, count, scene.lane_map, horizon_s=horizon_s, dt_s=step_s)
-        ranked = forecaster.rank_plans(scene, at, plans, samples=state.samples, seed=state.seed)
+        drawn = {"samples": state.samples, "seed": state.seed}
+        ranked = forecaster.rank_plans(scene, at, plans, **drawn)
+        # Among many plans, these two may be left behind with few samples and without reactions. The
+        # same samples, all of them and with reactions, make them comparable with the best.
+        usual = forecaster.rank_plans(scene, at, plans[:2], **drawn)
         header = {
             "dt_s": step_s,
             "plans_compared": len(plans),
             "best": ranked.best,
             "why": _why(ranked),
             "table": [_row(ranked, int(plan)) for plan in ranked.order[:_TABLE_PLANS]],
-            "keep": _row(ranked, 0),
-            "brake": _row(ranked, 1),
+            "conflict": _conflict(ranked),
+            "keep": _priced_row(usual, ranked, 0),
+            "brake": _priced_row(usual, ranked, 1),
             "left_out": commands(state.edits),
         }
         return header, {"plans": plans, "risk": ranked.risk, "cost": ranked.cost}
@@ -302,7 +307,7 @@ class Answers:
             "levels": [] if regions is None else regions.levels,
             "calibrated": regions is not None and regions.calibrated,
             "mode_counts": [each.count for each in made.mode_sets],
-            "code": state.code(str(self.store.path), self.named, self.horizon_s),
+            "code": self._code(state),
         }
         arrays = {
             "positions": made.positions_m,
@@ -317,6 +322,16 @@ class Answers:
             arrays[f"modes.{each.count}"] = each.positions_m
             arrays[f"mode_shares.{each.count}"] = each.probabilities
         return header, arrays
+
+    def _code(self, state: PageState) -> str | None:
+        """The Python of a state; None for a predictor that `forecast.load` does not read."""
+        weights = Path(self.named)
+        if not isinstance(self.predictor, Forecaster):
+            return None
+        if self.named not in PACKAGED and not weights.exists():  # such as module:name
+            return None
+        named = self.named if self.named in PACKAGED else str(weights.absolute())
+        return state.code(str(self.store.path.absolute()), named, self.horizon_s)
 
     def _ood(self, scene: Scene) -> dict[str, dict[str, float]]:
         """OOD scores of the pedestrians at the last step by name; empty without a detector."""
@@ -400,15 +415,20 @@ def _row(ranked: Ranking, plan: int) -> dict[str, Any]:
     return {"plan": plan, **{name: getattr(ranked, name)[plan].item() for name in names}}
 
 
-def _whom(ranked: Ranking, plan: int) -> str:
-    """Whom a plan touches or comes closest to, in words; nothing without an agent."""
-    partners = ranked.partners(plan)
+def _priced_row(again: Ranking, ranked: Ranking, plan: int) -> dict[str, Any]:
+    """Figures of a plan that was measured again, with the prices that it has among all plans."""
+    price = float(ranked.cost[plan] - ranked.risk[plan])
+    return _row(again, plan) | {"cost": price + float(again.risk[plan])}
+
+
+def _conflict(ranked: Ranking) -> dict[str, Any] | None:
+    """Whom the best plan touches or comes closest to, and in which share; None without an agent."""
+    partners = ranked.partners(ranked.best)
     if not partners:
-        return ""
+        return None
     first = partners[0]
-    verb = "touches" if first.collision_probability else "comes closest to"
     share = first.collision_probability or first.probability
-    return f" It {verb} {first.agent_id} in {share:.0%} of the samples."
+    return {"agent": first.agent_id, "touches": first.collision_probability > 0, "share": share}
 
 
 def _why(ranked: Ranking) -> str:
@@ -419,7 +439,6 @@ def _why(ranked: Ranking) -> str:
         f"Plan {best} has the lowest cost, {cost[best]:.2f}: risk {ranked.risk[best]:.2f}, and "
         f"{rest:.2f} for speed, comfort and road. Chance of contact "
         f"{ranked.collision_probability[best]:.0%}, at most {ranked.collision_high[best]:.0%}."
-        f"{_whom(ranked, best)}"
     )
     if lead is None:
         return words

@@ -165,7 +165,26 @@ def test_a_ranking_is_that_of_the_library(answers, forecaster, store):
     np.testing.assert_allclose(arrays["cost"], ranked.cost, rtol=1e-3, atol=1e-3)
     assert [row["plan"] for row in header["table"]] == ranked.order[:8].tolist()
     assert header["why"].startswith(f"Plan {ranked.best} has the lowest cost")
-    assert f" {ranked.partners(ranked.best)[0].agent_id} in " in header["why"]
+    partner = ranked.partners(ranked.best)[0]
+    assert header["conflict"]["agent"] == partner.agent_id
+    assert partner.agent_id not in header["why"].split()
+
+
+def test_keeping_the_speed_and_braking_are_measured_as_the_best_plans_are(
+    answers, forecaster, store
+):
+    """Of 400 plans, the two would be left behind with fewer samples and without reactions."""
+    header, arrays = answers.ranking(PageState(SCENE, AT), 400)
+    plans = arrays["plans"]
+    ranked = forecaster.rank_plans(store[SCENE], AT, plans, samples=20, seed=0)
+    assert not ranked.reactive[:2].all()
+    again = forecaster.rank_plans(store[SCENE], AT, plans[:2], samples=20, seed=0)
+    for plan, name in enumerate(("keep", "brake")):
+        row = header[name]
+        assert (row["plan"], row["samples"], row["reactive"]) == (plan, 20, True)
+        assert row["risk"] == again.risk[plan]
+        price = ranked.cost[plan] - ranked.risk[plan]
+        assert row["cost"] == pytest.approx(price + again.risk[plan])
 
 
 def test_a_ranking_of_edits_starts_from_the_edited_scene(answers):
@@ -199,7 +218,20 @@ def test_a_baseline_is_shown_and_refuses_edits_in_one_line(store, tmp_path):
     assert (arrays["positions"].shape[0], header["levels"], header["ood"]) == (1, [], {})
     with pytest.raises(ForecastError, match="'constant_velocity' cannot imagine edits; give"):
         plain.futures(PageState(SCENE, AT, edits=[EDITS[0]]))
+    assert header["code"] is None, "forecast.load reads no baselines"
     plain.warm_up()
+
+
+def test_the_shown_python_has_absolute_paths(store, forecaster, tmp_path, monkeypatch):
+    forecaster.save(tmp_path / "mine.safetensors")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "streets").symlink_to(store.path)
+    here = Answers(SceneStore.open("streets"), forecaster, "mine.safetensors", tmp_path)
+    header, _ = asked(here, PageState(SCENE, AT))
+    assert f"open_store({str(tmp_path / 'streets')!r})" in header["code"]
+    assert f"load({str(tmp_path / 'mine.safetensors')!r})" in header["code"]
+    header, _ = asked(Answers(store, forecaster, "mine:Model", tmp_path), PageState(SCENE, AT))
+    assert header["code"] is None
 
 
 def test_a_scene_at_10_hz_keeps_the_history_that_the_model_needs(forecaster, tmp_path):

@@ -301,6 +301,23 @@ def test_a_drawn_plan_is_driven(browser, address):
         assert path[:2] == pytest.approx(edit["poses"][0][:2], abs=1e-3)
 
 
+def test_without_an_ego_no_ranking_is_offered(browser, address):
+    with page(browser, address) as opened:
+        value(opened, "viewer.setTime(0)")  # the ego's speed is not known yet
+        settled(opened)
+        until(opened, "document.querySelector('#plans').textContent.includes('no ego to plan for')")
+        assert opened.page.locator("#rank").count() == 0
+        opened.page.keyboard.press("r")
+        assert "There is no ego to plan for" in opened.page.locator("#toast").inner_text()
+
+
+def test_an_ego_without_acceleration_keeps_its_speed(browser, address):
+    with page(browser, address) as opened:
+        value(opened, "viewer.command({do: 'act', acceleration_mps2: 0})")
+        settled(opened)
+        assert "Ego keeps its speed" in opened.page.locator("#effect").inner_text()
+
+
 FOLLOW = """viewer.command({do: 'follow', poses: Array.from({length: 12}, (_, i) => {
   const { x, y, heading } = viewer.agents().get('5'), far = 2.5 * (i + 1);
   return [x + far * Math.cos(heading), y + far * Math.sin(heading), heading]; })})"""
@@ -365,7 +382,10 @@ def test_plans_are_ranked_and_the_best_one_driven(browser, address):
         until(opened, "viewer.ranking")
         header = value(opened, "viewer.ranking.header")
         assert header["plans_compared"] > 100
-        assert header["why"] in opened.page.locator("#plans").inner_text()
+        shown = opened.page.locator("#plans").inner_text()
+        assert f"{header['plans_compared']:,} plans were ranked. {header['why']}" in shown
+        assert f" closest to {header['conflict']['agent']} in " in shown
+        assert value(opened, "viewer.shortName('5')") == "Ego"
         opened.page.click("#drive-best")
         settled(opened)
         (edit,) = edits(opened)

@@ -5,7 +5,7 @@ import { Connection, getFrame, getJson } from "./connection.js";
 import { download, svgOf } from "./files.js";
 import { commanded, fromAddress, History, nameOf, toAddress, withoutLostPlans } from "./history.js";
 import { Futures, isPerson, Scene, shortName } from "./model.js";
-import { showPanel, wirePanel } from "./panel.js";
+import { NO_EGO, showPanel, wirePanel } from "./panel.js";
 import { agentGroups, COLOURS, futureGroups, labels, mapGroups, planGroups } from "./picture.js";
 import { wireTools } from "./tools.js";
 
@@ -53,13 +53,20 @@ app.askFutures = (state = app.history.state) => {
   return app.wantedId;
 };
 
+// Whether the ego can drive a plan now. The lane ahead is given only for an ego of known speed.
+app.hasEgo = () => Boolean(app.scene?.ego && (!app.futures || app.futures.arrays.lane.data.length));
+
 app.askRanking = () => {
+  if (app.catalog.editable && !app.hasEgo()) { toast(NO_EGO, true); return; }
   app.ranked = true;
   connection.ask("ranking", { state: app.history.state, plans: 1000 });
   showPanel(app);
 };
 
-app.askDrive = (path, speed) => connection.ask("drive", { state: app.history.state, path_m: path, speed_mps: speed });
+app.askDrive = (path, speed) => {
+  if (!app.hasEgo()) { toast(NO_EGO, true); return; }
+  connection.ask("drive", { state: app.history.state, path_m: path, speed_mps: speed });
+};
 
 function onFrame(frame) {
   const { header, arrays } = frame;
@@ -102,6 +109,7 @@ function showFutures(frame) {
   const counts = app.futures.mode_counts;
   if (counts.length && !counts.includes(app.modes)) [app.modes] = counts;
   app.futureGroups = null;
+  $("code").hidden = !app.futures.code;
   fillChoices();
   showLegend();
   settle(id);
@@ -497,6 +505,7 @@ async function copyText(text) {
 }
 
 app.showCode = () => {
+  if (app.futures && !app.futures.code) { toast(`There is no code for '${app.catalog.predictor}'; start the page with weights`, true); return; }
   const pre = document.createElement("pre");
   pre.tabIndex = 0;
   pre.textContent = app.futures?.code ?? "";

@@ -10,6 +10,7 @@ const escaped = (text) => String(text).replace(/[&<>"']/g, (c) => `&#${c.charCod
 const percent = (share) => `${Math.round(100 * share)}\u202f%`;
 const metres = (value, digits = 2) => (value === null || value === undefined ? "–" : `${value.toFixed(digits)} m`);
 const degrees = (angle) => Math.round((angle * 1800) / Math.PI) / 10;
+export const NO_EGO = "There is no ego to plan for at this moment: it is not here, or was not seen before.";
 const rounded = (value, digits = 2) => Number(value.toFixed(digits));
 
 export function showPanel(app) {
@@ -139,7 +140,7 @@ function effectCard(app) {
   if (!edits.length) return '<h2>Edits</h2><p class="muted">None yet. Drag an agent, turn it by its handle, add one with the tools, or brake the ego. The futures before and after then share their random numbers, so what differs is the effect of the edits.</p>';
   const rows = edits.map((edit, i) => `<li><span title="${escaped(JSON.stringify(edit))}">${escaped(inWords(app, edit))}</span><button data-drop="${i}" aria-label="Take this edit back: ${escaped(inWords(app, edit))}">✕</button></li>`);
   return `<h2>Edits <span class="badge edit">${edits.length}</span></h2><ul class="edits">${rows.join("")}</ul>${range(app)}${affected(app)}
-    <div class="row"><button id="clear">Remove all edits</button><button id="show-code">Copy as code…</button></div>`;
+    <div class="row"><button id="clear">Remove all edits</button>${app.futures?.code ? '<button id="show-code">Copy as code…</button>' : ""}</div>`;
 }
 
 function inWords(app, edit) {
@@ -157,7 +158,7 @@ function inWords(app, edit) {
     put_obstacle: () => `${who} put there`,
     remove: () => `${who} removed`,
     follow: () => `${who} follows a plan of ${edit.poses.length} poses`,
-    act: () => `${who} ${edit.acceleration_mps2 < 0 ? "brakes" : "accelerates"} with ${Math.abs(edit.acceleration_mps2)} m/s²`,
+    act: () => edit.acceleration_mps2 === 0 ? `${who} keeps its speed` : `${who} ${edit.acceleration_mps2 < 0 ? "brakes" : "accelerates"} with ${Math.abs(edit.acceleration_mps2)} m/s²`,
   };
   return words[edit.do]?.() ?? edit.do;
 }
@@ -186,7 +187,9 @@ function affected(app) {
 }
 
 function plansCard(app) {
-  if (!app.scene.ego || !app.catalog.editable) return '<h2>The ego\'s plan</h2><p class="muted">There is no ego to plan for, or the predictor cannot imagine plans.</p>';
+  const nothing = (why) => `<h2>The ego's plan</h2><p class="muted">${why}</p>`;
+  if (!app.catalog.editable) return nothing("This predictor cannot imagine plans.");
+  if (!app.hasEgo()) return nothing(NO_EGO);
   const act = app.history.state.edits.find((edit) => edit.do === "act" && nameOf(edit) === null);
   const value = act ? act.acceleration_mps2 : 0;
   const speed = Math.max(Math.round(app.scene.speed(app.scene.row.get(app.scene.ego), app.history.state.at)), 5);
@@ -195,16 +198,22 @@ function plansCard(app) {
     <div class="slider"><label for="brake">Acceleration</label><input id="brake" type="range" min="-8" max="3" step="0.5" value="${value}"><output>${act ? `${value.toFixed(1)} m/s²` : "as imagined"}</output></div>
     <div class="row"><label class="field">Drawn plan's speed <input id="plan-speed" type="number" min="0" max="40" step="1" value="${speed}"> m/s</label>${own ? '<button id="free">Drive as imagined</button>' : ""}</div>
     <div class="row"><button id="rank" class="primary"${app.ranked ? " disabled" : ""}>${app.ranked ? "Ranking…" : "Rank 1,000 plans"}</button>${app.ranking ? '<button id="drive-best">Drive best</button><button id="close-ranking">Hide</button>' : ""}</div>
-    ${app.ranking ? ranking(app.ranking.header) : ""}`;
+    ${app.ranking ? ranking(app, app.ranking.header) : ""}`;
 }
 
-function ranking(header) {
+function ranking(app, header) {
   const row = (each, text) => `<tr><td><span class="badge" data-risk="${each.risk}">&nbsp;</span> ${text}</td><td>${each.cost.toFixed(2)}</td><td>${percent(each.collision_probability)}</td><td>${percent(each.collision_high)}</td><td>${each.progress_m.toFixed(0)} m</td></tr>`;
   const table = header.table.slice(0, 5).map((each, i) => row(each, i ? `plan ${each.plan}` : `<b>plan ${each.plan}</b>`));
   const left = header.left_out.length ? `<p class="notice">The ranking starts from the edited scene without its commands: ${escaped(header.left_out.length)} left out.</p>` : "";
   return `<div><div class="ramp"></div><div class="row muted"><span>no risk</span><span class="grow"></span><span>contact likely</span></div></div>
-    <p class="muted">${escaped(header.why)}</p>${left}
+    <p class="muted">${header.plans_compared.toLocaleString("en")} plans were ranked. ${escaped(header.why)}${escaped(conflict(app, header))}</p>${left}
     <table><thead><tr><th>Plan</th><th>cost</th><th>contact</th><th>at most</th><th>drives</th></tr></thead><tbody>${table.join("")}${row(header.keep, "keep the speed")}${row(header.brake, "brake fully")}</tbody></table>`;
+}
+
+// Whom the best plan touches or comes closest to, by the name that the picture shows.
+function conflict(app, { best, conflict: found }) {
+  if (!found) return "";
+  return ` Plan ${best} ${found.touches ? "touches" : "comes closest to"} ${app.shortName(found.agent)} in ${percent(found.share)} of the samples.`;
 }
 
 export function wirePanel(app) {
