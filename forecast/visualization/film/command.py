@@ -25,7 +25,7 @@ from forecast.scene.arguments import whole_steps
 from forecast.simulator import VERSION, write_town
 from forecast.visualization.birds_eye import LIGHT
 from forecast.visualization.extras import package
-from forecast.visualization.film.encode import write_gif, write_mp4
+from forecast.visualization.film.encode import MOST_GIF_FPS, write_gif, write_mp4
 from forecast.visualization.film.film import Film, Question, imagined_film, recorded_film
 from forecast.visualization.film.legend import used
 from forecast.visualization.film.painter import Painter, PictureFormat
@@ -92,6 +92,9 @@ def run_render(
     form = PictureFormat(
         usual.width_px if width_px is None else width_px, usual.fps if fps is None else fps
     )
+    if out.suffix == ".gif":
+        need = f"at most {MOST_GIF_FPS} for a GIF (or give an .mp4)"
+        require(form.fps <= MOST_GIF_FPS, "fps", form.fps, need)
     require(len(shot.plans) <= _MOST_PLANS, "number of plans", len(shot.plans), "at most 3")
     film = film_of(shot)
     with completed(out) as path:

@@ -20,6 +20,9 @@ _COLOURS = 128
 _PALETTE_PICTURES = 4
 """The colours of a GIF are chosen from this many of its pictures."""
 
+MOST_GIF_FPS = 50
+"""Browsers show a picture of less than 2 hundredths of a second for 10 of them."""
+
 _KEPT_ROWS = 30
 """A colour to be kept counts as this many rows of a picture."""
 
@@ -71,7 +74,8 @@ def write_gif(
     Args:
         path: The file; its ending does not matter.
         pictures: Pictures ``[height, width, 4]`` of one size.
-        fps: Pictures a second; a GIF counts in hundredths of a second.
+        fps: Pictures a second, at most `MOST_GIF_FPS`. A GIF counts in hundredths of a second, so
+            some pictures last one longer than others.
         colours: Colours that are kept as they are, however little they cover.
     """
     images = [Image.fromarray(picture).convert("RGB") for picture in pictures]
@@ -82,7 +86,9 @@ def write_gif(
     palette = Image.fromarray(np.concatenate(samples)).quantize(_COLOURS)
     still = Image.Dither.NONE
     first, *others = [image.quantize(palette=palette, dither=still) for image in images]
-    milliseconds = 10 * max(round(100 / fps), 2)
+    # The times at which pictures end are rounded, not their lengths: so errors do not add up.
+    ends = np.arange(len(images) + 1) * 100 / fps
+    milliseconds = (10 * np.diff(ends.round())).astype(int).tolist()
     first.save(
         path,
         format="GIF",

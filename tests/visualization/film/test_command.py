@@ -89,6 +89,7 @@ def test_a_scene_file(store, tmp_path):
         (["--horizon-s", "0.7"], "horizon_s is 0.7"),
         (["--at", "5", "--plan", *["brake"] * 4], "number of plans is 4; at most 3 is needed"),
         (["--width", "333"], "width is 333 px; an even number"),
+        (["--fps", "51"], "fps is 51; at most 50 for a GIF (or give an .mp4) is needed"),
     ],
 )
 def test_a_mistake_is_one_line(store, tmp_path, capsys, more, message):
