@@ -63,7 +63,8 @@ def entries(
 
     Returns:
         ``probability``, ``low`` and ``high`` (see `Chances`); ``median_s``, the median time of the
-        futures in which it happens, None if there is none; ``by_step``, the probability that it has
+        futures in which it happens, None if there is none; ``now``, the probability to be there
+        already, None if it is not known where they are; ``by_step``, the probability that it has
         happened by each step. Nothing if it cannot be said: the futures are shown without it.
     """
     asked = prediction.valid & people
@@ -78,6 +79,7 @@ def entries(
         return {}
     steps_s = prediction.dt_s * np.arange(1, prediction.steps + 1)
     whole, by_step = times.within(times.span_s[1]), times.distribution(steps_s)
+    now = times.distribution([0.0])[0] if times.span_s[0] == 0 else None
     found = {}
     for row, name in enumerate(times.agent_ids.tolist()):
         first = times.first_s[:, row]
@@ -87,6 +89,7 @@ def entries(
             "low": float(whole.low[row]),
             "high": float(whole.high[row]),
             "median_s": float(np.median(first[enter])) if enter.any() else None,
+            "now": None if now is None else float(now[row]),
             "by_step": by_step[:, row].tolist(),
         }
     return found

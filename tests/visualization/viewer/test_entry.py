@@ -58,6 +58,17 @@ def test_who_enters_and_when():
     assert found["agent 1"]["median_s"] is None
 
 
+def test_who_is_in_the_lane_already_has_entered_now():
+    inside = np.tile([8.0, 0.0], (1, 1, 4, 1))
+    lane = ego_lane(None, EgoState(0.0, 0.0, 0.0, 5.0))
+    made = prediction(inside)
+    assert entries(made, np.array([True]), lane)["agent 0"]["now"] is None
+    known = replace(made, now_m=np.array([[8.0, 0.0]], np.float32))
+    assert entries(known, np.array([True]), lane)["agent 0"]["now"] == 1
+    outside = replace(made, now_m=np.array([[8.0, 9.0]], np.float32))
+    assert entries(outside, np.array([True]), lane)["agent 0"]["now"] == 0
+
+
 def test_an_ego_far_from_everybody_is_no_mistake_of_frames():
     """People 1 km west of the ego, in a scene whose origin is 1 km east of the world's."""
     paths = np.tile([-1000.0, 0.0], (1, 1, 4, 1))

@@ -622,6 +622,23 @@ def test_a_broken_link_opens_the_first_scene(browser, address, broken):
         assert value(opened, "viewer.scene.id") == "street-0"
 
 
+@pytest.mark.parametrize("broken", ["#scene=%E0%A4", "#%%%"])
+def test_a_link_that_cannot_be_read_says_so(browser, address, broken):
+    with visit(browser, address + broken, 1400) as opened:
+        until(opened, "window.viewer?.futures")
+        assert value(opened, "viewer.scene.id") == "street-0"
+        assert "The link cannot be read" in opened.page.locator("#toast").inner_text()
+
+
+def test_the_legend_names_the_mark_of_who_is_outside_the_training_range(browser, address):
+    with page(browser, address) as opened:
+        assert "outside the training range" not in opened.page.locator("#legend").inner_text()
+        value(opened, "viewer.edit([{do: 'change', agent: '0', speed_mps: 10}])")
+        settled(opened)
+        assert value(opened, "viewer.futures.flagged.has('0')")
+        assert "outside the training range" in opened.page.locator("#legend").inner_text()
+
+
 @pytest.mark.parametrize(
     ("link", "why"),
     [

@@ -55,8 +55,8 @@ export function toAddress(page) {
 export function fromAddress(hash) {
   const text = hash.replace(/^#/, "");
   if (!text) return null;
-  if (text.startsWith("scene=")) return { state: { scene: decodeURIComponent(text.slice(6)) } };
   try {
+    if (text.startsWith("scene=")) return { state: { scene: decodeURIComponent(text.slice(6)) } };
     const plain = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
     const page = JSON.parse(new TextDecoder().decode(Uint8Array.from(plain, (c) => c.charCodeAt(0))));
     return isState(page?.state) ? page : null;

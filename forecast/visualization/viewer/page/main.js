@@ -465,7 +465,7 @@ function showLegend() {
     rows.push([`${app.futures.calibrated ? "tube" : "spread of the samples"}, 50 and 90 %`, edited ? "#f2c3a5" : "#a9c5e8", "dot"]);
   }
   if (app.layers.modes && app.futures?.mode_counts.length) rows.push(["modes, wider if more probable", COLOURS.mode]);
-  if (app.futures?.fallbacks.size) rows.push(["outside the training range", COLOURS.warn]);
+  if (app.futures?.fallbacks.size || app.futures?.flagged.size) rows.push(["outside the training range", COLOURS.warn]);
   $("legend").replaceChildren(...rows.map(([text, colour, kind]) => {
     const [row, mark] = [document.createElement("span"), document.createElement("i")];
     if (kind) mark.className = kind;
@@ -633,6 +633,7 @@ function wireControls() {
 
 async function fromHash() {
   const page = fromAddress(location.hash);
+  if (!page && location.hash.length > 1) toast("The link cannot be read; the first scene is shown", true);
   const name = page?.state.scene ?? app.catalog.scenes[0];
   if (!app.catalog.scenes.includes(name)) {
     toast(`There is no scene '${name}' in the store; the first one is shown`, true);

@@ -84,15 +84,15 @@ function chart(app, entry, before) {
   const horizon = app.futures.steps * app.futures.dt_s;
   const x = (seconds) => left + (seconds / horizon) * (width - left - 6);
   const y = (share) => 6 + (1 - share) * (height - bottom - 6);
-  const line = (steps, colour, dash) => {
-    const points = [[0, 0], ...steps.map((share, i) => [(i + 1) * app.futures.dt_s, share])];
+  const line = ({ now, by_step: steps }, colour, dash) => {
+    const points = [...(now === null ? [] : [[0, now]]), ...steps.map((share, i) => [(i + 1) * app.futures.dt_s, share])];
     return `<polyline fill="none" stroke="${colour}" stroke-width="2.2"${dash} points="${points.map(([s, p]) => `${x(s).toFixed(1)},${y(p).toFixed(1)}`).join(" ")}"/>`;
   };
   const grid = [0, 0.5, 1].map((share) => `<line x1="${left}" x2="${width - 6}" y1="${y(share)}" y2="${y(share)}" stroke="#e4e8ec"/><text x="${left - 6}" y="${y(share) + 4}" text-anchor="end">${100 * share} %</text>`);
   const ticks = [];
   for (let second = 0; second <= horizon + 1e-6; second += 2) ticks.push(`<text x="${x(second)}" y="${height - 2}" text-anchor="middle">${second} s</text>`);
   const after = before ? "#d9611a" : "#2f6fc1";
-  return `<svg class="chart" viewBox="0 0 ${width} ${height}" role="img" aria-label="Probability to have entered the ego's lane, by time">${grid.join("")}${ticks.join("")}${before ? line(before.by_step, "#2f6fc1", ' stroke-dasharray="5 4"') : ""}${line(entry.by_step, after, "")}</svg>`;
+  return `<svg class="chart" viewBox="0 0 ${width} ${height}" role="img" aria-label="Probability to have entered the ego's lane, by time">${grid.join("")}${ticks.join("")}${before ? line(before, "#2f6fc1", ' stroke-dasharray="5 4"') : ""}${line(entry, after, "")}</svg>`;
 }
 
 function regionPart(app) {
