@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -17,9 +17,9 @@ from forecast.evaluation.run.own_code import OwnCode
 from forecast.evaluation.run.own_metrics import OwnMetric
 from forecast.evaluation.scoring.rows import Rows
 from forecast.evaluation.scoring.scores import Timing
-from forecast.evaluation.scoring.statistics import Estimate, scene_means
+from forecast.evaluation.scoring.statistics import Estimate, scene_means, with_exact_ends
 from forecast.evaluation.verdict.acceptance import Outcome
-from forecast.models.metrics.registry import METRICS, MetricSpec
+from forecast.models.metrics.registry import METRICS, MetricSpec, is_rate
 from forecast.scene import Prediction
 
 
@@ -177,9 +177,20 @@ class EvaluationResult:
         """What the metrics are, those of one's own too; without those of modes and flicker."""
         return {**METRICS, **{name: own.spec for name, own in self.own_metrics.items()}}
 
-    def estimates(self, subset: NDArray[Any] | None = None) -> dict[str, Estimate]:
-        """`means` with 95 % intervals from a bootstrap over scenes."""
-        return scene_means(self.values, self.rows.scene_ids, subset)
+    def estimates(
+        self, subset: NDArray[Any] | None = None, names: Iterable[str] | None = None
+    ) -> dict[str, Estimate]:
+        """`means` with 95 % intervals from a bootstrap over scenes.
+
+        Args:
+            subset: Indices or mask of the rows that count; default: all of them.
+            names: The metrics; default: all of them.
+        """
+        columns = {name: self.values[name] for name in (self.values if names is None else names)}
+        found = scene_means(columns, self.rows.scene_ids, subset)
+        return {
+            name: with_exact_ends(each) if is_rate(name) else each for name, each in found.items()
+        }
 
     def differences(
         self, other: EvaluationResult, subset: NDArray[Any] | None = None

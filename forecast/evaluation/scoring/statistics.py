@@ -6,6 +6,7 @@ windows of one pedestrian overlap. So the bootstrap draws whole scenes, with rep
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -90,6 +91,26 @@ def scene_means(
     return dict(zip(values, estimates, strict=True))
 
 
+def with_exact_ends(rate: Estimate) -> Estimate:
+    """A mean of rates, with the ends that it has where all of them are 0 or all are 1.
+
+    All resamples of such rows are alike, so that the bootstrap's interval has no width however few
+    the scenes are. The end is then the bound of Clopper and Pearson, "The Use of Confidence or
+    Fiducial Limits", Biometrika 1934: if a larger share of scenes had the event, fewer than 2.5 %
+    of all draws of S scenes would be without it.
+
+    Args:
+        rate: A mean of values between 0 and 1.
+
+    Returns:
+        The same for other means and where there is no interval.
+    """
+    if rate.low != rate.high or rate.value not in (0, 1):
+        return rate
+    bound = 1 - ((1 - LEVEL) / 2) ** (1 / rate.scenes)
+    return rate._replace(high=bound) if rate.value == 0 else rate._replace(low=1 - bound)
+
+
 def scene_spread(
     values: NDArray[Any], scene_ids: NDArray[np.str_], subset: NDArray[Any] | None = None
 ) -> float:
@@ -134,6 +155,14 @@ def scenes_for(half_width: float, spread: float) -> int | None:
     reach = stats.t.ppf((1 + LEVEL) / 2, scenes - 1) * spread / np.sqrt(scenes)
     narrow = np.flatnonzero(reach <= half_width)
     return int(scenes[narrow[0]]) if len(narrow) else None
+
+
+def scenes_without_event(half_width: float) -> int | None:
+    """`scenes_for` a rate that is 0, or 1, in every row; see `with_exact_ends`."""
+    if half_width >= 1:
+        return 1
+    scenes = math.log((1 - LEVEL) / 2) / math.log1p(-half_width) if half_width > 0 else math.inf
+    return math.ceil(scenes) if scenes <= MOST_SCENES else None
 
 
 def distance_change(

@@ -22,8 +22,10 @@ from forecast.evaluation.scoring.statistics import (
     scene_means,
     scene_spread,
     scenes_for,
+    scenes_without_event,
+    with_exact_ends,
 )
-from forecast.models.metrics.registry import OF_EVERYBODY
+from forecast.models.metrics.registry import OF_EVERYBODY, is_rate
 
 EXAMPLE = Path(__file__).with_name("acceptance.yaml")
 """The default criteria, for teams without their own."""
@@ -124,7 +126,9 @@ class DecisionRule:
     METHOD = (
         "Scenes still needed are estimated from the present spread between scenes, as if the mean "
         "stayed as it is: until the half width of the interval, Student's t times that spread "
-        "over the square root of the number of scenes, is within the limit."
+        "over the square root of the number of scenes, is within the limit. The interval of a rate "
+        "that is 0 in every row of S scenes ends at 1 - 0.025^(1/S) (Clopper and Pearson); that of "
+        "a rate that is 1 in every row begins at 0.025^(1/S)."
     )
 
     @property
@@ -170,7 +174,8 @@ class DecisionRule:
         margin = criterion.margin(found.value)
         if math.isnan(spread) or not margin >= 0:
             return Missing(minimum, rows, "minimum")
-        total = scenes_for(margin, spread)
+        never = spread == 0 and found.value in (0, 1) and is_rate(criterion.metric)
+        total = scenes_without_event(margin) if never else scenes_for(margin, spread)
         if total is None:
             return Missing(None, rows, "interval")
         more = max(total - found.scenes, 0 if minimum else 1)
@@ -332,6 +337,8 @@ def judge(
             inside &= labels[name] == label
         column = values[criterion.metric]
         found = scene_means({criterion.metric: column}, scene_ids, inside)[criterion.metric]
+        if is_rate(criterion.metric):
+            found = with_exact_ends(found)
         verdict, missing = acceptance.rule.decide(criterion, found), None
         if verdict == NOT_DECIDED:
             spread = scene_spread(column, scene_ids, inside)

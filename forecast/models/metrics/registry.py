@@ -102,6 +102,11 @@ def unit_of(name: str) -> str:
     return unit if unit in _UNITS else "1"
 
 
+def is_rate(name: str) -> bool:
+    """Whether the end of a metric's name states that it is a share; see `unit_of`."""
+    return unit_of(name) == "1"
+
+
 def _min_ade(scored: Scored, k: int) -> Tensor:
     return min_ade(scored.samples_m, scored.truth_m, k, scored.weights)
 

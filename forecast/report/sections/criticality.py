@@ -76,7 +76,7 @@ _ROWS = {
 def _columns(scores: EvaluationResult) -> Mapping[str, Estimate]:
     rows, values = scores.rows, scores.values
     names = ("conflict_missed", "conflict_false", "plan_regret_m", "top1_fde_m")
-    plain = scene_means({name: values[name] for name in names}, rows.scene_ids)
+    plain = scores.estimates(names=names)
     weight = rows.quantities["planner_weight"]
     counts = matters_to_planner(weight)
     error = {WEIGHTED: values["top1_fde_m"]}

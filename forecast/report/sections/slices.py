@@ -91,7 +91,7 @@ class _Columns:
             - baselines[match.baseline].values[match.baseline_metric]
             for match in self.matches
         }
-        found = scene_means({name: values[name] for name in self.metrics}, scenes, inside)
+        found = self.result.estimates(inside, self.metrics)
         less = scene_means(pairs, scenes, inside)
         return [
             Cell(str(count), places),

@@ -13,6 +13,8 @@ from forecast.evaluation.scoring.statistics import (
     scene_means,
     scene_spread,
     scenes_for,
+    scenes_without_event,
+    with_exact_ends,
 )
 
 
@@ -176,6 +178,48 @@ class TestPValue:
         assert p_value(Estimate(0.1, 0.1, 0.1, 60, 6)) == 0
         assert p_value(Estimate(0.0, 0.0, 0.0, 60, 6)) == 1
         assert np.isnan(p_value(Estimate(0.1, np.nan, np.nan, 60, 3)))
+
+
+class TestExactEnds:
+    """Rates that are 0, or 1, in every row."""
+
+    names = np.repeat(np.arange(10), 3).astype(str)
+
+    def found(self, value: float, scenes: int = 10):
+        inside = self.names.astype(int) < scenes
+        return with_exact_ends(scene_means({"x": np.full(30, value)}, self.names, inside)["x"])
+
+    def test_by_hand(self):
+        # 0.025 ** (1 / 10) is 0.6915: with a share of 0.3085 of the scenes, 0.6915 ** 10 = 0.025
+        assert self.found(0)[:3] == pytest.approx((0, 0, 0.3085), abs=1e-4)
+        assert self.found(1)[:3] == pytest.approx((1, 0.6915, 1), abs=1e-4)
+        assert self.found(0, scenes=5)[:3] == pytest.approx((0, 0, 0.5218), abs=1e-4)
+
+    def test_leaves_the_others(self):
+        assert self.found(0.25)[:3] == pytest.approx((0.25, 0.25, 0.25))
+        assert np.isnan(self.found(0, scenes=4).high)
+        some = scene_means({"x": self.names == "3"}, self.names)["x"]
+        assert with_exact_ends(some) == some
+
+    def test_holds_the_truth_as_often_as_it_says(self):
+        """A scene has the event in every row or in none; without any event in the data too."""
+        generator = np.random.default_rng(0)
+        held = []
+        for _ in range(300):
+            values = np.repeat(generator.random(10) < 0.2, 3)
+            found = with_exact_ends(scene_means({"x": values}, self.names)["x"])
+            if found.value == 0:
+                held.append(found.high >= 0.2)
+        assert len(held) > 10
+        assert all(held)
+
+    def test_scenes_that_are_needed_by_hand(self):
+        # 0.9 ** 35 = 0.0250 is a little above 0.025, 0.9 ** 36 = 0.0225 is below
+        assert scenes_without_event(0.1) == 36
+        assert scenes_without_event(0.3085) == 10
+        assert scenes_without_event(1e-6) is None
+        assert scenes_without_event(0.0) is None
+        assert scenes_without_event(1.5) == 1
 
 
 def test_spread_between_scenes_by_hand():

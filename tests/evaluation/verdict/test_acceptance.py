@@ -176,6 +176,37 @@ class TestJudge:
         assert few.sum() == 40
 
 
+class TestNoEvent:
+    """A rate that is 0 in every row passes only where the scenes are many enough to say so."""
+
+    def outcome(self, scenes: int, value=0.0, metric="miss_rate_final_2m", **limit):
+        criterion = Criterion("a", "any", metric, **(limit or {"at_most": 0.1}))
+        names = np.repeat(np.arange(scenes), 10).astype(str)
+        values = {metric: np.full(len(names), value)}
+        return judge(Acceptance([criterion], 10, 5), names, {}, values, 6.0)[0]
+
+    def test_few_scenes_decide_nothing(self):
+        few = self.outcome(10)
+        assert (few.verdict, few.missing) == (NOT_DECIDED, Missing(26, 0, "interval"))
+        assert few.found.high == pytest.approx(1 - 0.025**0.1)
+        assert self.outcome(35).verdict == NOT_DECIDED
+        assert self.outcome(36).verdict == PASS
+
+    def test_fewer_than_an_interval_needs_ask_for_as_many(self):
+        assert self.outcome(3).missing == Missing(33, 0, "interval")
+
+    def test_a_limit_from_below(self):
+        assert self.outcome(19, 1.0, "coverage_90", at_least=0.8).verdict == PASS
+        assert self.outcome(10, 1.0, "coverage_90", at_least=0.8).verdict == NOT_DECIDED
+
+    def test_distances_are_no_rates(self):
+        assert self.outcome(10, 0.0, "min_fde_20_m").verdict == PASS
+        assert self.outcome(10, 1.0, "min_fde_20_m", at_most=1.1).verdict == PASS
+
+    def test_every_row_an_event_fails(self):
+        assert self.outcome(10, 1.0).verdict == FAIL
+
+
 class TestMissing:
     """What an undecided criterion still needs."""
 

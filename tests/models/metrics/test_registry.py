@@ -8,7 +8,7 @@ import torch
 from forecast.errors import ForecastError
 from forecast.models import metrics
 from forecast.models.metrics import METRICS, Scored, per_agent, spec
-from forecast.models.metrics.registry import unit_of
+from forecast.models.metrics.registry import is_rate, unit_of
 from forecast.scene import LaneMap, Polygons, Tubes
 
 NAMES = [
@@ -73,6 +73,7 @@ def test_each_says_what_it_is(name):
     metric = spec(name)
     assert metric.unit in {"m", "m2", "nats", "1"}
     assert unit_of(name) == metric.unit
+    assert is_rate(name) == (metric.unit == "1")
     assert "\n" not in metric.definition
     assert metric.lower_is_better == ("coverage" not in name)
     assert metric.lower_is_better or metric.target == int(name[-2:]) / 100
