@@ -101,7 +101,7 @@ class EvaluationResult:
         errors_m: Displacement error at each step ``[N, T]`` of ``top1``, ``mean`` and ``best``
             (the nearest of all samples at that step).
         coverage: Share of the truth inside the predicted region at each step and each of
-            `CALIBRATION_LEVELS` ``[N, T, Q]``; NaN where the samples have no density.
+            `CALIBRATION_LEVELS` ``[N, T, Q]``; NaN where the samples state no region.
         spread_m: Root mean square distance of the samples from their mean at each step
             ``[N, T]``; NaN for a single sample.
         tube_coverage: Whether the truth is inside the calibrated tube at each step and each of

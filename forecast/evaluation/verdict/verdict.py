@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecast.evaluation.output.numbers import NO_INTERVAL, interval, number, signed
+from forecast.evaluation.output.numbers import NO_INTERVAL, counted, interval, number, signed
 from forecast.evaluation.result import EvaluationResult
 from forecast.evaluation.run.provenance import not_scored, train_test_leakage
 from forecast.evaluation.scoring.statistics import Estimate, scene_means, with_exact_ends
@@ -87,13 +87,24 @@ def _criteria(result: EvaluationResult) -> VerdictPart:
 
 def _calibration(result: EvaluationResult) -> VerdictPart:
     """Whether regions and tubes hold the truth as often as stated, over all rows."""
-    columns = {name: result.values[name] for name in _COVERAGES}
-    stated = {n: e for n, e in scene_means(columns, result.rows.scene_ids).items() if e.n}
+    stated = {name: each for name, each in result.estimates(names=_COVERAGES).items() if each.n}
     if not stated:
         return VerdictPart("calibration", UNDECIDED, "no spread of futures is stated")
+    scored = len(result.rows)
     tones = [_near(found, METRICS[name].target or 0.0) for name, found in stated.items()]
-    words = [f"{_COVERAGES[name]} hold {_found(found)}" for name, found in stated.items()]
+    # What is stated at some prediction times says nothing of the others.
+    tones += [UNDECIDED for found in stated.values() if found.n < scored]
+    words = [
+        f"{_COVERAGES[name]} hold {_found(found)}{_of_some(found, scored)}"
+        for name, found in stated.items()
+    ]
     return VerdictPart("calibration", _worst(tones), "; ".join(words))
+
+
+def _of_some(found: Estimate, scored: int) -> str:
+    """How many of the rows a mean is of, as text; "" for all."""
+    times = counted(scored, "prediction time")
+    return f", stated at {found.n} of {times}" if found.n < scored else ""
 
 
 def _near(found: Estimate, level: float) -> str:

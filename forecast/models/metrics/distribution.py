@@ -143,10 +143,13 @@ def credibility(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor:
     For unequal weights a sample counts by its weight, and the truth counts like one of
     ``n_eff = 1 / sum(weights^2)`` samples; uniformity is then approximate.
 
+    Samples that coincide state that the truth is there. A truth elsewhere gets the outermost slot,
+    as it does from samples a millimetre apart.
+
     Returns:
         The middle of the slot, ``(r + 1/2) / (K + 1)``, ``[N, T]``; NaN for fewer than 3 samples
-        (3 points all have the same density) and where samples and truth lie on a point or line.
-        `coverage` turns it into the share of truths inside a region.
+        (3 points all have the same density), where samples and truth coincide, and where they lie
+        on a line. `coverage` turns it into the share of truths inside a region.
     """
     if len(samples_m) < 3:
         return torch.full_like(truth_m[..., 0], NAN)
@@ -158,7 +161,8 @@ def credibility(samples_m: Tensor, truth_m: Tensor, weights: Tensor) -> Tensor:
         density = _leave_one_out_density(points, mass)
         truth = density[:, -1:]
         above = (density > truth) + (density == truth) / 2
-        return torch.where(truth[:, 0].isnan(), NAN, (above * mass).sum(-1))
+        found = torch.where(truth[:, 0].isnan(), NAN, (above * mass).sum(-1))
+        return torch.where(_misses_the_point(points, weights), 1 - slot / 2, found)
 
     return _per_step(level, torch.cat([samples_m, truth_m[None]]).double()).to(samples_m.dtype)
 
@@ -192,6 +196,13 @@ def _per_step(function: Callable[[Tensor], Tensor], points_m: Tensor) -> Tensor:
 def _slot(weights: Tensor) -> Tensor:
     """Mass of one point among ``n_eff`` samples and the truth."""
     return 1 / (1 / weights.square().sum() + 1)
+
+
+def _misses_the_point(points: Tensor, weights: Tensor) -> Tensor:
+    """Whether the samples of ``[R, K + 1, 2]`` coincide and the truth, the last, is elsewhere."""
+    centre = torch.einsum("k,rkd->rd", weights, points[:, :-1])[:, None]
+    squares = (points - centre).square().sum(-1)
+    return (squares[:, :-1] @ weights < MIN_SPREAD_M**2) & (squares[:, -1] >= MIN_SPREAD_M**2)
 
 
 def _leave_one_out_density(points: Tensor, mass: Tensor) -> Tensor:

@@ -92,6 +92,18 @@ def test_calibration(fine, coverage, tone):
     assert ("calibration" in found.sentence) == (tone != GOOD)
 
 
+def test_coverage_of_some_prediction_times_says_so_and_is_undecided(fine):
+    count = len(fine.rows)
+    known = np.arange(count) >= 2
+    few = replace(fine, values={**fine.values, COVERAGE: np.where(known, 0.9, np.nan)})
+    found = part(few, "calibration")
+    assert found.tone == UNDECIDED
+    assert found.words.endswith(f", stated at {count - 2} of {count} prediction times")
+    worse = replace(fine, values={**fine.values, COVERAGE: np.where(known, 0.5, np.nan)})
+    assert part(worse, "calibration").tone == BAD, "the rest is bad enough"
+    assert "stated at" not in part(fine, "calibration").words
+
+
 def test_coverage_that_may_be_chance_is_undecided(fine):
     noise = np.random.default_rng(0).normal(0.85, 0.3, len(fine.rows))
     shaky = replace(fine, values={**fine.values, COVERAGE: noise})

@@ -309,16 +309,36 @@ def test_a_heavier_sample_counts_more():
     assert credibility(samples, truth, light) > credibility(samples, truth, light.flip(0))
 
 
-@pytest.mark.parametrize(
-    "samples",
-    [_at((1, 2)), _at((1, 2), (2, 1)), _at((1, 2), (1, 2), (1, 2))],
-    ids=["one", "two", "same"],
-)
+@pytest.mark.parametrize("samples", [_at((1, 2)), _at((1, 2), (2, 1))], ids=["one", "two"])
 def test_a_deterministic_forecast_has_no_credibility(samples):
     truth = torch.zeros(1, 1, 2, dtype=torch.float64)
     level = credibility(samples, truth, _equal(len(samples)))
     assert level.isnan().all()
     assert coverage(level, 0.9, _equal(len(samples))).isnan().all()
+
+
+@pytest.mark.parametrize("apart_m", [0.0, 1e-5, 1e-3], ids=["same", "tiny", "millimetres"])
+def test_samples_on_a_point_miss_a_truth_elsewhere(apart_m):
+    """Otherwise who states nothing but a point is left out where it is wrong."""
+    ring = [(apart_m * math.cos(i), apart_m * math.sin(i)) for i in range(20)]
+    truth = torch.full((1, 1, 2), 3.0, dtype=torch.float64)  # 4.2 m off
+    level = credibility(_at(*ring), truth, _equal(20))
+    assert level.item() == pytest.approx(20.5 / 21)
+    assert coverage(level, 0.9, _equal(20)).item() == 0
+    assert coverage(level, 0.95, _equal(20)).item() == 0
+
+
+def test_samples_on_the_truth_have_no_credibility():
+    truth = torch.zeros(1, 1, 2, dtype=torch.float64)
+    assert credibility(_at(*[(0, 0)] * 4), truth, _equal(4)).isnan().all()
+    assert credibility(_at(*[(0, 0)] * 4), truth + 5e-5, _equal(4)).isnan().all()
+
+
+def test_samples_of_no_weight_do_not_keep_the_others_from_coinciding():
+    weights = torch.tensor([1.0, 1, 1, 1, 0], dtype=torch.float64) / 4
+    samples = _at((0, 0), (0, 0), (0, 0), (0, 0), (5, 5))
+    truth = _at((3, 0))[0]
+    assert credibility(samples, truth, weights).item() == pytest.approx(4.5 / 5)
 
 
 # All of them
