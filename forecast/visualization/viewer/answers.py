@@ -204,7 +204,7 @@ class Answers:
         ego, step_s = EgoState.of(scene, at), forecaster.step_s(scene.id, scene.dt_s)
         horizon_s = round(self.horizon_s / step_s) * step_s
         plans = candidates(ego, count, scene.lane_map, horizon_s=horizon_s, dt_s=step_s)
-        drawn = {"samples": state.samples, "seed": state.seed}
+        drawn: dict[str, Any] = {"samples": state.samples, "seed": state.seed}
         ranked = forecaster.rank_plans(scene, at, plans, **drawn)
         # Among many plans, these two may be left behind with few samples and without reactions. The
         # same samples, all of them and with reactions, make them comparable with the best.
