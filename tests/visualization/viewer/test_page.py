@@ -777,6 +777,46 @@ def test_a_plan_is_drawn_and_braked_with_the_keyboard(browser, address, store):
         assert "its acceleration" in keys
 
 
+def test_escape_closes_the_menu_first(browser, address):
+    with page(browser, address) as opened:
+        name = value(opened, "viewer.selected")
+        opened.page.click(".layers summary")
+        opened.page.locator("[data-layer=modes]").focus()
+        opened.page.keyboard.press("Escape")
+        assert value(opened, "document.querySelectorAll('details.menu[open]').length") == 0
+        assert value(opened, "document.activeElement.tagName") == "SUMMARY"
+        assert value(opened, "viewer.selected") == name
+        opened.page.keyboard.press("Escape")
+        assert value(opened, "viewer.selected") is None
+
+
+def test_taking_an_edit_back_keeps_the_focus_in_the_list(browser, address):
+    with page(browser, address) as opened:
+        for key in ("b", "A"):
+            opened.page.keyboard.press(key)
+            settled(opened)
+        opened.page.locator("#drop-0").focus()
+        for left, focused in ((1, "drop-0"), (0, "effect")):
+            opened.page.keyboard.press("Enter")
+            settled(opened)
+            assert len(edits(opened)) == left
+            assert value(opened, "document.activeElement.id") == focused
+
+
+def test_who_is_selected_outside_the_picture_is_shown(browser, address):
+    with page(browser, address) as opened:
+        value(opened, "(Object.assign(viewer.view, {x: 500, y: 0}), viewer.follow = true)")
+        opened.page.keyboard.press("]")
+        assert value(opened, "viewer.follow") is False
+        own = "viewer.agents().get(viewer.selected)"
+        assert (
+            value(opened, f"[viewer.view.x === {own}.x, viewer.view.y === {own}.y]") == [True] * 2
+        )
+        before = value(opened, "(viewer.view.x += 1, viewer.view.x)")
+        value(opened, "viewer.select(viewer.selected)")
+        assert value(opened, "viewer.view.x") == before, "who is in the picture does not move it"
+
+
 def test_tools_ask_for_the_plan_view(browser, address):
     with page(browser, address) as opened:
         opened.page.keyboard.press("p")

@@ -15,6 +15,11 @@ export class View {
     this.y += y - ny;
   }
 
+  shows(x, y) {
+    const [px, py] = this.toScreen(x, y);
+    return px >= 0 && px <= this.width && py >= 0 && py <= this.height;
+  }
+
   pan(dx, dy) { this.x -= dx / this.scale; this.y += dy / this.scale; }
 
   // Shows a box of the ground.

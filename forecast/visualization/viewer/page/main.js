@@ -7,7 +7,7 @@ import { commanded, fromAddress, History, nameOf, toAddress, withoutLostPlans } 
 import { Futures, isPerson, Scene, shortName } from "./model.js";
 import { NO_EGO, showPanel, wirePanel } from "./panel.js";
 import { agentGroups, COLOURS, futureGroups, labels, mapGroups, planGroups } from "./picture.js";
-import { wireTools } from "./tools.js";
+import { stopFollowing, wireTools } from "./tools.js";
 
 const $ = (id) => document.getElementById(id);
 const PLAY_SPEED = 1;  // seconds of the scene in a second
@@ -221,6 +221,11 @@ app.setAhead = (seconds) => {
 
 app.select = (name) => {
   app.selected = name;
+  const own = app.agents().get(name);
+  if (own && !app.view.shows(own.x, own.y)) {
+    stopFollowing(app);
+    Object.assign(app.view, { x: own.x, y: own.y });
+  }
   app.futureGroups = null;
   remember();
   showPanel(app);

@@ -21,13 +21,15 @@ export function showPanel(app) {
   for (const chip of document.querySelectorAll("[data-risk]")) chip.style.background = riskColour(riskShare(Number(chip.dataset.risk)));
 }
 
-// Replaces the contents of a card; the element that has the focus keeps it.
+// Replaces the contents of a card. The element that has the focus keeps it; if it is gone, the card
+// gets it, so that the next Tab goes on from there.
 function setHtml(card, html) {
   if (card.dataset.html === html) return;
   const active = card.contains(document.activeElement) ? document.activeElement.id : null;
+  card.tabIndex = -1;
   card.dataset.html = html;
   card.innerHTML = html;
-  if (active) document.getElementById(active)?.focus();
+  if (active !== null) (document.getElementById(active) ?? card).focus({ preventScroll: true });
 }
 
 function personCard(app) {
@@ -138,7 +140,7 @@ function effectCard(app) {
   const { edits } = app.history.state;
   if (!app.catalog.editable) return '<h2>Edits</h2><p class="muted">This predictor cannot imagine edits. Start the page with weights, such as <code>--predictor town</code>.</p>';
   if (!edits.length) return '<h2>Edits</h2><p class="muted">None yet. Drag an agent, turn it by its handle, add one with the tools, or brake the ego. The futures before and after then share their random numbers, so what differs is the effect of the edits.</p>';
-  const rows = edits.map((edit, i) => `<li><span title="${escaped(JSON.stringify(edit))}">${escaped(inWords(app, edit))}</span><button data-drop="${i}" aria-label="Take this edit back: ${escaped(inWords(app, edit))}">✕</button></li>`);
+  const rows = edits.map((edit, i) => `<li><span title="${escaped(JSON.stringify(edit))}">${escaped(inWords(app, edit))}</span><button id="drop-${i}" data-drop="${i}" aria-label="Take this edit back: ${escaped(inWords(app, edit))}">✕</button></li>`);
   return `<h2>Edits <span class="badge edit">${edits.length}</span></h2><ul class="edits">${rows.join("")}</ul>${range(app)}${affected(app)}
     <div class="row"><button id="clear">Remove all edits</button>${app.futures?.code ? '<button id="show-code">Copy as code…</button>' : ""}</div>`;
 }

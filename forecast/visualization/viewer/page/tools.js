@@ -105,8 +105,7 @@ export function wireTools(app) {
       app.placing = [...from, x, y];
     } else {
       app.view.pan(px - (begin.lastX ?? begin.px), py - (begin.lastY ?? begin.py));
-      app.follow = false;
-      $("follow").setAttribute("aria-pressed", "false");
+      stopFollowing(app);
       [begin.lastX, begin.lastY] = [px, py];
     }
     app.redraw();
@@ -256,6 +255,12 @@ function turnSelected(app, by) {
   if (own && own.kind !== "static") app.edit(changed(app.history.state.edits, own.name, { heading_rad: round(wrapped(own.heading + by), 4) }));
 }
 
+// Lets the camera of the plan view stop following the ego.
+export function stopFollowing(app) {
+  app.follow = false;
+  $("follow").setAttribute("aria-pressed", "false");
+}
+
 export function nextAgent(app, by) {
   const names = [...app.agents().values()].filter((agent) => isPerson(agent.kind)).map((agent) => agent.name);
   if (!names.length) return;
@@ -344,11 +349,20 @@ function act(app, event) {
     O: () => addObstacle(app, middle),
     Delete: () => removeSelected(app),
     Backspace: () => removeSelected(app),
-    Escape: () => { if (app.tool === "select") app.select(null); else app.setTool("select"); },
+    Escape: () => { if (closeMenu()) return; if (app.tool === "select") app.select(null); else app.setTool("select"); },
   };
   const action = actions[key] ?? (TOOLS[key] && (() => app.setTool(TOOLS[key])));
   action?.();
   return Boolean(action);
+}
+
+// Closes the open menu, whose button gets the focus; false if none is open.
+function closeMenu() {
+  const menu = document.querySelector("details.menu[open]");
+  if (!menu) return false;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+  return true;
 }
 
 function showHelp(app) {
@@ -359,7 +373,7 @@ function showHelp(app) {
     ["Q  E", "turn the selected agent"], ["Delete", "remove the selected agent"], ["S G A V O P", "tools: select, goal, person, vehicle, obstacle, plan"],
     ["shift A V O", "add a person, vehicle or obstacle in the middle of the picture"], ["B", "the ego brakes; with shift: its acceleration, which arrows then change"],
     ["P  arrows  Enter", "draw the ego's plan: ↑ straight on, ← → to a side (with shift less), ↓ back; Enter drives it"], ["R", "rank plans"],
-    ["N", "another seed"], ["Ctrl+Z  Ctrl+Shift+Z", "undo, redo"], ["+  −  0  F", "zoom, show everything, follow the ego"], ["3", "3-D view"], ["C", "copy as code"], ["Escape", "leave the tool; select nothing"],
+    ["N", "another seed"], ["Ctrl+Z  Ctrl+Shift+Z", "undo, redo"], ["+  −  0  F", "zoom, show everything, follow the ego"], ["3", "3-D view"], ["C", "copy as code"], ["Escape", "close the menu; leave the tool; select nothing"],
   ];
   const list = document.createElement("div");
   list.className = "keys";
