@@ -10,7 +10,7 @@ import numpy as np
 from forecast.evaluation.output.numbers import NO_INTERVAL, counted, interval, number, signed
 from forecast.evaluation.result import EvaluationResult
 from forecast.evaluation.run.provenance import not_scored, train_test_leakage
-from forecast.evaluation.scoring.statistics import Estimate, scene_means, with_exact_ends
+from forecast.evaluation.scoring.statistics import Estimate, scene_means
 from forecast.evaluation.verdict.acceptance import FAIL, NOT_DECIDED, PASS
 from forecast.models.metrics.registry import METRICS
 
@@ -119,9 +119,7 @@ def _near(found: Estimate, level: float) -> str:
 def _collisions(result: EvaluationResult) -> VerdictPart:
     """Whether people collide more often than in the ground truth, over all rows."""
     excess = {name: result.values[name] - result.ground_truth[name] for name in _RATES}
-    found = scene_means(excess, result.rows.scene_ids)
-    # Without any collision the excess is 0 in every row, which few scenes do not prove.
-    known = {name: with_exact_ends(each) for name, each in found.items() if each.n}
+    known = {n: e for n, e in scene_means(excess, result.rows.scene_ids).items() if e.n}
     if not known:
         return VerdictPart("collisions", UNDECIDED, "not known")
     tones = [_no_more(found) for found in known.values()]

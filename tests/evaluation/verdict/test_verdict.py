@@ -33,7 +33,7 @@ def findings(broken=(), untried=()):
     )
 
 
-def behaving(result, coverage=0.9, people=0.002, ego=0.002):
+def behaving(result, coverage=0.9, people=0.0, ego=0.0):
     """The same rows with another mean coverage and other rates beyond the recorded world's."""
     count = len(result.rows)
     values = {
@@ -115,13 +115,6 @@ def test_coverage_that_may_be_chance_is_undecided(fine):
 def test_collisions(fine, who, excess, tone):
     found = verdict_of(behaving(fine, **{who: excess}))
     assert (found.tone, "collisions" in found.sentence) == (tone, tone != GOOD)
-
-
-def test_no_collision_in_few_scenes_decides_nothing(fine):
-    found = part(behaving(fine, ego=0.0), "collisions")
-    assert found.tone == UNDECIDED
-    # 1 - 0.025 ** (1 / 12) = 0.265
-    assert "with the ego +0.000 (+0.000 to +0.265)" in found.words
 
 
 def test_a_broken_guarantee_is_said(fine):
